@@ -1,0 +1,230 @@
+"""Plumbing that estimators share: validation, target coding, weights, versioned state.
+
+The only file that may touch scikit-learn's private names; it needs none today.
+"""
+
+import math
+import numbers
+from contextlib import contextmanager
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, column_or_1d, compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_consistent_length, validate_data
+
+from sklearn_analytic._blocks import FLOATS, auto_block_size, checked_array, dense_rows, host
+from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, is_tensor
+
+_VERSION_KEY = "_sklearn_analytic_version"
+
+
+class AnalyticEstimator(BaseEstimator):
+    """Base of all estimators: reading X, versioned pickles."""
+
+    def __getstate__(self):
+        """Stamp the state with the package version, which scikit-learn does for its own classes alone."""
+        from sklearn_analytic import __version__
+
+        return {**super().__getstate__(), _VERSION_KEY: __version__}
+
+    def __setstate__(self, state):
+        """Drop the stamp; fitted state is plain NumPy and loads without torch or a GPU."""
+        super().__setstate__({key: value for key, value in state.items() if key != _VERSION_KEY})
+
+    @contextmanager
+    def _unchanged_on_error(self):
+        """Give the estimator its old attributes back when anything fails; fitted values are never mutated."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _read_features(self, X, reset):
+        """Record or compare feature names and count; return X ready to be sliced, unchecked in its values."""
+        names, X = X, checked_array(X)
+        if not is_tensor(X):
+            validate_data(self, names, reset=reset, skip_check_array=True)
+        n_features = X.shape[1] if X.ndim == 2 else 0
+        if reset:
+            self.n_features_in_ = n_features
+        elif n_features != self.n_features_in_:
+            raise ValueError(
+                f"X has {n_features} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        if X.shape[0] == 0:
+            raise ValueError(f"Found array with 0 sample(s) (shape={tuple(X.shape)}) while a minimum of 1 is required.")
+        if n_features == 0:
+            raise ValueError(
+                f"Found array with 0 feature(s) (shape={tuple(X.shape)}) while a minimum of 1 is required."
+            )
+        return X
+
+    def _map_blocks(self, X, function):
+        """Return ``function(rows, backend)`` over checked blocks of X, in the kind and on the device of X."""
+        X = self._read_features(X, reset=False)
+        backend = backend_for(X, self.device)
+        size = auto_block_size(X.shape[1])
+        parts = []
+        for start in range(0, X.shape[0], size):
+            rows = backend.asarray(dense_rows(X[start : start + size]))
+            parts.append(function(rows, backend))
+        if is_tensor(X):
+            return backend.concatenate(parts).to(X.device)
+        return np.concatenate([backend.to_numpy(part) for part in parts])
+
+
+def checked_weights(sample_weight, n_rows):
+    """Return weights as float64, or None; refuse wrong length, negative, non-finite or all-zero weights."""
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, numbers.Real):
+        sample_weight = np.full(n_rows, sample_weight)
+    weights = check_array(
+        host(sample_weight), ensure_2d=False, dtype=np.float64, input_name="sample_weight", ensure_min_samples=0
+    )
+    if weights.shape != (n_rows,):
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}: one weight per row.")
+    if np.any(weights < 0):
+        raise ValueError("sample_weight must be non-negative; forget() takes rows out.")
+    if n_rows and not np.any(weights > 0):
+        raise ValueError("All sample weights are zero: at least one row needs a positive weight.")
+    return weights
+
+
+def regression_targets(y, X):
+    """Return y as an (n, c) array and whether it was one-dimensional.
+
+    Floating arrays are passed on as they are, a memmap included: their values are checked block by block.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    y = host(y)
+    if not (isinstance(y, np.ndarray) and y.dtype in FLOATS and y.ndim in (1, 2)):
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=0)
+    check_consistent_length(X, y)
+    if y.ndim > 2:
+        raise ValueError(f"y must have one or two dimensions, got shape {y.shape}.")
+    return (y[:, None], True) if y.ndim == 1 else (y, False)
+
+
+def class_labels(y, X):
+    """Return y as a checked one-dimensional array of class labels."""
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    y = column_or_1d(check_array(host(y), ensure_2d=False, dtype=None, input_name="y", ensure_min_samples=0), warn=True)
+    check_consistent_length(X, y)
+    if y.dtype == object and type_of_target(y) == "unknown":
+        raise ValueError(f"Unknown label type: {y.dtype}; y must hold class labels of one type.")
+    check_classification_targets(y)
+    return y
+
+
+def signed_one_hot(y, classes):
+    """Return targets (n, C): +1 at the row's class and -1 elsewhere; ValueError on a label that is no class."""
+    codes = np.searchsorted(classes, y)
+    codes = np.minimum(codes, len(classes) - 1)
+    unseen = classes[codes] != y
+    if np.any(unseen):
+        raise ValueError(f"y contains labels that are not in classes {list(classes)}: {list(np.unique(y[unseen]))}.")
+    targets = np.full((len(y), len(classes)), -1.0)
+    targets[np.arange(len(y)), codes] = 1.0
+    return targets
+
+
+def row_weights(y, class_weight, sample_weight):
+    """Return sample weights times class weights, or None when both are absent.
+
+    Each class counts with the weight of its rows: "balanced" follows repeated rows and weights alike.
+    """
+    if class_weight is None:
+        return sample_weight
+    labels, codes = np.unique(y, return_inverse=True)
+    if class_weight == "balanced":
+        mass = np.bincount(codes, sample_weight, minlength=len(labels))
+        per_class = np.divide(mass.sum(), len(labels) * mass, out=np.zeros(len(labels)), where=mass > 0)
+    else:
+        per_class = compute_class_weight(class_weight, classes=labels, y=y)
+    return per_class[codes] if sample_weight is None else per_class[codes] * sample_weight
+
+
+def merge_classes(old, new):
+    """Return the sorted union of classes, and where each old class now stands."""
+    union = np.union1d(old, new)
+    return union, np.searchsorted(union, old)
+
+
+def reordered_targets(statistic, positions, n_classes):
+    """Return a statistic of signed one-hot targets with classes inserted that no row so far belonged to."""
+    grown = statistic.add_targets(np.full(n_classes - len(positions), -1.0))
+    fresh = np.setdiff1d(np.arange(n_classes), positions)
+    order = np.argsort(np.concatenate([positions, fresh]))
+    return grown.permute_targets(order)
+
+
+def seed_of(random_state):
+    """Return an integer seed drawn once from ``random_state``: CPU and GPU fits are the same experiment."""
+    if random_state is None:
+        return int(np.random.SeedSequence().entropy % (1 << 32))
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    return int(random_state.randint(np.iinfo(np.int32).max))
+
+
+# Parameter checks: each names the parameter, the value, and what was expected.
+
+
+def check_choice(name, value, choices):
+    """Refuse a value that is not one of a few strings."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}.")
+
+
+def check_positive_integer(name, value, allow_none=False):
+    """Refuse what is not a positive integer."""
+    if value is None and allow_none:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be a positive integer{' or None' if allow_none else ''}, got {value!r}.")
+
+
+def check_flag(name, value):
+    """Refuse what is not a boolean."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}.")
+
+
+def check_alpha(value, words=("gcv",)):
+    """Refuse a ridge that is neither a word of ``words``, a non-negative number, nor a grid of such numbers."""
+    if isinstance(value, str):
+        valid = value in words
+    elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+        valid = 0 <= value < math.inf
+    else:
+        grid = np.asarray(value, dtype=object).ravel()
+        valid = len(grid) > 0 and all(isinstance(a, numbers.Real) and 0 <= a < math.inf for a in grid)
+    if not valid:
+        raise ValueError(
+            f"alpha must be a non-negative number, a grid of them, or one of {sorted(words)}, got {value!r}."
+        )
+
+
+def hidden_sizes(value):
+    """Return hidden_layer_sizes as a tuple of positive integers; a single integer is one layer."""
+    sizes = (value,) if isinstance(value, numbers.Integral) else value
+    try:
+        sizes = tuple(sizes)
+    except TypeError:
+        raise ValueError(f"hidden_layer_sizes must be an integer or a sequence of integers, got {value!r}.") from None
+    for size in sizes:
+        check_positive_integer("hidden_layer_sizes", size)
+    return sizes
+
+
+def check_activation(value):
+    """Refuse an activation that the backends do not have."""
+    check_choice("activation", value, ACTIVATION_NAMES)

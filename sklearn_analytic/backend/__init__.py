@@ -1,0 +1,108 @@
+"""What computes: NumPy with numba on the CPU, torch on any device. Chosen once per call, handed down as an argument."""
+
+import sys
+
+from sklearn_analytic.backend._numpy import ACTIVATIONS, NumpyBackend
+from sklearn_analytic.backend._protocol import Backend
+
+__all__ = ["ACTIVATION_NAMES", "Backend", "backend_for", "get_backend", "is_tensor"]
+
+ACTIVATION_NAMES = tuple(ACTIVATIONS)
+
+
+def get_backend(device):
+    """Return the backend of a device string.
+
+    Parameters
+    ----------
+    device : str
+        "cpu" is NumPy and numba; "cuda", "cuda:1", "xpu" or "torch:cpu" are torch.
+
+    Returns
+    -------
+    Backend
+        A stateless object with the verbs of :class:`Backend`.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the device, or the device has no float64.
+    ImportError
+        If a torch device is asked for and torch is not installed.
+
+    Examples
+    --------
+    >>> from sklearn_analytic.backend import get_backend
+    >>> get_backend("cpu").device
+    'cpu'
+    """
+    if not isinstance(device, str):
+        raise TypeError(f"device must be a string such as 'cpu' or 'cuda', got {device!r}.")
+    if device == "cpu":
+        return NumpyBackend()
+    return _torch_backend(device)
+
+
+def is_tensor(x):
+    """Return whether ``x`` is a torch tensor; torch is never imported to find out.
+
+    Parameters
+    ----------
+    x : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        True for a tensor.
+
+    Examples
+    --------
+    >>> from sklearn_analytic.backend import is_tensor
+    >>> is_tensor([1.0])
+    False
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def backend_for(x, device):
+    """Return the backend of rows: a tensor stays on its device, all else goes to ``device``.
+
+    Parameters
+    ----------
+    x : array-like or torch.Tensor
+        Rows.
+    device : str
+        As in :func:`get_backend`.
+
+    Returns
+    -------
+    Backend
+        What computes.
+
+    Examples
+    --------
+    >>> from sklearn_analytic.backend import backend_for
+    >>> backend_for([[1.0]], "cpu").device
+    'cpu'
+    """
+    return _torch_backend(str(x.device)) if is_tensor(x) and device == "cpu" else get_backend(device)
+
+
+def _torch_backend(device):
+    """Import torch only when a torch device is asked for, and turn its failures into advice."""
+    try:
+        from sklearn_analytic.backend._torch import TorchBackend
+    except ImportError as error:
+        raise ImportError(
+            f"device={device!r} needs torch: install sklearn_analytic[torch], or use device='cpu'."
+        ) from error
+    try:
+        return TorchBackend(device.removeprefix("torch:"))
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r} cannot be used: {str(error).splitlines()[0]} "
+            "It must name a torch device with float64 arithmetic, such as 'cuda' or 'torch:cpu'; "
+            "use device='cpu' for NumPy and numba."
+        ) from error

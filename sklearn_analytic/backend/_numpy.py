@@ -1,0 +1,142 @@
+"""Backend on the CPU: BLAS and LAPACK for matrices, numba for passes that NumPy would repeat.
+
+All large products go through SciPy's BLAS, which LAPACK needs anyway: NumPy's wheels carry a second
+OpenBLAS, and two pools of spinning threads that take turns slow each other down severalfold.
+"""
+
+import numpy as np
+from scipy.linalg import blas, lapack
+
+from sklearn_analytic.backend import _numba
+
+_CHUNK = 1024  # rows of a float32 product before its float64 sum: error about sqrt(1024) eps32
+_BLAS = {np.float32: (blas.sgemm, blas.ssyrk), np.float64: (blas.dgemm, blas.dsyrk)}
+
+
+def _identity(z, bias):
+    z += bias
+
+
+def _tanh(z, bias):
+    z += bias
+    np.tanh(z, out=z)
+
+
+def _exp(z, bias):
+    z += bias
+    np.exp(z, out=z)
+
+
+def _gaussian(z, bias):
+    z += bias
+    np.multiply(z, z, out=z)
+    np.negative(z, out=z)
+    np.exp(z, out=z)
+
+
+def _cos(z, bias):
+    z += bias
+    np.cos(z, out=z)
+
+
+ACTIVATIONS = {
+    "identity": _identity,
+    "relu": _numba.relu,
+    "tanh": _tanh,
+    "exp": _exp,
+    "gaussian": _gaussian,
+    "cos": _cos,
+    "triangle": _numba.triangle,
+}
+
+
+def _upper_gram(a):
+    """The upper triangle of ``a.T @ a``, zeros below."""
+    return _BLAS[a.dtype.type][1](1.0, a.T, lower=False)
+
+
+def _cross(a, b):
+    """``a.T @ b`` of row-major operands without a copy."""
+    return _BLAS[a.dtype.type][0](1.0, b.T, a.T, trans_b=True).T
+
+
+def _sum_chunks(product, n_columns, *factors):
+    """Sum a product over rows in float64: whole where it is float64 anyway, in short chunks in float32."""
+    total = np.zeros((factors[0].shape[1], n_columns))
+    n = factors[0].shape[0]
+    step = _CHUNK if factors[0].dtype == np.float32 else max(n, 1)
+    for start in range(0, n, step):
+        total += product(*(factor[start : start + step] for factor in factors))
+    return total
+
+
+class NumpyBackend:
+    """NumPy, SciPy's BLAS and LAPACK, and numba."""
+
+    device = "cpu"
+
+    def asarray(self, array, dtype=None):
+        """Put ``array`` on the device, as float64, float32 or its own dtype; no copy where none is needed."""
+        return np.asarray(array, dtype=dtype)
+
+    def to_numpy(self, array):
+        """Bring ``array`` to the host as a NumPy array."""
+        return np.asarray(array)
+
+    def concatenate(self, parts):
+        """Return the parts stacked along the first axis."""
+        return np.concatenate(parts)
+
+    def stack_columns(self, parts, scales):
+        """Return float64 ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array."""
+        out = np.empty((parts[0].shape[0], sum(part.shape[1] for part in parts)))
+        start = 0
+        for part, scale in zip(parts, scales, strict=True):
+            view = out[:, start : start + part.shape[1]]
+            view[...] = part
+            if scale != 1.0:
+                view *= scale
+            start += part.shape[1]
+        return out
+
+    def matmul(self, a, b):
+        """Return ``a @ b`` in the dtype of ``a``."""
+        gemm = _BLAS[a.dtype.type][0]
+        return gemm(1.0, np.asarray(b, dtype=a.dtype).T, a.T).T  # row-major operands are transposes: no copy
+
+    def gram(self, a):
+        """Return ``a.T @ a`` in float64; a float32 ``a`` is multiplied in short row chunks, summed in float64."""
+        upper = _sum_chunks(_upper_gram, a.shape[1], np.ascontiguousarray(a))
+        return upper + np.triu(upper, 1).T
+
+    def cross(self, a, b):
+        """Return ``a.T @ b`` in float64, with the same rule for float32 as :meth:`gram`."""
+        b = np.ascontiguousarray(b, dtype=a.dtype)
+        return _sum_chunks(_cross, b.shape[1], np.ascontiguousarray(a), b)
+
+    def qr_r(self, a):
+        """Return the upper triangular (or trapezoidal) factor R of ``a = Q R``; Q is never formed."""
+        k = min(a.shape)
+        if k == 0:
+            return np.zeros((0, a.shape[1]))
+        a = np.array(a, order="F", dtype=np.float64)
+        work, _ = lapack.dgeqrf_lwork(*a.shape)
+        r, _, _, info = lapack.dgeqrf(a, lwork=int(work), overwrite_a=True)
+        if info != 0:
+            raise np.linalg.LinAlgError(f"LAPACK geqrf failed with info={info}")
+        return np.triu(r[:k])
+
+    def solve_upper_right(self, b, r):
+        """Return ``b r^{-1}`` for upper triangular ``r`` by substitution; ``b`` may be overwritten."""
+        # Row-major arrays are the column-major transposes: solve r.T z.T = b.T in place.
+        return blas.dtrsm(1.0, np.ascontiguousarray(r).T, b.T, lower=True, overwrite_b=True).T
+
+    def cholesky_upper(self, a):
+        """Return upper triangular C with ``C.T @ C = a``, or None where ``a`` is not positive definite."""
+        c, info = lapack.dpotrf(a, lower=False, clean=True)
+        return c if info == 0 else None
+
+    def activate(self, z, bias, activation):
+        """Return ``activation(z + bias)``, computed in place of ``z``."""
+        ACTIVATIONS[activation](z, bias)
+        return z

@@ -1,0 +1,46 @@
+"""The verbs that every backend speaks: what computes, never where rows live.
+
+A verb is here because two callers need it and NumPy and torch spell it differently. Everything that the
+two spell alike (``@``, ``+``, slicing, ``.T``, ``.sum``) is written with operators in the callers.
+"""
+
+from typing import Any, Protocol
+
+Array = Any  # numpy.ndarray or torch.Tensor, never mixed
+
+
+class Backend(Protocol):
+    """What computes: dense float arrays on one device."""
+
+    def asarray(self, array, dtype=None) -> Array:
+        """Put ``array`` on the device, as float64, float32 or its own dtype; no copy where none is needed."""
+
+    def to_numpy(self, array) -> Any:
+        """Bring ``array`` to the host as a NumPy array."""
+
+    def concatenate(self, parts) -> Array:
+        """Return the parts stacked along the first axis."""
+
+    def stack_columns(self, parts, scales) -> Array:
+        """Return float64 ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array."""
+
+    def matmul(self, a, b) -> Array:
+        """Return ``a @ b`` in the dtype of ``a``."""
+
+    def gram(self, a) -> Array:
+        """Return ``a.T @ a`` in float64; a float32 ``a`` is multiplied in short row chunks, summed in float64."""
+
+    def cross(self, a, b) -> Array:
+        """Return ``a.T @ b`` in float64, with the same rule for float32 as :meth:`gram`."""
+
+    def qr_r(self, a) -> Array:
+        """Return the upper triangular (or trapezoidal) factor R of ``a = Q R``; Q is never formed."""
+
+    def solve_upper_right(self, b, r) -> Array:
+        """Return ``b r^{-1}`` for upper triangular ``r`` by substitution; ``b`` may be overwritten."""
+
+    def cholesky_upper(self, a) -> Array | None:
+        """Return upper triangular C with ``C.T @ C = a``, or None where ``a`` is not positive definite."""
+
+    def activate(self, z, bias, activation) -> Array:
+        """Return ``activation(z + bias)``, computed in place of ``z``."""

@@ -1,0 +1,19 @@
+"""Streaming least squares: statistics as values (accumulate, merge, remove, solve) and what follows from them."""
+
+from sklearn_analytic.linalg._normal import NormalEquations
+from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
+from sklearn_analytic.linalg._recursion import RecursiveLeastSquares
+from sklearn_analytic.linalg._ridge_path import LeaveOneOut, best_alpha, kfold_errors
+from sklearn_analytic.linalg._spectral import SpectralProblem
+from sklearn_analytic.linalg._triangular import TriangularFactor
+
+__all__ = [
+    "LeaveOneOut",
+    "MoorePenroseState",
+    "NormalEquations",
+    "RecursiveLeastSquares",
+    "SpectralProblem",
+    "TriangularFactor",
+    "best_alpha",
+    "kfold_errors",
+]

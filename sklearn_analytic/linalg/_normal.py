@@ -1,0 +1,244 @@
+"""Normal equations as a value: fast, mergeable, and squared in the condition number."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+
+from sklearn_analytic.linalg._rows import (
+    NO_ROWS,
+    common_exponent,
+    cpu,
+    prepare_rows,
+    same_columns,
+    scale_columns,
+)
+from sklearn_analytic.linalg._spectral import SpectralProblem, unscaled
+
+_EPS = np.finfo(np.float64).eps
+_REMOVAL_TOLERANCE = 1e-9  # relative to the scatter before removal; rounding of equal sums stays far below
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    r"""Count, means and centred cross products of rows [X | Y]; forming them squares the condition number.
+
+    The statistic of :math:`\min_{W, b} \sum_i w_i \|y_i - W x_i - b\|^2`. Blocks are merged by the
+    pairwise formula, so no large mean is ever subtracted from a large sum of squares; sums are float64.
+    A solution's relative error grows as :math:`\kappa^2 \epsilon`, with :math:`\kappa` the condition
+    number of the centred X after column scaling: see :class:`TriangularFactor` for :math:`\kappa \epsilon`.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of positive weight seen.
+    weight : float
+        Sum of their weights.
+    mean : array of shape (d + c,)
+        Weighted means of [X | Y], scaled by ``2.0**-exponent``.
+    scatter : array of shape (d + c, d + c)
+        Centred weighted cross products of [X | Y], scaled likewise.
+    n_features : int
+        d, the number of columns that belong to X.
+    exponent : tuple of int
+        Exact power-of-two scales of X and Y.
+
+    References
+    ----------
+    T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing
+    sample variances", 1979, eq. 1.5 (in matrix form).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.linalg import NormalEquations
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> parts = [NormalEquations.from_rows(X[i : i + 2], 2 * X[i : i + 2] + 1) for i in (0, 2)]
+    >>> coef, intercept = parts[0].merge(parts[1]).spectral().solve()
+    >>> coef.round(6), intercept.round(6)
+    (array([[2.]]), array([1.]))
+    """
+
+    n_rows: int
+    weight: float
+    mean: Any
+    scatter: Any
+    n_features: int
+    exponent: tuple[int, int]
+
+    @classmethod
+    def empty(cls, n_features, n_targets):
+        """Return the statistic of no rows."""
+        p = n_features + n_targets
+        return cls(0, 0.0, np.zeros(p), np.zeros((p, p)), n_features, NO_ROWS)
+
+    @classmethod
+    def from_rows(cls, x, y, sample_weight=None, backend=None):
+        """Return the statistic of one block of rows; two passes over the block, none over the data."""
+        backend = backend or cpu()
+        rows = prepare_rows(x, y, sample_weight, backend)
+        if rows.weight == 0:
+            zero = backend.gram(0 * rows.a[:1])
+            return cls(0, 0.0, zero.sum(0), zero, rows.n_features, rows.exponent)
+        a, w = rows.a, rows.weights
+        mean = (a.sum(0) if w is None else w @ a) / rows.weight
+        a -= mean
+        if w is not None:
+            a *= (w**0.5)[:, None]
+        return cls(rows.n_rows, rows.weight, mean, backend.gram(a), rows.n_features, rows.exponent)
+
+    def accumulate(self, x, y, sample_weight=None, backend=None):
+        """Return the statistic with a block of rows added."""
+        return self.merge(NormalEquations.from_rows(x, y, sample_weight, backend))
+
+    def merge(self, other):
+        """Return the statistic of both sets of rows (Chan, Golub, LeVeque 1979)."""
+        same_columns(self, other)
+        if other.weight == 0 or self.weight == 0:
+            return self if other.weight == 0 else other
+        one, two = self._restated(other), other._restated(self)
+        weight = one.weight + two.weight
+        step = two.mean - one.mean
+        scatter = one.scatter + two.scatter
+        scatter += step[:, None] * (step * (one.weight * two.weight / weight))
+        mean = one.mean + step * (two.weight / weight)
+        return replace(one, n_rows=one.n_rows + two.n_rows, weight=weight, mean=mean, scatter=scatter)
+
+    def remove(self, other):
+        """Return the statistic without the rows of ``other`` (both on the host).
+
+        ValueError when the rest would not be positive semidefinite: then the rows were never added.
+        Foreign rows that resemble the data leave it definite and cannot be noticed by any statistic.
+        """
+        same_columns(self, other)
+        if other.weight == 0:
+            return self
+        n_rows, weight = self.n_rows - other.n_rows, self.weight - other.weight
+        if n_rows < 0 or weight < -1e-9 * self.weight:
+            raise ValueError(f"Cannot remove {other.n_rows} rows from {self.n_rows}: they were never added.")
+        one, two = self._restated(other), other._restated(self)
+        if n_rows == 0:
+            _check_definite(one.scatter - two.scatter, one.scatter)
+            return replace(one, n_rows=0, weight=0.0, mean=0 * one.mean, scatter=0 * one.scatter)
+        mean = one.mean - (two.mean - one.mean) * (two.weight / weight)
+        step = two.mean - mean
+        scatter = one.scatter - two.scatter - step[:, None] * (step * (weight * two.weight / one.weight))
+        _check_definite(scatter, one.scatter)
+        return replace(one, n_rows=n_rows, weight=weight, mean=mean, scatter=scatter)
+
+    def add_targets(self, values):
+        """Return the statistic with further target columns that were constant, ``values``, in all rows so far."""
+        exponent = (self.exponent[0], max(self.exponent[1], 0))
+        one = self._in(exponent)
+        k, p = len(values), len(self.mean)
+        mean = np.concatenate([one.mean, np.ldexp(values, -exponent[1])])
+        return replace(one, mean=mean, scatter=np.pad(one.scatter, (0, k))[: p + k, : p + k])
+
+    def permute_targets(self, order):
+        """Return the statistic with its target columns in another order."""
+        columns = np.concatenate([np.arange(self.n_features), self.n_features + np.asarray(order)])
+        return replace(self, mean=self.mean[columns], scatter=self.scatter[np.ix_(columns, columns)])
+
+    def as_normal(self):
+        """Return the statistic itself (its counterpart in :class:`TriangularFactor` squares the factor)."""
+        return self
+
+    def on(self, backend):
+        """Return the same value with its arrays on the backend's device."""
+        return replace(self, mean=backend.asarray(self.mean), scatter=backend.asarray(self.scatter))
+
+    def to_host(self, backend):
+        """Return the same value with NumPy arrays."""
+        return replace(self, mean=backend.to_numpy(self.mean), scatter=backend.to_numpy(self.scatter))
+
+    def spectral(self, fit_intercept=True):
+        """Return the eigendecomposition from which every ridge solution follows (:class:`SpectralProblem`)."""
+        xx, xy, yy, mean = self._centred(fit_intercept)
+        eigenvalues, v = linalg.eigh(xx)
+        s = np.sqrt(np.maximum(eigenvalues[::-1], 0))
+        v = v[:, ::-1]
+        floor = s[:1] * math.sqrt(_EPS * 8 * max(len(s), 32))  # below it an eigenvalue of a Gram is rounding
+        b = np.divide(v.T @ xy, s[:, None], out=np.zeros((len(s), xy.shape[1])), where=(s > floor)[:, None])
+        rss = np.maximum(np.diag(yy) - np.sum(b**2, axis=0), 0)
+        rcond = floor[0] / s[0] if len(s) and s[0] > 0 else 0.0
+        n, weight = self.effective_rows, self.weight
+        return SpectralProblem(s, v.T, b, rss, n, weight, mean, fit_intercept, self.exponent, rcond)
+
+    def equilibrated_condition(self, fit_intercept=True):
+        """Return the condition number of X with columns scaled to unit norm: what Cholesky's error follows."""
+        xx = self._centred(fit_intercept)[0]
+        scale = np.sqrt(np.diag(xx))
+        if xx.shape[0] == 0 or not np.all(scale > 0):
+            return np.inf
+        eigenvalues = linalg.eigvalsh(xx / scale[:, None] / scale)
+        if eigenvalues[0] <= 8 * max(len(scale), 32) * _EPS * eigenvalues[-1]:
+            return np.inf
+        return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
+
+    def solve_cholesky(self, alpha=0.0, fit_intercept=True):
+        """Return ``(coef, intercept)`` of a positive definite system by an equilibrated Cholesky factor.
+
+        Column scaling makes the error follow :meth:`equilibrated_condition`, not the units of the columns.
+        LinAlgError is raised when the penalised Gram is not numerically positive definite.
+        """
+        xx, xy, _, mean = self._centred(fit_intercept)
+        xx = xx + math.ldexp(alpha, max(-2 * self.exponent[0], -1074)) * np.eye(len(xx))
+        scale = np.sqrt(np.diag(xx))
+        if not np.all(scale > 0):
+            raise np.linalg.LinAlgError("a column of X is constant and alpha is 0")
+        factor = linalg.cho_factor(xx / scale[:, None] / scale)
+        solution = linalg.cho_solve(factor, xy / scale[:, None]) / scale[:, None]
+        return unscaled(solution, mean, self.n_features, self.exponent, fit_intercept)
+
+    def squared_error(self, coef, intercept):
+        """Return the weighted sum of squared residuals per target of given coefficients (d, c) and (c,)."""
+        d, (ex, ey) = self.n_features, self.exponent
+        coef, intercept = np.ldexp(coef, ex - ey), np.ldexp(intercept, -ey)
+        sxx, sxy, syy = self.scatter[:d, :d], self.scatter[:d, d:], np.diag(self.scatter)[d:]
+        centred = syy - 2 * np.sum(coef * sxy, axis=0) + np.sum(coef * (sxx @ coef), axis=0)
+        offset = self.mean[d:] - self.mean[:d] @ coef - intercept
+        return np.ldexp(np.maximum(centred, 0) + self.weight * offset**2, 2 * ey)
+
+    @property
+    def n_targets(self):
+        """Number of columns that belong to Y."""
+        return len(self.mean) - self.n_features
+
+    @property
+    def effective_rows(self):
+        """Rows that GCV counts: weights are frequencies, but never fewer than the rows themselves."""
+        return max(self.weight, float(self.n_rows))
+
+    def _restated(self, other):
+        """The same statistic in the common exponent of both."""
+        return self._in(common_exponent(self.exponent, other.exponent))
+
+    def _in(self, exponent):
+        """The same statistic stated in another exponent."""
+        if exponent == self.exponent:
+            return self
+        mean = scale_columns(self.mean[None, :], self.n_features, self.exponent, exponent)[0]
+        half = scale_columns(self.scatter, self.n_features, self.exponent, exponent)
+        scatter = scale_columns(half.T, self.n_features, self.exponent, exponent)
+        return replace(self, mean=mean, scatter=scatter, exponent=exponent)
+
+    def _centred(self, fit_intercept):
+        """Sxx, Sxy, Syy and the means, about the mean with an intercept and about zero without."""
+        scatter, mean = self.scatter, self.mean
+        if not fit_intercept:
+            scatter = scatter + self.weight * np.outer(mean, mean)
+        d = self.n_features
+        return scatter[:d, :d], scatter[:d, d:], scatter[d:, d:], mean
+
+
+def _check_definite(rest, whole):
+    """Refuse a removal that leaves a direction of negative variance beyond rounding."""
+    scale = np.sqrt(np.maximum(np.diag(whole), np.finfo(np.float64).tiny))
+    shifted = rest / scale[:, None] / scale + _REMOVAL_TOLERANCE * np.eye(len(rest))
+    if not np.all(np.isfinite(shifted)) or linalg.lapack.dpotrf(shifted)[1] != 0:
+        raise ValueError(
+            "Removing these rows leaves a negative variance: they were never added, or were added with "
+            "other targets or weights. Nothing was changed."
+        )

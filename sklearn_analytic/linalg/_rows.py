@@ -1,0 +1,98 @@
+"""One block of rows made ready for a statistic: checked, counted, and scaled by an exact power of two."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sklearn_analytic.backend import get_backend
+
+_EMPTY = -2000  # exponent of an all-zero block: below every exponent of a float64
+NO_ROWS = (_EMPTY, _EMPTY)
+_SAFE = 300  # magnitudes in 2**(-300) .. 2**300 square and sum without scaling
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A block [X | Y] in float64 after exact scaling, with its weights."""
+
+    a: Any  # (m, d + c)
+    weights: Any | None  # (m,)
+    n_rows: int  # rows of positive weight
+    weight: float  # sum of the weights
+    n_features: int
+    exponent: tuple[int, int]  # X and Y are stored as X 2**-exponent[0], Y 2**-exponent[1]
+
+
+def cpu():
+    """Return the default backend of the public functions."""
+    return get_backend("cpu")
+
+
+def prepare_rows(x, y, sample_weight, backend):
+    """Check one block and scale it; raise ValueError on shapes or values that cannot enter a sum."""
+    x, y = backend.asarray(x), backend.asarray(y)
+    y = y[:, None] if y.ndim == 1 else y
+    if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
+        raise ValueError(
+            f"X must be (n, d) and Y (n,) or (n, c) with equal n, got shapes {tuple(x.shape)} and {tuple(y.shape)}."
+        )
+    exponent = (_exponent(x, "X"), _exponent(y, "Y"))
+    a = backend.stack_columns([x, y], [_power(-exponent[0]), _power(-exponent[1])])
+    if sample_weight is None:
+        return Rows(a, None, x.shape[0], float(x.shape[0]), x.shape[1], exponent)
+    weights = _checked_weights(sample_weight, x.shape[0], backend)
+    n_rows = int((weights > 0).sum())
+    return Rows(a, weights, n_rows, float(weights.sum()), x.shape[1], exponent)
+
+
+def _checked_weights(sample_weight, n, backend):
+    """Refuse weights of wrong length, negative or non-finite."""
+    weights = backend.asarray(sample_weight, dtype=np.float64)
+    if weights.ndim != 1 or weights.shape[0] != n:
+        raise ValueError(f"sample_weight must have shape ({n},), got {tuple(weights.shape)}.")
+    if n and not (float(weights.min()) >= 0 and math.isfinite(float(weights.sum()))):
+        raise ValueError("sample_weight must be finite and non-negative.")
+    return weights
+
+
+def _exponent(block, name):
+    """Power of two that brings the largest magnitude near 1, or 0 where squares are safe anyway."""
+    if block.shape[0] == 0 or block.shape[1] == 0:
+        return _EMPTY
+    largest = max(float(block.max()), -float(block.min()))
+    if not math.isfinite(largest):
+        raise ValueError(f"{name} contains NaN or infinity.")
+    if largest == 0:
+        return _EMPTY
+    exponent = math.frexp(largest)[1]
+    return 0 if abs(exponent) <= _SAFE else exponent
+
+
+def _power(exponent):
+    """2**exponent within the range of float64 (an all-zero block may be scaled by anything)."""
+    return math.ldexp(1.0, max(-1000, min(1000, exponent)))
+
+
+def scale_columns(array, n_features, old, new):
+    """Restate columns [X | Y] held in exponent ``old`` in exponent ``new`` (exact, or underflow to 0)."""
+    x, y = (math.ldexp(1.0, max(o - n, -1074)) for o, n in zip(old, new, strict=True))
+    array = array * 1.0
+    array[:, :n_features] *= x
+    array[:, n_features:] *= y
+    return array
+
+
+def common_exponent(a, b):
+    """The larger exponent for X and for Y, in which both statistics can be stated without overflow."""
+    return max(a[0], b[0]), max(a[1], b[1])
+
+
+def same_columns(one, two):
+    """Refuse to combine statistics of different shapes."""
+    if (one.n_features, one.n_targets) != (two.n_features, two.n_targets):
+        raise ValueError(
+            f"Statistics of {one.n_features} features and {one.n_targets} targets cannot be combined with "
+            f"{two.n_features} features and {two.n_targets} targets."
+        )

@@ -1,0 +1,120 @@
+"""A decomposed least-squares problem: the minimum-norm solution and every ridge solution from one factorisation."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def unscaled(solution, mean, n_features, exponent, fit_intercept):
+    """Undo the power-of-two scaling of a solution (d, c); return ``coef`` (d, c) and ``intercept`` (c,)."""
+    ex, ey = exponent
+    coef = np.ldexp(solution, ey - ex)
+    if not fit_intercept:
+        return coef, np.zeros(coef.shape[1])
+    return coef, np.ldexp(mean[n_features:] - mean[:n_features] @ solution, ey)
+
+
+@dataclass(frozen=True)
+class SpectralProblem:
+    r"""Least squares in the basis of the right singular vectors of the (centred, weighted) X.
+
+    With :math:`X = U S V^T` and :math:`B = U^T Y` every ridge solution is
+    :math:`W(\alpha) = V (S^2 + \alpha I)^{-1} S B`, at the cost of one product.
+
+    Parameters
+    ----------
+    s : ndarray of shape (r,)
+        Singular values, descending.
+    vt : ndarray of shape (r, d)
+        Right singular vectors.
+    b : ndarray of shape (r, c)
+        U^T Y; zero where a singular value is zero.
+    rss : ndarray of shape (c,)
+        Squared norm of Y outside the column space of X.
+    n : float
+        Effective number of rows, for GCV.
+    weight : float
+        Sum of the weights, for the leverage of the intercept.
+    mean : ndarray of shape (d + c,)
+        Means of [X | Y].
+    fit_intercept : bool
+        Whether the problem was centred.
+    exponent : tuple of int
+        Power-of-two scales of X and Y.
+    rcond : float
+        Default rank tolerance, relative to the largest singular value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.linalg import TriangularFactor
+    >>> X = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])  # duplicated column
+    >>> problem = TriangularFactor.from_rows(X, X[:, 0]).spectral()
+    >>> problem.rank(), problem.solve()[0].round(6).ravel()
+    (1, array([0.5, 0.5]))
+    """
+
+    s: np.ndarray
+    vt: np.ndarray
+    b: np.ndarray
+    rss: np.ndarray
+    n: float
+    weight: float
+    mean: np.ndarray
+    fit_intercept: bool
+    exponent: tuple[int, int]
+    rcond: float
+
+    def rank(self, rcond=None):
+        """Return the number of singular values above ``rcond`` times the largest."""
+        return int(np.sum(self._kept(rcond)))
+
+    def condition(self, rcond=None):
+        """Return the ratio of the largest to the smallest singular value kept (1.0 when none is)."""
+        kept = self.s[self._kept(rcond)]
+        return float(kept[0] / kept[-1]) if len(kept) else 1.0
+
+    def solve(self, alpha=0.0, rcond=None):
+        """Return ``coef`` (d, c) and ``intercept`` (c,): minimum norm for alpha = 0, ridge otherwise."""
+        solution = self.vt.T @ (self._inverse(alpha, rcond)[:, None] * self.b)
+        return unscaled(solution, self.mean, self.vt.shape[1], self.exponent, self.fit_intercept)
+
+    def path(self, alphas, rcond=None):
+        """Return per alpha the residual sum of squares (a, c) and the degrees of freedom (a,) with intercept."""
+        f = np.array([self._inverse(alpha, rcond) * self.s for alpha in alphas])  # (a, r) filter factors
+        rss = self.rss + (1 - f) ** 2 @ self.b**2
+        return np.ldexp(rss, 2 * self.exponent[1]), f.sum(axis=1) + float(self.fit_intercept)
+
+    def gcv(self, alphas, rcond=None):
+        """Return generalised cross-validation per alpha, each target in units of its own variance.
+
+        Golub, Heath, Wahba (1979): GCV = (RSS / n) / (1 - dof / n)^2; infinite where dof >= n.
+        """
+        rss, dof = self.path(alphas, rcond)
+        total = np.ldexp(self.rss + np.sum(self.b**2, axis=0), 2 * self.exponent[1])
+        scaled = np.divide(rss, total, out=np.zeros_like(rss), where=total > 0).sum(axis=1)
+        free = 1 - dof / self.n
+        return np.divide(scaled, free**2, out=np.full(len(dof), np.inf), where=free > 1e-10)
+
+    def default_alphas(self, per_decade=4):
+        """Return a grid over all that matters: 1e-12 to 1e2 times the mean squared singular value."""
+        mean_square = float(np.mean(self.s**2)) if len(self.s) else 1.0
+        scale = math.ldexp(mean_square or 1.0, 2 * max(self.exponent[0], -500))
+        return scale * np.logspace(-12, 2, 14 * per_decade + 1)
+
+    def scaled_alpha(self, alpha):
+        """Return ``alpha`` in the units in which ``s`` is stored."""
+        return math.ldexp(alpha, -2 * max(self.exponent[0], -500))
+
+    def _kept(self, rcond):
+        """Which singular values count as non-zero."""
+        rcond = self.rcond if rcond is None else rcond
+        return self.s > rcond * self.s[:1] if len(self.s) else np.zeros(0, dtype=bool)
+
+    def _inverse(self, alpha, rcond):
+        """s / (s^2 + alpha), or the truncated 1 / s for alpha = 0."""
+        alpha, kept = self.scaled_alpha(alpha), self._kept(rcond)
+        if alpha > 0:
+            return self.s / (self.s**2 + alpha)
+        return np.divide(1.0, self.s, out=np.zeros_like(self.s), where=kept)

@@ -1,0 +1,277 @@
+"""The triangular factor as a value: streaming QR that never squares the condition number."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+
+from sklearn_analytic.linalg._normal import NormalEquations
+from sklearn_analytic.linalg._rows import (
+    NO_ROWS,
+    common_exponent,
+    cpu,
+    prepare_rows,
+    same_columns,
+    scale_columns,
+)
+from sklearn_analytic.linalg._spectral import SpectralProblem
+
+_EPS = np.finfo(np.float64).eps
+_LEVERAGE_LIMIT = 4.0  # largest squared column norm of B R^-1 that the fast update takes
+_REMOVAL_CUT = 1e-11  # directions below it (columns scaled to 1) are rounding: removal leaves them alone
+_REMOVAL_TOLERANCE = 1e-6  # a leverage may exceed 1 by this much through rounding
+_SPENT = 1e-10  # share of a direction's squared norm below which removal has used it up
+
+
+@dataclass(frozen=True)
+class TriangularFactor:
+    r"""R of the QR factorisation of rows [1 | X | Y]; error grows as :math:`\kappa \epsilon`, not its square.
+
+    The ones column stands first, so the first row holds the means and the rest is the factor of the
+    centred data: an intercept is a choice at solve time. Q is never formed, nothing is inverted.
+
+    A block B is absorbed by :math:`Z = B R^{-1}`, :math:`C^T C = I + Z^T Z`, :math:`R \leftarrow C R`.
+    The Gram that is formed belongs to :math:`[I; Z]`, whose condition number is
+    :math:`\sqrt{1 + \|Z\|^2}` whatever that of R, so the backward error of each column stays
+    :math:`O(\epsilon (1 + \|Z\|^2))` of its norm. Where a column of Z is long, LAPACK's geqrf of the
+    stacked [R; B] is used instead.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of positive weight seen.
+    weight : float
+        Sum of their weights.
+    r : array of shape (min(n, 1 + d + c), 1 + d + c)
+        Upper triangular or trapezoidal factor, columns scaled by ``2.0**-exponent``.
+    n_features : int
+        d, the number of columns that belong to X.
+    exponent : tuple of int
+        Exact power-of-two scales of X and Y.
+
+    References
+    ----------
+    G. H. Golub, C. F. Van Loan, "Matrix Computations", 4th ed., 5.2 and 6.5 (updating QR).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.linalg import TriangularFactor
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> factor = TriangularFactor.from_rows(X[:2], 2 * X[:2] + 1).accumulate(X[2:], 2 * X[2:] + 1)
+    >>> coef, intercept = factor.spectral().solve()
+    >>> coef.round(6), intercept.round(6)
+    (array([[2.]]), array([1.]))
+    """
+
+    n_rows: int
+    weight: float
+    r: Any
+    n_features: int
+    exponent: tuple[int, int]
+
+    @classmethod
+    def empty(cls, n_features, n_targets):
+        """Return the factor of no rows."""
+        return cls(0, 0.0, np.zeros((0, 1 + n_features + n_targets)), n_features, NO_ROWS)
+
+    @classmethod
+    def from_rows(cls, x, y, sample_weight=None, backend=None):
+        """Return the factor of one block of rows."""
+        backend = backend or cpu()
+        rows = prepare_rows(x, y, sample_weight, backend)
+        return cls._of(rows, backend.qr_r(_with_ones(rows, backend)))
+
+    def accumulate(self, x, y, sample_weight=None, backend=None):
+        """Return the factor with a block of rows added."""
+        backend = backend or cpu()
+        rows = prepare_rows(x, y, sample_weight, backend)
+        block = TriangularFactor._of(rows, _with_ones(rows, backend))  # rows stand in for their factor
+        same_columns(self, block)
+        if block.weight == 0:
+            return self
+        one, two = self._restated(block), block._restated(self)
+        r = _update(one.r, two.r, backend)
+        return replace(one, n_rows=one.n_rows + two.n_rows, weight=one.weight + two.weight, r=r)
+
+    def merge(self, other, backend=None):
+        """Return the factor of both sets of rows: QR of the stacked factors."""
+        backend = backend or cpu()
+        same_columns(self, other)
+        one, two = self._restated(other), other._restated(self)
+        r = backend.qr_r(_stack(backend, one.r, two.r))
+        return replace(one, n_rows=one.n_rows + two.n_rows, weight=one.weight + two.weight, r=r)
+
+    def remove(self, other):
+        """Return the factor without the rows of ``other`` (both on the host).
+
+        With :math:`R = U S V^T` and the other's factor B, the rest is
+        :math:`(I - Z^T Z)^{1/2} S V^T`, :math:`Z = B V S^{-1}`, by an eigendecomposition with its
+        eigenvalues checked: below zero the rows were never added, and ValueError is raised.
+        A direction whose rows are all removed is forgotten once less than 1e-10 of it is left.
+        """
+        same_columns(self, other)
+        if other.weight == 0:
+            return self
+        n_rows, weight = self.n_rows - other.n_rows, self.weight - other.weight
+        if n_rows < 0 or weight < -1e-9 * self.weight:
+            raise ValueError(f"Cannot remove {other.n_rows} rows from {self.n_rows}: they were never added.")
+        one, two = self._restated(other), other._restated(self)
+        r = _downdate(one.r, two.r)
+        if n_rows == 0:
+            return replace(one, n_rows=0, weight=0.0, r=one.r[:0])
+        return replace(one, n_rows=n_rows, weight=weight, r=r)
+
+    def add_targets(self, values):
+        """Return the factor with further target columns that were constant, ``values``, in all rows so far."""
+        columns = np.ldexp(np.outer(self.r[:, 0], values), -max(self.exponent[1], 0))
+        exponent = (self.exponent[0], max(self.exponent[1], 0))
+        r = scale_columns(self.r[:, 1:], self.n_features, self.exponent, exponent)
+        return replace(self, r=np.hstack([self.r[:, :1], r, columns]), exponent=exponent)
+
+    def permute_targets(self, order):
+        """Return the factor with its target columns in another order."""
+        columns = np.concatenate([np.arange(1 + self.n_features), 1 + self.n_features + np.asarray(order)])
+        return replace(self, r=cpu().qr_r(self.r[:, columns]))
+
+    def as_normal(self):
+        """Return the normal equations R^T R of the same rows (the condition number is squared)."""
+        centred = self.r[1:, 1:]
+        return NormalEquations(
+            self.n_rows, self.weight, self.mean, centred.T @ centred, self.n_features, self.exponent
+        )
+
+    def on(self, backend):
+        """Return the same value with its arrays on the backend's device."""
+        return replace(self, r=backend.asarray(self.r))
+
+    def to_host(self, backend):
+        """Return the same value with NumPy arrays."""
+        return replace(self, r=backend.to_numpy(self.r))
+
+    def spectral(self, fit_intercept=True):
+        """Return the singular value decomposition from which every solution follows (:class:`SpectralProblem`)."""
+        d = self.n_features
+        r = self.r[1:, 1:] if fit_intercept else self.r[:, 1:]
+        xy = r[:, d:]
+        u, s, vt = linalg.svd(r[:, :d], full_matrices=False)
+        b = u.T @ xy
+        rss = np.sum((xy - u @ b) ** 2, axis=0)
+        rcond = 8 * max(d, 32) * _EPS
+        n, weight, mean = self.effective_rows, self.weight, self.mean
+        return SpectralProblem(s, vt, b, rss, n, weight, mean, fit_intercept, self.exponent, rcond)
+
+    def squared_error(self, coef, intercept):
+        """Return the weighted sum of squared residuals per target of given coefficients (d, c) and (c,)."""
+        ex, ey = self.exponent
+        x, y = self.r[:, 1 : 1 + self.n_features], self.r[:, 1 + self.n_features :]
+        residual = y - x @ np.ldexp(coef, ex - ey) - self.r[:, :1] * np.ldexp(intercept, -ey)
+        return np.ldexp(np.sum(residual**2, axis=0), 2 * ey)
+
+    @property
+    def n_targets(self):
+        """Number of columns that belong to Y."""
+        return self.r.shape[1] - 1 - self.n_features
+
+    @property
+    def mean(self):
+        """Weighted means of [X | Y], in the stored scale."""
+        return self.r[0, 1:] / self.r[0, 0] if self.weight > 0 else np.zeros(self.r.shape[1] - 1)
+
+    @property
+    def effective_rows(self):
+        """Rows that GCV counts: weights are frequencies, but never fewer than the rows themselves."""
+        return max(self.weight, float(self.n_rows))
+
+    @classmethod
+    def _of(cls, rows, r):
+        """Attach counts and scales of a block to a factor, or to the rows themselves."""
+        return cls(rows.n_rows, rows.weight, r, rows.n_features, rows.exponent)
+
+    def _restated(self, other):
+        """The same factor in the common exponent of both."""
+        exponent = common_exponent(self.exponent, other.exponent)
+        if exponent == self.exponent:
+            return self
+        r = self.r * 1.0
+        r[:, 1:] = scale_columns(r[:, 1:], self.n_features, self.exponent, exponent)
+        return replace(self, r=r, exponent=exponent)
+
+
+def _with_ones(rows, backend):
+    """[1 | X | Y], each row times the root of its weight."""
+    ones = rows.a[:, :1] * 0 + 1
+    a = backend.stack_columns([ones, rows.a], [1.0, 1.0])
+    return a if rows.weights is None else a * (rows.weights**0.5)[:, None]
+
+
+def _stack(backend, top, bottom):
+    """[top; bottom], through the transpose of the one stacking verb."""
+    return backend.stack_columns([top.T, bottom.T], [1.0, 1.0]).T
+
+
+def _update(r, block, backend):
+    """R of [R; block]: preconditioned Cholesky where the block's leverages are moderate, else LAPACK's QR."""
+    if r.shape[0] == r.shape[1]:
+        updated = _preconditioned_update(r, block, backend)
+        if updated is not None:
+            return updated
+    return backend.qr_r(_stack(backend, r, block))
+
+
+def _preconditioned_update(r, block, backend):
+    """Return C R with C^T C = T^T T + Z^T Z, Z = block S^{-1}, or None where Z is too long for it.
+
+    S is R with rounding-sized diagonal entries raised to 16 eps of their column's norm: dependent columns
+    then give moderate entries of Z. T = R S^{-1} keeps the result exact for any S.
+    """
+    diagonal = r.diagonal()
+    norms = (r * r).sum(0) ** 0.5
+    floor = 16 * _EPS * norms + (norms == 0) * 1e-150
+    small = abs(diagonal) < floor
+    s = r * 1.0
+    if bool(small.any()):
+        rows = np.flatnonzero(backend.to_numpy(small))
+        s[rows, rows] = floor[rows]
+    z = backend.solve_upper_right(block * 1.0, s)
+    gram = backend.gram(z)
+    longest = float(gram.diagonal().max())
+    if not longest <= _LEVERAGE_LIMIT:  # also when it is NaN
+        return None
+    if bool(small.any()):
+        gram = gram + backend.gram(backend.solve_upper_right(r * 1.0, s))
+        gram[rows, rows] += 8 * len(r) * _EPS  # at most 1e-6 of the floor enters R: below rounding
+    else:
+        steps = np.arange(len(r))
+        gram[steps, steps] += 1.0
+    c = backend.cholesky_upper(gram)
+    return None if c is None else c @ s
+
+
+def _downdate(r, b):
+    """R of the rows that remain when those of factor ``b`` leave those of ``r``; ValueError if they were not in."""
+    norms = np.sqrt(np.sum(r * r, axis=0))
+    scale = np.where(norms > 0, norms, 1.0)
+    _, s, vt = linalg.svd(r / scale, full_matrices=False)
+    kept = s > _REMOVAL_CUT * s[:1]
+    v, rest = vt[kept].T, vt[~kept].T
+    scaled = b / scale
+    outside = scaled - (scaled @ v) @ v.T
+    z = (scaled @ v) / s[kept]
+    eigenvalues, q = linalg.eigh(np.eye(z.shape[1]) - z.T @ z)
+    _check_removal(eigenvalues, outside, s)
+    eigenvalues = np.where(eigenvalues > _SPENT, eigenvalues, 0.0)
+    remaining = np.sqrt(eigenvalues)[:, None] * (q.T * s[kept]) @ v.T
+    untouched = s[~kept][:, None] * rest.T
+    return cpu().qr_r(np.vstack([remaining, untouched]) * scale)
+
+
+def _check_removal(eigenvalues, outside, s):
+    """Refuse rows with a component that R has never seen, or with more weight than R holds."""
+    unseen = np.max(np.abs(outside), initial=0.0) > 100 * _REMOVAL_CUT * s[0]
+    if unseen or (len(eigenvalues) and eigenvalues[0] < -_REMOVAL_TOLERANCE):
+        raise ValueError(
+            "Removing these rows leaves a negative variance: they were never added, or were added with "
+            "other targets or weights. Nothing was changed."
+        )
