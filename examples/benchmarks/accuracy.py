@@ -1,0 +1,198 @@
+"""Accuracy, log-loss and time of this package and its peers, on many data sets.
+
+One command runs every contender on every set of a suite and prints a Markdown table::
+
+    python examples/benchmarks/accuracy.py --suite tabular --data DIR --json tabular.json
+    python examples/benchmarks/accuracy.py --suite images --data DIR --only mnist
+    python examples/benchmarks/accuracy.py --quick              # bundled sets, no --data
+
+DIR holds one .npz per set (``X, y`` or ``X_train, y_train, X_test, y_test``); the environment
+variable SKLEARN_ANALYTIC_DATA may name it instead.
+
+Protocol. A set's own split where it has one, else a random quarter for the test (seeded,
+stratified). At most 10,000 training rows of a tabular set, every row of an image set
+(``--max-train-rows``, 0 for all). The data set is the outer loop and the contender the inner
+one, in an order rotated by data set, so that a slow minute of the machine hits all alike.
+Tabular inputs are standardised for every contender but LightGBM, inside the timed fit; pixels
+are divided by 255 for all. A contender that fails or is left out scores null and is listed.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from _accuracy_contenders import CONTENDERS, QUICK_CONTENDERS, Task, build
+from _accuracy_summary import report, summarise
+from _common import BUNDLED, data_folder, environment, is_classification, load, write_json
+from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
+
+IMAGES = ("mnist", "fashion_mnist", "cifar10_jpeg_10k", "coil20", "orl_faces")
+TRAIN_ROWS = {"tabular": 10_000, "images": 0}
+CLIP = 1e-15  # of probabilities in the log-loss: a wrong and certain answer costs 34.5
+
+
+def main():
+    options = parse()
+    folder = None if options.quick else data_folder(options.data)
+    names = select_sets(options, folder)
+    record = {"settings": settings(options), "rows": resume(options)}
+    with threadpool_limits(options.threads), warnings.catch_warnings():
+        # Peers warn about iterations and component counts; the table is the message here.
+        warnings.simplefilter("ignore")
+        for index, name in enumerate(names):
+            record["environment"] = environment()  # again: pools appear when a peer is imported
+            run_set(name, index, folder, options, record)
+    save(options, record)
+    print(report(record))
+    if options.markdown:
+        Path(options.markdown).write_text(report(record))
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--suite", choices=("tabular", "images"), default="tabular")
+    add("--data", metavar="DIR", help="folder of .npz files")
+    add("--quick", action="store_true", help="bundled sets and few contenders, in seconds")
+    add("--only", nargs="+", metavar="NAME", help="these data sets only")
+    add("--contenders", nargs="+", metavar="NAME", choices=CONTENDERS, help="these only")
+    add("--seeds", nargs="+", type=int, default=[0])
+    add("--max-train-rows", type=int, help="0: all; default 10000 (tabular), 0 (images)")
+    add("--max-test-rows", type=int, default=0, help="0: all")
+    add("--threads", type=int, default=2, help="of BLAS and OpenMP pools")
+    add("--json", metavar="PATH")
+    add("--markdown", metavar="PATH")
+    add("--resume", metavar="PATH", help="go on with the rows of this file; failures run again")
+    options = parser.parse_args()
+    if options.max_train_rows is None:
+        options.max_train_rows = TRAIN_ROWS[options.suite]
+    options.contenders = options.contenders or list(QUICK_CONTENDERS if options.quick else CONTENDERS)
+    options.json = options.json or options.resume
+    return options
+
+
+def settings(options):
+    keys = ("suite", "quick", "max_train_rows", "max_test_rows", "threads")
+    return {key: getattr(options, key) for key in keys} | {"probability_clip": CLIP}
+
+
+def select_sets(options, folder):
+    names = BUNDLED if options.quick else suite_names(options.suite, folder)
+    unknown = sorted(set(options.only or ()) - set(names))
+    if unknown:
+        raise SystemExit(f"--only: not in this suite: {unknown}; the suite has {list(names)}.")
+    return [name for name in names if not options.only or name in options.only]
+
+
+def suite_names(suite, folder):
+    """Image sets are known by name; the rest with integer classes is the tabular suite."""
+    paths = [path for path in sorted(folder.glob("*.npz")) if is_classification(path)]
+    return [path.stem for path in paths if (path.stem in IMAGES) == (suite == "images")]
+
+
+def resume(options):
+    """Finished rows of an earlier run; those that failed are dropped and so run again."""
+    if not options.resume or not Path(options.resume).exists():
+        return []
+    record = json.loads(Path(options.resume).read_text())
+    if record["settings"] != settings(options):
+        raise SystemExit(f"--resume: made with other settings: {record['settings']}.")
+    return [row for row in record["rows"] if row["error"] is None]
+
+
+def save(options, record):
+    record["summary"] = summarise(record["rows"])
+    if options.json:
+        write_json(options.json, record)
+
+
+def run_set(name, index, folder, options, record):
+    """All contenders on one set, in an order rotated by the set's index."""
+    finished = {(row["dataset"], row["contender"], row["seed"]) for row in record["rows"]}
+    shift = index % len(options.contenders)
+    order = options.contenders[shift:] + options.contenders[:shift]
+    for seed in options.seeds:
+        todo = [key for key in order if (name, key, seed) not in finished]
+        split = prepare(name, folder, seed, options) if todo else None
+        for contender in todo:
+            row = {"dataset": name, "contender": contender, "seed": seed}
+            record["rows"].append(row | measure(contender, split, seed, options))
+            save(options, record)
+            progress(record["rows"][-1])
+
+
+def prepare(name, folder, seed, options):
+    """The split of one set, with rows capped and images scaled to [0, 1]."""
+    X, X_test, y, y_test = load(name, folder, seed)
+    X, y = cap(X, y, options.max_train_rows, seed)
+    X_test, y_test = cap(X_test, y_test, options.max_test_rows, seed)
+    if options.suite == "images" and not options.quick:
+        X, X_test = (part.astype(np.float32) / np.float32(255) for part in (X, X_test))
+    return np.asarray(X, np.float32), np.asarray(X_test, np.float32), y, y_test
+
+
+def cap(X, y, rows, seed):
+    """A seeded subset of `rows` rows, stratified where every class can be; 0 keeps all."""
+    if not rows or len(y) <= rows:
+        return X, y
+    counts = np.unique(y, return_counts=True)[1]
+    feasible = counts.min() > 1 and min(rows, len(y) - rows) >= len(counts)
+    stratify = y if feasible else None
+    keep, _ = train_test_split(np.arange(len(y)), train_size=rows, random_state=seed, stratify=stratify)
+    return X[keep], y[keep]
+
+
+def measure(contender, split, seed, options):
+    """Scores and seconds of one contender; an exception becomes the text of the row."""
+    X, X_test, y, y_test = split
+    row = {"n_train": len(y), "n_test": len(y_test), "n_features": X.shape[1]}
+    row |= {"n_classes": len(np.unique(y)), "error": None}
+    row |= dict.fromkeys(("accuracy", "log_loss", "fit_seconds", "predict_seconds"))
+    images = options.suite == "images" and not options.quick
+    task = Task(len(y), np.unique(y, return_counts=True)[1].min(), images, seed, options.threads)
+    try:
+        row |= score(build(contender, task), X, X_test, y, y_test)
+    except Exception as error:  # any failure of any contender is a result to be listed
+        row["error"] = f"{type(error).__name__}: {error}"[:300]
+    return row
+
+
+def score(model, X, X_test, y, y_test):
+    start = time.perf_counter()
+    model.fit(X, y)
+    fitted = time.perf_counter()
+    prediction = model.predict(X_test)
+    predicted = time.perf_counter()
+    return {
+        "accuracy": float(np.mean(prediction == y_test)),
+        "log_loss": log_loss(model, X_test, y_test),
+        "fit_seconds": fitted - start,
+        "predict_seconds": predicted - fitted,
+    }
+
+
+def log_loss(model, X_test, y_test):
+    """Mean clipped log-loss, or None without predict_proba.
+
+    A test class that the training part lacks has probability 0, that is CLIP, for everyone.
+    """
+    if not hasattr(model, "predict_proba"):
+        return None
+    probability = np.asarray(model.predict_proba(X_test), np.float64)
+    column = np.minimum(np.searchsorted(model.classes_, y_test), len(model.classes_) - 1)
+    known = model.classes_[column] == y_test
+    chosen = np.where(known, probability[np.arange(len(y_test)), column], 0.0)
+    return float(-np.mean(np.log(np.clip(chosen, CLIP, 1.0))))
+
+
+def progress(row):
+    done = f"{row['accuracy']:.4f} {row['fit_seconds']:8.2f} s" if row["error"] is None else ""
+    print(f"{row['dataset']:18s} {row['contender']:14s} {done}{row['error'] or ''}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
