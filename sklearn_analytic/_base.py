@@ -152,15 +152,24 @@ def row_weights(y, class_weight, sample_weight):
     return per_class[codes] if sample_weight is None else per_class[codes] * sample_weight
 
 
+def refuse_balanced(class_weight, method):
+    """Balanced weights follow all labels, which no single block knows."""
+    if class_weight == "balanced":
+        raise ValueError(
+            f"class_weight='balanced' is not supported in {method}: a block does not know the balance of "
+            "all classes. Pass class_weight as a dict, or sample_weight."
+        )
+
+
 def merge_classes(old, new):
     """Return the sorted union of classes, and where each old class now stands."""
     union = np.union1d(old, new)
     return union, np.searchsorted(union, old)
 
 
-def reordered_targets(statistic, positions, n_classes):
-    """Return a statistic of signed one-hot targets with classes inserted that no row so far belonged to."""
-    grown = statistic.add_targets(np.full(n_classes - len(positions), -1.0))
+def reordered_targets(statistic, positions, n_classes, past=-1.0):
+    """Return a statistic with classes inserted that no row so far belonged to: their targets were ``past``."""
+    grown = statistic.add_targets(np.full(n_classes - len(positions), past))
     fresh = np.setdiff1d(np.arange(n_classes), positions)
     order = np.argsort(np.concatenate([positions, fresh]))
     return grown.permute_targets(order)
@@ -198,19 +207,18 @@ def check_flag(name, value):
         raise ValueError(f"{name} must be True or False, got {value!r}.")
 
 
-def check_alpha(value, words=("gcv",)):
-    """Refuse a ridge that is neither a word of ``words``, a non-negative number, nor a grid of such numbers."""
+def check_alpha(value, words=("gcv",), grid=True):
+    """Refuse a ridge that is neither a word of ``words``, a non-negative number, nor (with ``grid``) several."""
     if isinstance(value, str):
         valid = value in words
     elif isinstance(value, numbers.Real) and not isinstance(value, bool):
         valid = 0 <= value < math.inf
     else:
-        grid = np.asarray(value, dtype=object).ravel()
-        valid = len(grid) > 0 and all(isinstance(a, numbers.Real) and 0 <= a < math.inf for a in grid)
+        values = np.asarray(value, dtype=object).ravel()
+        valid = grid and len(values) > 0 and all(isinstance(a, numbers.Real) and 0 <= a < math.inf for a in values)
     if not valid:
-        raise ValueError(
-            f"alpha must be a non-negative number, a grid of them, or one of {sorted(words)}, got {value!r}."
-        )
+        several = " a grid of them," if grid else ""
+        raise ValueError(f"alpha must be a non-negative number,{several} or one of {sorted(words)}, got {value!r}.")
 
 
 def hidden_sizes(value):

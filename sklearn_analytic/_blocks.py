@@ -103,9 +103,12 @@ def host(x):
 
 
 def auto_block_size(n_columns):
-    """Rows per block so that a float64 working copy stays near 16 MiB, and not fewer than a factor needs."""
+    """Rows per block so that a float64 working copy stays near 16 MiB, or twice the columns where they are many.
+
+    A block then costs more than the square matrices that it updates, and memory stays of their order.
+    """
     rows = _BLOCK_BYTES // (8 * max(n_columns, 1))
-    return int(np.clip(max(rows, min(n_columns, 4096)), _MIN_ROWS, _MAX_ROWS))
+    return int(np.clip(max(rows, min(2 * n_columns, 8192)), _MIN_ROWS, _MAX_ROWS))
 
 
 def release_pages(x, rows):

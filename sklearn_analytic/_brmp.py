@@ -7,6 +7,7 @@ from sklearn_analytic._base import (
     checked_weights,
     class_labels,
     merge_classes,
+    refuse_balanced,
     regression_targets,
     reordered_targets,
     row_weights,
@@ -31,7 +32,7 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
         Construction of the hidden layers: Gaussian random weights, Gaussian bumps at drawn rows, or
         differences of drawn rows. "random" depends on ``random_state`` alone; the others draw rows by weight
         from all rows in :meth:`fit`, from the first block in a stream. Scale the columns first.
-    activation : {"tanh", "relu", "cos", "gaussian", "triangle", "exp", "identity"}, default="tanh"
+    activation : {"tanh", "relu", "cos", "gaussian", "triangle", "bump", "identity"}, default="tanh"
         Activation of "random" and "sampled" layers.
     solver : {"auto", "qr", "gram", "recursive"}, default="auto"
         "qr" streams a triangular factor: error of order kappa eps. "gram" streams normal equations: about
@@ -251,7 +252,7 @@ class BRMPClassifier(ClassifierMixin, BlockwiseLeastSquares):
         self : object
             The estimator; unchanged when an error is raised.
         """
-        self._refuse_balanced("partial_fit")
+        refuse_balanced(self.class_weight, "partial_fit")
         return self._partial_fit(X, y, sample_weight, classes)
 
     def fit_blocks(self, blocks):
@@ -267,16 +268,8 @@ class BRMPClassifier(ClassifierMixin, BlockwiseLeastSquares):
         self : object
             The estimator; unchanged when the iterable fails or is empty.
         """
-        self._refuse_balanced("fit_blocks")
+        refuse_balanced(self.class_weight, "fit_blocks")
         return super().fit_blocks(blocks)
-
-    def _refuse_balanced(self, method):
-        """Balanced weights follow all labels, which no single block knows."""
-        if self.class_weight == "balanced":
-            raise ValueError(
-                f"class_weight='balanced' is not supported in {method}: a block does not know the balance of "
-                "all classes. Pass class_weight as a dict, or sample_weight."
-            )
 
     def decision_function(self, X):
         """Return the readout's outputs: near +1 for the class, near -1 for the others.

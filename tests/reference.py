@@ -74,7 +74,7 @@ def activate(name, z):
         "identity": lambda: z,
         "relu": lambda: np.maximum(z, 0),
         "tanh": lambda: np.tanh(z),
-        "exp": lambda: np.exp(z),
+        "bump": lambda: np.exp(np.minimum(z, 0)),
         "gaussian": lambda: np.exp(-(z**2)),
         "cos": lambda: np.cos(z),
         "triangle": lambda: np.maximum(1 - np.abs(z), 0),

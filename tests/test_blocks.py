@@ -150,4 +150,4 @@ def test_array_blocks_cover_all_rows_once(data):
 def test_automatic_block_size_is_bounded(columns):
     rows = auto_block_size(columns)
     assert 256 <= rows <= 65536
-    assert rows * columns * 8 <= max(2 * 16 << 20, 4096 * columns * 8)
+    assert rows * columns * 8 <= max(16 << 20, 8 * columns * min(2 * columns, 8192), 8 * 256 * columns)

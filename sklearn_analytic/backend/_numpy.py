@@ -9,7 +9,7 @@ from scipy.linalg import blas, lapack
 
 from sklearn_analytic.backend import _numba
 
-_CHUNK = 1024  # rows of a float32 product before its float64 sum: error about sqrt(1024) eps32
+_CHUNK = 1024  # rows of a float32 product before its float64 sum, or as many as columns: error sqrt(rows) eps32
 _BLAS = {np.float32: (blas.sgemm, blas.ssyrk), np.float64: (blas.dgemm, blas.dsyrk)}
 
 
@@ -22,8 +22,9 @@ def _tanh(z, bias):
     np.tanh(z, out=z)
 
 
-def _exp(z, bias):
+def _bump(z, bias):
     z += bias
+    np.minimum(z, 0, out=z)
     np.exp(z, out=z)
 
 
@@ -43,16 +44,16 @@ ACTIVATIONS = {
     "identity": _identity,
     "relu": _numba.relu,
     "tanh": _tanh,
-    "exp": _exp,
+    "bump": _bump,
     "gaussian": _gaussian,
     "cos": _cos,
     "triangle": _numba.triangle,
 }
 
 
-def _upper_gram(a):
-    """The upper triangle of ``a.T @ a``, zeros below."""
-    return _BLAS[a.dtype.type][1](1.0, a.T, lower=False)
+def _lower_gram(a):
+    """The lower triangle of ``a.T @ a`` in row-major order, zeros above."""
+    return _BLAS[a.dtype.type][1](1.0, a.T, lower=False).T
 
 
 def _cross(a, b):
@@ -64,7 +65,7 @@ def _sum_chunks(product, n_columns, *factors):
     """Sum a product over rows in float64: whole where it is float64 anyway, in short chunks in float32."""
     total = np.zeros((factors[0].shape[1], n_columns))
     n = factors[0].shape[0]
-    step = _CHUNK if factors[0].dtype == np.float32 else max(n, 1)
+    step = max(_CHUNK, total.shape[0]) if factors[0].dtype == np.float32 else max(n, 1)  # sums stay a small share
     for start in range(0, n, step):
         total += product(*(factor[start : start + step] for factor in factors))
     return total
@@ -87,9 +88,9 @@ class NumpyBackend:
         """Return the parts stacked along the first axis."""
         return np.concatenate(parts)
 
-    def stack_columns(self, parts, scales):
-        """Return float64 ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array."""
-        out = np.empty((parts[0].shape[0], sum(part.shape[1] for part in parts)))
+    def stack_columns(self, parts, scales, dtype=np.float64):
+        """Return ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array of ``dtype``."""
+        out = np.empty((parts[0].shape[0], sum(part.shape[1] for part in parts)), dtype=dtype)
         start = 0
         for part, scale in zip(parts, scales, strict=True):
             view = out[:, start : start + part.shape[1]]
@@ -106,8 +107,11 @@ class NumpyBackend:
 
     def gram(self, a):
         """Return ``a.T @ a`` in float64; a float32 ``a`` is multiplied in short row chunks, summed in float64."""
-        upper = _sum_chunks(_upper_gram, a.shape[1], np.ascontiguousarray(a))
-        return upper + np.triu(upper, 1).T
+        lower = _sum_chunks(_lower_gram, a.shape[1], np.ascontiguousarray(a))
+        diagonal = lower.diagonal().copy()
+        lower += lower.T
+        np.fill_diagonal(lower, diagonal)
+        return lower
 
     def cross(self, a, b):
         """Return ``a.T @ b`` in float64, with the same rule for float32 as :meth:`gram`."""

@@ -6,6 +6,8 @@ two spell alike (``@``, ``+``, slicing, ``.T``, ``.sum``) is written with operat
 
 from typing import Any, Protocol
 
+import numpy as np
+
 Array = Any  # numpy.ndarray or torch.Tensor, never mixed
 
 
@@ -21,8 +23,8 @@ class Backend(Protocol):
     def concatenate(self, parts) -> Array:
         """Return the parts stacked along the first axis."""
 
-    def stack_columns(self, parts, scales) -> Array:
-        """Return float64 ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array."""
+    def stack_columns(self, parts, scales, dtype=np.float64) -> Array:
+        """Return ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array of ``dtype``."""
 
     def matmul(self, a, b) -> Array:
         """Return ``a @ b`` in the dtype of ``a``."""

@@ -19,7 +19,7 @@ ACTIVATIONS = {
     "identity": _in_place(lambda z: z),
     "relu": _in_place(lambda z: z.relu_()),
     "tanh": _in_place(lambda z: z.tanh_()),
-    "exp": _in_place(lambda z: z.exp_()),
+    "bump": _in_place(lambda z: z.clamp_(max=0).exp_()),
     "gaussian": _in_place(lambda z: z.square_().neg_().exp_()),
     "cos": _in_place(lambda z: z.cos_()),
     "triangle": _in_place(lambda z: z.abs_().neg_().add_(1).relu_()),
@@ -47,9 +47,10 @@ class TorchBackend:
         """Return the parts stacked along the first axis."""
         return torch.cat(parts)
 
-    def stack_columns(self, parts, scales):
-        """Return float64 ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array."""
-        return torch.cat([p.to(torch.float64) * s for p, s in zip(parts, scales, strict=True)], dim=1)
+    def stack_columns(self, parts, scales, dtype=np.float64):
+        """Return ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array of ``dtype``."""
+        dtype = getattr(torch, np.dtype(dtype).name)
+        return torch.cat([p.to(dtype) * s for p, s in zip(parts, scales, strict=True)], dim=1)
 
     def matmul(self, a, b):
         """Return ``a @ b`` in the dtype of ``a``."""
@@ -61,12 +62,10 @@ class TorchBackend:
 
     def cross(self, a, b):
         """Return ``a.T @ b`` in float64, with the same rule for float32 as :meth:`gram`."""
-        if a.dtype == torch.float64 or a.shape[0] <= _CHUNK:
-            return (a.T @ b).to(torch.float64)
+        step = max(_CHUNK, a.shape[1]) if a.dtype == torch.float32 else max(len(a), 1)
         out = torch.zeros((a.shape[1], b.shape[1]), dtype=torch.float64, device=self.device)
-        for start in range(0, a.shape[0], _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            out += a[rows].T @ b[rows]
+        for start in range(0, len(a), step):
+            out += a[start : start + step].T @ b[start : start + step].to(a.dtype)
         return out
 
     def qr_r(self, a):

@@ -40,14 +40,17 @@ class DenseLayer:
 
 @dataclass(frozen=True)
 class RadialLayer:
-    r"""Gaussian bumps :math:`x \mapsto \exp(-\gamma \|x - c_j\|^2)`.
+    r"""Gaussian bumps :math:`x \mapsto \exp(-\gamma_j \|x - c_j\|^2)`.
+
+    Computed as one projection of the lifted row :math:`[x, \|x\|^2, 1]` about the centres' mean, so that a
+    common offset does not cancel.
 
     Parameters
     ----------
     centres : ndarray of shape (h, d)
         c_j.
-    gamma : float
-        Inverse squared width.
+    gamma : float or ndarray of shape (h,)
+        Inverse squared widths.
 
     Examples
     --------
@@ -59,15 +62,17 @@ class RadialLayer:
     """
 
     centres: np.ndarray
-    gamma: float
+    gamma: float | np.ndarray
 
     def apply(self, x, backend):
         """Return the layer's output (n, h) in the dtype of ``x``."""
-        origin = self.centres.mean(axis=0)  # distances about the centres' mean: no cancellation of a common offset
-        centres = cast_like(self.centres - origin, x, backend)
+        origin = self.centres.mean(axis=0)
         x = x - cast_like(origin, x, backend)
-        squared = (x * x).sum(1)[:, None] - 2 * backend.matmul(x, centres.T) + (centres * centres).sum(1)
-        return backend.activate(squared * (squared > 0) * -self.gamma, 0 * squared[0], "exp")
+        centres = self.centres - origin
+        gamma = np.broadcast_to(self.gamma, len(centres))
+        z = backend.matmul(x, cast_like(2 * gamma * centres.T, x, backend))
+        z -= ((x * x).sum(1))[:, None] * cast_like(gamma, x, backend)
+        return backend.activate(z, cast_like(-gamma * np.sum(centres**2, axis=1), x, backend), "bump")
 
 
 def apply_layers(layers, x, backend):

@@ -1,5 +1,6 @@
 """Streaming least squares: statistics as values (accumulate, merge, remove, solve) and what follows from them."""
 
+from sklearn_analytic.linalg._exits import ExitReadout, ridge_exits, spectral_exit
 from sklearn_analytic.linalg._normal import NormalEquations
 from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
 from sklearn_analytic.linalg._recursion import RecursiveLeastSquares
@@ -8,6 +9,7 @@ from sklearn_analytic.linalg._spectral import SpectralProblem
 from sklearn_analytic.linalg._triangular import TriangularFactor
 
 __all__ = [
+    "ExitReadout",
     "LeaveOneOut",
     "MoorePenroseState",
     "NormalEquations",
@@ -16,4 +18,6 @@ __all__ = [
     "TriangularFactor",
     "best_alpha",
     "kfold_errors",
+    "ridge_exits",
+    "spectral_exit",
 ]

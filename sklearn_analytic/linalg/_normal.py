@@ -11,6 +11,7 @@ from sklearn_analytic.linalg._rows import (
     NO_ROWS,
     common_exponent,
     cpu,
+    dtype_name,
     prepare_rows,
     same_columns,
     scale_columns,
@@ -75,23 +76,34 @@ class NormalEquations:
         return cls(0, 0.0, np.zeros(p), np.zeros((p, p)), n_features, NO_ROWS)
 
     @classmethod
-    def from_rows(cls, x, y, sample_weight=None, backend=None):
-        """Return the statistic of one block of rows; two passes over the block, none over the data."""
+    def from_rows(cls, x, y, sample_weight=None, backend=None, widen=True):
+        """Return the statistic of one block of rows; two passes over the block, none over the data.
+
+        With ``widen=False`` float32 rows are centred and multiplied in float32, in chunks of 1024 rows that
+        are summed in float64: half the time, and an error of about 1e-6 of the scatter's diagonal, which a
+        ridge of more than that share makes harmless.
+        """
         backend = backend or cpu()
-        rows = prepare_rows(x, y, sample_weight, backend)
+        rows = prepare_rows(x, y, sample_weight, backend, widen)
         if rows.weight == 0:
             zero = backend.gram(0 * rows.a[:1])
             return cls(0, 0.0, zero.sum(0), zero, rows.n_features, rows.exponent)
         a, w = rows.a, rows.weights
-        mean = (a.sum(0) if w is None else w @ a) / rows.weight
-        a -= mean
+        mean = backend.cross((a[:, :1] * 0 + 1) if w is None else w[:, None], a)[0] / rows.weight
+        a -= backend.asarray(mean, dtype_name(a))
         if w is not None:
-            a *= (w**0.5)[:, None]
+            a *= backend.asarray(w**0.5, dtype_name(a))[:, None]
         return cls(rows.n_rows, rows.weight, mean, backend.gram(a), rows.n_features, rows.exponent)
 
-    def accumulate(self, x, y, sample_weight=None, backend=None):
+    def accumulate(self, x, y, sample_weight=None, backend=None, widen=True):
         """Return the statistic with a block of rows added."""
-        return self.merge(NormalEquations.from_rows(x, y, sample_weight, backend))
+        return self.merge(NormalEquations.from_rows(x, y, sample_weight, backend, widen))
+
+    def select(self, columns):
+        """Return the statistic of some features only, in the order of ``columns``."""
+        rows = np.concatenate([columns, np.arange(self.n_features, len(self.mean))])
+        scatter = self.scatter[np.ix_(rows, rows)]
+        return replace(self, mean=self.mean[rows], scatter=scatter, n_features=len(columns))
 
     def merge(self, other):
         """Return the statistic of both sets of rows (Chan, Golub, LeVeque 1979)."""
@@ -101,8 +113,9 @@ class NormalEquations:
         one, two = self._restated(other), other._restated(self)
         weight = one.weight + two.weight
         step = two.mean - one.mean
-        scatter = one.scatter + two.scatter
-        scatter += step[:, None] * (step * (one.weight * two.weight / weight))
+        scatter = step[:, None] * (step * (one.weight * two.weight / weight))
+        scatter += one.scatter
+        scatter += two.scatter
         mean = one.mean + step * (two.weight / weight)
         return replace(one, n_rows=one.n_rows + two.n_rows, weight=weight, mean=mean, scatter=scatter)
 

@@ -15,7 +15,7 @@ _SAFE = 300  # magnitudes in 2**(-300) .. 2**300 square and sum without scaling
 
 @dataclass(frozen=True)
 class Rows:
-    """A block [X | Y] in float64 after exact scaling, with its weights."""
+    """A block [X | Y] after exact scaling, with its weights."""
 
     a: Any  # (m, d + c)
     weights: Any | None  # (m,)
@@ -30,8 +30,11 @@ def cpu():
     return get_backend("cpu")
 
 
-def prepare_rows(x, y, sample_weight, backend):
-    """Check one block and scale it; raise ValueError on shapes or values that cannot enter a sum."""
+def prepare_rows(x, y, sample_weight, backend, widen=True):
+    """Check one block and scale it; raise ValueError on shapes or values that cannot enter a sum.
+
+    ``widen`` brings all to float64; otherwise the block keeps the dtype of X.
+    """
     x, y = backend.asarray(x), backend.asarray(y)
     y = y[:, None] if y.ndim == 1 else y
     if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
@@ -39,12 +42,18 @@ def prepare_rows(x, y, sample_weight, backend):
             f"X must be (n, d) and Y (n,) or (n, c) with equal n, got shapes {tuple(x.shape)} and {tuple(y.shape)}."
         )
     exponent = (_exponent(x, "X"), _exponent(y, "Y"))
-    a = backend.stack_columns([x, y], [_power(-exponent[0]), _power(-exponent[1])])
+    dtype = np.float64 if widen else dtype_name(x)
+    a = backend.stack_columns([x, y], [_power(-exponent[0]), _power(-exponent[1])], dtype)
     if sample_weight is None:
         return Rows(a, None, x.shape[0], float(x.shape[0]), x.shape[1], exponent)
     weights = _checked_weights(sample_weight, x.shape[0], backend)
     n_rows = int((weights > 0).sum())
     return Rows(a, weights, n_rows, float(weights.sum()), x.shape[1], exponent)
+
+
+def dtype_name(array):
+    """Name of an array's dtype, without the library's prefix."""
+    return str(array.dtype).removeprefix("torch.")
 
 
 def _checked_weights(sample_weight, n, backend):

@@ -1,0 +1,57 @@
+"""Audit rows: a small fixed sample, by content, on which leave-one-out chooses and calibrates."""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_analytic.features import hash_keys
+
+_MOST = 1000
+_SHARE = 4  # at most one distinct row in four
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Distinct rows with the smallest hashes of their content; weights of equal rows are added."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+    hashes: np.ndarray
+
+    def merge(self, other, size):
+        """Return the ``size`` rows of both with the smallest hashes; a row in both counts once, with both weights."""
+        hashes, first, inverse = np.unique(
+            np.concatenate([self.hashes, other.hashes]), return_index=True, return_inverse=True
+        )
+        weights = np.bincount(inverse, np.concatenate([self.weights, other.weights]))
+        kept = first[:size]
+        x, y = np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y])
+        return Audit(x[kept], y[kept], weights[:size], hashes[:size])
+
+
+def content_hashes(keys, y):
+    """Return a 64-bit hash of each row and its label, from the row's key."""
+    classes, codes = np.unique(y, return_inverse=True)
+    labels = np.array([zlib.crc32(str(label).encode()) for label in classes.tolist()], dtype=np.uint64)
+    return hash_keys(keys) ^ (labels[codes] << np.uint64(16))
+
+
+def audit_size(n_distinct):
+    """Number of audit rows of a sample with so many distinct rows."""
+    return int(max(1, min(_MOST, n_distinct // _SHARE)))
+
+
+def choose_audit(hashes, weights, size=None):
+    """Return the threshold below which a row's hash makes it an audit row, weights of zero left out."""
+    distinct = np.unique(hashes if weights is None else hashes[weights > 0])
+    size = audit_size(len(distinct)) if size is None else size
+    return distinct[min(size, len(distinct)) - 1]
+
+
+def take_audit(x, y, weights, hashes):
+    """Return an audit of given rows, equal rows as one."""
+    empty = Audit(x[:0], y[:0], np.zeros(0), hashes[:0])
+    weights = np.ones(len(hashes)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return empty.merge(Audit(x, y, weights, hashes), len(hashes))

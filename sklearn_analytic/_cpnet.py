@@ -1,0 +1,525 @@
+"""Correlation projection network: modules of a projection and a least-squares exit, no gradient anywhere."""
+
+from dataclasses import replace
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_analytic._audit import audit_size, choose_audit, content_hashes, take_audit
+from sklearn_analytic._base import (
+    AnalyticEstimator,
+    check_alpha,
+    check_choice,
+    check_flag,
+    check_positive_integer,
+    checked_weights,
+    class_labels,
+    hidden_sizes,
+    merge_classes,
+    refuse_balanced,
+    reordered_targets,
+    row_weights,
+    seed_of,
+)
+from sklearn_analytic._blocks import ArrayBlocks, auto_block_size, host
+from sklearn_analytic._calibration import fit_link
+from sklearn_analytic._network import Rows, Settings, build_network
+from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, get_backend
+from sklearn_analytic.features import CODES, draw_rows, row_keys
+from sklearn_analytic.linalg import NormalEquations, ridge_exits, spectral_exit
+
+PROJECTIONS = ("correlation", "whitened", "random")
+EXITS = ("last", "loo", "mean")
+ALPHAS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # per feature of unit variance, summed over rows
+_BUILD_ROWS = 20_000  # projections are built from at most so many rows, drawn by weight
+_FEW_UNITS, _MANY_UNITS, _ROWS_PER_UNIT = 800, 3000, (2, 12)
+
+
+class CPNetClassifier(ClassifierMixin, AnalyticEstimator):
+    r"""Correlation projection network: a multi-exit classifier in which every weight is a sum or a solve.
+
+    Each module encodes the labels as a code T, projects its input by correlation with it,
+    :math:`H = f(A W_1 + b)`, :math:`W_1 = A^T T`, and reads the labels out by ridge regression: its exit.
+    The encoded input A passes unlabelled columns on (piecewise-linear bins, clipped z-scores); exit t reads
+    A and the hidden layers of modules 1..t. Ridge, exit, unit width and probabilities are chosen on exact
+    leave-one-out predictions of at most 1000 audit rows, which take part in every solve but in no
+    construction. Data are read in blocks, three times; memory is that of one Gram matrix of the features.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int, sequence of int or "auto", default="auto"
+        Units of each module; one integer is the width of every module. "auto" shares
+        ``min(n / 2, max(800, min(n / 12, 3000)))`` units among the modules.
+    n_modules : int, default=3
+        Number of modules, each with an exit.
+    encoding : {"subclass", "class", "mask", "forward"}, default="subclass"
+        The code T: indicators of sub-classes about drawn rows (full rank); a random code of the class (the
+        published kind, of rank at most the number of classes); that code times random signs per row; or
+        signs of a random projection of the row plus signs of the class code (forward projection).
+    projection : {"correlation", "whitened", "random"}, default="correlation"
+        :math:`A^T T`, :math:`(A^T A + \lambda I)^{-1} A^T T`, or Gaussian directions.
+    activation : {"auto", "radial", "tanh", "relu", "cos", "gaussian", "triangle", "bump", "identity"}, default="auto"
+        f. "radial" is :math:`\exp(-\gamma \|a - c\|^2)` about sub-class means c, a projection of the row
+        lifted by its norm; it needs ``encoding="subclass"`` and ``projection="correlation"``, where "auto"
+        chooses it; "auto" is tanh elsewhere.
+    skip : bool, default=True
+        Whether modules read the encoded input itself and exits read it and all hidden layers so far. False
+        is the published cascade: a module reads the fitted codes of the module before, and its exit its own
+        hidden layer.
+    exit : {"loo", "last", "mean"}, default="loo"
+        Which exit predicts: that of the least leave-one-out error, the last, or the mean of all.
+    alpha : {"loo", "gcv"} or float, default="loo"
+        Ridge of the exits, per feature of unit variance: by leave-one-out on the audit rows, by generalised
+        cross-validation (a slower full decomposition), or fixed; 0 is the Moore-Penrose solution.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of classes; "balanced" needs all rows at once (:meth:`fit`).
+    block_size : int, default=None
+        Rows read at a time; None keeps a float64 block near 16 MiB.
+    random_state : int, RandomState or None, default=None
+        Seed of all draws. Draws follow the content and weight of rows, not their order.
+    device : str, default="cpu"
+        "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    exit_ : int or None
+        Index of the exit that predicts; None for their mean.
+    exit_errors_ : ndarray of shape (n_modules,)
+        Leave-one-out mean squared error of every exit on the audit rows.
+    alphas_ : ndarray of shape (n_modules,)
+        Ridge of every exit.
+    n_samples_seen_ : int
+        Rows of positive weight in the fit.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had any.
+
+    Notes
+    -----
+    The paper's full text is not public; the method is reconstructed from its abstract. The reconstruction of
+    the published network is ``CPNetClassifier(encoding="class", skip=False, exit="last", alpha=0.0,
+    activation="tanh")``; the default is the best that we measured (docs/theory/cpnet.md has both scores).
+    The Gram of float32 rows is summed from float32 products unless ``alpha`` is 0 or "gcv"; float64 rows are
+    float64 throughout.
+
+    References
+    ----------
+    H. Zhuang, Z. Lin, K.-A. Toh, "Correlation projection for analytic learning of a classification network",
+    Neural Processing Letters 53(6), 2021, doi 10.1007/s11063-021-10570-2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_analytic import CPNetClassifier
+    >>> X, X_test, y, y_test = train_test_split(*load_digits(return_X_y=True), random_state=0)
+    >>> model = CPNetClassifier(random_state=0).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.97)
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes="auto",
+        *,
+        n_modules=3,
+        encoding="subclass",
+        projection="correlation",
+        activation="auto",
+        skip=True,
+        exit="loo",
+        alpha="loo",
+        class_weight=None,
+        block_size=None,
+        random_state=None,
+        device="cpu",
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.n_modules = n_modules
+        self.encoding = encoding
+        self.projection = projection
+        self.activation = activation
+        self.skip = skip
+        self.exit = exit
+        self.alpha = alpha
+        self.class_weight = class_weight
+        self.block_size = block_size
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit on all rows of X, read in blocks.
+
+        Parameters
+        ----------
+        X : {array-like, memmap, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequencies: weight 2 is the row given twice.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        with self._unchanged_on_error():
+            self._check_parameters()
+            X = self._read_features(X, reset=True)
+            y = class_labels(y, X)
+            self.classes_, self._classes_fixed = np.unique(y), False
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"y contains one class, {self.classes_[0]!r}: a classifier needs at least two. "
+                    "In a stream, use partial_fit: further classes may appear later."
+                )
+            return self._store(self._accumulate(None, X, y, sample_weight))
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Add rows. The first call builds the projections, which stay; the exits are exact for all rows so far.
+
+        Give the first call a block that stands for the rest, some thousand rows where possible. Classes that
+        appear later get an exact readout of the frozen features.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows to add.
+        y : array-like of shape (n_samples,)
+            Their labels. Labels not seen before become new classes, unless ``classes`` was given once.
+        classes : array-like of shape (n_classes,), default=None
+            All labels, if they are known: then a label outside them is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequencies.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when an error is raised.
+        """
+        refuse_balanced(self.class_weight, "partial_fit")
+        with self._unchanged_on_error():
+            self._check_parameters()
+            statistic = getattr(self, "_statistic", None)
+            X = self._read_features(X, reset=statistic is None)
+            y = class_labels(y, X)
+            statistic = self._learn_classes(y, classes, statistic)
+            return self._store(self._accumulate(statistic, X, y, sample_weight))
+
+    def decision_function(self, X):
+        """Return scores of the classes: near 1 for the class, near 0 for the others.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples,) or (n_samples, n_classes)
+            Scores; for two classes that of the second less that of the first.
+        """
+        return self._decision(self._scores(X))
+
+    def predict(self, X):
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The class of the highest score.
+        """
+        return self._labels(self._scores(X))
+
+    def predict_proba(self, X):
+        """Predict class probabilities, calibrated on leave-one-out scores of the audit rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Rows sum to one.
+        """
+        scores = self._scores(X)
+        return self._probabilities(scores, self._link)
+
+    def staged_decision_function(self, X):
+        """Yield :meth:`decision_function` of every exit, first to last.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Yields
+        ------
+        array of shape (n_samples,) or (n_samples, n_classes)
+            Scores of the exit.
+        """
+        for scores in self._staged_scores(X):
+            yield self._decision(scores)
+
+    def staged_predict(self, X):
+        """Yield :meth:`predict` of every exit, first to last.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,)
+            Labels by the exit.
+        """
+        for scores in self._staged_scores(X):
+            yield self._labels(scores)
+
+    def staged_predict_proba(self, X):
+        """Yield :meth:`predict_proba` of every exit, first to last, each with its own calibration.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities by the exit.
+        """
+        for scores, link in zip(self._staged_scores(X), self._links, strict=True):
+            yield self._probabilities(scores, link)
+
+    def __sklearn_tags__(self):
+        """Declare what the estimator accepts."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # One block of the story: audit rows, network, features, statistic.
+
+    def _accumulate(self, statistic, X, y, sample_weight):
+        """Return the statistic of the exits' features with rows added; the first rows build the network."""
+        weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
+        backend = backend_for(X, self.device)
+        codes = np.searchsorted(self.classes_, y)
+        rows = ArrayBlocks(X, codes, weights, self._rows_per_block(X.shape[1]))
+        is_audit = self._gather_audit(statistic, rows, y)
+        if statistic is None:
+            self._network = self._build(rows, is_audit)
+            n_features = self._network.exit_columns()[-1][-1] + 1
+            statistic = NormalEquations.empty(n_features, len(self.classes_))
+        statistic = statistic.on(backend)
+        for block in replace(rows, block_size=self._rows_per_block(statistic.n_features)):
+            features = self._network.features(backend.asarray(block.x), backend)
+            targets = np.eye(len(self.classes_))[block.y]
+            statistic = statistic.accumulate(features, targets, block.weight, backend, widen=self._needs_all_digits())
+        return statistic.to_host(backend)
+
+    def _gather_audit(self, statistic, rows, y):
+        """Keep the audit rows of all rows so far; return which of the new ones are among them."""
+        if statistic is None:
+            self._seed = seed_of(self.random_state)
+        direction = np.random.default_rng(self._seed).standard_normal(rows.x.shape[1])
+        keys = rows.map_rows(lambda x: row_keys(x, direction))
+        hashes = content_hashes(keys, y)
+        self._first_keys = keys if statistic is None else None
+        chosen = hashes <= choose_audit(hashes, rows.weight)
+        if rows.weight is not None:
+            chosen &= rows.weight > 0
+        index = np.flatnonzero(chosen)
+        weights = None if rows.weight is None else rows.weight[index]
+        fresh = take_audit(rows.take(index)[0], y[index], weights, hashes[index])
+        if statistic is None:
+            self._audit = fresh
+        else:
+            size = max(len(self._audit.hashes), audit_size(statistic.n_rows + len(keys)))
+            self._audit = self._audit.merge(fresh, size)
+        return chosen
+
+    def _build(self, rows, is_audit):
+        """Build the network from rows that are not in the audit, or from all where nothing is chosen by it."""
+        weights = np.ones(rows.n_rows) if rows.weight is None else np.asarray(rows.weight, dtype=np.float64)
+        total = max(float(weights.sum()), float(np.sum(weights > 0)))
+        holds_out = self.alpha == "loo" or self.exit == "loo"
+        usable = np.where(is_audit & holds_out, 0.0, weights)
+        usable = usable if np.any(usable) else weights
+        generator = np.random.default_rng([self._seed, 1])
+        settings = Settings(
+            self._widths(total), self.encoding, self.projection, self._activation(), self.skip, self.alpha
+        )
+        audit_labels = np.searchsorted(self.classes_, self._audit.y)
+        audit = Rows(self._audit.x, self._audit.hashes, audit_labels, self._audit.weights)
+        chosen = np.flatnonzero(usable)
+        if len(chosen) > _BUILD_ROWS:
+            chosen = draw_rows(self._first_keys, usable, _BUILD_ROWS, generator)
+            usable = np.ones(rows.n_rows)
+        x, labels = rows.take(chosen)
+        build = Rows(x, self._first_keys[chosen], labels, usable[chosen])
+        self._first_keys = None
+        return build_network(settings, build, audit, len(self.classes_), generator, get_backend("cpu"))
+
+    def _store(self, statistic):
+        """Solve all exits, choose among them, calibrate."""
+        audit = self._audit
+        backend = get_backend("cpu")
+        targets = np.eye(len(self.classes_))[np.searchsorted(self.classes_, audit.y)]
+        features = self._network.features(audit.x, backend)
+        exits = self._solve_exits(statistic, (features, targets, audit.weights))
+        labels = np.argmax(targets, axis=1)
+        self._statistic = statistic
+        self._exits = [(readout.coef, readout.intercept) for readout in exits]
+        self._links = [fit_link(readout.loo, labels, audit.weights) for readout in exits]
+        self.exit_errors_ = np.array([readout.error for readout in exits])
+        self.alphas_ = np.array([readout.alpha for readout in exits])
+        self.n_samples_seen_ = statistic.n_rows
+        chosen = {"last": len(exits) - 1, "loo": int(np.argmin(self.exit_errors_)), "mean": None}[self.exit]
+        self.exit_ = chosen
+        if chosen is None:
+            self._link = fit_link(np.mean([readout.loo for readout in exits], axis=0), labels, audit.weights)
+        else:
+            self._link = self._links[chosen]
+        self._readout = self._combined(range(len(exits)) if chosen is None else [chosen])
+        return self
+
+    def _solve_exits(self, statistic, audit):
+        """Readouts of all exits: nested factors where exits nest and the ridge is positive."""
+        columns = self._network.exit_columns()
+        if self._needs_all_digits():
+            return [spectral_exit(statistic, c, audit, self.alpha) for c in columns]
+        alphas = ALPHAS if self.alpha == "loo" else [float(self.alpha)]
+        if self.skip:
+            return ridge_exits(statistic, [len(c) for c in columns], audit, alphas)
+        features, targets, weights = audit
+        return [
+            ridge_exits(statistic.select(c), [len(c)], (features[:, c], targets, weights), alphas)[0]
+            for c in columns
+        ]
+
+    def _combined(self, chosen):
+        """Mean of some exits as one readout of all features."""
+        coef = np.zeros((self._network.exit_columns()[-1][-1] + 1, len(self.classes_)))
+        intercept = np.zeros(len(self.classes_))
+        for index in chosen:
+            columns = self._network.exit_columns()[index]
+            coef[columns] += self._exits[index][0] / len(chosen)
+            intercept += self._exits[index][1] / len(chosen)
+        return coef, intercept
+
+    # Scores, and what is read off them.
+
+    def _scores(self, X):
+        """Scores (n, C) of the chosen exit or of their mean, on the device of X."""
+        check_is_fitted(self)
+        return self._map_blocks(X, self._scorer([self._readout]))
+
+    def _staged_scores(self, X):
+        """Scores of all exits from one pass over X."""
+        check_is_fitted(self)
+        readouts = [self._combined([index]) for index in range(len(self._exits))]
+        scores = self._map_blocks(X, self._scorer(readouts))
+        n_classes = len(self.classes_)
+        return [scores[:, i * n_classes : (i + 1) * n_classes] for i in range(len(readouts))]
+
+    def _scorer(self, readouts):
+        """The function of rows that gives the scores of readouts side by side, summed in float64."""
+        coef = np.hstack([coef for coef, _ in readouts])
+        intercept = np.concatenate([intercept for _, intercept in readouts])
+
+        def scores(rows, backend):
+            features = backend.stack_columns([self._network.features(rows, backend)], [1.0])
+            return backend.matmul(features, backend.asarray(coef)) + backend.asarray(intercept)
+
+        return scores
+
+    def _decision(self, scores):
+        """Scores as scikit-learn wants them."""
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def _labels(self, scores):
+        """The class of the highest score."""
+        return self.classes_[np.argmax(host(scores), axis=1)]
+
+    def _probabilities(self, scores, link):
+        """Calibrated probabilities."""
+        return link.probabilities(host(scores))
+
+    # Classes and parameters.
+
+    def _learn_classes(self, y, classes, statistic):
+        """Settle the classes; open columns for new ones, whose past targets were 0."""
+        found = np.unique(y)
+        if classes is not None:
+            found = np.unique(classes)
+            if statistic is not None and not np.array_equal(found, self.classes_):
+                known = list(self.classes_)
+                raise ValueError(f"classes={list(found)} is not the same as in the first call: {known}.")
+        if statistic is None:
+            self.classes_, self._classes_fixed = found, classes is not None
+        union, positions = merge_classes(self.classes_, np.unique(y))
+        if len(union) > len(self.classes_):
+            if self._classes_fixed:
+                unseen = list(np.setdiff1d(union, self.classes_))
+                raise ValueError(f"y contains labels that are not in classes {list(self.classes_)}: {unseen}.")
+            statistic = reordered_targets(statistic, positions, len(union), past=0.0)
+            self.classes_ = union
+        return statistic
+
+    def _widths(self, n_rows):
+        """Units of every module."""
+        if isinstance(self.hidden_layer_sizes, str):
+            units = min(n_rows / _ROWS_PER_UNIT[0], max(_FEW_UNITS, min(n_rows / _ROWS_PER_UNIT[1], _MANY_UNITS)))
+            return (max(2, int(units // self.n_modules)),) * self.n_modules
+        sizes = hidden_sizes(self.hidden_layer_sizes)
+        return sizes * self.n_modules if len(sizes) == 1 else sizes
+
+    def _activation(self):
+        """The activation that "auto" stands for."""
+        radial = self.encoding == "subclass" and self.projection == "correlation"
+        return ("radial" if radial else "tanh") if self.activation == "auto" else self.activation
+
+    def _needs_all_digits(self):
+        """Whether the solve needs the Gram in float64: it is decomposed, or not ridged."""
+        return self.alpha == "gcv" or (not isinstance(self.alpha, str) and self.alpha == 0)
+
+    def _rows_per_block(self, n_columns):
+        """Rows per block: as asked for, or by the width of what is computed."""
+        return int(self.block_size) if self.block_size is not None else auto_block_size(n_columns)
+
+    def _check_parameters(self):
+        """Refuse wrong parameters before any row is read."""
+        check_choice("encoding", self.encoding, CODES)
+        check_choice("projection", self.projection, PROJECTIONS)
+        check_choice("activation", self.activation, ("auto", "radial", *ACTIVATION_NAMES))
+        check_choice("exit", self.exit, EXITS)
+        check_flag("skip", self.skip)
+        check_positive_integer("n_modules", self.n_modules)
+        check_positive_integer("block_size", self.block_size, allow_none=True)
+        check_alpha(self.alpha, words=("loo", "gcv"), grid=False)
+        if self._activation() == "radial" and (self.encoding, self.projection) != ("subclass", "correlation"):
+            raise ValueError(
+                "activation='radial' needs encoding='subclass' and projection='correlation', got "
+                f"{self.encoding!r} and {self.projection!r}. Use activation='auto'."
+            )
+        if isinstance(self.hidden_layer_sizes, str):
+            check_choice("hidden_layer_sizes", self.hidden_layer_sizes, ("auto",))
+        elif len(hidden_sizes(self.hidden_layer_sizes)) not in (1, self.n_modules):
+            raise ValueError(
+                f"hidden_layer_sizes must be one width or one per module, got {self.hidden_layer_sizes!r} for "
+                f"n_modules={self.n_modules}."
+            )

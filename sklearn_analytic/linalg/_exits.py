@@ -1,0 +1,236 @@
+"""Ridge readouts of nested feature sets: one Cholesky factor per ridge gives every exit and its leave-one-out."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import blas, lapack
+
+from sklearn_analytic.linalg._ridge_path import LeaveOneOut, best_alpha
+
+_JITTER = 1e-6  # of the unit diagonal: above the rounding of float32 products, below any ridge of use
+_FLAT = 1e-6  # a feature that varies less than this share of its size is rounding
+_LEAST_DEVIATION = 0.1  # of the largest: units that hardly any row moves are not blown up
+_WORTHWHILE = 2e-3  # relative gain in leave-one-out error for which another ridge is tried
+_LEAST_FREE = 1e-4  # 1 - leverage is not taken below this
+
+
+@dataclass(frozen=True)
+class ExitReadout:
+    """The readout of one exit.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (q, c)
+        Weights of the exit's features.
+    intercept : ndarray of shape (c,)
+        Constants.
+    alpha : float
+        The ridge, per feature of unit variance.
+    loo : ndarray of shape (m, c)
+        Leave-one-out predictions of the audit rows.
+    error : float
+        Their weighted mean squared error, summed over targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.linalg import NormalEquations, ridge_exits
+    >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> readout = ridge_exits(NormalEquations.from_rows(X, y), [1], (X, y, None), [1e-3])[0]
+    >>> readout.coef.round(2), bool(readout.error < 1e-4)
+    (array([[1.]]), True)
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    alpha: float
+    loo: np.ndarray
+    error: float
+
+
+def ridge_exits(statistic, sizes, audit, alphas):
+    r"""Return the readout of every exit, each with the ridge of its least leave-one-out error.
+
+    Exit t reads the first :math:`q_t` features. With features of unit variance and
+    :math:`S + \alpha I = L L^T`, :math:`Z = L^{-1} S_{xy}` and :math:`V = L^{-1} F^T` for audit rows F, the
+    leading blocks of L, Z and V are those of the exit: leverages are running sums of :math:`V^2`, predictions
+    of :math:`V^T Z`. Ridges are tried from the middle of the grid towards less error at the last exit.
+
+    Parameters
+    ----------
+    statistic : NormalEquations
+        All features and targets.
+    sizes : list of int
+        :math:`q_1 \le \dots \le q_T`.
+    audit : tuple of (ndarray (m, p), ndarray (m, c), ndarray (m,) or None)
+        Features, targets and weights of rows that are in the statistic.
+    alphas : sequence of float
+        Ascending positive ridges.
+
+    Returns
+    -------
+    list of ExitReadout
+        One per exit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.linalg import NormalEquations, ridge_exits
+    >>> X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])
+    >>> y = X[:, 1:]
+    >>> exits = ridge_exits(NormalEquations.from_rows(X, y), [1, 2], (X, y, None), [1e-3, 1e-2])
+    >>> len(exits), bool(exits[1].error < exits[0].error)
+    (2, True)
+    """
+    system = _System.of(statistic, audit)
+    best = [None] * len(sizes)
+    tried = {}
+
+    def error_at(i):
+        if i not in tried:
+            readouts = system.readouts(sizes, alphas[i])
+            best[:] = [_better(old, new) for old, new in zip(best, readouts, strict=True)]
+            tried[i] = readouts[-1].error
+        return tried[i]
+
+    i = len(alphas) // 2
+    while True:
+        neighbours = [j for j in (i - 1, i + 1) if 0 <= j < len(alphas)]
+        j = min(neighbours, key=error_at, default=i)
+        if error_at(j) >= error_at(i) * (1 - _WORTHWHILE):
+            return best
+        i = j
+
+
+def spectral_exit(statistic, columns, audit, alpha):
+    """Return one readout by a full decomposition: minimum norm for alpha 0, or GCV over an automatic grid.
+
+    Parameters
+    ----------
+    statistic : NormalEquations
+        All features and targets.
+    columns : ndarray of int
+        Features that the exit reads.
+    audit : tuple of (ndarray (m, p), ndarray (m, c), ndarray (m,) or None)
+        Features, targets and weights of rows that are in the statistic.
+    alpha : float or "gcv"
+        Ridge per feature of unit variance.
+
+    Returns
+    -------
+    ExitReadout
+        The readout.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.linalg import NormalEquations, spectral_exit
+    >>> X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])
+    >>> y = X[:, 1:]
+    >>> spectral_exit(NormalEquations.from_rows(X, y), np.arange(2), (X, y, None), 0.0).coef.round(6) + 0.0
+    array([[0.],
+           [1.]])
+    """
+    features, targets, weights = audit
+    scale = _unit_scale(statistic)[columns]
+    part = statistic.select(columns)
+    both = np.concatenate([scale, np.ones(part.n_targets)])
+    part = replace(part, mean=part.mean * both, scatter=part.scatter * both[:, None] * both)
+    problem = part.spectral()
+    if alpha == "gcv":
+        alphas = problem.default_alphas()
+        alpha = best_alpha(alphas, problem.gcv(alphas))
+    rows = np.asarray(features[:, columns], dtype=np.float64) * scale
+    loo = LeaveOneOut(problem, alpha).predict(rows, targets, weights)
+    coef, intercept = problem.solve(alpha)
+    return ExitReadout(coef * scale[:, None], intercept, alpha, loo, _squared_error(targets - loo, weights))
+
+
+@dataclass(frozen=True)
+class _System:
+    """The standardised normal equations and audit rows, ready for any ridge."""
+
+    gram: np.ndarray  # (p, p), unit diagonal times the weight
+    cross: np.ndarray  # (p, c)
+    scale: np.ndarray  # (p,), 1 / standard deviation, 0 for flat features
+    mean: np.ndarray  # (p + c,), in the units of the data
+    weight: float
+    features: np.ndarray  # (m, p) standardised, in their own dtype
+    targets: np.ndarray  # (m, c) centred
+    weights: np.ndarray | None
+
+    @classmethod
+    def of(cls, statistic, audit):
+        """Standardise the statistic and the audit rows."""
+        features, targets, weights = audit
+        p, (ex, ey) = statistic.n_features, statistic.exponent
+        scale = _unit_scale(statistic)
+        gram = statistic.scatter[:p, :p] * scale[:, None]
+        gram *= scale
+        cross = np.ldexp(statistic.scatter[:p, p:] * scale[:, None], ey)
+        mean = np.concatenate([np.ldexp(statistic.mean[:p], ex), np.ldexp(statistic.mean[p:], ey)])
+        scale = np.ldexp(scale, -ex)
+        dtype = features.dtype
+        rows = (features - mean[:p].astype(dtype)) * scale.astype(dtype)
+        return cls(gram, cross, scale, mean, statistic.weight, rows, targets - mean[p:], weights)
+
+    def readouts(self, sizes, alpha):
+        """Readouts of all exits at one ridge, from one factor."""
+        penalty = alpha + _JITTER * self.weight
+        factor = np.array(self.gram, order="F")
+        factor[np.diag_indices_from(factor)] += penalty
+        factor, info = lapack.dpotrf(factor, lower=True, overwrite_a=True)
+        if info != 0:
+            raise np.linalg.LinAlgError(f"alpha={alpha} leaves the features' Gram indefinite: use a larger alpha.")
+        z = blas.dtrsm(1.0, factor, self.cross, lower=True)
+        trsm = blas.strsm if self.features.dtype == np.float32 else blas.dtrsm
+        v = trsm(1.0, factor.astype(self.features.dtype, order="F"), self.features.T, lower=True)
+        readouts, fitted, leverage, start = [], 0.0, 1 / self.weight, 0
+        for size in sizes:
+            part = v[start:size]
+            fitted = fitted + np.asarray(blas.dgemm(1.0, part, z[start:size], trans_a=True))
+            leverage = leverage + np.einsum("ij,ij->j", part, part, dtype=np.float64)
+            start = size
+            loo = self._leave_one_out(fitted, leverage)
+            coef = blas.dtrsm(1.0, factor[:size, :size], z[:size], lower=True, trans_a=True)
+            readouts.append(self._readout(coef, alpha, loo))
+        return readouts
+
+    def _leave_one_out(self, fitted, leverage):
+        """Centred leave-one-out predictions: one copy of a row leaves, or all of a light one."""
+        removed = 1.0 if self.weights is None else np.minimum(self.weights, 1.0)
+        free = np.maximum(1 - removed * leverage, _LEAST_FREE)
+        return self.targets - (self.targets - fitted) / free[:, None]
+
+    def _readout(self, coef, alpha, loo):
+        """Restate a standardised solution in the units of the features."""
+        coef = coef * self.scale[: len(coef), None]
+        p = len(self.scale)
+        intercept = self.mean[p:] - self.mean[: len(coef)] @ coef
+        error = _squared_error(self.targets - loo, self.weights)
+        return ExitReadout(coef, intercept, alpha, loo + self.mean[p:], error)
+
+
+def _better(old, new):
+    """The readout of less leave-one-out error; the first that was tried, unless the gain is worth while."""
+    return new if old is None or new.error < old.error * (1 - _WORTHWHILE) else old
+
+
+def _unit_scale(statistic):
+    """1 / standard deviation of every feature in stored units, 0 where it varies by rounding alone.
+
+    The deviation is not taken below a share of the largest: a feature that moves for a few light rows alone
+    must not become large for all rows like them.
+    """
+    p = statistic.n_features
+    variance = np.maximum(np.diag(statistic.scatter)[:p], 0) / statistic.weight
+    flat = variance <= _FLAT**2 * (variance + statistic.mean[:p] ** 2)
+    deviation = np.maximum(np.sqrt(variance), _LEAST_DEVIATION * np.sqrt(variance.max(initial=0.0)))
+    return np.divide(1.0, deviation, out=np.zeros(p), where=~flat)
+
+
+def _squared_error(residual, weights):
+    """Weighted mean over rows of the squared residual, summed over targets."""
+    squared = np.sum(residual**2, axis=1)
+    return math.fsum(squared) / len(squared) if weights is None else float(np.average(squared, weights=weights))
