@@ -83,8 +83,8 @@ def dense_rows(x):
     """Check one block of rows: dense, two-dimensional, finite, float64 or float32."""
     if is_tensor(x):
         return checked_tensor(x)
-    x = check_array(x, accept_sparse="csr", dtype=FLOATS)
-    return x.toarray() if sparse.issparse(x) else x
+    x = check_array(x, accept_sparse="csr", dtype=FLOATS, order="C")
+    return x.toarray(order="C") if sparse.issparse(x) else x
 
 
 def checked_tensor(x):

@@ -32,8 +32,8 @@ from sklearn_analytic.linalg import NormalEquations, ridge_exits, spectral_exit
 PROJECTIONS = ("correlation", "whitened", "random")
 EXITS = ("last", "loo", "mean")
 ALPHAS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # per feature of unit variance, summed over rows
-_BUILD_ROWS = 20_000  # projections are built from at most so many rows, drawn by weight
-_FEW_UNITS, _MANY_UNITS, _ROWS_PER_UNIT = 800, 3000, (2, 12)
+_BUILD_ROWS = 30_000  # projections are built from at most so many rows, drawn by weight
+_FEW_UNITS, _MANY_UNITS, _ROWS_PER_UNIT = 800, 3300, (2, 12)
 
 
 class CPNetClassifier(ClassifierMixin, AnalyticEstimator):
@@ -50,7 +50,7 @@ class CPNetClassifier(ClassifierMixin, AnalyticEstimator):
     ----------
     hidden_layer_sizes : int, sequence of int or "auto", default="auto"
         Units of each module; one integer is the width of every module. "auto" shares
-        ``min(n / 2, max(800, min(n / 12, 3000)))`` units among the modules.
+        ``min(n / 2, max(800, min(n / 12, 3300)))`` units among the modules.
     n_modules : int, default=3
         Number of modules, each with an exit.
     encoding : {"subclass", "class", "mask", "forward"}, default="subclass"

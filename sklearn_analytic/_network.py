@@ -19,6 +19,7 @@ WIDTHS = (1.0, 2.0, 4.0)  # scales of radial units, taken in turn
 WIDTH_FACTORS = (0.5, 1.0, 2.0)  # searched by leave-one-out on a small problem
 _SEARCH_ROWS, _SEARCH_AUDIT, _SEARCH_UNITS = 2000, 500, 200
 _SEARCH_ALPHAS = (1.0, 10.0)
+_ENCODING_ROWS = 10_000  # quantiles of so many rows are exact enough
 _SKIP_COLUMNS = 512  # a wider encoded input does not enter the exits
 
 
@@ -94,7 +95,11 @@ def build_network(settings, rows, audit, n_classes, generator, backend):
 
     ``audit`` are rows that no construction has used, for the choice of the radial width.
     """
-    encoding = fit_input_encoding(rows.x, rows.weights)
+    if len(rows.x) > _ENCODING_ROWS:
+        few = draw_rows(rows.keys, rows.weights, _ENCODING_ROWS, generator)
+        encoding = fit_input_encoding(rows.x[few])
+    else:
+        encoding = fit_input_encoding(rows.x, rows.weights)
     a = replace(rows, x=encoding.transform(rows.x, backend))
     radial = settings.activation == "radial"
     carries_input = settings.skip and a.x.shape[1] <= _SKIP_COLUMNS

@@ -174,7 +174,7 @@ def test_rule_holds(rule):
 def test_the_rules_see_the_package():
     paths = {imp.path for imp in imports_of(ROOT)}
     assert {"__init__.py", "_base.py", "backend/_numpy.py", "backend/_torch.py"} <= paths
-    assert {"_brmp"} <= estimator_modules(ROOT)
+    assert {"_brmp", "_cpnet"} <= estimator_modules(ROOT)
 
 
 # ---- the rules notice what they forbid ----

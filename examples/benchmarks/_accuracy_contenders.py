@@ -30,6 +30,7 @@ CPNET_LITERAL = {
     "skip": False,
     "exit": "last",
     "alpha": 0.0,
+    "activation": "tanh",
 }
 
 
@@ -114,8 +115,8 @@ def _lightgbm(**parameters):
 
 # name: (builder, whether tabular inputs are standardised)
 CONTENDERS = {
-    "cpnet": (_cpnet, True),
-    "cpnet_literal": (_cpnet_literal, True),
+    "cpnet": (_cpnet, False),
+    "cpnet_literal": (_cpnet_literal, False),
     "brmp_linear": (_brmp_linear, True),
     "brmp_hidden": (_brmp_hidden, True),
     "mlp": (_mlp, True),

@@ -108,7 +108,7 @@ def forward_code(rows, keys, labels, n_classes, seeds, generator):
 
     References
     ----------
-    R. O'Shea, B. Rajendran, "Forward projection: backpropagation-free learning", arXiv 2501.16476, eq. 3.
+    R. O'Shea, B. Rajendran, "Closed-form feedback-free learning with forward projection", arXiv 2501.16476.
 
     Examples
     --------

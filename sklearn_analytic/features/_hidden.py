@@ -116,7 +116,7 @@ def sampled_layer(rows, targets, n_units, activation, generator):
 
     References
     ----------
-    E. L. Bolager et al., "Sampling weights of deep neural networks", NeurIPS 2023, eq. 2 and 3.
+    E. L. Bolager et al., "Sampling weights of deep neural networks", NeurIPS 2023.
 
     Examples
     --------

@@ -182,12 +182,13 @@ def _ramps(column, weights, j, n_bins):
 
 
 def _scores(columns, weights, numeric, scale):
-    """Robust z-scores (median and quartiles, or the deviation where the quartiles meet)."""
-    mean = weighted_mean(columns, weights)
-    deviation = np.sqrt(weighted_mean((columns - mean) ** 2, weights))
-    low, median, high = _quantiles(columns, np.array([0.25, 0.5, 0.75]), weights)
-    spread = (high - low) / 1.349
-    spread = np.where(spread > 1e-2 * deviation, spread, deviation)
+    """Robust z-scores: by the quartiles, by wider quantiles where those meet, else by the deviation."""
+    least, low, median, high, most = _quantiles(columns, np.array([0.05, 0.25, 0.5, 0.75, 0.95]), weights)
+    spread, wide = (high - low) / 1.349, (most - least) / 3.29  # both are the deviation of a normal column
+    spread = np.where(spread > 1e-2 * wide, spread, wide)
+    if not np.all(spread > 0):
+        centred = columns - weighted_mean(columns, weights)
+        spread = np.where(spread > 0, spread, np.sqrt(weighted_mean(centred**2, weights)))
     return numeric, median, 1 / spread, np.full(len(numeric), scale)
 
 

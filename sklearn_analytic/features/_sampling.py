@@ -25,9 +25,9 @@ def row_keys(x, direction):
     >>> row_keys(np.array([[1.0, 2.0]]), np.array([1.0, 1.0]))
     array([3.])
     """
-    # A row-wise sum, not a matrix product: BLAS may round a row differently at another position.
+    # A row-wise sum of row-major rows, not a matrix product: BLAS may round a row differently elsewhere.
     with np.errstate(over="ignore"):
-        return (np.asarray(x, dtype=np.float64) * direction).sum(axis=1)
+        return np.ascontiguousarray(np.asarray(x, dtype=np.float64) * direction).sum(axis=1)
 
 
 def draw_rows(keys, weights, n_draws, generator):

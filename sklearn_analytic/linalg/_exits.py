@@ -73,6 +73,11 @@ def ridge_exits(statistic, sizes, audit, alphas):
     list of ExitReadout
         One per exit.
 
+    Raises
+    ------
+    LinAlgError
+        If no ridge of the grid makes the Gram positive definite.
+
     Examples
     --------
     >>> import numpy as np
@@ -90,11 +95,16 @@ def ridge_exits(statistic, sizes, audit, alphas):
     def error_at(i):
         if i not in tried:
             readouts = system.readouts(sizes, alphas[i])
-            best[:] = [_better(old, new) for old, new in zip(best, readouts, strict=True)]
-            tried[i] = readouts[-1].error
+            if readouts:
+                best[:] = [_better(old, new) for old, new in zip(best, readouts, strict=True)]
+            tried[i] = readouts[-1].error if readouts else math.inf
         return tried[i]
 
     i = len(alphas) // 2
+    while i < len(alphas) - 1 and error_at(i) == math.inf:
+        i += 1  # more ridge, until the factor exists
+    if error_at(i) == math.inf:
+        raise np.linalg.LinAlgError(f"alpha={alphas[-1]} leaves the features' Gram indefinite: use a larger alpha.")
     while True:
         neighbours = [j for j in (i - 1, i + 1) if 0 <= j < len(alphas)]
         j = min(neighbours, key=error_at, default=i)
@@ -176,13 +186,13 @@ class _System:
         return cls(gram, cross, scale, mean, statistic.weight, rows, targets - mean[p:], weights)
 
     def readouts(self, sizes, alpha):
-        """Readouts of all exits at one ridge, from one factor."""
+        """Readouts of all exits at one ridge, from one factor; none where rounding leaves the Gram indefinite."""
         penalty = alpha + _JITTER * self.weight
         factor = np.array(self.gram, order="F")
         factor[np.diag_indices_from(factor)] += penalty
         factor, info = lapack.dpotrf(factor, lower=True, overwrite_a=True)
         if info != 0:
-            raise np.linalg.LinAlgError(f"alpha={alpha} leaves the features' Gram indefinite: use a larger alpha.")
+            return []
         z = blas.dtrsm(1.0, factor, self.cross, lower=True)
         trsm = blas.strsm if self.features.dtype == np.float32 else blas.dtrsm
         v = trsm(1.0, factor.astype(self.features.dtype, order="F"), self.features.T, lower=True)

@@ -49,7 +49,7 @@ class NormalEquations:
     References
     ----------
     T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing
-    sample variances", 1979, eq. 1.5 (in matrix form).
+    sample variances", Stanford report STAN-CS-79-773, 1979 (in matrix form).
 
     Examples
     --------
