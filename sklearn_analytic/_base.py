@@ -124,18 +124,6 @@ def class_labels(y, X):
     return y
 
 
-def signed_one_hot(y, classes):
-    """Return targets (n, C): +1 at the row's class and -1 elsewhere; ValueError on a label that is no class."""
-    codes = np.searchsorted(classes, y)
-    codes = np.minimum(codes, len(classes) - 1)
-    unseen = classes[codes] != y
-    if np.any(unseen):
-        raise ValueError(f"y contains labels that are not in classes {list(classes)}: {list(np.unique(y[unseen]))}.")
-    targets = np.full((len(y), len(classes)), -1.0)
-    targets[np.arange(len(y)), codes] = 1.0
-    return targets
-
-
 def row_weights(y, class_weight, sample_weight):
     """Return sample weights times class weights, or None when both are absent.
 
@@ -150,29 +138,6 @@ def row_weights(y, class_weight, sample_weight):
     else:
         per_class = compute_class_weight(class_weight, classes=labels, y=y)
     return per_class[codes] if sample_weight is None else per_class[codes] * sample_weight
-
-
-def refuse_balanced(class_weight, method):
-    """Balanced weights follow all labels, which no single block knows."""
-    if class_weight == "balanced":
-        raise ValueError(
-            f"class_weight='balanced' is not supported in {method}: a block does not know the balance of "
-            "all classes. Pass class_weight as a dict, or sample_weight."
-        )
-
-
-def merge_classes(old, new):
-    """Return the sorted union of classes, and where each old class now stands."""
-    union = np.union1d(old, new)
-    return union, np.searchsorted(union, old)
-
-
-def reordered_targets(statistic, positions, n_classes, past=-1.0):
-    """Return a statistic with classes inserted that no row so far belonged to: their targets were ``past``."""
-    grown = statistic.add_targets(np.full(n_classes - len(positions), past))
-    fresh = np.setdiff1d(np.arange(n_classes), positions)
-    order = np.argsort(np.concatenate([positions, fresh]))
-    return grown.permute_targets(order)
 
 
 def seed_of(random_state):

@@ -6,15 +6,12 @@ from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn_analytic._base import (
     checked_weights,
     class_labels,
-    merge_classes,
-    refuse_balanced,
     regression_targets,
-    reordered_targets,
     row_weights,
-    signed_one_hot,
 )
 from sklearn_analytic._blocks import Block, host
 from sklearn_analytic._blockwise import BlockwiseLeastSquares
+from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
 
 
 class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
@@ -143,7 +140,7 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
         self.intercept_ = float(solution.intercept[0]) if self._one_dimensional else solution.intercept
 
 
-class BRMPClassifier(ClassifierMixin, BlockwiseLeastSquares):
+class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
     r"""Least-squares classification over blocks: :class:`BRMPRegressor` on targets +1 and -1 per class.
 
     Minimises :math:`\sum_i w_i \|t_i - W^T h(x_i) - b\|^2 + \alpha \|W\|_F^2`, :math:`t_{ic} = \pm 1`. Classes
@@ -311,47 +308,26 @@ class BRMPClassifier(ClassifierMixin, BlockwiseLeastSquares):
 
     def _learn_targets(self, y, X, classes, statistic=None):
         """Settle the classes; open columns for new ones, whose past targets were -1."""
-        found = np.unique(class_labels(y, X))
-        if classes is not None:
-            classes = np.unique(classes)
-            if statistic is not None and not np.array_equal(classes, self.classes_):
-                known = list(self.classes_)
-                raise ValueError(f"classes={list(classes)} is not the same as in the first call: {known}.")
-            self._classes_fixed = True
-            found = classes
-        if statistic is None:
-            self.classes_ = found
-            self._classes_fixed = classes is not None
-        elif not self._classes_fixed:
-            union, positions = merge_classes(self.classes_, found)
-            if len(union) > len(self.classes_):
-                statistic = reordered_targets(statistic, positions, len(union))
-                self.classes_ = union
-        return statistic
+        return self._meet_classes(class_labels(y, X), classes, statistic)
 
     def _block(self, X, y, sample_weight):
-        """One block of rows with signed one-hot targets and class-weighted rows."""
-        y = class_labels(y, X)
+        """One block of rows with targets +1 at their class, -1 elsewhere, and class-weighted rows."""
+        codes = self._codes(y, X)
+        targets = 2 * np.eye(len(self.classes_))[codes] - 1
         weights = checked_weights(sample_weight, X.shape[0])
-        return Block(X, signed_one_hot(y, self.classes_), row_weights(y, self.class_weight, weights))
+        return Block(X, targets, row_weights(self.classes_[codes], self.class_weight, weights))
 
     def _check_enough(self):
         """Refuse a full fit on a single class."""
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y contains one class, {self.classes_[0]!r}: a classifier needs at least two. "
-                "In a stream, use partial_fit: further classes may appear later."
-            )
+        self._settle_classes(self.classes_)
 
     def _aligned(self, other):
         """Both statistics over the union of the classes."""
-        union, mine = merge_classes(self.classes_, other.classes_)
-        theirs = np.searchsorted(union, other.classes_)
+        union = np.union1d(self.classes_, other.classes_)
+        mine = self._widened(self._statistic, self.classes_, union)
+        theirs = self._widened(other._statistic, other.classes_, union)
         self.classes_ = union
-        return (
-            reordered_targets(self._statistic, mine, len(union)),
-            reordered_targets(other._statistic, theirs, len(union)),
-        )
+        return mine, theirs
 
     def _publish(self, solution):
         """Shape coef_ and intercept_ as scikit-learn's linear classifiers do."""

@@ -16,14 +16,12 @@ from sklearn_analytic._base import (
     checked_weights,
     class_labels,
     hidden_sizes,
-    merge_classes,
-    refuse_balanced,
-    reordered_targets,
     row_weights,
     seed_of,
 )
 from sklearn_analytic._blocks import ArrayBlocks, auto_block_size, host
 from sklearn_analytic._calibration import fit_link
+from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
 from sklearn_analytic._network import Rows, Settings, build_network
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, get_backend
 from sklearn_analytic.features import CODES, draw_rows, row_keys
@@ -36,7 +34,7 @@ _BUILD_ROWS = 30_000  # projections are built from at most so many rows, drawn b
 _FEW_UNITS, _MANY_UNITS, _ROWS_PER_UNIT = 800, 3300, (2, 12)
 
 
-class CPNetClassifier(ClassifierMixin, AnalyticEstimator):
+class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
     r"""Correlation projection network: a multi-exit classifier in which every weight is a sum or a solve.
 
     Each module encodes the labels as a code T, projects its input by correlation with it,
@@ -122,6 +120,8 @@ class CPNetClassifier(ClassifierMixin, AnalyticEstimator):
     True
     """
 
+    _absent = 0.0  # targets are 0 and 1
+
     def __init__(
         self,
         hidden_layer_sizes="auto",
@@ -172,12 +172,7 @@ class CPNetClassifier(ClassifierMixin, AnalyticEstimator):
             self._check_parameters()
             X = self._read_features(X, reset=True)
             y = class_labels(y, X)
-            self.classes_, self._classes_fixed = np.unique(y), False
-            if len(self.classes_) < 2:
-                raise ValueError(
-                    f"y contains one class, {self.classes_[0]!r}: a classifier needs at least two. "
-                    "In a stream, use partial_fit: further classes may appear later."
-                )
+            self._settle_classes(y)
             return self._store(self._accumulate(None, X, y, sample_weight))
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -208,7 +203,7 @@ class CPNetClassifier(ClassifierMixin, AnalyticEstimator):
             statistic = getattr(self, "_statistic", None)
             X = self._read_features(X, reset=statistic is None)
             y = class_labels(y, X)
-            statistic = self._learn_classes(y, classes, statistic)
+            statistic = self._meet_classes(y, classes, statistic)
             return self._store(self._accumulate(statistic, X, y, sample_weight))
 
     def decision_function(self, X):
@@ -459,26 +454,7 @@ class CPNetClassifier(ClassifierMixin, AnalyticEstimator):
         """Calibrated probabilities."""
         return link.probabilities(host(scores))
 
-    # Classes and parameters.
-
-    def _learn_classes(self, y, classes, statistic):
-        """Settle the classes; open columns for new ones, whose past targets were 0."""
-        found = np.unique(y)
-        if classes is not None:
-            found = np.unique(classes)
-            if statistic is not None and not np.array_equal(found, self.classes_):
-                known = list(self.classes_)
-                raise ValueError(f"classes={list(found)} is not the same as in the first call: {known}.")
-        if statistic is None:
-            self.classes_, self._classes_fixed = found, classes is not None
-        union, positions = merge_classes(self.classes_, np.unique(y))
-        if len(union) > len(self.classes_):
-            if self._classes_fixed:
-                unseen = list(np.setdiff1d(union, self.classes_))
-                raise ValueError(f"y contains labels that are not in classes {list(self.classes_)}: {unseen}.")
-            statistic = reordered_targets(statistic, positions, len(union), past=0.0)
-            self.classes_ = union
-        return statistic
+    # Parameters.
 
     def _widths(self, n_rows):
         """Units of every module."""

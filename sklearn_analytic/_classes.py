@@ -1,0 +1,65 @@
+"""Classes of a stream: labels that are known, that are new, and what a statistic holds for each."""
+
+import numpy as np
+
+from sklearn_analytic._base import class_labels
+
+
+class ClassStreamMixin:
+    """A classifier whose statistic has one target column per class, the value of absent classes being ``_absent``."""
+
+    _absent = -1.0
+
+    def _settle_classes(self, y):
+        """Take the classes of a full fit; one class alone is an error."""
+        self.classes_, self._classes_fixed = np.unique(y), False
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y contains one class, {self.classes_[0]!r}: a classifier needs at least two. "
+                "In a stream, use partial_fit: further classes may appear later."
+            )
+
+    def _meet_classes(self, y, classes, statistic):
+        """Return the statistic with columns for classes that a block brings; refuse labels outside known classes."""
+        if classes is not None:
+            classes = np.unique(classes)
+            if statistic is not None and not np.array_equal(classes, self.classes_):
+                known = list(self.classes_)
+                raise ValueError(f"classes={list(classes)} is not the same as in the first call: {known}.")
+        if statistic is None:
+            self.classes_, self._classes_fixed = (np.unique(y) if classes is None else classes), classes is not None
+        union = np.union1d(self.classes_, y)
+        if len(union) == len(self.classes_):
+            return statistic
+        if self._classes_fixed:
+            unseen = list(np.setdiff1d(union, self.classes_))
+            raise ValueError(f"y contains labels that are not in classes {list(self.classes_)}: {unseen}.")
+        statistic = self._widened(statistic, self.classes_, union)
+        self.classes_ = union
+        return statistic
+
+    def _codes(self, y, X):
+        """Class indices of labels; ValueError on a label that is no class."""
+        y = class_labels(y, X)
+        codes = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
+        unseen = self.classes_[codes] != y
+        if np.any(unseen):
+            found = list(np.unique(y[unseen]))
+            raise ValueError(f"y contains labels that are not in classes {list(self.classes_)}: {found}.")
+        return codes
+
+    def _widened(self, statistic, old, union):
+        """Return a statistic with columns for all of ``union``: no row so far belonged to the new ones."""
+        positions = np.searchsorted(union, old)
+        grown = statistic.add_targets(np.full(len(union) - len(old), self._absent))
+        fresh = np.setdiff1d(np.arange(len(union)), positions)
+        return grown.permute_targets(np.argsort(np.concatenate([positions, fresh])))
+
+
+def refuse_balanced(class_weight, method):
+    """Balanced weights follow all labels, which no single block knows."""
+    if class_weight == "balanced":
+        raise ValueError(
+            f"class_weight='balanced' is not supported in {method}: a block does not know the balance of "
+            "all classes. Pass class_weight as a dict, or sample_weight."
+        )
