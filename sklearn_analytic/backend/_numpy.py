@@ -88,6 +88,10 @@ class NumpyBackend:
         """Return the parts stacked along the first axis."""
         return np.concatenate(parts)
 
+    def ones(self, n):
+        """Return a column (n, 1) of ones in float64."""
+        return np.ones((n, 1))
+
     def stack_columns(self, parts, scales, dtype=np.float64):
         """Return ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array of ``dtype``."""
         out = np.empty((parts[0].shape[0], sum(part.shape[1] for part in parts)), dtype=dtype)
@@ -131,9 +135,12 @@ class NumpyBackend:
         return np.triu(r[:k])
 
     def solve_upper_right(self, b, r):
-        """Return ``b r^{-1}`` for upper triangular ``r`` by substitution; ``b`` may be overwritten."""
-        # Row-major arrays are the column-major transposes: solve r.T z.T = b.T in place.
-        return blas.dtrsm(1.0, np.ascontiguousarray(r).T, b.T, lower=True, overwrite_b=True).T
+        """Return ``b r^{-1}`` for upper triangular ``r`` by substitution; a row-major float64 ``b`` is overwritten."""
+        # Row-major arrays are the column-major transposes: solve r.T z.T = b.T in place, in pieces that stay in cache.
+        factor = np.ascontiguousarray(r).T
+        for start in range(0, len(b), _CHUNK):
+            blas.dtrsm(1.0, factor, b[start : start + _CHUNK].T, lower=True, overwrite_b=True)
+        return b
 
     def cholesky_upper(self, a):
         """Return upper triangular C with ``C.T @ C = a``, or None where ``a`` is not positive definite."""

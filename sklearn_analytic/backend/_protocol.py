@@ -23,6 +23,9 @@ class Backend(Protocol):
     def concatenate(self, parts) -> Array:
         """Return the parts stacked along the first axis."""
 
+    def ones(self, n) -> Array:
+        """Return a column (n, 1) of ones in float64."""
+
     def stack_columns(self, parts, scales, dtype=np.float64) -> Array:
         """Return ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array of ``dtype``."""
 
@@ -39,7 +42,7 @@ class Backend(Protocol):
         """Return the upper triangular (or trapezoidal) factor R of ``a = Q R``; Q is never formed."""
 
     def solve_upper_right(self, b, r) -> Array:
-        """Return ``b r^{-1}`` for upper triangular ``r`` by substitution; ``b`` may be overwritten."""
+        """Return ``b r^{-1}`` for upper triangular ``r`` by substitution; a row-major float64 ``b`` is overwritten."""
 
     def cholesky_upper(self, a) -> Array | None:
         """Return upper triangular C with ``C.T @ C = a``, or None where ``a`` is not positive definite."""

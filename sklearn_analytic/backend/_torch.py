@@ -47,6 +47,10 @@ class TorchBackend:
         """Return the parts stacked along the first axis."""
         return torch.cat(parts)
 
+    def ones(self, n):
+        """Return a column (n, 1) of ones in float64."""
+        return torch.ones((n, 1), dtype=torch.float64, device=self.device)
+
     def stack_columns(self, parts, scales, dtype=np.float64):
         """Return ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array of ``dtype``."""
         dtype = getattr(torch, np.dtype(dtype).name)
@@ -73,7 +77,7 @@ class TorchBackend:
         return torch.linalg.qr(a.to(torch.float64), mode="r").R
 
     def solve_upper_right(self, b, r):
-        """Return ``b r^{-1}`` for upper triangular ``r`` by substitution; ``b`` may be overwritten."""
+        """Return ``b r^{-1}`` for upper triangular ``r`` by substitution; a row-major float64 ``b`` is overwritten."""
         return torch.linalg.solve_triangular(r, b, upper=True, left=False)
 
     def cholesky_upper(self, a):

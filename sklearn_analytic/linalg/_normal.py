@@ -89,7 +89,8 @@ class NormalEquations:
             zero = backend.gram(0 * rows.a[:1])
             return cls(0, 0.0, zero.sum(0), zero, rows.n_features, rows.exponent)
         a, w = rows.a, rows.weights
-        mean = backend.cross((a[:, :1] * 0 + 1) if w is None else w[:, None], a)[0] / rows.weight
+        counts = backend.ones(len(a)) if w is None else w[:, None]
+        mean = backend.cross(backend.asarray(counts, dtype_name(a)), a)[0] / rows.weight
         a -= backend.asarray(mean, dtype_name(a))
         if w is not None:
             a *= backend.asarray(w**0.5, dtype_name(a))[:, None]

@@ -30,10 +30,10 @@ def cpu():
     return get_backend("cpu")
 
 
-def prepare_rows(x, y, sample_weight, backend, widen=True):
+def prepare_rows(x, y, sample_weight, backend, widen=True, ones=False):
     """Check one block and scale it; raise ValueError on shapes or values that cannot enter a sum.
 
-    ``widen`` brings all to float64; otherwise the block keeps the dtype of X.
+    ``widen`` brings all to float64; otherwise the block keeps the dtype of X. ``ones`` puts a column of ones first.
     """
     x, y = backend.asarray(x), backend.asarray(y)
     y = y[:, None] if y.ndim == 1 else y
@@ -43,7 +43,10 @@ def prepare_rows(x, y, sample_weight, backend, widen=True):
         )
     exponent = (_exponent(x, "X"), _exponent(y, "Y"))
     dtype = np.float64 if widen else dtype_name(x)
-    a = backend.stack_columns([x, y], [_power(-exponent[0]), _power(-exponent[1])], dtype)
+    parts, scales = [x, y], [_power(-exponent[0]), _power(-exponent[1])]
+    if ones:
+        parts, scales = [backend.ones(x.shape[0]), *parts], [1.0, *scales]
+    a = backend.stack_columns(parts, scales, dtype)
     if sample_weight is None:
         return Rows(a, None, x.shape[0], float(x.shape[0]), x.shape[1], exponent)
     weights = _checked_weights(sample_weight, x.shape[0], backend)

@@ -80,14 +80,13 @@ class TriangularFactor:
     def from_rows(cls, x, y, sample_weight=None, backend=None):
         """Return the factor of one block of rows."""
         backend = backend or cpu()
-        rows = prepare_rows(x, y, sample_weight, backend)
-        return cls._of(rows, backend.qr_r(_with_ones(rows, backend)))
+        block = cls._rows(x, y, sample_weight, backend)
+        return replace(block, r=backend.qr_r(block.r))
 
     def accumulate(self, x, y, sample_weight=None, backend=None):
         """Return the factor with a block of rows added."""
         backend = backend or cpu()
-        rows = prepare_rows(x, y, sample_weight, backend)
-        block = TriangularFactor._of(rows, _with_ones(rows, backend))  # rows stand in for their factor
+        block = TriangularFactor._rows(x, y, sample_weight, backend)
         same_columns(self, block)
         if block.weight == 0:
             return self
@@ -185,9 +184,12 @@ class TriangularFactor:
         return max(self.weight, float(self.n_rows))
 
     @classmethod
-    def _of(cls, rows, r):
-        """Attach counts and scales of a block to a factor, or to the rows themselves."""
-        return cls(rows.n_rows, rows.weight, r, rows.n_features, rows.exponent)
+    def _rows(cls, x, y, sample_weight, backend):
+        """[1 | X | Y], each row times the root of its weight: rows that stand in for their factor."""
+        rows = prepare_rows(x, y, sample_weight, backend, ones=True)
+        if rows.weights is not None:
+            rows.a[:] *= (rows.weights**0.5)[:, None]
+        return cls(rows.n_rows, rows.weight, rows.a, rows.n_features, rows.exponent)
 
     def _restated(self, other):
         """The same factor in the common exponent of both."""
@@ -197,13 +199,6 @@ class TriangularFactor:
         r = self.r * 1.0
         r[:, 1:] = scale_columns(r[:, 1:], self.n_features, self.exponent, exponent)
         return replace(self, r=r, exponent=exponent)
-
-
-def _with_ones(rows, backend):
-    """[1 | X | Y], each row times the root of its weight."""
-    ones = rows.a[:, :1] * 0 + 1
-    a = backend.stack_columns([ones, rows.a], [1.0, 1.0])
-    return a if rows.weights is None else a * (rows.weights**0.5)[:, None]
 
 
 def _stack(backend, top, bottom):
@@ -246,7 +241,7 @@ def _preconditioned_update(r, block, backend):
         steps = np.arange(len(r))
         gram[steps, steps] += 1.0
     c = backend.cholesky_upper(gram)
-    return None if c is None else c @ s
+    return None if c is None else backend.matmul(c, s)
 
 
 def _downdate(r, b):
