@@ -11,7 +11,7 @@ from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
 
 @dataclass(frozen=True)
 class RecursiveLeastSquares:
-    r"""Rows [X | 1] absorbed by :class:`MoorePenroseState`, in blocks of at most d + 1 rows.
+    r"""Rows [X | 1] absorbed by :class:`MoorePenroseState`, in blocks of at most twice the columns.
 
     A ridge is the Moore-Penrose solution of the rows with :math:`\sqrt\alpha I` put before them.
 
@@ -63,8 +63,7 @@ class RecursiveLeastSquares:
         """Return the recursion with a block of rows absorbed; the backend is not used, the state is host float64."""
         b, t, weight, n_rows = self._rows(x, y, sample_weight)
         state = self.state
-        for start in range(0, len(b), b.shape[1]):
-            rows = slice(start, start + b.shape[1])
+        for rows in _cuts(b):
             state = state.absorb(b[rows], t[rows], self.rcond)
         return replace(self, state=state, n_rows=self.n_rows + n_rows, weight=self.weight + weight)
 
@@ -72,8 +71,7 @@ class RecursiveLeastSquares:
         """Return the recursion without a block of rows that it holds."""
         b, t, weight, n_rows = self._rows(x, y, sample_weight)
         state = self.state
-        for start in range(0, len(b), b.shape[1]):
-            rows = slice(start, start + b.shape[1])
+        for rows in _cuts(b):
             state = state.remove(b[rows], t[rows])
         return replace(self, state=state, n_rows=self.n_rows - n_rows, weight=self.weight - weight)
 
@@ -130,3 +128,9 @@ class RecursiveLeastSquares:
         weights = np.asarray(sample_weight, dtype=np.float64)[used]
         root = np.sqrt(weights)[:, None]
         return b[used] * root, y[used] * root, float(weights.sum()), len(weights)
+
+
+def _cuts(b):
+    """Slices of at most twice as many rows as columns: m x m systems stay small, and a first block well conditioned."""
+    step = 2 * b.shape[1]
+    return [slice(start, start + step) for start in range(0, len(b), step)]
