@@ -6,19 +6,24 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 _FLOORS = (0.003, 0.01, 0.03, 0.1)
-_LEAST = 1e-12
+_LEAST = 1e-300
 
 
 @dataclass(frozen=True)
 class Link:
-    """Scores near 0 and 1 to probabilities: softmax(c s), or max(s, floor)^c normalised when a floor is set."""
+    """Scores near 0 and 1 to probabilities: softmax(c s), or max(s, floor)^c normalised when a floor is set.
+
+    A share ``doubt`` is spread evenly: m rows cannot vouch for chances below about 1 / m.
+    """
 
     slope: float
     floor: float | None
+    doubt: float = 0.0
 
     def probabilities(self, scores):
         """Return rows that sum to one."""
-        return softmax(self.slope * (scores if self.floor is None else np.log(np.maximum(scores, self.floor))))
+        scores = scores if self.floor is None else np.log(np.maximum(scores, self.floor))
+        return (1 - self.doubt) * softmax(self.slope * scores) + self.doubt / scores.shape[1]
 
 
 def fit_link(scores, labels, weights):
@@ -29,12 +34,13 @@ def fit_link(scores, labels, weights):
     squares on 0/1 targets are themselves near probabilities.
     """
     weights = np.ones(len(labels)) if weights is None else weights
+    doubt = 1 / (max(float(np.sum(weights)), float(len(labels))) + 2)  # the rule of succession
 
     def loss(link):
         chosen = link.probabilities(scores)[np.arange(len(labels)), labels]
         return -float(np.average(np.log(np.maximum(chosen, _LEAST)), weights=weights))
 
-    links = [_best_slope(floor, loss) for floor in (None, *_FLOORS)]
+    links = [_best_slope(floor, doubt, loss) for floor in (None, *_FLOORS)]
     return min(links, key=loss)
 
 
@@ -44,10 +50,10 @@ def softmax(scores):
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def _best_slope(floor, loss):
+def _best_slope(floor, doubt, loss):
     """Minimise the loss over the slope, on a log scale."""
     bounds = (-1.0, 4.0) if floor is None else (-1.5, 1.5)
     found = minimize_scalar(
-        lambda t: loss(Link(float(np.exp(t)), floor)), bounds=bounds, method="bounded", options={"xatol": 0.02}
+        lambda t: loss(Link(float(np.exp(t)), floor, doubt)), bounds=bounds, method="bounded", options={"xatol": 0.02}
     )
-    return Link(float(np.exp(found.x)), floor)
+    return Link(float(np.exp(found.x)), floor, doubt)

@@ -168,7 +168,8 @@ def draw(record, path):
     for axis, panel in zip(axes, NOISE, strict=True):
         _draw_panel(axis, record["kappas"], record["errors"][panel], panel)
     axes[0].set_ylabel("relative error of the coefficients")
-    axes[1].legend(fontsize=8)
+    handles, labels = axes[1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
