@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, column_or_1d, compute_class_weight
+from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, validate_data
 
@@ -136,8 +136,18 @@ def row_weights(y, class_weight, sample_weight):
         mass = np.bincount(codes, sample_weight, minlength=len(labels))
         per_class = np.divide(mass.sum(), len(labels) * mass, out=np.zeros(len(labels)), where=mass > 0)
     else:
-        per_class = compute_class_weight(class_weight, classes=labels, y=y)
+        per_class = _given_weights(class_weight, labels)
     return per_class[codes] if sample_weight is None else per_class[codes] * sample_weight
+
+
+def _given_weights(class_weight, labels):
+    """Weights of a dict for the labels of a block; a class that it leaves out weighs 1."""
+    if not isinstance(class_weight, dict):
+        raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}.")
+    values = np.array([class_weight.get(label, 1.0) for label in labels.tolist()], dtype=np.float64)
+    if not np.all(np.isfinite(values) & (values >= 0)):
+        raise ValueError(f"class_weight must hold finite, non-negative numbers, got {class_weight!r}.")
+    return values
 
 
 def seed_of(random_state):
@@ -145,8 +155,10 @@ def seed_of(random_state):
     if random_state is None:
         return int(np.random.SeedSequence().entropy % (1 << 32))
     if isinstance(random_state, numbers.Integral):
+        if random_state < 0:
+            raise ValueError(f"random_state must be non-negative, got {random_state!r}.")
         return int(random_state)
-    return int(random_state.randint(np.iinfo(np.int32).max))
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 # Parameter checks: each names the parameter, the value, and what was expected.

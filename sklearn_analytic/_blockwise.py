@@ -144,11 +144,12 @@ class BlockwiseLeastSquares(AnalyticEstimator):
             statistic = None
             for number, block in enumerate(blocks):
                 X, y, weight = _unpacked(block, number)
-                if len(y) == 0:
+                if _rows_of(X) == 0 and _rows_of(y) == 0:
                     continue
                 statistic = self._absorb(statistic, X, y, weight, None)
             if statistic is None:
                 raise ValueError("fit_blocks got no rows: the iterable was empty or already exhausted.")
+            self._check_enough()
             return self._store(statistic)
 
     def forget(self, X, y, sample_weight=None):
@@ -202,14 +203,20 @@ class BlockwiseLeastSquares(AnalyticEstimator):
             if type(one) is not type(two):  # "auto" took different roads: the Gram is what both can give
                 one, two = one.as_normal(), two.as_normal()
                 self.solver_used_ = "gram"
-            return self._store(one.merge(two))
+            return self._store(self._watched(one.merge(two)))
 
     def _partial_fit(self, X, y, sample_weight, classes):
         """One block added, solved, stored."""
         with self._unchanged_on_error():
             self._check_parameters()
             statistic = getattr(self, "_statistic", None)
-            return self._store(self._absorb(statistic, X, y, sample_weight, classes))
+            return self._store(self._watched(self._absorb(statistic, X, y, sample_weight, classes)))
+
+    def _watched(self, statistic):
+        """The statistic, with a warning where "auto" began on the Gram and should not have."""
+        if self.solver == "auto":
+            _solvers.warn_if_outgrown(statistic, self._problem())
+        return statistic
 
     def _absorb(self, statistic, X, y, sample_weight, classes):
         """Return the statistic with a block added; the first block settles columns, classes and hidden layers."""
@@ -298,6 +305,11 @@ class BlockwiseLeastSquares(AnalyticEstimator):
             raise TypeError(f"merge needs another {type(self).__name__}, got {type(other).__name__}.")
         if other.n_features_in_ != self.n_features_in_:
             raise ValueError(f"merge needs {self.n_features_in_} features, other has {other.n_features_in_}.")
+        names, theirs = (getattr(e, "feature_names_in_", None) for e in (self, other))
+        if names is not None and theirs is not None and not np.array_equal(names, theirs):
+            raise ValueError(f"merge needs the same columns in the same order: {list(names)} and {list(theirs)}.")
+        if getattr(other, "class_weight", None) != getattr(self, "class_weight", None):
+            raise ValueError("merge needs the same class_weight in both estimators.")
         if other.fit_intercept != self.fit_intercept or (self.solver_used_ == "recursive") != (
             other.solver_used_ == "recursive"
         ):
@@ -323,6 +335,12 @@ def _unpacked(block, number):
     if not isinstance(block, tuple | list) or len(block) not in (2, 3):
         raise ValueError(f"Block {number} must be (X, y) or (X, y, sample_weight), got {type(block).__name__}.")
     return (*block, None) if len(block) == 2 else tuple(block)
+
+
+def _rows_of(part):
+    """Number of rows of X or y, 1 for what has none (and will be refused)."""
+    shape = getattr(part, "shape", None)
+    return shape[0] if shape else len(part) if isinstance(part, list | tuple) else 1
 
 
 def _same_layers(one, two):

@@ -268,6 +268,42 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
         refuse_balanced(self.class_weight, "fit_blocks")
         return super().fit_blocks(blocks)
 
+    def forget(self, X, y, sample_weight=None):
+        """Take rows out again that were fitted before: the result equals a fit on the rest.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows to take out.
+        y : array-like of shape (n_samples,)
+            The labels they were fitted with.
+        sample_weight : array-like of shape (n_samples,), default=None
+            The weights they were fitted with.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when ValueError says that the rows cannot have been in.
+        """
+        refuse_balanced(self.class_weight, "forget")
+        return super().forget(X, y, sample_weight)
+
+    def merge(self, other):
+        """Add all rows that another estimator has seen; classes of either are classes of the result.
+
+        Parameters
+        ----------
+        other : BRMPClassifier
+            Fitted with the same parameters and the same hidden layers (an integer ``random_state``).
+
+        Returns
+        -------
+        self : object
+            The estimator; ``other`` is left as it was.
+        """
+        refuse_balanced(self.class_weight, "merge")
+        return super().merge(other)
+
     def decision_function(self, X):
         """Return the readout's outputs: near +1 for the class, near -1 for the others.
 

@@ -11,7 +11,7 @@ _LEAST = 1e-300
 
 @dataclass(frozen=True)
 class Link:
-    """Scores near 0 and 1 to probabilities: softmax(c s), or max(s, floor)^c normalised when a floor is set.
+    """Scores near 0 and 1 to probabilities: softmax(c s), or s^c normalised, log s a line below a floor.
 
     A share ``doubt`` is spread evenly: m rows cannot vouch for chances below about 1 / m.
     """
@@ -22,7 +22,7 @@ class Link:
 
     def probabilities(self, scores):
         """Return rows that sum to one."""
-        scores = scores if self.floor is None else np.log(np.maximum(scores, self.floor))
+        scores = scores if self.floor is None else _log_above(scores, self.floor)
         return (1 - self.doubt) * softmax(self.slope * scores) + self.doubt / scores.shape[1]
 
 
@@ -42,6 +42,11 @@ def fit_link(scores, labels, weights):
 
     links = [_best_slope(floor, doubt, loss) for floor in (None, *_FLOORS)]
     return min(links, key=loss)
+
+
+def _log_above(scores, floor):
+    """log(s) above the floor and its tangent below: finite, and never out of the order of the scores."""
+    return np.log(np.maximum(scores, floor)) + np.minimum(scores - floor, 0) / floor
 
 
 def softmax(scores):

@@ -24,16 +24,21 @@ class ClassStreamMixin:
         if classes is not None:
             classes = np.unique(classes)
             if statistic is not None and not np.array_equal(classes, self.classes_):
-                known = list(self.classes_)
-                raise ValueError(f"classes={list(classes)} is not the same as in the first call: {known}.")
+                known = self.classes_.tolist()
+                raise ValueError(f"classes={classes.tolist()} is not the same as in the first call: {known}.")
         if statistic is None:
             self.classes_, self._classes_fixed = (np.unique(y) if classes is None else classes), classes is not None
+        if (self.classes_.dtype.kind in "biuf") != (y.dtype.kind in "biuf"):
+            raise ValueError(
+                f"y has labels such as {y.tolist()[0]!r}, but the classes so far are {self.classes_.tolist()}: "
+                "numbers and strings cannot be mixed."
+            )
         union = np.union1d(self.classes_, y)
         if len(union) == len(self.classes_):
             return statistic
         if self._classes_fixed:
-            unseen = list(np.setdiff1d(union, self.classes_))
-            raise ValueError(f"y contains labels that are not in classes {list(self.classes_)}: {unseen}.")
+            unseen = np.setdiff1d(union, self.classes_).tolist()
+            raise ValueError(f"y contains labels that are not in classes {self.classes_.tolist()}: {unseen}.")
         statistic = self._widened(statistic, self.classes_, union)
         self.classes_ = union
         return statistic
@@ -44,8 +49,8 @@ class ClassStreamMixin:
         codes = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
         unseen = self.classes_[codes] != y
         if np.any(unseen):
-            found = list(np.unique(y[unseen]))
-            raise ValueError(f"y contains labels that are not in classes {list(self.classes_)}: {found}.")
+            found = np.unique(y[unseen]).tolist()
+            raise ValueError(f"y contains labels that are not in classes {self.classes_.tolist()}: {found}.")
         return codes
 
     def _widened(self, statistic, old, union):

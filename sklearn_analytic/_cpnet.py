@@ -41,8 +41,9 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
     :math:`H = f(A W_1 + b)`, :math:`W_1 = A^T T`, and reads the labels out by ridge regression: its exit.
     The encoded input A passes unlabelled columns on (piecewise-linear bins, clipped z-scores); exit t reads
     A and the hidden layers of modules 1..t. Ridge, exit, unit width and probabilities are chosen on exact
-    leave-one-out predictions of at most 1000 audit rows, which take part in every solve but in no
-    construction. Data are read in blocks, three times; memory is that of one Gram matrix of the features.
+    leave-one-out predictions of at most 1000 audit rows, which take part in every solve but (unless both
+    ``alpha`` and ``exit`` are set to something other than "loo") in no construction. Data are read in blocks,
+    three times; memory is that of one Gram matrix of the features.
 
     Parameters
     ----------
@@ -69,7 +70,8 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
         Which exit predicts: that of the least leave-one-out error, the last, or the mean of all.
     alpha : {"loo", "gcv"} or float, default="loo"
         Ridge of the exits, per feature of unit variance: by leave-one-out on the audit rows, by generalised
-        cross-validation (a slower full decomposition), or fixed; 0 is the Moore-Penrose solution.
+        cross-validation (a slower full decomposition), or fixed; 0 is the Moore-Penrose solution. Ridges of
+        "loo" and fixed ones grow by 1e-6 of the total weight, so that float32 products stay definite.
     class_weight : dict, "balanced" or None, default=None
         Weights of classes; "balanced" needs all rows at once (:meth:`fit`).
     block_size : int, default=None

@@ -12,6 +12,7 @@ from sklearn_analytic.features import (
     fit_input_encoding,
     projected_layer,
     subclass_layer,
+    weighted_mean,
 )
 from sklearn_analytic.linalg import NormalEquations, ridge_exits, spectral_exit
 
@@ -101,15 +102,15 @@ def build_network(settings, rows, audit, n_classes, generator, backend):
     else:
         encoding = fit_input_encoding(rows.x, rows.weights)
     a = replace(rows, x=encoding.transform(rows.x, backend))
-    radial = settings.activation == "radial"
     carries_input = settings.skip and a.x.shape[1] <= _SKIP_COLUMNS
-    factor = 1.0
-    if radial:
+    gamma = None
+    if settings.activation == "radial":
         checked = replace(audit, x=encoding.transform(audit.x, backend))
         factor = _radial_factor(settings, a, checked, n_classes, carries_input, generator, backend)
+        gamma = factor * _gamma(a)
     modules = []
     for number, width in enumerate(settings.widths):
-        layer, code = _layer(settings, a, n_classes, width, factor, generator)
+        layer, code = _layer(settings, a, n_classes, width, gamma, generator)
         last = number == len(settings.widths) - 1
         link = None if settings.skip or last else _link(settings, layer, a, code, backend)
         modules.append(Module(layer, link))
@@ -118,17 +119,22 @@ def build_network(settings, rows, audit, n_classes, generator, backend):
     return Network(encoding, tuple(modules), settings.skip, carries_input)
 
 
-def _layer(settings, a, n_classes, width, factor, generator):
+def _layer(settings, a, n_classes, width, gamma, generator):
     """One projection layer, and the code that it was built from."""
     drawn = draw_rows(a.keys, a.weights, width, generator)
     if settings.encoding == "subclass":
         drawn = drawn[np.unique(a.keys[drawn], return_index=True)[1]]  # equal rows would be equal units
     if settings.activation == "radial":
-        scales = factor * np.asarray(WIDTHS)
-        return subclass_layer(a.x, a.labels, a.weights, a.x[drawn], a.labels[drawn], scales), None
+        return subclass_layer(a.x, a.labels, a.weights, a.x[drawn], a.labels[drawn], gamma), None
     code = CODES[settings.encoding](a.x, a.keys, a.labels, n_classes, drawn, generator)
     projection, activation, anchors = settings.projection, settings.activation, a.x[drawn]
     return projected_layer(a.x, code, a.weights, projection, activation, anchors, generator), code
+
+
+def _gamma(a):
+    """Inverse squared widths s / (2 v) of radial units: v is the total variance of the rows."""
+    variance = np.sum(weighted_mean((a.x - weighted_mean(a.x, a.weights)) ** 2, a.weights))
+    return np.asarray(WIDTHS) / (2 * max(float(variance), 1e-12))
 
 
 def _link(settings, layer, a, code, backend):
@@ -155,10 +161,10 @@ def _radial_factor(settings, a, audit, n_classes, carries_input, generator, back
     labels = np.concatenate([audit.labels[check], small.labels])
     weights = np.concatenate([audit.weights[check], small.weights])
     targets = np.eye(n_classes)[labels]
-    seed = generator.integers(1 << 32)
+    seed, gamma = generator.integers(1 << 32), _gamma(small)
     errors = []
     for factor in WIDTH_FACTORS:
-        layer, _ = _layer(settings, small, n_classes, _SEARCH_UNITS, factor, np.random.default_rng(seed))
+        layer, _ = _layer(settings, small, n_classes, _SEARCH_UNITS, factor * gamma, np.random.default_rng(seed))
         hidden = layer.apply(rows, backend)
         parts = [rows, hidden] if carries_input and rows.shape[1] <= 300 else [hidden]
         features = backend.stack_columns(parts, [1.0] * len(parts), rows.dtype)

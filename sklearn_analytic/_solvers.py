@@ -12,6 +12,7 @@ from sklearn_analytic.linalg import NormalEquations, RecursiveLeastSquares, Tria
 
 _EPS = np.finfo(np.float64).eps
 _SAFE_ERROR = 1e-10  # "auto" keeps the Gram where its error bound kappa^2 eps is below this
+_LOST_ERROR = 1e-2  # kappa^2 eps of a recursion whose answer deserves a warning
 _WARN_CONDITION = 1e6  # beyond it a Gram has lost more than 12 of 16 digits
 
 
@@ -49,7 +50,7 @@ def start_qr(d, c, problem):
 
 def start_recursive(d, c, problem):
     """The recursion before its first row."""
-    if not np.isscalar(problem.alpha) or isinstance(problem.alpha, str):
+    if not _is_number(problem.alpha):
         raise ValueError(
             f"solver='recursive' needs alpha to be a number, got {problem.alpha!r}: the state P, N, W holds no "
             "residual to score a ridge by. Use solver='qr' or 'gram'."
@@ -80,7 +81,7 @@ def remove_rows(statistic, block, backend):
 
 def gram_is_safe(gram, problem):
     """Whether kappa^2 eps, or the share of the trace that a fixed ridge exceeds, leaves ten digits."""
-    if np.isscalar(problem.alpha) and not isinstance(problem.alpha, str) and problem.alpha > 0:
+    if _is_number(problem.alpha) and problem.alpha > 0:
         trace = float(np.trace(gram.scatter[: gram.n_features, : gram.n_features]))
         scaled_alpha = np.ldexp(float(problem.alpha), -2 * max(gram.exponent[0], -500))
         if trace * _EPS <= _SAFE_ERROR * scaled_alpha:
@@ -91,41 +92,72 @@ def gram_is_safe(gram, problem):
 def solve(statistic, problem):
     """Return the solution that a statistic of any road holds."""
     if isinstance(statistic, RecursiveLeastSquares):
-        coef, intercept = statistic.solve()
-        state = statistic.state
-        rank = state.rank - (problem.fit_intercept and state.rank > 0)
-        return Solution(
-            coef, intercept, rank, statistic.condition(), float(problem.alpha), None, dict(state.scenarios)
-        )
+        return _solve_recursion(statistic, problem)
+    if problem.rcond is None and _is_zero(problem.alpha):
+        exact = statistic.solve_equilibrated(problem.fit_intercept)
+        if exact is not None:
+            condition = statistic.condition(problem.fit_intercept)
+            _warn_of_lost_digits(statistic, problem)
+            return Solution(*exact, len(exact[0]), condition, 0.0, None, None)
     spectrum = statistic.spectral(problem.fit_intercept)
     alpha, path = _choose_alpha(spectrum, problem)
     rank, condition = spectrum.rank(problem.rcond), spectrum.condition(problem.rcond)
     coef, intercept = spectrum.solve(alpha, problem.rcond)
-    if isinstance(statistic, NormalEquations) and alpha == 0:
-        scaled = statistic.equilibrated_condition(problem.fit_intercept)
-        if problem.rcond is None and np.isfinite(scaled):  # full rank, whatever the units of the columns
-            coef, intercept = statistic.solve_cholesky(0.0, problem.fit_intercept)
-            rank, condition = len(coef), spectrum.condition(0.0)
-        if min(scaled, condition) > _WARN_CONDITION:
-            _warn_condition(min(scaled, condition))
+    if isinstance(statistic, NormalEquations) and alpha == 0 and rank < min(len(coef), statistic.n_rows - 1):
+        _warn(f"The normal equations show rank {rank} of {len(coef)} columns, but cannot tell dependent columns from "
+              "a condition number above 1e7.")
     return Solution(coef, intercept, rank, condition, alpha, path, None)
+
+
+def warn_if_outgrown(statistic, problem):
+    """Say that "auto" took the Gram for rows that were safe, and that further rows have made it unsafe."""
+    if isinstance(statistic, NormalEquations) and not gram_is_safe(statistic, problem):
+        _warn("solver='auto' took the normal equations for the first rows; with these rows they lose digits.")
+
+
+def _solve_recursion(recursion, problem):
+    """What P, N and W hold; a ridge that they did not start with is an error."""
+    if not _is_number(problem.alpha) or float(problem.alpha) != recursion.alpha:
+        raise ValueError(
+            f"solver='recursive' began with alpha={recursion.alpha!r} and cannot change to {problem.alpha!r}: fit anew."
+        )
+    coef, intercept = recursion.solve()
+    state, condition = recursion.state, recursion.condition()
+    if condition**2 * _EPS > _LOST_ERROR:
+        _warn(f"The recursion has condition number {condition:.1e}, squared.")
+    rank = state.rank - (problem.fit_intercept and state.rank > 0)
+    return Solution(coef, intercept, rank, condition, recursion.alpha, None, dict(state.scenarios))
+
+
+def _warn_of_lost_digits(statistic, problem):
+    """A Gram of full rank may still have lost most digits."""
+    if isinstance(statistic, NormalEquations):
+        condition = statistic.equilibrated_condition(problem.fit_intercept)
+        if condition > _WARN_CONDITION:
+            _warn(f"The normal equations have condition number {condition:.1e}, squared.")
+
+
+def _is_number(alpha):
+    """Whether alpha is one number, not a grid or a word."""
+    return np.isscalar(alpha) and not isinstance(alpha, str)
+
+
+def _is_zero(alpha):
+    """Whether the solution is the Moore-Penrose one."""
+    return _is_number(alpha) and alpha == 0
 
 
 def _choose_alpha(spectrum, problem):
     """The given ridge, or the grid's best by generalised cross-validation together with the path."""
     alpha = problem.alpha
-    if np.isscalar(alpha) and not isinstance(alpha, str):
+    if _is_number(alpha):
         return float(alpha), None
     alphas = spectrum.default_alphas() if isinstance(alpha, str) else np.sort(np.ravel(alpha).astype(float))
     scores = spectrum.gcv(alphas, problem.rcond)
     return best_alpha(alphas, scores), {"alpha": alphas, "gcv": scores}
 
 
-def _warn_condition(condition):
-    """Say once per fit that a Gram has lost most digits."""
-    warnings.warn(
-        f"The normal equations have condition number {condition:.1e} squared: few digits of coef_ are left. "
-        "Use solver='qr', or a larger alpha.",
-        LinAlgWarning,
-        stacklevel=3,
-    )
+def _warn(what):
+    """Warn of lost digits, with what to do."""
+    advice = "Few digits of coef_ may be left. Use solver='qr', or a larger alpha."
+    warnings.warn(f"{what} {advice}", LinAlgWarning, stacklevel=4)

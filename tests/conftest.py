@@ -37,7 +37,7 @@ def _skip_unless_available(device):
 
 @pytest.fixture(scope="session", params=DEVICES)
 def device(request):
-    """A string for the parameter ``device``: NumPy, torch on the CPU, and CUDA with -m gpu."""
+    """A string for the parameter ``device``: NumPy, torch on the CPU, and CUDA where present."""
     _skip_unless_available(request.param)
     return request.param
 

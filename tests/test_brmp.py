@@ -64,7 +64,9 @@ def test_minimum_norm(solver, shape, rng):
         "one_feature": tall[:, :1],
     }[shape]
     y = rng.standard_normal(len(X))
-    model = BRMPRegressor(solver=solver, block_size=7).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", linalg.LinAlgWarning)  # a Gram says that it cannot be sure of a low rank
+        model = BRMPRegressor(solver=solver, block_size=7).fit(X, y)
     coef, intercept = reference.lstsq(X, y[:, None])
     assert_close(model.coef_, coef[:, 0], np.float64, 1e5, size=1.0)
     assert_close(model.intercept_, intercept[0], np.float64, 1e5, size=1.0)
@@ -164,10 +166,73 @@ def test_auto_takes_the_gram_where_it_is_safe_and_reads_again_where_not(rng):
     assert BRMPRegressor().fit(X[:4], y[:4]).solver_used_ == "qr"
 
 
-def test_gram_says_when_it_has_lost_its_digits(rng):
-    X = reference.matrix_of_condition(rng, 300, 6, 1e9)[0]
+@pytest.mark.parametrize("condition", [2e6, 1e7, 1e8, 1e9])
+def test_gram_says_when_it_has_lost_its_digits(condition, rng):
+    X = reference.matrix_of_condition(rng, 300, 6, condition)[0]
     with pytest.warns(linalg.LinAlgWarning, match="solver='qr'"):
-        BRMPRegressor(solver="gram", rcond=1e-12).fit(X, X.sum(axis=1))
+        BRMPRegressor(solver="gram", fit_intercept=False).fit(X, X.sum(axis=1))
+
+
+def test_auto_says_when_later_rows_outgrow_the_gram(rng):
+    hard = 1e3 * reference.matrix_of_condition(rng, 400, 5, 1e8)[0]
+    model = BRMPRegressor(fit_intercept=False).fit(1e-6 * rng.standard_normal((50, 5)), np.zeros(50))
+    assert model.solver_used_ == "gram"
+    with pytest.warns(linalg.LinAlgWarning) as caught:
+        model.partial_fit(hard, hard.sum(axis=1))
+    assert any("solver='auto' took" in str(warning.message) for warning in caught)
+
+
+@pytest.mark.parametrize("solver", ["qr", "gram", "auto"])
+@pytest.mark.parametrize("size", [1e-16, 1e-12, 1e12])
+def test_units_of_a_column_do_not_matter(solver, size, rng):
+    X = rng.standard_normal((200, 4))
+    scale = np.array([1.0, size, 1.0, 1.0])
+    model = BRMPRegressor(solver=solver, block_size=30).fit(X * scale, X @ [1.0, 2, 3, 4])
+    assert model.rank_ == 4
+    assert_close(model.coef_ * scale, [1.0, 2, 3, 4], np.float64, 10)
+    expected = np.linalg.cond((X - X.mean(0)) * scale)
+    assert abs(np.log10(model.condition_number_ / expected)) < 0.5
+
+
+@pytest.mark.parametrize("offset", [3e4, 1.7e9])
+def test_recursion_does_not_mind_a_far_origin(offset, rng):
+    X = rng.standard_normal((200, 3))
+    model = BRMPRegressor(solver="recursive", block_size=20).fit(X + offset, X @ [1.0, 2, 3])
+    assert model.rank_ == 3
+    assert_close(model.coef_, [1.0, 2, 3], np.float64, offset * 10)
+    other = BRMPRegressor(solver="recursive").fit(X[:50] + offset, X[:50] @ [1.0, 2, 3])
+    other.merge(BRMPRegressor(solver="recursive").fit(X[50:] + offset, X[50:] @ [1.0, 2, 3]))
+    assert_close(other.coef_, [1.0, 2, 3], np.float64, offset * 10)
+
+
+def test_recursion_refuses_scales_that_it_cannot_hold(rng):
+    X = rng.standard_normal((200, 3))
+    with pytest.raises(np.linalg.LinAlgError, match="solver='qr'"):
+        BRMPRegressor(solver="recursive").fit(X * [1e-5, 1.0, 1e5], X.sum(axis=1))
+
+
+def test_recursion_keeps_the_ridge_it_began_with(data):
+    model = BRMPRegressor(solver="recursive", alpha=1.0).fit(*data)
+    with pytest.raises(ValueError, match="cannot change"):
+        model.set_params(alpha=100.0).partial_fit(*data)
+    assert model.alpha_ == 1.0
+
+
+@pytest.mark.parametrize(
+    ("x_size", "y_size"), [(1.0, 1e155), (1.0, 1e-165), (1.0, 1e153), (1e-150, 1.0), (1e150, 1e150)]
+)
+def test_gcv_does_not_mind_extreme_units(x_size, y_size, rng):
+    X = rng.standard_normal((100, 3))
+    y = X @ [1.0, 2, 3] + rng.standard_normal(100)
+    expected = BRMPRegressor(alpha="gcv").fit(X, y)
+    model = BRMPRegressor(alpha="gcv").fit(X * x_size, y * y_size)
+    assert_close(model.coef_ * (x_size / y_size), expected.coef_, np.float64, 1e3)
+
+
+def test_gcv_of_the_largest_numbers_is_finite(rng):
+    X = rng.standard_normal((100, 3))
+    model = BRMPRegressor(alpha="gcv").fit(X * 1e160, X.sum(axis=1))
+    assert np.all(np.isfinite(model.coef_))
 
 
 def test_qr_holds_nine_digits_at_condition_1e6_in_any_partition(rng):
@@ -309,9 +374,55 @@ def test_class_weights_are_sample_weights(rng):
     balanced = BRMPClassifier(class_weight="balanced").fit(X, y)
     by_hand = BRMPClassifier().fit(X, y, (len(y) / (3 * np.bincount(y)))[y])
     assert_close(balanced.coef_, by_hand.coef_, np.float64, 10)
-    for stream in [lambda m: m.partial_fit(X, y), lambda m: m.fit_blocks([(X, y)])]:
+    for call in [
+        lambda m: m.partial_fit(X, y),
+        lambda m: m.fit_blocks([(X, y)]),
+        lambda m: m.fit(X, y).forget(X[:9], y[:9]),
+        lambda m: m.fit(X, y).merge(clone(m).fit(X, y)),
+    ]:
         with pytest.raises(ValueError, match="balanced"):
-            stream(BRMPClassifier(class_weight="balanced"))
+            call(BRMPClassifier(class_weight="balanced"))
+
+
+def test_a_class_that_class_weight_leaves_out_weighs_one():
+    X, y = load_iris(return_X_y=True)
+    model = BRMPClassifier(class_weight={0: 2.0})
+    for label in range(3):
+        model.partial_fit(X[y == label], y[y == label], classes=[0, 1, 2])
+    assert_close(model.coef_, BRMPClassifier().fit(X, y, np.where(y == 0, 2.0, 1.0)).coef_, np.float64, 1e3)
+    for bad in [{0: np.nan}, {0: -1.0}, "equal"]:
+        with pytest.raises(ValueError, match="class_weight"):
+            BRMPClassifier(class_weight=bad).fit(X, y)
+
+
+def test_numbers_and_strings_are_not_mixed():
+    X, y = load_iris(return_X_y=True)
+    model = BRMPClassifier().partial_fit(X, y)
+    with pytest.raises(ValueError, match="cannot be mixed"):
+        model.partial_fit(X, y.astype(str))
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
+
+
+def test_merge_refuses_other_columns_and_class_weights():
+    pandas = pytest.importorskip("pandas")
+    X, y = load_iris(return_X_y=True)
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    with pytest.raises(ValueError, match="same columns"):
+        BRMPClassifier().fit(frame, y).merge(BRMPClassifier().fit(frame[list("dcba")], y))
+    with pytest.raises(ValueError, match="class_weight"):
+        BRMPClassifier().fit(X, y).merge(BRMPClassifier(class_weight={0: 2.0}).fit(X, y))
+
+
+@pytest.mark.parametrize("seed", ["abc", -1])
+def test_wrong_seeds_are_errors(seed, data):
+    with pytest.raises(ValueError):
+        BRMPRegressor((5,), random_state=seed).fit(*data)
+
+
+def test_reversed_views_work_on_every_device(data, device):
+    X, Y = data
+    model = BRMPRegressor(device=device).fit(X, Y[::-1], np.linspace(0, 1, len(X))[::-1])
+    assert np.all(np.isfinite(model.coef_))
 
 
 # Bad input: a clear error, and nothing lost.
@@ -353,6 +464,8 @@ BAD_STREAMS = {
     "targets": lambda X, Y: [(X, Y), (X, Y[:, :1])],
     "not a pair": lambda X, Y: [X, Y],
     "weights": lambda X, Y: [(X, Y, -np.ones(len(X)))],
+    "rows without targets": lambda X, Y: [(X, Y), (X[:5], Y[:0])],
+    "no targets": lambda X, Y: [(X, Y), (X, None)],
     "exhausted": lambda X, Y: iter(()),
     "only empty blocks": lambda X, Y: [(X[:0], Y[:0])],
     "fails": failing_blocks,
@@ -402,7 +515,7 @@ def test_one_class_is_an_error_in_fit_and_a_start_in_a_stream(data):
 
 
 @pytest.mark.parametrize("size", [1e150, 1e-150])
-@pytest.mark.parametrize("solver", ["auto", "qr", "gram"])
+@pytest.mark.parametrize("solver", ROADS)
 def test_huge_and_tiny_values(solver, size, data):
     X, Y = data
     expected = BRMPRegressor().fit(X, Y)

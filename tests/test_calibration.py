@@ -38,8 +38,8 @@ def test_weights_are_repetitions(rng):
     assert one.floor == two.floor
 
 
-def test_order_of_probabilities_is_that_of_scores_above_the_floor(rng):
-    scores = rng.uniform(0.2, 1, (50, 4))
+def test_order_of_probabilities_is_that_of_scores_below_the_floor_too(rng):
+    scores = rng.uniform(-0.3, 1, (50, 4))
     for link in [Link(2.0, None), Link(2.0, 0.1)]:
         np.testing.assert_array_equal(link.probabilities(scores).argsort(1), scores.argsort(1))
 

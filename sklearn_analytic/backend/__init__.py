@@ -102,7 +102,7 @@ def _torch_backend(device):
         return TorchBackend(device.removeprefix("torch:"))
     except (RuntimeError, TypeError, AssertionError) as error:
         raise ValueError(
-            f"device={device!r} cannot be used: {str(error).splitlines()[0]} "
+            f"device={device!r} cannot be used: {str(error).splitlines()[0].rstrip('.')}. "
             "It must name a torch device with float64 arithmetic, such as 'cuda' or 'torch:cpu'; "
             "use device='cpu' for NumPy and numba."
         ) from error

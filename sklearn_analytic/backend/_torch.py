@@ -36,7 +36,8 @@ class TorchBackend:
     def asarray(self, array, dtype=None):
         """Put ``array`` on the device, as float64, float32 or its own dtype; no copy where none is needed."""
         if not isinstance(array, torch.Tensor):
-            array = torch.from_numpy(np.array(array, copy=None if np.asarray(array).flags.writeable else True))
+            array = np.ascontiguousarray(array)
+            array = torch.from_numpy(array if array.flags.writeable else array.copy())
         return array.to(self.device, dtype=None if dtype is None else getattr(torch, np.dtype(dtype).name))
 
     def to_numpy(self, array):

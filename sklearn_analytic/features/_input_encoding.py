@@ -14,6 +14,7 @@ _BINS = (4, 32)  # bins of one column, at least and at most
 _MAX_BINNED = 128  # with more numeric columns than this, bins would be too coarse to help
 _BIN_SHARE = 0.75  # of a numeric column's variance that its bins carry; the rest is the clipped z-score
 _BINARY_STEP = 2.0  # distance between the two values of a binary column
+_FLOAT32_SLOPE = 1e30
 _CLIP = 3.0  # robust z-scores level off about here
 
 
@@ -70,6 +71,9 @@ class InputEncoding:
 
     def transform(self, x, backend):
         """Return the encoded rows (n, D) in the dtype of ``x``."""
+        if np.max(self.slope, initial=0.0) > _FLOAT32_SLOPE:  # columns too small for float32 arithmetic
+            wide = self._uncentred(backend.asarray(x, np.float64), backend) - backend.asarray(self.centre)
+            return cast_like(wide, x, backend)
         out = self._uncentred(x, backend)
         out -= cast_like(self.centre, x, backend)
         return out

@@ -67,13 +67,13 @@ def projected_layer(rows, code, weights, projection, activation, anchors, genera
     return DenseLayer(directions.astype(rows.dtype), bias.astype(rows.dtype), activation)
 
 
-def subclass_layer(rows, labels, weights, seeds, seed_labels, widths):
+def subclass_layer(rows, labels, weights, seeds, seed_labels, gamma):
     r"""Return radial units about sub-class means: the correlation projection of the sub-class code.
 
     With the code's columns divided by their counts, :math:`W_1 = A^T T` holds the sub-class means
     :math:`c_j`; of the lifted row :math:`[a, \|a\|^2, 1]` the projection on
     :math:`[2 \gamma_j c_j, -\gamma_j, -\gamma_j \|c_j\|^2]` is :math:`-\gamma_j \|a - c_j\|^2`, and the
-    activation is its exponential. :math:`\gamma_j = s_j / (2 v)`, v the total variance of the rows.
+    activation is its exponential.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def subclass_layer(rows, labels, weights, seeds, seed_labels, widths):
         One row per sub-class.
     seed_labels : ndarray of shape (h,)
         Their class indices.
-    widths : sequence of float
-        The scales s_j, repeated over the units.
+    gamma : sequence of float
+        Inverse squared widths, repeated over the units.
 
     Returns
     -------
@@ -111,8 +111,7 @@ def subclass_layer(rows, labels, weights, seeds, seed_labels, widths):
     used = counts > 0
     centres = np.array(seeds, dtype=np.float64)
     centres[used] = sums[used] / counts[used][:, None]
-    variance = float(np.sum(weighted_mean((rows - weighted_mean(rows, weights)) ** 2, weights)))
-    return RadialLayer(centres, np.resize(widths, len(seeds)) / (2 * max(variance, _TINY)))
+    return RadialLayer(centres, np.resize(gamma, len(seeds)))
 
 
 def weighted_mean(rows, weights):

@@ -8,7 +8,7 @@ from scipy.linalg import blas, lapack
 
 from sklearn_analytic.linalg._ridge_path import LeaveOneOut, best_alpha
 
-_JITTER = 1e-6  # of the unit diagonal: above the rounding of float32 products, below any ridge of use
+_JITTER = 1e-6  # of the unit diagonal, added to every ridge
 _FLAT = 1e-6  # a feature that varies less than this share of its size is rounding
 _LEAST_DEVIATION = 0.1  # of the largest: units that hardly any row moves are not blown up
 _WORTHWHILE = 2e-3  # relative gain in leave-one-out error for which another ridge is tried
@@ -26,7 +26,7 @@ class ExitReadout:
     intercept : ndarray of shape (c,)
         Constants.
     alpha : float
-        The ridge, per feature of unit variance.
+        The ridge used, per feature of unit variance.
     loo : ndarray of shape (m, c)
         Leave-one-out predictions of the audit rows.
     error : float
@@ -66,7 +66,7 @@ def ridge_exits(statistic, sizes, audit, alphas):
     audit : tuple of (ndarray (m, p), ndarray (m, c), ndarray (m,) or None)
         Features, targets and weights of rows that are in the statistic.
     alphas : sequence of float
-        Ascending positive ridges.
+        Ascending positive ridges. 1e-6 of the total weight is added to each.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def ridge_exits(statistic, sizes, audit, alphas):
             readouts = system.readouts(sizes, alphas[i])
             if readouts:
                 best[:] = [_better(old, new) for old, new in zip(best, readouts, strict=True)]
-            tried[i] = readouts[-1].error if readouts else math.inf
+            tried[i] = readouts[-1].error if readouts and not math.isnan(readouts[-1].error) else math.inf
         return tried[i]
 
     i = len(alphas) // 2
@@ -166,6 +166,7 @@ class _System:
     scale: np.ndarray  # (p,), 1 / standard deviation, 0 for flat features
     mean: np.ndarray  # (p + c,), in the units of the data
     weight: float
+    n_rows: int
     features: np.ndarray  # (m, p) standardised, in their own dtype
     targets: np.ndarray  # (m, c) centred
     weights: np.ndarray | None
@@ -183,11 +184,12 @@ class _System:
         scale = np.ldexp(scale, -ex)
         dtype = features.dtype
         rows = (features - mean[:p].astype(dtype)) * scale.astype(dtype)
-        return cls(gram, cross, scale, mean, statistic.weight, rows, targets - mean[p:], weights)
+        return cls(gram, cross, scale, mean, statistic.weight, statistic.n_rows, rows, targets - mean[p:], weights)
 
     def readouts(self, sizes, alpha):
         """Readouts of all exits at one ridge, from one factor; none where rounding leaves the Gram indefinite."""
-        penalty = alpha + _JITTER * self.weight
+        # Light rows do not meet a heavy ridge; the share of the diagonal is above the rounding of float32 products.
+        penalty = alpha * min(1.0, self.weight / self.n_rows) + _JITTER * self.weight
         factor = np.array(self.gram, order="F")
         factor[np.diag_indices_from(factor)] += penalty
         factor, info = lapack.dpotrf(factor, lower=True, overwrite_a=True)
@@ -204,7 +206,7 @@ class _System:
             start = size
             loo = self._leave_one_out(fitted, leverage)
             coef = blas.dtrsm(1.0, factor[:size, :size], z[:size], lower=True, trans_a=True)
-            readouts.append(self._readout(coef, alpha, loo))
+            readouts.append(self._readout(coef, penalty, loo))
         return readouts
 
     def _leave_one_out(self, fitted, leverage):

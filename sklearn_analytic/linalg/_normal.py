@@ -184,12 +184,25 @@ class NormalEquations:
         """Return the condition number of X with columns scaled to unit norm: what Cholesky's error follows."""
         xx = self._centred(fit_intercept)[0]
         scale = np.sqrt(np.diag(xx))
-        if xx.shape[0] == 0 or not np.all(scale > 0):
-            return np.inf
+        level = math.sqrt(self.weight) * np.abs(self.mean[: len(scale)]) if fit_intercept else 0 * scale
+        if len(scale) == 0 or not np.all(scale > 8 * max(len(scale), 32) * _EPS * level):
+            return np.inf  # a constant column is rounding about its mean
         eigenvalues = linalg.eigvalsh(xx / scale[:, None] / scale)
         if eigenvalues[0] <= 8 * max(len(scale), 32) * _EPS * eigenvalues[-1]:
             return np.inf
         return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
+
+    def condition(self, fit_intercept=True):
+        """Return the ratio of the extreme singular values of (centred) X, from an equilibrated Cholesky factor."""
+        xx = self._centred(fit_intercept)[0]
+        scale = np.sqrt(np.diag(xx))
+        s = linalg.svdvals(linalg.cholesky(xx / scale[:, None] / scale) * scale)
+        return float(s[0] / s[-1]) if s[-1] > 0 else np.inf
+
+    def solve_equilibrated(self, fit_intercept=True):
+        """Return :meth:`solve_cholesky` for alpha 0, or None where X with scaled columns is rank-deficient."""
+        full_rank = np.isfinite(self.equilibrated_condition(fit_intercept))
+        return self.solve_cholesky(0.0, fit_intercept) if full_rank else None
 
     def solve_cholesky(self, alpha=0.0, fit_intercept=True):
         """Return ``(coef, intercept)`` of a positive definite system by an equilibrated Cholesky factor.
@@ -198,7 +211,7 @@ class NormalEquations:
         LinAlgError is raised when the penalised Gram is not numerically positive definite.
         """
         xx, xy, _, mean = self._centred(fit_intercept)
-        xx = xx + math.ldexp(alpha, max(-2 * self.exponent[0], -1074)) * np.eye(len(xx))
+        xx = xx + float(np.ldexp(alpha, -2 * max(self.exponent[0], -500))) * np.eye(len(xx))
         scale = np.sqrt(np.diag(xx))
         if not np.all(scale > 0):
             raise np.linalg.LinAlgError("a column of X is constant and alpha is 0")

@@ -1,7 +1,7 @@
 """The block-wise recursive Moore-Penrose inverse, literally: state P, N, W and three scenarios."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
@@ -11,6 +11,7 @@ _LOST = (
     "The recursion P, N, W has lost all accuracy: X is too ill-conditioned for solver='recursive' "
     "(its error grows with the square of the condition number). Use solver='qr'."
 )
+_ROUNDING = 1e-11  # of the block's norm: what rounding leaves of a block inside the row space
 SCENARIOS = ("inside", "full_rank", "mixed")
 
 
@@ -72,7 +73,7 @@ class MoorePenroseState:
         b, t = np.asarray(b, dtype=np.float64), np.asarray(t, dtype=np.float64)
         if len(b) == 0:
             return self
-        new_rank, c_pinv = self._new_directions(b, _RANK_TOLERANCE if rcond is None else rcond)
+        new_rank, c_pinv = self._new_directions(b, rcond)
         scenario = SCENARIOS[0 if new_rank == 0 else 1 if new_rank == len(b) else 2]
         gain = _GAINS[scenario](self, b, c_pinv)
         rest = np.eye(len(self.p)) - gain @ b
@@ -119,15 +120,18 @@ class MoorePenroseState:
     def merge(self, other, rcond=None):
         """Return the state of both sets of rows: the other's information is absorbed as one block."""
         merged = self.absorb(*other.as_rows(), rcond=rcond)
-        counts = {name: self.scenarios[name] + other.scenarios[name] for name in SCENARIOS}
-        return MoorePenroseState(merged.p, merged.n, merged.w, merged.rank, counts)
+        scenarios = {name: self.scenarios[name] + other.scenarios[name] for name in SCENARIOS}
+        return replace(merged, scenarios=scenarios)
 
     def _new_directions(self, b, rcond):
         """Rank of C = B N and its pseudoinverse; zero without a decomposition once every direction was seen."""
         if self.rank == len(self.p):
             return 0, np.zeros((len(self.p), len(b)))
         u, s, vt = linalg.svd(b @ self.n, full_matrices=False)
-        kept = s > rcond * linalg.norm(b)
+        size = linalg.norm(b)
+        kept = s > (_RANK_TOLERANCE if rcond is None else rcond) * size
+        if rcond is None and np.any(s[~kept] > _ROUNDING * size):
+            raise np.linalg.LinAlgError(_LOST)  # neither a direction nor rounding: no answer is better than a guess
         return int(kept.sum()), (vt[kept].T / s[kept]) @ u[:, kept].T
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import linalg
 
 from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
+from sklearn_analytic.linalg._rows import block_exponent
 
 
 @dataclass(frozen=True)
@@ -18,17 +19,22 @@ class RecursiveLeastSquares:
     Parameters
     ----------
     state : MoorePenroseState
-        The recursion's P, N, W for [X | 1] (or X).
+        The recursion's P, N, W for the shifted, scaled [X | 1] (or X).
     n_rows : int
         Rows of positive weight seen.
     weight : float
         Sum of their weights.
-    n_features : int
-        d, the number of columns of X.
     fit_intercept : bool
         Whether a ones column is appended.
+    alpha : float
+        The ridge, which the first block brings in.
     rcond : float or None
         Tolerance of the scenario decision.
+    shift : ndarray of shape (d,)
+        Mean of the first block, taken off every row when there is an intercept: a far origin would square
+        the condition number.
+    exponent : tuple of int
+        Exact power-of-two scales of X and Y, from the first block.
 
     Examples
     --------
@@ -44,28 +50,31 @@ class RecursiveLeastSquares:
     state: MoorePenroseState
     n_rows: int
     weight: float
-    n_features: int
     fit_intercept: bool
+    alpha: float
     rcond: float | None
+    shift: np.ndarray
+    exponent: tuple[int, int]
 
     @classmethod
     def start(cls, n_features, n_targets, fit_intercept, alpha, rcond):
-        """Return the recursion before any row, with the ridge as its first block."""
+        """Return the recursion before any row."""
         state = MoorePenroseState.start(n_features + fit_intercept, n_targets)
-        if alpha > 0:
-            prior = math.sqrt(alpha) * np.eye(n_features, n_features + fit_intercept)
-            state = replace(
-                state.absorb(prior, np.zeros((n_features, n_targets)), rcond), scenarios=state.scenarios
-            )
-        return cls(state, 0, 0.0, n_features, fit_intercept, rcond)
+        return cls(state, 0, 0.0, fit_intercept, alpha, rcond, np.zeros(n_features), (0, 0))
+
+    @property
+    def n_features(self):
+        """Number of columns of X."""
+        return len(self.shift)
 
     def accumulate(self, x, y, sample_weight=None, backend=None):
         """Return the recursion with a block of rows absorbed; the backend is not used, the state is host float64."""
-        b, t, weight, n_rows = self._rows(x, y, sample_weight)
-        state = self.state
+        one = self if self.n_rows else self._begun(x, y)
+        b, t, weight, n_rows = one._rows(x, y, sample_weight)
+        state = one.state
         for rows in _cuts(b):
             state = state.absorb(b[rows], t[rows], self.rcond)
-        return replace(self, state=state, n_rows=self.n_rows + n_rows, weight=self.weight + weight)
+        return replace(one, state=state, n_rows=one.n_rows + n_rows, weight=one.weight + weight)
 
     def remove_rows(self, x, y, sample_weight=None):
         """Return the recursion without a block of rows that it holds."""
@@ -77,17 +86,18 @@ class RecursiveLeastSquares:
 
     def merge(self, other):
         """Return the recursion over both sets of rows."""
-        state = self.state.merge(other.state, self.rcond)
-        return replace(
-            self, state=state, n_rows=self.n_rows + other.n_rows, weight=self.weight + other.weight
-        )
+        rows, targets = other.state.as_rows()
+        state = self.state.absorb(*self._restated(rows, targets, other), self.rcond)
+        scenarios = {name: count + other.state.scenarios[name] for name, count in self.state.scenarios.items()}
+        state = replace(state, scenarios=scenarios)
+        return replace(self, state=state, n_rows=self.n_rows + other.n_rows, weight=self.weight + other.weight)
 
     def add_targets(self, values):
         """Return the recursion with target columns that were constant so far: A^+ 1 = (I - N) e of the ones column."""
         if not self.fit_intercept:
             raise ValueError("New targets need fit_intercept=True with solver='recursive'.")
         ones = np.eye(len(self.state.n))[:, -1] - self.state.n[:, -1]
-        w = np.hstack([self.state.w, np.outer(ones, values)])
+        w = np.hstack([self.state.w, np.outer(ones, np.ldexp(values, -self.exponent[1]))])
         return replace(self, state=replace(self.state, w=w))
 
     def permute_targets(self, order):
@@ -96,15 +106,15 @@ class RecursiveLeastSquares:
 
     def solve(self):
         """Return ``coef`` (d, c) and ``intercept`` (c,) of minimum norm of ``coef``."""
-        w, n = self.state.w, self.state.n
+        w, n, (ex, ey) = self.state.w, self.state.n, self.exponent
         if not self.fit_intercept:
-            return w, np.zeros(w.shape[1])
+            return np.ldexp(w, ey - ex), np.zeros(w.shape[1])
         if np.any(n):  # the intercept carries no norm: move along the null space until coef is shortest
             w = w - n @ linalg.pinv(n[:-1], rtol=1e-8) @ w[:-1]
-        return w[:-1], w[-1]
+        return np.ldexp(w[:-1], ey - ex), np.ldexp(w[-1] - np.ldexp(self.shift, -ex) @ w[:-1], ey)
 
     def condition(self):
-        """Return the condition number of [X | 1] in its row space, from the eigenvalues of P."""
+        """Return the condition number of the shifted [X | 1] in its row space, from the eigenvalues of P."""
         eigenvalues = linalg.eigvalsh(self.state.p)[::-1][: self.state.rank]
         if not len(eigenvalues) or eigenvalues[-1] <= 0:
             return 1.0 if not len(eigenvalues) else np.inf
@@ -118,9 +128,34 @@ class RecursiveLeastSquares:
         """Return the recursion itself: its state always lives on the host."""
         return self
 
+    def _begun(self, x, y):
+        """The recursion with shift, scales and ridge settled by a first block."""
+        x = np.asarray(x, dtype=np.float64)
+        exponent = tuple(max(block_exponent(part, name), -1000) for part, name in ((x, "X"), (np.asarray(y), "Y")))
+        exponent = tuple(0 if e == -1000 else e for e in exponent)
+        shift = np.ldexp(np.ldexp(x, -exponent[0]).mean(axis=0), exponent[0]) if self.fit_intercept else self.shift
+        state = self.state
+        if self.alpha > 0:
+            d = self.n_features
+            root = math.sqrt(self.alpha)
+            prior = np.ldexp(root, -exponent[0]) * np.eye(d, d + self.fit_intercept)
+            state = replace(state.absorb(prior, np.zeros((d, state.w.shape[1]))), scenarios=state.scenarios)
+        return replace(self, state=state, shift=shift, exponent=exponent)
+
+    def _restated(self, rows, targets, other):
+        """Rows and targets of another recursion in the shift and scales of this one."""
+        ex, ey = (theirs - ours for theirs, ours in zip(other.exponent, self.exponent, strict=True))
+        d = self.n_features
+        x = np.ldexp(rows[:, :d], ex)
+        if self.fit_intercept:
+            moved = np.ldexp(other.shift - self.shift, -self.exponent[0])
+            x = np.hstack([x + rows[:, d:] * moved, rows[:, d:]])
+        return x, np.ldexp(targets, ey)
+
     def _rows(self, x, y, sample_weight):
-        """[X | 1] and Y with rows times the root of their weight; rows of weight 0 are left out."""
-        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        """The shifted, scaled [X | 1] and Y, rows times the root of their weight; rows of weight 0 are left out."""
+        x = np.ldexp(np.asarray(x, dtype=np.float64) - self.shift, -self.exponent[0])
+        y = np.ldexp(np.asarray(y, dtype=np.float64), -self.exponent[1])
         b = np.hstack([x, np.ones((len(x), 1))]) if self.fit_intercept else x
         if sample_weight is None:
             return b, y, float(len(b)), len(b)

@@ -25,6 +25,7 @@ def best_alpha(alphas, scores):
     1.0
     """
     alphas, scores = np.asarray(alphas, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    scores = np.where(np.isnan(scores), np.inf, scores)
     if not np.any(np.isfinite(scores)):
         return float(alphas.max())
     ties = alphas[scores <= np.min(scores) * (1 + 1e-12)]

@@ -41,7 +41,7 @@ def prepare_rows(x, y, sample_weight, backend, widen=True, ones=False):
         raise ValueError(
             f"X must be (n, d) and Y (n,) or (n, c) with equal n, got shapes {tuple(x.shape)} and {tuple(y.shape)}."
         )
-    exponent = (_exponent(x, "X"), _exponent(y, "Y"))
+    exponent = (block_exponent(x, "X"), block_exponent(y, "Y"))
     dtype = np.float64 if widen else dtype_name(x)
     parts, scales = [x, y], [_power(-exponent[0]), _power(-exponent[1])]
     if ones:
@@ -69,7 +69,7 @@ def _checked_weights(sample_weight, n, backend):
     return weights
 
 
-def _exponent(block, name):
+def block_exponent(block, name):
     """Power of two that brings the largest magnitude near 1, or 0 where squares are safe anyway."""
     if block.shape[0] == 0 or block.shape[1] == 0:
         return _EMPTY

@@ -1,6 +1,5 @@
 """A decomposed least-squares problem: the minimum-norm solution and every ridge solution from one factorisation."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,17 +81,16 @@ class SpectralProblem:
 
     def path(self, alphas, rcond=None):
         """Return per alpha the residual sum of squares (a, c) and the degrees of freedom (a,) with intercept."""
-        f = np.array([self._inverse(alpha, rcond) * self.s for alpha in alphas])  # (a, r) filter factors
-        rss = self.rss + (1 - f) ** 2 @ self.b**2
-        return np.ldexp(rss, 2 * self.exponent[1]), f.sum(axis=1) + float(self.fit_intercept)
+        rss, dof = self._stored_path(alphas, rcond)
+        return np.ldexp(rss, 2 * self.exponent[1]), dof
 
     def gcv(self, alphas, rcond=None):
         """Return generalised cross-validation per alpha, each target in units of its own variance.
 
         Golub, Heath, Wahba (1979): GCV = (RSS / n) / (1 - dof / n)^2; infinite where dof >= n.
         """
-        rss, dof = self.path(alphas, rcond)
-        total = np.ldexp(self.rss + np.sum(self.b**2, axis=0), 2 * self.exponent[1])
+        rss, dof = self._stored_path(alphas, rcond)
+        total = self.rss + np.sum(self.b**2, axis=0)
         scaled = np.divide(rss, total, out=np.zeros_like(rss), where=total > 0).sum(axis=1)
         free = 1 - dof / self.n
         return np.divide(scaled, free**2, out=np.full(len(dof), np.inf), where=free > 1e-10)
@@ -100,12 +98,24 @@ class SpectralProblem:
     def default_alphas(self, per_decade=4):
         """Return a grid over all that matters: 1e-12 to 1e2 times the mean squared singular value."""
         mean_square = float(np.mean(self.s**2)) if len(self.s) else 1.0
-        scale = math.ldexp(mean_square or 1.0, 2 * max(self.exponent[0], -500))
-        return scale * np.logspace(-12, 2, 14 * per_decade + 1)
+        grid = (mean_square or 1.0) * np.logspace(-12, 2, 14 * per_decade + 1)
+        limits = np.finfo(np.float64)
+        with np.errstate(over="ignore", under="ignore"):
+            return np.clip(np.ldexp(grid, self._alpha_exponent()), limits.tiny, limits.max)
 
     def scaled_alpha(self, alpha):
         """Return ``alpha`` in the units in which ``s`` is stored."""
-        return math.ldexp(alpha, -2 * max(self.exponent[0], -500))
+        with np.errstate(over="ignore", under="ignore"):
+            return float(np.ldexp(float(alpha), -self._alpha_exponent()))
+
+    def _alpha_exponent(self):
+        """Power of two between a ridge and its stored value."""
+        return 2 * max(self.exponent[0], -500)
+
+    def _stored_path(self, alphas, rcond):
+        """Residual sums of squares in stored units, and degrees of freedom."""
+        f = np.array([self._inverse(alpha, rcond) * self.s for alpha in alphas])  # (a, r) filter factors
+        return self.rss + (1 - f) ** 2 @ self.b**2, f.sum(axis=1) + float(self.fit_intercept)
 
     def _kept(self, rcond):
         """Which singular values count as non-zero."""

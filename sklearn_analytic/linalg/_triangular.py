@@ -161,6 +161,30 @@ class TriangularFactor:
         n, weight, mean = self.effective_rows, self.weight, self.mean
         return SpectralProblem(s, vt, b, rss, n, weight, mean, fit_intercept, self.exponent, rcond)
 
+    def solve_equilibrated(self, fit_intercept=True):
+        """Return ``(coef, intercept)`` after scaling columns to unit norm, or None where X is rank-deficient then.
+
+        At full rank the solution does not depend on column scales, and neither does its error.
+        """
+        d = self.n_features
+        columns = self.r[1:, 1 : 1 + d] if fit_intercept else self.r[:, 1 : 1 + d]
+        norms = np.sqrt(np.sum(columns**2, axis=0))
+        whole = np.sqrt(np.sum(self.r[:, 1 : 1 + d] ** 2, axis=0))
+        if d == 0 or not np.all(norms > 8 * max(d, 32) * _EPS * whole):  # a constant column is rounding about its mean
+            return None
+        r = self.r * 1.0
+        r[:, 1 : 1 + d] /= norms
+        problem = replace(self, r=r, exponent=(0, self.exponent[1])).spectral(fit_intercept)
+        if problem.rank() < d:
+            return None
+        coef, intercept = problem.solve()
+        return np.ldexp(coef / norms[:, None], -self.exponent[0]), intercept
+
+    def condition(self, fit_intercept=True):
+        """Return the ratio of the extreme singular values of (centred) X."""
+        s = linalg.svdvals(self.r[1:, 1 : 1 + self.n_features] if fit_intercept else self.r[:, 1 : 1 + self.n_features])
+        return float(s[0] / s[-1]) if s[-1] > 0 else np.inf
+
     def squared_error(self, coef, intercept):
         """Return the weighted sum of squared residuals per target of given coefficients (d, c) and (c,)."""
         ex, ey = self.exponent
