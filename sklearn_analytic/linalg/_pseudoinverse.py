@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
+from sklearn_analytic.linalg._spectral import thin_svd
+
 _RANK_TOLERANCE = 1e-9  # of the block's norm: what of a block lies outside the row space seen so far
 _LOST = (
     "The recursion P, N, W has lost all accuracy: X is too ill-conditioned for solver='recursive' "
@@ -127,7 +129,7 @@ class MoorePenroseState:
         """Rank of C = B N and its pseudoinverse; zero without a decomposition once every direction was seen."""
         if self.rank == len(self.p):
             return 0, np.zeros((len(self.p), len(b)))
-        u, s, vt = linalg.svd(b @ self.n, full_matrices=False)
+        u, s, vt = thin_svd(b @ self.n)
         size = linalg.norm(b)
         kept = s > (_RANK_TOLERANCE if rcond is None else rcond) * size
         if rcond is None and np.any(s[~kept] > _ROUNDING * size):

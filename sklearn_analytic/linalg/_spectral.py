@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import linalg
 
 
 def unscaled(solution, mean, n_features, exponent, fit_intercept):
@@ -12,6 +13,13 @@ def unscaled(solution, mean, n_features, exponent, fit_intercept):
     if not fit_intercept:
         return coef, np.zeros(coef.shape[1])
     return coef, np.ldexp(mean[n_features:] - mean[:n_features] @ solution, ey)
+
+
+def thin_svd(a):
+    """Return the thin singular value decomposition, of an empty matrix too (which SciPy before 1.14 refuses)."""
+    if 0 in a.shape:
+        return np.zeros((a.shape[0], 0)), np.zeros(0), np.zeros((0, a.shape[1]))
+    return linalg.svd(a, full_matrices=False)
 
 
 @dataclass(frozen=True)

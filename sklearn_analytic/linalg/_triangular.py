@@ -15,7 +15,7 @@ from sklearn_analytic.linalg._rows import (
     same_columns,
     scale_columns,
 )
-from sklearn_analytic.linalg._spectral import SpectralProblem
+from sklearn_analytic.linalg._spectral import SpectralProblem, thin_svd
 
 _EPS = np.finfo(np.float64).eps
 _LEVERAGE_LIMIT = 4.0  # largest squared column norm of B R^-1 that the fast update takes
@@ -154,7 +154,7 @@ class TriangularFactor:
         d = self.n_features
         r = self.r[1:, 1:] if fit_intercept else self.r[:, 1:]
         xy = r[:, d:]
-        u, s, vt = linalg.svd(r[:, :d], full_matrices=False)
+        u, s, vt = thin_svd(r[:, :d])
         b = u.T @ xy
         rss = np.sum((xy - u @ b) ** 2, axis=0)
         rcond = 8 * max(d, 32) * _EPS
@@ -272,7 +272,7 @@ def _downdate(r, b):
     """R of the rows that remain when those of factor ``b`` leave those of ``r``; ValueError if they were not in."""
     norms = np.sqrt(np.sum(r * r, axis=0))
     scale = np.where(norms > 0, norms, 1.0)
-    _, s, vt = linalg.svd(r / scale, full_matrices=False)
+    _, s, vt = thin_svd(r / scale)
     kept = s > _REMOVAL_CUT * s[:1]
     v, rest = vt[kept].T, vt[~kept].T
     scaled = b / scale
