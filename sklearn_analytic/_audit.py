@@ -43,11 +43,10 @@ def audit_size(n_distinct):
     return int(max(1, min(_MOST, n_distinct // _SHARE)))
 
 
-def choose_audit(hashes, weights, size=None):
+def choose_audit(hashes, weights):
     """Return the threshold below which a row's hash makes it an audit row, weights of zero left out."""
     distinct = np.unique(hashes if weights is None else hashes[weights > 0])
-    size = audit_size(len(distinct)) if size is None else size
-    return distinct[min(size, len(distinct)) - 1]
+    return distinct[audit_size(len(distinct)) - 1]
 
 
 def take_audit(x, y, weights, hashes):

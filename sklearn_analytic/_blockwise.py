@@ -93,12 +93,10 @@ class BlockwiseLeastSquares(AnalyticEstimator):
             X = self._read_features(X, reset=True)
             self._learn_targets(y, X, None)
             self._check_enough()
-            block = self._block(X, y, sample_weight)
-            backend = backend_for(X, self.device)
-            rows = ArrayBlocks(block.x, block.y, block.weight, self._rows_per_block())
+            rows, backend = self._rows(X, y, sample_weight)
             self._layers = self._build_layers(rows, backend)
             blocks = _HiddenBlocks(rows, self._layers, backend)
-            d, c = self._width(), block.y.shape[1]
+            d, c = self._width(), rows.y.shape[1]
             if self.solver == "auto":
                 self.solver_used_, statistic = _solvers.accumulate_auto(blocks, d, c, self._problem(), backend)
             else:
@@ -172,9 +170,7 @@ class BlockwiseLeastSquares(AnalyticEstimator):
         check_is_fitted(self)
         with self._unchanged_on_error():
             X = self._read_features(X, reset=False)
-            block = self._block(X, y, sample_weight)
-            backend = backend_for(X, self.device)
-            rows = ArrayBlocks(block.x, block.y, block.weight, self._rows_per_block())
+            rows, backend = self._rows(X, y, sample_weight)
             statistic = self._statistic
             for part in _HiddenBlocks(rows, self._layers, backend):
                 statistic = _solvers.remove_rows(statistic, part, backend)
@@ -223,15 +219,18 @@ class BlockwiseLeastSquares(AnalyticEstimator):
         first = statistic is None
         X = self._read_features(X, reset=first)
         statistic = self._learn_targets(y, X, classes, statistic)
-        block = self._block(X, y, sample_weight)
-        backend = backend_for(X, self.device)
-        rows = ArrayBlocks(block.x, block.y, block.weight, self._rows_per_block())
+        rows, backend = self._rows(X, y, sample_weight)
         if first:
             self._layers = self._build_layers(rows, backend)
             self.solver_used_ = "qr" if self.solver == "auto" else self.solver
             start = _solvers.START[self.solver_used_]
-            statistic = start(self._width(), block.y.shape[1], self._problem())
+            statistic = start(self._width(), rows.y.shape[1], self._problem())
         return _solvers.reduce_blocks(_HiddenBlocks(rows, self._layers, backend), statistic, backend)
+
+    def _rows(self, X, y, sample_weight):
+        """Rows with coded targets and weights, in blocks, and the backend that they belong to."""
+        block = self._block(X, y, sample_weight)
+        return ArrayBlocks(block.x, block.y, block.weight, self._rows_per_block()), backend_for(X, self.device)
 
     def _store(self, statistic):
         """Solve and set the fitted attributes."""

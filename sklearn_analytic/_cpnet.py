@@ -316,11 +316,10 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
         backend = backend_for(X, self.device)
         codes = np.searchsorted(self.classes_, y)
         rows = ArrayBlocks(X, codes, weights, self._rows_per_block(X.shape[1]))
-        is_audit = self._gather_audit(statistic, rows, y)
+        keys, is_audit = self._gather_audit(statistic, rows, y)
         if statistic is None:
-            self._network = self._build(rows, is_audit)
-            n_features = self._network.exit_columns()[-1][-1] + 1
-            statistic = NormalEquations.empty(n_features, len(self.classes_))
+            self._network = self._build(rows, keys, is_audit)
+            statistic = NormalEquations.empty(self._network.n_features, len(self.classes_))
         statistic = statistic.on(backend)
         for block in replace(rows, block_size=self._rows_per_block(statistic.n_features)):
             features = self._network.features(backend.asarray(block.x), backend)
@@ -329,13 +328,12 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
         return statistic.to_host(backend)
 
     def _gather_audit(self, statistic, rows, y):
-        """Keep the audit rows of all rows so far; return which of the new ones are among them."""
+        """Keep the audit rows of all rows so far; return keys of the new rows, and which of them are in the audit."""
         if statistic is None:
             self._seed = seed_of(self.random_state)
         direction = np.random.default_rng(self._seed).standard_normal(rows.x.shape[1])
         keys = rows.map_rows(lambda x: row_keys(x, direction))
         hashes = content_hashes(keys, y)
-        self._first_keys = keys if statistic is None else None
         chosen = hashes <= choose_audit(hashes, rows.weight)
         if rows.weight is not None:
             chosen &= rows.weight > 0
@@ -347,9 +345,9 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
         else:
             size = max(len(self._audit.hashes), audit_size(statistic.n_rows + len(keys)))
             self._audit = self._audit.merge(fresh, size)
-        return chosen
+        return keys, chosen
 
-    def _build(self, rows, is_audit):
+    def _build(self, rows, keys, is_audit):
         """Build the network from rows that are not in the audit, or from all where nothing is chosen by it."""
         weights = np.ones(rows.n_rows) if rows.weight is None else np.asarray(rows.weight, dtype=np.float64)
         total = max(float(weights.sum()), float(np.sum(weights > 0)))
@@ -364,11 +362,10 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
         audit = Rows(self._audit.x, self._audit.hashes, audit_labels, self._audit.weights)
         chosen = np.flatnonzero(usable)
         if len(chosen) > _BUILD_ROWS:
-            chosen = draw_rows(self._first_keys, usable, _BUILD_ROWS, generator)
+            chosen = draw_rows(keys, usable, _BUILD_ROWS, generator)
             usable = np.ones(rows.n_rows)
         x, labels = rows.take(chosen)
-        build = Rows(x, self._first_keys[chosen], labels, usable[chosen])
-        self._first_keys = None
+        build = Rows(x, keys[chosen], labels, usable[chosen])
         return build_network(settings, build, audit, len(self.classes_), generator, get_backend("cpu"))
 
     def _store(self, statistic):
@@ -410,7 +407,7 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
 
     def _combined(self, chosen):
         """Mean of some exits as one readout of all features."""
-        coef = np.zeros((self._network.exit_columns()[-1][-1] + 1, len(self.classes_)))
+        coef = np.zeros((self._network.n_features, len(self.classes_)))
         intercept = np.zeros(len(self.classes_))
         for index in chosen:
             columns = self._network.exit_columns()[index]

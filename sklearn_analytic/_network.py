@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sklearn_analytic.backend import dtype_name
 from sklearn_analytic.features import (
     CODES,
     DenseLayer,
@@ -72,23 +73,22 @@ class Network:
             parts.append(hidden)
             if not self.skip and module.link is not None:
                 a = module.link.apply(hidden, backend)
-        name = str(x.dtype).removeprefix("torch.")
-        return backend.stack_columns(parts, [1.0] * len(parts), name)
+        return backend.stack_columns(parts, [1.0] * len(parts), dtype_name(x))
+
+    @property
+    def n_features(self):
+        """Number of columns of :meth:`features`."""
+        return int(self.exit_columns()[-1][-1]) + 1
 
     def exit_columns(self):
         """Return for every exit the columns of :meth:`features` that it reads."""
         start = len(self.encoding.source) if self.carries_input else 0
         columns = []
         for module in self.modules:
-            stop = start + n_units(module.layer)
+            stop = start + module.layer.n_units
             columns.append(np.arange(0 if self.skip else start, stop))
             start = stop
         return columns
-
-
-def n_units(layer):
-    """Width of a layer of either kind."""
-    return len(layer.bias) if isinstance(layer, DenseLayer) else len(layer.centres)
 
 
 def build_network(settings, rows, audit, n_classes, generator, backend):

@@ -5,7 +5,7 @@ import sys
 from sklearn_analytic.backend._numpy import ACTIVATIONS, NumpyBackend
 from sklearn_analytic.backend._protocol import Backend
 
-__all__ = ["ACTIVATION_NAMES", "Backend", "backend_for", "get_backend", "is_tensor"]
+__all__ = ["ACTIVATION_NAMES", "Backend", "backend_for", "dtype_name", "get_backend", "is_tensor"]
 
 ACTIVATION_NAMES = tuple(ACTIVATIONS)
 
@@ -64,6 +64,29 @@ def is_tensor(x):
     """
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
+
+
+def dtype_name(array):
+    """Return the name of an array's dtype, without its library's prefix.
+
+    Parameters
+    ----------
+    array : ndarray or torch.Tensor
+        Any array of a backend.
+
+    Returns
+    -------
+    str
+        Such as "float32".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.backend import dtype_name
+    >>> dtype_name(np.zeros(1))
+    'float64'
+    """
+    return str(array.dtype).removeprefix("torch.")
 
 
 def backend_for(x, device):

@@ -3,7 +3,6 @@
 Kernels are lazily compiled (read-only memmaps break eager signatures), cached on disk and free of the GIL.
 """
 
-import numpy as np
 from numba import njit
 
 
@@ -24,8 +23,3 @@ def triangle(z, bias):
         for j in range(z.shape[1]):
             v = one - abs(z[i, j] + bias[j])
             z[i, j] = v if v > 0 else z.dtype.type(0)
-
-
-def add_bias(z, bias):
-    """``z + bias`` in place, for activations that NumPy already vectorises."""
-    np.add(z, bias, out=z)

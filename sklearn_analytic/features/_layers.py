@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_analytic.backend import dtype_name
+
 
 @dataclass(frozen=True)
 class DenseLayer:
@@ -31,6 +33,11 @@ class DenseLayer:
     weights: np.ndarray
     bias: np.ndarray
     activation: str
+
+    @property
+    def n_units(self):
+        """Width of the layer."""
+        return len(self.bias)
 
     def apply(self, x, backend):
         """Return the layer's output (n, h) in the dtype of ``x``."""
@@ -63,6 +70,11 @@ class RadialLayer:
 
     centres: np.ndarray
     gamma: float | np.ndarray
+
+    @property
+    def n_units(self):
+        """Width of the layer."""
+        return len(self.centres)
 
     def apply(self, x, backend):
         """Return the layer's output (n, h) in the dtype of ``x``."""
@@ -130,4 +142,4 @@ def cast_like(parameter, x, backend):
     >>> cast_like(np.zeros(1), np.zeros(1, dtype=np.float32), get_backend("cpu")).dtype
     dtype('float32')
     """
-    return backend.asarray(parameter, dtype=str(x.dtype).removeprefix("torch."))
+    return backend.asarray(parameter, dtype=dtype_name(x))

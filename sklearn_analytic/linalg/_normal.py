@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from sklearn_analytic.backend import dtype_name
 from sklearn_analytic.linalg._rows import (
     NO_ROWS,
     common_exponent,
     cpu,
-    dtype_name,
     prepare_rows,
     same_columns,
     scale_columns,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_analytic.backend import get_backend
+from sklearn_analytic.backend import dtype_name, get_backend
 
 _EMPTY = -2000  # exponent of an all-zero block: below every exponent of a float64
 NO_ROWS = (_EMPTY, _EMPTY)
@@ -52,11 +52,6 @@ def prepare_rows(x, y, sample_weight, backend, widen=True, ones=False):
     weights = _checked_weights(sample_weight, x.shape[0], backend)
     n_rows = int((weights > 0).sum())
     return Rows(a, weights, n_rows, float(weights.sum()), x.shape[1], exponent)
-
-
-def dtype_name(array):
-    """Name of an array's dtype, without the library's prefix."""
-    return str(array.dtype).removeprefix("torch.")
 
 
 def _checked_weights(sample_weight, n, backend):
