@@ -1,8 +1,18 @@
 """Neural networks for scikit-learn that train without backpropagation, on data of any size."""
 
 from sklearn_analytic._brmp import BRMPClassifier, BRMPRegressor
+from sklearn_analytic._closed_form import ClosedFormMLP, ClosedFormMLPRegressor
 from sklearn_analytic._cpnet import CPNetClassifier
+from sklearn_analytic._importance_display import FeatureImportanceDisplay
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["BRMPClassifier", "BRMPRegressor", "CPNetClassifier", "__version__"]
+__all__ = [
+    "BRMPClassifier",
+    "BRMPRegressor",
+    "CPNetClassifier",
+    "ClosedFormMLP",
+    "ClosedFormMLPRegressor",
+    "FeatureImportanceDisplay",
+    "__version__",
+]

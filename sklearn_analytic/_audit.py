@@ -7,7 +7,7 @@ import numpy as np
 
 from sklearn_analytic.features import hash_keys
 
-_MOST = 1000
+MOST = 1000
 _SHARE = 4  # at most one distinct row in four
 
 
@@ -19,6 +19,10 @@ class Audit:
     y: np.ndarray
     weights: np.ndarray
     hashes: np.ndarray
+
+    def head(self, size):
+        """Return the ``size`` rows with the smallest hashes."""
+        return Audit(self.x[:size], self.y[:size], self.weights[:size], self.hashes[:size])
 
     def merge(self, other, size):
         """Return the ``size`` rows of both with the smallest hashes; a row in both counts once, with both weights."""
@@ -38,9 +42,15 @@ def content_hashes(keys, y):
     return hash_keys(keys) ^ (labels[codes] << np.uint64(16))
 
 
+def candidates(hashes, weights):
+    """Return the threshold of the rows that may enter the audit of any larger sample: the most that one can have."""
+    distinct = np.unique(hashes if weights is None else hashes[weights > 0])
+    return distinct[min(MOST, len(distinct)) - 1]
+
+
 def audit_size(n_distinct):
     """Number of audit rows of a sample with so many distinct rows."""
-    return int(max(1, min(_MOST, n_distinct // _SHARE)))
+    return int(max(1, min(MOST, n_distinct // _SHARE)))
 
 
 def choose_audit(hashes, weights):

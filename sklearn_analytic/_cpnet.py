@@ -401,8 +401,7 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
             return ridge_exits(statistic, [len(c) for c in columns], audit, alphas)
         features, targets, weights = audit
         return [
-            ridge_exits(statistic.select(c), [len(c)], (features[:, c], targets, weights), alphas)[0]
-            for c in columns
+            ridge_exits(statistic.select(c), [len(c)], (features[:, c], targets, weights), alphas)[0] for c in columns
         ]
 
     def _combined(self, chosen):

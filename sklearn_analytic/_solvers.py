@@ -104,8 +104,10 @@ def solve(statistic, problem):
     rank, condition = spectrum.rank(problem.rcond), spectrum.condition(problem.rcond)
     coef, intercept = spectrum.solve(alpha, problem.rcond)
     if isinstance(statistic, NormalEquations) and alpha == 0 and rank < min(len(coef), statistic.n_rows - 1):
-        _warn(f"The normal equations show rank {rank} of {len(coef)} columns, but cannot tell dependent columns from "
-              "a condition number above 1e7.")
+        _warn(
+            f"The normal equations show rank {rank} of {len(coef)} columns, but cannot tell dependent columns from "
+            "a condition number above 1e7."
+        )
     return Solution(coef, intercept, rank, condition, alpha, path, None)
 
 

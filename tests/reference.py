@@ -1,5 +1,7 @@
 """Naive textbook versions of what the package computes fast: the oracles of its tests."""
 
+import math
+
 import numpy as np
 from scipy import linalg
 
@@ -79,3 +81,150 @@ def activate(name, z):
         "cos": lambda: np.cos(z),
         "triangle": lambda: np.maximum(1 - np.abs(z), 0),
     }[name]()
+
+
+def l1_distances(X, Z):
+    """City-block distances, one pair at a time."""
+    return np.array([[np.sum(np.abs(x - z)) for z in Z] for x in X])
+
+
+def laplace_units(X, Z, inverse_width, weights):
+    """Laplace bumps of weighted columns."""
+    return np.array([np.exp(-inverse_width * np.sum(weights * np.abs(x - Z), axis=1)) for x in X])
+
+
+def binning_signs(X, inverse_pitch, shift, multipliers, offset):
+    """Bit 62 of a 64-bit hash of every grid's cell, in Python's integers."""
+    signs = np.empty((len(X), shift.shape[1]))
+    for i, x in enumerate(X):
+        for p in range(shift.shape[1]):
+            bins = [math.floor(x[k] * inverse_pitch[k, p] - shift[k, p]) for k in range(len(x))]
+            code = int(offset[p]) + sum(b * int(m) for b, m in zip(bins, multipliers[:, p], strict=True))
+            signs[i, p] = 1 - 2 * (code % 2**64 >> 62 & 1)
+    return signs
+
+
+def gated_units(X, gates, bias):
+    """Rows with a one, copied once per open gate."""
+    rows = []
+    for x in X:
+        lifted = np.append(x, 1.0)
+        rows.append(np.concatenate([lifted * float(x @ g + b >= 0) for g, b in zip(gates.T, bias, strict=True)]))
+    return np.array(rows)
+
+
+def sandwiched(F, R, W, penalty):
+    """argmin ||R - F D W||^2 + penalty ||D||^2 as one linear system in vec(D)."""
+    system = np.kron(F.T @ F, W @ W.T) + penalty * np.eye(F.shape[1] * len(W))
+    return np.linalg.solve(system, (F.T @ R @ W.T).ravel()).reshape(F.shape[1], len(W))
+
+
+def forward_weights(A, Z, penalty):
+    """Ridge of codes on rows and a penalised constant, by stacking."""
+    A = np.hstack([A, np.ones((len(A), 1))])
+    stacked = np.vstack([A, np.sqrt(penalty) * np.eye(A.shape[1])])
+    return linalg.lstsq(stacked, np.vstack([Z, np.zeros((A.shape[1], Z.shape[1]))]))[0]
+
+
+def gradient_energy(f, X, step=1e-6):
+    """Mean squared derivative of every output by every input, summed over outputs, by central differences."""
+    energy = np.zeros(X.shape[1])
+    for k, unit in enumerate(np.eye(X.shape[1])):
+        slope = (f(X + step * unit) - f(X - step * unit)) / (2 * step)
+        energy[k] = np.sum(slope**2) / len(X)
+    return energy
+
+
+def discriminants(X, groups, pairs, shrinkage):
+    """Mid-planes of pairs of means under the pooled covariance of groups of rows, +1 and -1 at the means."""
+    means = [np.mean(X[g], axis=0) for g in groups]
+    covariance = sum(np.cov(X[g].T, bias=True).reshape(X.shape[1], -1) * len(g) for g in groups) / len(X)
+    covariance = covariance + shrinkage * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    planes = []
+    for a, b in pairs:
+        w = np.linalg.solve(covariance, means[a] - means[b])
+        w = 2 * w / (w @ (means[a] - means[b]))
+        planes.append(np.append(w, -w @ (means[a] + means[b]) / 2))
+    return np.array(planes).T
+
+
+def inverse_tanh_layer(X, Y, W, b, V, margin):
+    """One tanh layer by analytic target propagation: nearest activations with T V = Y, rescaled, regressed."""
+    H = np.tanh(X @ W + b)
+    T = H + (Y - H @ V) @ np.linalg.pinv(V)
+    T = T - T.min(0)
+    T = np.arctanh(-1 + margin * 2 + T / T.max(0) * 2 * (1 - 2 * margin))
+    return lstsq(X, T)
+
+
+def patch_rows(images, size, stride, floor):
+    """Standardised patches of images, one at a time."""
+    rows = []
+    for image in images:
+        for top in range(0, image.shape[1] - size[0] + 1, stride[0]):
+            for left in range(0, image.shape[2] - size[1] + 1, stride[1]):
+                patch = image[:, top : top + size[0], left : left + size[1]].ravel()
+                rows.append((patch - patch.mean()) / np.sqrt(patch.var() + floor))
+    return np.array(rows).reshape(-1, images.shape[1] * size[0] * size[1])
+
+
+def pooled(responses, threshold, cells):
+    """Means over cells of what exceeds a threshold on either side."""
+    images = responses.reshape(-1, len(cells), responses.shape[1])
+    means = []
+    for cell in range(max(cells) + 1):
+        for side in (1, -1):
+            means.append(np.maximum(side * images[:, cells == cell] - threshold, 0).mean(axis=1))
+    return np.hstack(means)
+
+
+def patch_units(X, layer):
+    """Roots of pooled two-sided responses of every bank, from patches one at a time."""
+    images = ((X - layer.origin) / layer.scale).reshape(-1, *layer.image_shape)
+    parts = []
+    for bank in layer.banks:
+        responses = patch_rows(images, bank.size, bank.stride, 0.001) @ bank.projection @ bank.filters
+        parts.append(np.sqrt(pooled(responses, 0.25, bank.cells)))
+    return np.hstack(parts)
+
+
+def best_first_leaves(X, R, weights, most_leaves, least, shrinkage):
+    """Leaf of every row of one regression tree, grown best split first, by trying every split of every node."""
+    leaves = np.zeros(len(X), dtype=int)
+
+    def score(rows):
+        return np.sum((weights[rows] @ R[rows]) ** 2) / (weights[rows].sum() + shrinkage)
+
+    def best_of(node):
+        rows = np.flatnonzero(leaves == node)
+        options = [(1e-9 * score(rows), None)]
+        for j in range(X.shape[1]):
+            for value in np.unique(X[:, j])[:-1]:
+                left, right = rows[X[rows, j] <= value], rows[X[rows, j] > value]
+                if min(weights[left].sum(), weights[right].sum()) >= least:
+                    options.append((score(left) + score(right) - score(rows), right))
+        return max(options, key=lambda option: option[0])
+
+    for fresh in range(1, most_leaves):
+        _, right = max((best_of(node) for node in range(fresh)), key=lambda option: option[0])
+        if right is None:
+            break
+        leaves[right] = fresh
+    return leaves
+
+
+def leave_one_out_step(leaves, R, weights, step, shrinkage):
+    """Residuals after a step of each row's leaf mean over the other rows, one copy of the row left out."""
+    out = R.copy()
+    for i in range(len(R)):
+        copies = np.where(leaves == leaves[i], weights, 0.0)
+        copies[i] -= 1.0
+        out[i] -= step * (copies @ R) / (copies.sum() + shrinkage)
+    return out
+
+
+def walk(forest, node, row):
+    """The leaf that a row ends in, one question at a time."""
+    while forest.feature[node] >= 0:
+        node = forest.child[node] + int(row[forest.feature[node]] > forest.threshold[node])
+    return forest.leaf[node]

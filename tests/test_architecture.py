@@ -31,7 +31,7 @@ FLOORS_BELOW = {
 
 # Which modules may import a third-party package, as a pattern of the path inside the package.
 ONLY_IN = {
-    "numba": r"backend/_numba\.py",
+    "numba": r"backend/_numba\w*\.py",
     "torch": r"backend/_torch\.py",
     "dask": r"distributed/.*",
     "distributed": r"distributed/.*",

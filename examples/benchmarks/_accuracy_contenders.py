@@ -1,6 +1,6 @@
 """The contenders of ``accuracy.py``: one row of a table each.
 
-A builder takes a :class:`Task` and returns an unfitted scikit-learn classifier.
+A builder takes a :class:`Task` and returns the last steps of a scikit-learn pipeline.
 """
 
 import importlib
@@ -12,16 +12,25 @@ from dataclasses import dataclass
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
+from _accuracy_adapters import XRFM, Relabelled
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
-from sklearn.neural_network import MLPClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV, RidgeCV
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, SVR
 
-SVC_ROWS = 10_000  # its time grows with the square of the rows; left out above this
+SVM_ROWS = 10_000  # its time grows with the square of the rows; left out above this
 RIDGE_ALPHAS = np.logspace(-3, 3, 7)
 HIDDEN = 1000  # units of the one-hidden-layer BRMP: the size of the Nystroem map
+LAYERS = (256, 256)  # of the MLP
 
 # Our reconstruction of the published network: the paper's details are not public.
 CPNET_LITERAL = {
@@ -39,7 +48,7 @@ class Task:
     """What a builder may know about the training part."""
 
     n_rows: int
-    smallest_class: int
+    smallest_class: int  # rows of the rarest class; 0 in regression
     images: bool
     seed: int
     threads: int
@@ -49,82 +58,130 @@ class LeftOut(Exception):
     """A contender that the protocol leaves out of a data set."""
 
 
-def build(name, task):
+def build(kind, name, task):
     """The unfitted contender, behind the suite's input scaling."""
-    builder, scaled = CONTENDERS[name]
+    builder, scaled = CONTENDERS[kind][name]
     scaler = StandardScaler() if scaled and not task.images else FunctionTransformer()
     return make_pipeline(scaler, *builder(task))
 
 
 def _ours(name, **parameters):
     """An estimator of this package; imported late, so that its absence is a listed failure."""
-    estimator = getattr(importlib.import_module("sklearn_analytic"), name)
-    return lambda task: (estimator(**parameters, random_state=task.seed),)
+
+    def builder(task):
+        estimator = getattr(importlib.import_module("sklearn_analytic"), name)
+        return (estimator(**parameters, random_state=task.seed),)
+
+    return builder
 
 
-def _cpnet(task):
-    return _ours("CPNetClassifier")(task)
+def _optional(module, name, wrap=lambda model: model, **parameters):
+    """A boosting library; imported late, so that its absence is a listed failure."""
 
+    def builder(task):
+        estimator = getattr(importlib.import_module(module), name)
+        return (wrap(estimator(random_state=task.seed, n_jobs=task.threads, **parameters)),)
 
-def _cpnet_literal(task):
-    return _ours("CPNetClassifier", **CPNET_LITERAL)(task)
-
-
-def _brmp_linear(task):
-    return _ours("BRMPClassifier", alpha="gcv")(task)
-
-
-def _brmp_hidden(task):
-    return _ours("BRMPClassifier", hidden_layer_sizes=(HIDDEN,), alpha="gcv")(task)
+    return builder
 
 
 def _mlp(task):
     # Its stratified validation split needs two rows per class; without them it trains on
     # everything to convergence, rather than not at all.
     stop = task.smallest_class > 1
-    return (MLPClassifier((256, 256), early_stopping=stop, random_state=task.seed),)
+    return (MLPClassifier(LAYERS, early_stopping=stop, random_state=task.seed),)
 
 
-def _nystroem(task):
-    components = min(1000, task.n_rows)
-    return (
-        Nystroem(n_components=components, random_state=task.seed),
-        RidgeClassifierCV(alphas=RIDGE_ALPHAS),
-    )
+def _mlp_regressor(task):
+    return (_scaled_target(MLPRegressor(hidden_layer_sizes=LAYERS, early_stopping=True, random_state=task.seed)),)
+
+
+def _scaled_target(model):
+    return TransformedTargetRegressor(model, transformer=StandardScaler())
+
+
+def _nystroem(readout):
+    """A random-feature map of the size of the one-hidden-layer BRMP, and a ridge readout."""
+
+    def builder(task):
+        components = min(HIDDEN, task.n_rows)
+        return Nystroem(n_components=components, random_state=task.seed), readout(alphas=RIDGE_ALPHAS)
+
+    return builder
 
 
 def _svc(task):
-    if task.n_rows > SVC_ROWS:
-        raise LeftOut(f"SVC is run up to {SVC_ROWS} training rows")
+    _check_svm_rows(task)
     return (SVC(C=10),)
+
+
+def _svr(task):
+    _check_svm_rows(task)
+    return (_scaled_target(SVR(C=10)),)
+
+
+def _check_svm_rows(task):
+    if task.n_rows > SVM_ROWS:
+        raise LeftOut(f"support vector machines are run up to {SVM_ROWS} training rows")
 
 
 def _logistic(task):
     return (LogisticRegression(max_iter=1000),)
 
 
-def _lightgbm(**parameters):
-    def builder(task):
-        from lightgbm import LGBMClassifier  # optional: its absence is a listed failure
+def _ridge(task):
+    return (RidgeCV(alphas=RIDGE_ALPHAS),)
 
-        fixed = {"random_state": task.seed, "n_jobs": task.threads, "verbosity": -1}
-        return (LGBMClassifier(**fixed, **parameters),)
 
-    return builder
+def _hist_gb(task):
+    # As for the MLP: by default it stops early above 10,000 rows, on a stratified part.
+    stop = "auto" if task.smallest_class > 1 else False
+    return (HistGradientBoostingClassifier(early_stopping=stop, random_state=task.seed),)
+
+
+def _hist_gb_regressor(task):
+    return (HistGradientBoostingRegressor(random_state=task.seed),)
+
+
+def _forest(forest):
+    return lambda task: (forest(random_state=task.seed, n_jobs=task.threads),)
+
+
+def _xrfm(wrap):
+    return lambda task: (wrap(XRFM(task.seed, task.threads)),)
 
 
 # name: (builder, whether tabular inputs are standardised)
-CONTENDERS = {
-    "cpnet": (_cpnet, False),
-    "cpnet_literal": (_cpnet_literal, False),
-    "brmp_linear": (_brmp_linear, True),
-    "brmp_hidden": (_brmp_hidden, True),
+CLASSIFIERS = {
+    "closed_form": (_ours("ClosedFormMLP"), False),
+    "cpnet": (_ours("CPNetClassifier"), False),
+    "cpnet_literal": (_ours("CPNetClassifier", **CPNET_LITERAL), False),
+    "brmp_linear": (_ours("BRMPClassifier", alpha="gcv"), True),
+    "brmp_hidden": (_ours("BRMPClassifier", hidden_layer_sizes=(HIDDEN,), alpha="gcv"), True),
     "mlp": (_mlp, True),
-    "nystroem_ridge": (_nystroem, True),
+    "nystroem_ridge": (_nystroem(RidgeClassifierCV), True),
     "svc": (_svc, True),
     "logistic": (_logistic, True),
-    "lightgbm": (_lightgbm(), False),
+    "lightgbm": (_optional("lightgbm", "LGBMClassifier", verbosity=-1), False),
     # The default minimum hessian of a leaf (1e-3) lets boosting diverge with many classes.
-    "lightgbm_mcw1": (_lightgbm(min_child_weight=1.0), False),
+    "lightgbm_mcw1": (_optional("lightgbm", "LGBMClassifier", verbosity=-1, min_child_weight=1.0), False),
+    "xgboost": (_optional("xgboost", "XGBClassifier", wrap=Relabelled), False),
+    "hist_gb": (_hist_gb, False),
+    "random_forest": (_forest(RandomForestClassifier), False),
+    "xrfm": (_xrfm(Relabelled), True),
 }
-QUICK_CONTENDERS = ("cpnet", "brmp_linear", "brmp_hidden", "mlp", "logistic")
+REGRESSORS = {
+    "closed_form": (_ours("ClosedFormMLPRegressor"), False),
+    "brmp_linear": (_ours("BRMPRegressor", alpha="gcv"), True),
+    "brmp_hidden": (_ours("BRMPRegressor", hidden_layer_sizes=(HIDDEN,), alpha="gcv"), True),
+    "mlp": (_mlp_regressor, True),
+    "ridge": (_ridge, True),
+    "nystroem_ridge": (_nystroem(RidgeCV), True),
+    "svr": (_svr, True),
+    "lightgbm": (_optional("lightgbm", "LGBMRegressor", verbosity=-1), False),
+    "xgboost": (_optional("xgboost", "XGBRegressor"), False),
+    "hist_gb": (_hist_gb_regressor, False),
+    "random_forest": (_forest(RandomForestRegressor), False),
+    "xrfm": (_xrfm(_scaled_target), True),
+}
+CONTENDERS = {"classification": CLASSIFIERS, "regression": REGRESSORS}

@@ -6,44 +6,53 @@ from scipy.stats import rankdata
 
 SPEED_REFERENCE = "mlp"
 LOSS_REFERENCES = ("lightgbm", "lightgbm_mcw1")
-COLUMNS = {
-    "contender": ("contender", "s"),
-    "sets": ("n_sets", "d"),
-    "accuracy": ("mean_accuracy", ".4f"),
-    "accuracy, common sets": ("mean_accuracy_common", ".4f"),
-    "log-loss": ("mean_log_loss", ".4f"),
-    "log-loss - LightGBM's": ("log_loss_minus_lightgbm", "+.4f"),
-    "log-loss - LightGBM's (mcw 1)": ("log_loss_minus_lightgbm_mcw1", "+.4f"),
-    "fit s (geo. mean)": ("fit_seconds", ".3f"),
-    "fit / MLP's": ("fit_ratio", ".3f"),
-    "predict s (geo. mean)": ("predict_seconds", ".4f"),
-    "mean rank": ("mean_rank", ".2f"),
-}
+LARGE = 20_000  # training rows from which the ratio of fit times is also given by itself
 
 
-def summarise(rows):
+def columns(kind):
+    """Heading: (key, format); a column without a value in any line is not printed."""
+    score, loss = kind.measures()
+    title, loss_title = kind.titles
+    return {
+        "contender": ("contender", "s"),
+        "sets": ("n_sets", "d"),
+        title: (f"mean_{score}", ".4f"),
+        f"{title}, common sets": (f"mean_{score}_common", ".4f"),
+        loss_title: (f"mean_{loss}", ".4f"),
+        f"{loss_title} - LightGBM's": (f"{loss}_minus_lightgbm", "+.4f"),
+        f"{loss_title} - LightGBM's (mcw 1)": (f"{loss}_minus_lightgbm_mcw1", "+.4f"),
+        "fit s (geo. mean)": ("fit_seconds", ".3f"),
+        "fit / MLP's": ("fit_ratio", ".3f"),
+        f"fit / MLP's, n >= {LARGE}": ("fit_ratio_large", ".3f"),
+        "predict s (geo. mean)": ("predict_seconds", ".4f"),
+        "mean rank": ("mean_rank", ".2f"),
+    }
+
+
+def summarise(rows, kind):
     """One record per contender. Seeds are averaged first, then data sets.
 
-    Log-loss is averaged over the sets where that contender and LightGBM both have one, time
-    ratios over the sets where that contender and the MLP both finished, `mean_accuracy` over
-    a contender's own sets and `mean_accuracy_common` over the sets that everyone finished.
+    The loss is averaged over the sets where that contender and LightGBM both have one, time
+    ratios over the sets where that contender and the MLP both finished, the mean score over
+    a contender's own sets and the `common` one over the sets that everyone finished.
     Contenders with no score at all do not shrink the common sets.
     """
     names = list(dict.fromkeys(row["contender"] for row in rows))
-    table = {name: _by_set(rows, name) for name in names}
-    ranks = _ranks(table)
-    scored = [sets for sets in (set(_pick(table[name], "accuracy")) for name in names) if sets]
+    keys = (*kind.measures(), "fit_seconds", "predict_seconds", "n_train")
+    table = {name: _by_set(rows, name, keys) for name in names}
+    score, _ = kind.measures()
+    ranks = _ranks(table, score)
+    scored = [sets for sets in (set(_pick(table[name], score)) for name in names) if sets]
     common = set.intersection(*scored) if scored else set()
-    return sorted((_line(name, table, ranks, common) for name in names), key=lambda line: line["mean_rank"])
+    return sorted((_line(name, table, ranks, common, kind) for name in names), key=lambda line: line["mean_rank"])
 
 
-def _by_set(rows, name):
-    """{set: {score: mean over the seeds, None where a seed has none}}"""
+def _by_set(rows, name, keys):
+    """{set: {key: mean over the seeds, None where a seed has none}}"""
     groups = {}
     for row in rows:
         if row["contender"] == name:
             groups.setdefault(row["dataset"], []).append(row)
-    keys = ("accuracy", "log_loss", "fit_seconds", "predict_seconds")
     return {
         dataset: {key: _complete_mean([row[key] for row in group]) for key in keys} for dataset, group in groups.items()
     }
@@ -57,57 +66,79 @@ def _pick(sets, key):
     return {name: scores[key] for name, scores in sets.items() if scores[key] is not None}
 
 
-def _line(name, table, ranks, common):
-    accuracy = _pick(table[name], "accuracy")
+def _line(name, table, ranks, common, kind):
+    score, loss = kind.measures()
+    scores = _pick(table[name], score)
+    return (
+        {
+            "contender": name,
+            "n_sets": len(scores),
+            "n_failed": len(table[name]) - len(scores),
+            "n_common": len(common),
+            f"mean_{score}": mean(scores.values()),
+            f"mean_{score}_common": mean(value for key, value in scores.items() if key in common),
+        }
+        | _times(name, table)
+        | {"mean_rank": mean(ranks[name])}
+        | _losses(name, table, loss)
+    )
+
+
+def _times(name, table):
+    """Geometric means of the seconds, and of the ratio to the MLP on all and on large sets."""
     fit = _pick(table[name], "fit_seconds")
+    large = {key: seconds for key, seconds in fit.items() if table[name][key]["n_train"] >= LARGE}
+    reference = _pick(table.get(SPEED_REFERENCE, {}), "fit_seconds")
     return {
-        "contender": name,
-        "n_sets": len(accuracy),
-        "n_failed": len(table[name]) - len(accuracy),
-        "n_common": len(common),
-        "mean_accuracy": mean(accuracy.values()),
-        "mean_accuracy_common": mean(value for key, value in accuracy.items() if key in common),
         "fit_seconds": geometric_mean(fit.values()),
-        "fit_ratio": _ratio(fit, _pick(table.get(SPEED_REFERENCE, {}), "fit_seconds")),
+        "fit_ratio": _ratio(fit, reference),
+        "fit_ratio_large": _ratio(large, reference),
+        "n_fit_ratio_large": sum(key in reference for key in large),
         "predict_seconds": geometric_mean(_pick(table[name], "predict_seconds").values()),
-        "mean_rank": mean(ranks[name]),
-    } | _losses(name, table)
+    }
 
 
 def _ratio(fit, reference):
     return geometric_mean(fit[key] / reference[key] for key in fit if key in reference)
 
 
-def _losses(name, table):
-    """Mean log-loss, and the difference to each LightGBM on the sets that both have."""
-    own = _pick(table[name], "log_loss")
-    others = {key: _pick(table.get(key, {}), "log_loss") for key in LOSS_REFERENCES}
+def _losses(name, table, loss):
+    """Mean loss, and the difference to each LightGBM on the sets that both have."""
+    own = _pick(table[name], loss)
+    others = {key: _pick(table.get(key, {}), loss) for key in LOSS_REFERENCES}
     shared = [key for key in own if key in others["lightgbm"]] if others["lightgbm"] else list(own)
-    line = {"mean_log_loss": mean(own[key] for key in shared), "n_log_loss": len(shared)}
+    line = {f"mean_{loss}": mean(own[key] for key in shared), f"n_{loss}": len(shared)}
     for reference, other in others.items():
         gaps = [own[key] - other[key] for key in own if key in other]
-        line[f"log_loss_minus_{reference}"] = mean(gaps)
+        line[f"{loss}_minus_{reference}"] = mean(gaps)
     return line
 
 
-def _ranks(table):
-    """Ranks by accuracy in every set, ties shared; a failure ranks last."""
+def _ranks(table, score):
+    """Ranks by score in every set, ties shared; a failure ranks last."""
     ranks = {name: [] for name in table}
     for dataset in dict.fromkeys(key for sets in table.values() for key in sets):
         here = [name for name in table if dataset in table[name]]
-        scores = [table[name][dataset]["accuracy"] for name in here]
+        scores = [table[name][dataset][score] for name in here]
         order = rankdata([np.inf if score is None else -score for score in scores])
         for name, rank in zip(here, order, strict=True):
             ranks[name].append(float(rank))
     return ranks
 
 
-def report(record):
+def report(record, kind):
     """Markdown: settings, the summary table, and every failure."""
     sets = dict.fromkeys(row["dataset"] for row in record["rows"])
     failed = [row for row in record["rows"] if row["error"]]
     lines = [f"Data sets ({len(sets)}): {', '.join(sets)}.", "", f"Settings: {record['settings']}."]
-    lines += ["", markdown_table(record["summary"], COLUMNS)]
+    lines += ["", markdown_table(record["summary"], _filled(columns(kind), record["summary"]))]
     lines += [f"Without a score: {len(failed)}", ""] if failed else []
     lines += [f"* {row['dataset']}, {row['contender']}: {row['error']}" for row in failed]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _filled(table_columns, summary):
+    """The columns that have a value: not every suite has every reference."""
+    return {
+        title: column for title, column in table_columns.items() if any(line[column[0]] is not None for line in summary)
+    }

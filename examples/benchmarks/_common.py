@@ -20,9 +20,8 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_info
 
-PACKAGES = ("sklearn_analytic", "numpy", "scipy", "scikit-learn", "numba", "torch", "lightgbm")
+PACKAGES = ("sklearn_analytic", "numpy", "scipy", "scikit-learn", "numba", "torch", "lightgbm", "xgboost", "xrfm")
 DATA_VARIABLE = "SKLEARN_ANALYTIC_DATA"
-BUNDLED = ("digits", "breast_cancer", "wine", "iris")
 
 
 # ------------------------------------------------------------------ environment and output

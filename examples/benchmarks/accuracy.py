@@ -1,20 +1,26 @@
-"""Accuracy, log-loss and time of this package and its peers, on many data sets.
+"""Scores and times of this package and its peers, on many data sets.
 
 One command runs every contender on every set of a suite and prints a Markdown table::
 
     python examples/benchmarks/accuracy.py --suite tabular --data DIR --json tabular.json
+    python examples/benchmarks/accuracy.py --suite regression --data DIR --json regression.json
     python examples/benchmarks/accuracy.py --suite images --data DIR --only mnist
     python examples/benchmarks/accuracy.py --quick              # bundled sets, no --data
 
-DIR holds one .npz per set (``X, y`` or ``X_train, y_train, X_test, y_test``); the environment
-variable SKLEARN_ANALYTIC_DATA may name it instead.
+DIR holds one .npz per set (``X, y``, with ``test_masks`` or without, or ``X_train, y_train,
+X_test, y_test``); the environment variable SKLEARN_ANALYTIC_DATA may name it instead. Integer
+targets are classes, floating-point targets are regression.
 
-Protocol. A set's own split where it has one, else a random quarter for the test (seeded,
-stratified). At most 10,000 training rows of a tabular set, every row of an image set
-(``--max-train-rows``, 0 for all). The data set is the outer loop and the contender the inner
-one, in an order rotated by data set, so that a slow minute of the machine hits all alike.
-Tabular inputs are standardised for every contender but LightGBM, inside the timed fit; pixels
-are divided by 255 for all. A contender that fails or is left out scores null and is listed.
+Scores: accuracy and log-loss; in regression R2 and the root mean squared error in standard
+deviations of the test targets.
+
+Protocol. A set's own split where it has one (the first of several), else a random quarter for
+the test (seeded, stratified by class). At most 10,000 training rows of a table, every row of an
+image set (``--max-train-rows``, 0 for all). The data set is the outer loop and the contender the
+inner one, in an order rotated by data set, so that a slow minute of the machine hits all alike.
+Tabular inputs are standardised inside the timed fit, but for trees and for estimators that
+encode their own input; pixels are divided by 255 for all. MLP, SVR and xRFM get standardised
+regression targets. A contender that fails or is left out scores null and is listed.
 """
 
 import argparse
@@ -24,15 +30,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _accuracy_contenders import CONTENDERS, QUICK_CONTENDERS, Task, build
+from _accuracy_contenders import CONTENDERS, Task, build
+from _accuracy_suites import CLIP, SUITES, suite_names
 from _accuracy_summary import report, summarise
-from _common import BUNDLED, data_folder, environment, is_classification, load, write_json
+from _common import data_folder, environment, load, write_json
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
-
-IMAGES = ("mnist", "fashion_mnist", "cifar10_jpeg_10k", "coil20", "orl_faces")
-TRAIN_ROWS = {"tabular": 10_000, "images": 0}
-CLIP = 1e-15  # of probabilities in the log-loss: a wrong and certain answer costs 34.5
 
 
 def main():
@@ -47,21 +50,22 @@ def main():
             record["environment"] = environment()  # again: pools appear when a peer is imported
             run_set(name, index, folder, options, record)
     save(options, record)
-    print(report(record))
+    text = report(record, SUITES[options.suite].kind)
+    print(text)
     if options.markdown:
-        Path(options.markdown).write_text(report(record))
+        Path(options.markdown).write_text(text)
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--suite", choices=("tabular", "images"), default="tabular")
+    add("--suite", choices=SUITES, default="tabular")
     add("--data", metavar="DIR", help="folder of .npz files")
     add("--quick", action="store_true", help="bundled sets and few contenders, in seconds")
     add("--only", nargs="+", metavar="NAME", help="these data sets only")
-    add("--contenders", nargs="+", metavar="NAME", choices=CONTENDERS, help="these only")
+    add("--contenders", nargs="+", metavar="NAME", help="these only")
     add("--seeds", nargs="+", type=int, default=[0])
-    add("--max-train-rows", type=int, help="0: all; default 10000 (tabular), 0 (images)")
+    add("--max-train-rows", type=int, help="0: all; default 10000, of images 0")
     add("--max-test-rows", type=int, default=0, help="0: all")
     add("--threads", type=int, default=2, help="of BLAS and OpenMP pools")
     add("--json", metavar="PATH")
@@ -69,10 +73,19 @@ def parse():
     add("--resume", metavar="PATH", help="go on with the rows of this file; failures run again")
     options = parser.parse_args()
     if options.max_train_rows is None:
-        options.max_train_rows = TRAIN_ROWS[options.suite]
-    options.contenders = options.contenders or list(QUICK_CONTENDERS if options.quick else CONTENDERS)
+        options.max_train_rows = SUITES[options.suite].train_rows
+    options.contenders = select_contenders(options)
     options.json = options.json or options.resume
     return options
+
+
+def select_contenders(options):
+    kind = SUITES[options.suite].kind
+    known = CONTENDERS[kind.name]
+    unknown = sorted(set(options.contenders or ()) - set(known))
+    if unknown:
+        raise SystemExit(f"--contenders: not for {kind.name}: {unknown}; there are {list(known)}.")
+    return options.contenders or list(kind.quick_contenders if options.quick else known)
 
 
 def settings(options):
@@ -81,17 +94,12 @@ def settings(options):
 
 
 def select_sets(options, folder):
-    names = BUNDLED if options.quick else suite_names(options.suite, folder)
+    bundled = SUITES[options.suite].kind.bundled
+    names = bundled if options.quick else suite_names(options.suite, folder)
     unknown = sorted(set(options.only or ()) - set(names))
     if unknown:
         raise SystemExit(f"--only: not in this suite: {unknown}; the suite has {list(names)}.")
     return [name for name in names if not options.only or name in options.only]
-
-
-def suite_names(suite, folder):
-    """Image sets are known by name; the rest with integer classes is the tabular suite."""
-    paths = [path for path in sorted(folder.glob("*.npz")) if is_classification(path)]
-    return [path.stem for path in paths if (path.stem in IMAGES) == (suite == "images")]
 
 
 def resume(options):
@@ -105,7 +113,7 @@ def resume(options):
 
 
 def save(options, record):
-    record["summary"] = summarise(record["rows"])
+    record["summary"] = summarise(record["rows"], SUITES[options.suite].kind)
     if options.json:
         write_json(options.json, record)
 
@@ -122,7 +130,7 @@ def run_set(name, index, folder, options, record):
             row = {"dataset": name, "contender": contender, "seed": seed}
             record["rows"].append(row | measure(contender, split, seed, options))
             save(options, record)
-            progress(record["rows"][-1])
+            progress(record["rows"][-1], SUITES[options.suite].kind)
 
 
 def prepare(name, folder, seed, options):
@@ -130,67 +138,59 @@ def prepare(name, folder, seed, options):
     X, X_test, y, y_test = load(name, folder, seed)
     X, y = cap(X, y, options.max_train_rows, seed)
     X_test, y_test = cap(X_test, y_test, options.max_test_rows, seed)
-    if options.suite == "images" and not options.quick:
+    if pixels(options):
         X, X_test = (part.astype(np.float32) / np.float32(255) for part in (X, X_test))
     return np.asarray(X, np.float32), np.asarray(X_test, np.float32), y, y_test
+
+
+def pixels(options):
+    """Whether inputs are pixels; the bundled sets of a quick run count as tables."""
+    return SUITES[options.suite].pixels and not options.quick
 
 
 def cap(X, y, rows, seed):
     """A seeded subset of `rows` rows, stratified where every class can be; 0 keeps all."""
     if not rows or len(y) <= rows:
         return X, y
-    counts = np.unique(y, return_counts=True)[1]
-    feasible = counts.min() > 1 and min(rows, len(y) - rows) >= len(counts)
+    counts = class_counts(y)
+    feasible = min(counts, default=0) > 1 and min(rows, len(y) - rows) >= len(counts)
     stratify = y if feasible else None
     keep, _ = train_test_split(np.arange(len(y)), train_size=rows, random_state=seed, stratify=stratify)
     return X[keep], y[keep]
 
 
+def class_counts(y):
+    """Rows of each class; none where targets are real numbers."""
+    return np.unique(y, return_counts=True)[1] if y.dtype.kind in "iu" else ()
+
+
 def measure(contender, split, seed, options):
     """Scores and seconds of one contender; an exception becomes the text of the row."""
     X, X_test, y, y_test = split
+    kind, counts = SUITES[options.suite].kind, class_counts(y)
     row = {"n_train": len(y), "n_test": len(y_test), "n_features": X.shape[1]}
-    row |= {"n_classes": len(np.unique(y)), "error": None}
-    row |= dict.fromkeys(("accuracy", "log_loss", "fit_seconds", "predict_seconds"))
-    images = options.suite == "images" and not options.quick
-    task = Task(len(y), np.unique(y, return_counts=True)[1].min(), images, seed, options.threads)
+    row |= {"n_classes": len(counts), "error": None}
+    row |= dict.fromkeys((*kind.measures(), "fit_seconds", "predict_seconds"))
+    task = Task(len(y), min(counts, default=0), pixels(options), seed, options.threads)
     try:
-        row |= score(build(contender, task), X, X_test, y, y_test)
+        row |= score(build(kind.name, contender, task), kind, X, X_test, y, y_test)
     except Exception as error:  # any failure of any contender is a result to be listed
         row["error"] = f"{type(error).__name__}: {error}"[:300]
     return row
 
 
-def score(model, X, X_test, y, y_test):
+def score(model, kind, X, X_test, y, y_test):
     start = time.perf_counter()
     model.fit(X, y)
     fitted = time.perf_counter()
     prediction = model.predict(X_test)
     predicted = time.perf_counter()
-    return {
-        "accuracy": float(np.mean(prediction == y_test)),
-        "log_loss": log_loss(model, X_test, y_test),
-        "fit_seconds": fitted - start,
-        "predict_seconds": predicted - fitted,
-    }
+    scores = {name: function(model, prediction, X_test, y_test) for name, function in kind.measures().items()}
+    return scores | {"fit_seconds": fitted - start, "predict_seconds": predicted - fitted}
 
 
-def log_loss(model, X_test, y_test):
-    """Mean clipped log-loss, or None without predict_proba.
-
-    A test class that the training part lacks has probability 0, that is CLIP, for everyone.
-    """
-    if not hasattr(model, "predict_proba"):
-        return None
-    probability = np.asarray(model.predict_proba(X_test), np.float64)
-    column = np.minimum(np.searchsorted(model.classes_, y_test), len(model.classes_) - 1)
-    known = model.classes_[column] == y_test
-    chosen = np.where(known, probability[np.arange(len(y_test)), column], 0.0)
-    return float(-np.mean(np.log(np.clip(chosen, CLIP, 1.0))))
-
-
-def progress(row):
-    done = f"{row['accuracy']:.4f} {row['fit_seconds']:8.2f} s" if row["error"] is None else ""
+def progress(row, kind):
+    done = f"{row[kind.score.__name__]:.4f} {row['fit_seconds']:8.2f} s" if row["error"] is None else ""
     print(f"{row['dataset']:18s} {row['contender']:14s} {done}{row['error'] or ''}", flush=True)
 
 

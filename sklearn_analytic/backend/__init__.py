@@ -2,10 +2,13 @@
 
 import sys
 
+from threadpoolctl import threadpool_info
+
+from sklearn_analytic.backend import _numba_trees as trees
 from sklearn_analytic.backend._numpy import ACTIVATIONS, NumpyBackend
 from sklearn_analytic.backend._protocol import Backend
 
-__all__ = ["ACTIVATION_NAMES", "Backend", "backend_for", "dtype_name", "get_backend", "is_tensor"]
+__all__ = ["ACTIVATION_NAMES", "Backend", "backend_for", "dtype_name", "get_backend", "is_tensor", "n_threads", "trees"]
 
 ACTIVATION_NAMES = tuple(ACTIVATIONS)
 
@@ -41,6 +44,23 @@ def get_backend(device):
     if device == "cpu":
         return NumpyBackend()
     return _torch_backend(device)
+
+
+def n_threads():
+    """Return the threads that BLAS may use now: what compiled work beside it may use, too.
+
+    Returns
+    -------
+    int
+        At least 1; it follows ``OPENBLAS_NUM_THREADS``, joblib's workers and threadpoolctl's limits.
+
+    Examples
+    --------
+    >>> from sklearn_analytic.backend import n_threads
+    >>> n_threads() >= 1
+    True
+    """
+    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
 
 
 def is_tensor(x):

@@ -151,3 +151,41 @@ class NumpyBackend:
         """Return ``activation(z + bias)``, computed in place of ``z``."""
         ACTIVATIONS[activation](z, bias)
         return z
+
+    def l1_distances(self, x, centres):
+        """Return ``sum_k |x_ik - c_jk|`` of every row (n, d) and centre (h, d), in the dtype of ``x``."""
+        out = np.empty((len(x), len(centres)), dtype=x.dtype)
+        _numba.l1_distances(np.ascontiguousarray(x), np.ascontiguousarray(centres.T, dtype=x.dtype), out)
+        return out
+
+    def cell_signs(self, x, inverse_pitch, shift, multipliers, offset):
+        """Return the hashed sign (n, h) of the cell of every row (n, d) in grids (d, h), in the dtype of ``x``.
+
+        The sign is bit 62 of ``offset_p + sum_k multiplier_kp floor(x_ik inverse_pitch_kp - shift_kp)`` modulo 2^64;
+        multipliers and offset are int64, bins are clipped to 2^31.
+        """
+        out = np.empty((len(x), len(offset)), dtype=x.dtype)
+        grid = (np.ascontiguousarray(part) for part in (inverse_pitch, shift, multipliers))
+        _numba.cell_signs(np.ascontiguousarray(x), *grid, offset, out)
+        return out
+
+    def unroll_patches(self, images, size, stride, floor):
+        """Return the patches (n p, C a b) of images (n, C, H, W), row by row, each standardised by itself.
+
+        A patch loses its mean and is divided by the square root of its variance plus ``floor``.
+        """
+        n, channels, height, width = images.shape
+        down, across = len(range(0, height - size[0] + 1, stride[0])), len(range(0, width - size[1] + 1, stride[1]))
+        out = np.empty((n * down * across, channels * size[0] * size[1]), dtype=images.dtype)
+        _numba.unroll_patches(images, size, stride, images.dtype.type(floor), out)
+        return out
+
+    def pool_responses(self, responses, threshold, cells):
+        """Return the means over cells of ``max(+-r - threshold, 0)``: (n, 2 g k) from responses (n p, k).
+
+        ``cells`` (p,) are host integers 0..g-1, each of which occurs; columns go cell by cell, the positive side first.
+        """
+        share = (1 / np.bincount(cells)).astype(responses.dtype)
+        out = np.zeros((len(responses) // len(cells), len(share), 2, responses.shape[1]), dtype=responses.dtype)
+        _numba.pool_responses(responses, responses.dtype.type(threshold), cells, share, out)
+        return out.reshape(len(out), 2 * len(share) * responses.shape[1])

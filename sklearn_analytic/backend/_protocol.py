@@ -49,3 +49,25 @@ class Backend(Protocol):
 
     def activate(self, z, bias, activation) -> Array:
         """Return ``activation(z + bias)``, computed in place of ``z``."""
+
+    def l1_distances(self, x, centres) -> Array:
+        """Return ``sum_k |x_ik - c_jk|`` of every row (n, d) and centre (h, d), in the dtype of ``x``."""
+
+    def cell_signs(self, x, inverse_pitch, shift, multipliers, offset) -> Array:
+        """Return the hashed sign (n, h) of the cell of every row (n, d) in grids (d, h), in the dtype of ``x``.
+
+        The sign is bit 62 of ``offset_p + sum_k multiplier_kp floor(x_ik inverse_pitch_kp - shift_kp)`` modulo 2^64;
+        multipliers and offset are int64, bins are clipped to 2^31.
+        """
+
+    def unroll_patches(self, images, size, stride, floor) -> Array:
+        """Return the patches (n p, C a b) of images (n, C, H, W), row by row, each standardised by itself.
+
+        A patch loses its mean and is divided by the square root of its variance plus ``floor``.
+        """
+
+    def pool_responses(self, responses, threshold, cells) -> Array:
+        """Return the means over cells of ``max(+-r - threshold, 0)``: (n, 2 g k) from responses (n p, k).
+
+        ``cells`` (p,) are host integers 0..g-1, each of which occurs; columns go cell by cell, the positive side first.
+        """

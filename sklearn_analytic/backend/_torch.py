@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 _CHUNK = 1024
+_FARTHEST = 2.0**31
 
 
 def _in_place(function):
@@ -89,3 +90,40 @@ class TorchBackend:
     def activate(self, z, bias, activation):
         """Return ``activation(z + bias)``, computed in place of ``z``."""
         return ACTIVATIONS[activation](z, bias)
+
+    def l1_distances(self, x, centres):
+        """Return ``sum_k |x_ik - c_jk|`` of every row (n, d) and centre (h, d), in the dtype of ``x``."""
+        return torch.cdist(x, centres.to(x.dtype), p=1.0)
+
+    def cell_signs(self, x, inverse_pitch, shift, multipliers, offset):
+        """Return the hashed sign (n, h) of the cell of every row (n, d) in grids (d, h), in the dtype of ``x``.
+
+        The sign is bit 62 of ``offset_p + sum_k multiplier_kp floor(x_ik inverse_pitch_kp - shift_kp)`` modulo 2^64;
+        multipliers and offset are int64, bins are clipped to 2^31.
+        """
+        code = offset.expand(x.shape[0], -1)
+        for k in range(x.shape[1]):
+            cells = (x[:, k : k + 1] * inverse_pitch[k] - shift[k]).floor().clamp(-_FARTHEST, _FARTHEST)
+            code = code + cells.to(torch.int64) * multipliers[k]
+        return (1 - 2 * ((code >> 62) & 1)).to(x.dtype)
+
+    def unroll_patches(self, images, size, stride, floor):
+        """Return the patches (n p, C a b) of images (n, C, H, W), row by row, each standardised by itself.
+
+        A patch loses its mean and is divided by the square root of its variance plus ``floor``.
+        """
+        views = images.unfold(2, size[0], stride[0]).unfold(3, size[1], stride[1]).permute(0, 2, 3, 1, 4, 5)
+        patches = views.reshape(-1, images.shape[1] * size[0] * size[1])
+        patches = patches - patches.mean(1, keepdim=True)
+        return patches / (patches.square().mean(1, keepdim=True) + floor).sqrt()
+
+    def pool_responses(self, responses, threshold, cells):
+        """Return the means over cells of ``max(+-r - threshold, 0)``: (n, 2 g k) from responses (n p, k).
+
+        ``cells`` (p,) are host integers 0..g-1, each of which occurs; columns go cell by cell, the positive side first.
+        """
+        member = cells == np.arange(cells.max() + 1)[:, None]
+        member = self.asarray(member / member.sum(axis=1, keepdims=True)).to(responses.dtype)  # (g, p)
+        r = responses.reshape(-1, len(cells), responses.shape[1])
+        sides = [member @ (side * r - threshold).relu_() for side in (1, -1)]
+        return torch.stack(sides, dim=2).reshape(len(r), -1 if len(r) else 2 * member.shape[0] * r.shape[2])

@@ -1,41 +1,114 @@
 """Hidden-layer constructions: how a layer gets its weights without a gradient."""
 
+from sklearn_analytic.features._agop import diagonal_agop
+from sklearn_analytic.features._binning import BinnedColumns, bin_columns
 from sklearn_analytic.features._codes import (
     CODES,
     class_code,
     forward_code,
     hash_keys,
     mask_code,
+    mix_bits,
     subclass_code,
     subclass_indicator,
 )
+from sklearn_analytic.features._constructions import CONSTRUCTIONS, IMAGE_CONSTRUCTIONS
+from sklearn_analytic.features._encodings import (
+    ENCODINGS,
+    QuantileEncoding,
+    WeightedEncoding,
+    piecewise_linear_encoding,
+    quantile_encoding,
+    robust_encoding,
+    standard_encoding,
+)
+from sklearn_analytic.features._forward import forward_layer
+from sklearn_analytic.features._gated import GatedLayer, gated_layer
 from sklearn_analytic.features._hidden import HIDDEN, random_layer, rbf_layer, sampled_layer
+from sklearn_analytic.features._hyperplane import hyperplane_layer
+from sklearn_analytic.features._images import check_image_shape, masked_layer, pixel_range
 from sklearn_analytic.features._input_encoding import InputEncoding, fit_input_encoding
+from sklearn_analytic.features._inverse import inverse_layer, inverse_layers
+from sklearn_analytic.features._kernels import LaplaceLayer, laplace_layer
 from sklearn_analytic.features._layers import DenseLayer, RadialLayer, apply_layers, cast_like
+from sklearn_analytic.features._leaf import LeafLayer, LeafScores, fit_leaf_scores, leaf_layer
+from sklearn_analytic.features._lpq import BinningLayer, binning_layer, cauchy_layer, lpq_layer
+from sklearn_analytic.features._patches import PatchBank, PatchLayer, patch_layer
 from sklearn_analytic.features._projection import projected_layer, subclass_layer, weighted_mean
+from sklearn_analytic.features._residual import (
+    ResidualBlock,
+    ResidualLayer,
+    residual_layer,
+    sandwiched_least_squares,
+)
 from sklearn_analytic.features._sampling import draw_rows, row_keys
+from sklearn_analytic.features._targets import target_classes
+from sklearn_analytic.features._trees import Forest, GrowthPlan, grow_forest
 
 __all__ = [
+    "BinnedColumns",
+    "BinningLayer",
     "CODES",
-    "HIDDEN",
+    "CONSTRUCTIONS",
     "DenseLayer",
+    "ENCODINGS",
+    "Forest",
+    "GatedLayer",
+    "GrowthPlan",
+    "HIDDEN",
+    "IMAGE_CONSTRUCTIONS",
     "InputEncoding",
+    "LaplaceLayer",
+    "LeafLayer",
+    "LeafScores",
+    "PatchBank",
+    "PatchLayer",
+    "QuantileEncoding",
     "RadialLayer",
+    "ResidualBlock",
+    "ResidualLayer",
+    "WeightedEncoding",
     "apply_layers",
+    "bin_columns",
+    "binning_layer",
     "cast_like",
+    "cauchy_layer",
+    "check_image_shape",
     "class_code",
+    "diagonal_agop",
     "draw_rows",
     "fit_input_encoding",
+    "fit_leaf_scores",
     "forward_code",
+    "forward_layer",
+    "gated_layer",
+    "grow_forest",
     "hash_keys",
+    "hyperplane_layer",
+    "inverse_layer",
+    "inverse_layers",
+    "laplace_layer",
+    "leaf_layer",
+    "lpq_layer",
     "mask_code",
+    "masked_layer",
+    "mix_bits",
+    "patch_layer",
+    "piecewise_linear_encoding",
+    "pixel_range",
     "projected_layer",
+    "quantile_encoding",
     "random_layer",
     "rbf_layer",
+    "residual_layer",
+    "robust_encoding",
     "row_keys",
     "sampled_layer",
+    "sandwiched_least_squares",
+    "standard_encoding",
     "subclass_code",
     "subclass_indicator",
     "subclass_layer",
+    "target_classes",
     "weighted_mean",
 ]

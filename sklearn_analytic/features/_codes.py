@@ -79,7 +79,7 @@ def mask_code(rows, keys, labels, n_classes, seeds, generator):
     hashes = hash_keys(keys)
     salts = generator.integers(1 << 63, size=len(seeds), dtype=np.uint64)
     for unit, salt in enumerate(salts):
-        code[:, unit] *= np.where(_mixed(hashes ^ salt) >> np.uint64(63), 1.0, -1.0)
+        code[:, unit] *= np.where(mix_bits(hashes ^ salt) >> np.uint64(63), 1.0, -1.0)
     return code
 
 
@@ -220,11 +220,33 @@ def hash_keys(keys):
     >>> bool(hash_keys(np.array([0.5]))[0] == hash_keys(np.array([0.5]))[0])
     True
     """
-    return _mixed((np.asarray(keys, dtype=np.float64) + 0.0).view(np.uint64))  # + 0.0 turns -0.0 into 0.0
+    return mix_bits((np.asarray(keys, dtype=np.float64) + 0.0).view(np.uint64))  # + 0.0 turns -0.0 into 0.0
 
 
-def _mixed(bits):
-    """The splitmix64 finaliser: every input bit moves every output bit (Steele, Lea, Flood 2014)."""
+def mix_bits(bits):
+    """Return 64-bit words with every input bit spread over every output bit.
+
+    Parameters
+    ----------
+    bits : ndarray of uint64
+        Words, such as hashes with a salt added by exclusive or.
+
+    Returns
+    -------
+    ndarray of uint64
+        Mixed words.
+
+    References
+    ----------
+    G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (splitmix64).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import mix_bits
+    >>> mix_bits(np.zeros(1, dtype=np.uint64))
+    array([0], dtype=uint64)
+    """
     with np.errstate(over="ignore"):
         bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

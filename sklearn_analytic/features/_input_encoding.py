@@ -69,6 +69,16 @@ class InputEncoding:
     centre: np.ndarray
     hellinger: bool
 
+    @property
+    def n_columns(self):
+        """Columns of the encoded rows."""
+        return len(self.source)
+
+    @property
+    def on_common_scale(self):
+        """Whether all columns of X were found to be of one kind, such as pixels or counts."""
+        return self.hellinger
+
     def transform(self, x, backend):
         """Return the encoded rows (n, D) in the dtype of ``x``."""
         if np.max(self.slope, initial=0.0) > _FLOAT32_SLOPE:  # columns too small for float32 arithmetic
@@ -93,15 +103,19 @@ class InputEncoding:
         return out
 
 
-def fit_input_encoding(x, weights=None):
+def fit_input_encoding(x, weights=None, *, bins=True, hellinger=True):
     """Return the encoding of rows; quantiles and moments count each row with its weight.
 
     Parameters
     ----------
     x : ndarray of shape (n, d)
         Rows, on the host.
-    weights : ndarray of shape (n,) or None
+    weights : ndarray of shape (n,) or None, default=None
         Frequencies.
+    bins : bool, default=True
+        Whether numeric columns get bins; without, their z-scores carry all of their variance.
+    hellinger : bool, default=True
+        Whether columns on one common scale may become Hellinger rows.
 
     Returns
     -------
@@ -121,10 +135,10 @@ def fit_input_encoding(x, weights=None):
     varies = high > low
     binary = varies & np.all((x == low) | (x == high), axis=0)
     numeric = np.flatnonzero(varies & ~binary)
-    if _common_scale(low[numeric], high[numeric]):
+    if hellinger and bins and _common_scale(low[numeric], high[numeric]):
         return _fit_hellinger(x, weights, np.flatnonzero(varies))
     binary = np.flatnonzero(binary) if np.any(varies) else np.zeros(1, dtype=int)
-    parts = (*_numeric_parts(x, weights, numeric), _binary_part(binary, low, high))
+    parts = (*_numeric_parts(x, weights, numeric, bins), _binary_part(binary, low, high))
     source, shift, slope, scale = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     draft = InputEncoding(source, shift, slope, len(parts[0][0]), len(parts[1][0]), scale, 0 * scale, False)
     encoded = draft._uncentred(np.asarray(x, dtype=np.float64), get_backend("cpu"))
@@ -162,12 +176,12 @@ def _common_scale(low, high):
     return bool(np.median(span) >= 0.9 * span.max() and np.ptp(low) <= 0.1 * span.max())
 
 
-def _numeric_parts(x, weights, numeric):
+def _numeric_parts(x, weights, numeric, bins):
     """Ramps and scores of the numeric columns, as (source, shift, slope, scale)."""
     if len(numeric) == 0:
         return _EMPTY_PART, _EMPTY_PART
     columns = np.asarray(x[:, numeric], dtype=np.float64)
-    if len(numeric) > _MAX_BINNED:
+    if len(numeric) > _MAX_BINNED or not bins:
         return _EMPTY_PART, _scores(columns, weights, numeric, 1.0)
     n_bins = int(np.clip(_TOTAL_BINS // len(numeric), *_BINS))
     ramps = [_ramps(column, weights, j, n_bins) for column, j in zip(columns.T, numeric, strict=True)]

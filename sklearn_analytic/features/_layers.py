@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_analytic.backend import dtype_name
+from sklearn_analytic.backend import dtype_name, get_backend
+from sklearn_analytic.features._agop import SLOPES, dense_energy, radial_energy
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ class DenseLayer:
         """Return the layer's output (n, h) in the dtype of ``x``."""
         weights, bias = (cast_like(parameter, x, backend) for parameter in (self.weights, self.bias))
         return backend.activate(backend.matmul(x, weights), bias, self.activation)
+
+    def gradient_energy(self, rows, coef):
+        """Return the diagonal (d,) of the average gradient outer product of ``x -> apply(x) @ coef``."""
+        z = get_backend("cpu").matmul(rows, np.asarray(self.weights, dtype=rows.dtype))
+        z += self.bias
+        return dense_energy(self.weights, SLOPES[self.activation](z), coef)
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,11 @@ class RadialLayer:
         z = backend.matmul(x, cast_like(2 * gamma * centres.T, x, backend))
         z -= ((x * x).sum(1))[:, None] * cast_like(gamma, x, backend)
         return backend.activate(z, cast_like(-gamma * np.sum(centres**2, axis=1), x, backend), "bump")
+
+    def gradient_energy(self, rows, coef):
+        """Return the diagonal (d,) of the average gradient outer product of ``x -> apply(x) @ coef``."""
+        gamma = np.broadcast_to(self.gamma, len(self.centres))
+        return radial_energy(self.centres, gamma, self.apply(rows, get_backend("cpu")), rows, coef)
 
 
 def apply_layers(layers, x, backend):

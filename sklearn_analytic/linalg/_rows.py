@@ -78,8 +78,8 @@ def block_exponent(block, name):
 
 
 def _power(exponent):
-    """2**exponent within the range of float64 (an all-zero block may be scaled by anything)."""
-    return math.ldexp(1.0, max(-1000, min(1000, exponent)))
+    """2**exponent within the range of float64; 1 for an all-zero block, where float32 could not hold the power."""
+    return 1.0 if exponent == -_EMPTY else math.ldexp(1.0, max(-1000, min(1000, exponent)))
 
 
 def scale_columns(array, n_features, old, new):

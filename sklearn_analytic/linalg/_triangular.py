@@ -137,9 +137,7 @@ class TriangularFactor:
     def as_normal(self):
         """Return the normal equations R^T R of the same rows (the condition number is squared)."""
         centred = self.r[1:, 1:]
-        return NormalEquations(
-            self.n_rows, self.weight, self.mean, centred.T @ centred, self.n_features, self.exponent
-        )
+        return NormalEquations(self.n_rows, self.weight, self.mean, centred.T @ centred, self.n_features, self.exponent)
 
     def on(self, backend):
         """Return the same value with its arrays on the backend's device."""

@@ -76,6 +76,53 @@ def test_activations(backend, a, dtype, name):
     assert_close(result, expected, dtype)
 
 
+@pytest.mark.parametrize("d", [1, 4, 7])
+def test_l1_distances(backend, a, dtype, d):
+    x, centres = a[:50, :d], a[50:1200, :d]  # more centres than one stretch of the compiled kernel
+    found = backend.to_numpy(backend.l1_distances(backend.asarray(x), backend.asarray(centres)))
+    assert found.dtype == dtype
+    assert_close(found, reference.l1_distances(x.astype(np.float64), centres.astype(np.float64)), dtype)
+    part = backend.to_numpy(backend.l1_distances(backend.asarray(x[7:9]), backend.asarray(centres)))
+    np.testing.assert_array_equal(part, found[7:9])
+    none = backend.l1_distances(backend.asarray(x[:0]), backend.asarray(centres))
+    assert tuple(none.shape) == (0, 1150)
+
+
+def test_cell_signs(backend, a, dtype, rng):
+    x = (8 * a[:30]).round().astype(dtype) / 8  # exact products: no bin hangs on rounding
+    x[0] = 1e30
+    pitch, shift = (
+        rng.integers(1, 5, (7, 9)).astype(dtype),
+        rng.integers(0, 8, (7, 9)).astype(dtype) / 8 + dtype.type(1 / 16),
+    )
+    multipliers, offset = rng.integers(-(2**63), 2**63 - 1, (7, 9)), rng.integers(-(2**63), 2**63 - 1, 9)
+    on = [backend.asarray(part) for part in (x, pitch, shift, multipliers, offset)]
+    found = backend.to_numpy(backend.cell_signs(*on))
+    assert found.dtype == dtype
+    near = reference.binning_signs(x[1:], pitch, shift, multipliers, offset)
+    np.testing.assert_array_equal(found[1:], near)
+    assert np.all(np.abs(found[0]) == 1)
+
+
+@pytest.mark.parametrize(("shape", "size", "stride"), [((1, 5, 6), (2, 3), (1, 1)), ((3, 7, 4), (3, 4), (2, 1))])
+def test_unroll_patches(backend, dtype, rng, shape, size, stride):
+    images = rng.standard_normal((4, *shape)).astype(dtype)
+    images[0] = 1  # blank patches stay finite
+    found = backend.to_numpy(backend.unroll_patches(backend.asarray(images), size, stride, 0.01))
+    assert found.dtype == dtype
+    assert_close(found, reference.patch_rows(images.astype(np.float64), size, stride, 0.01), dtype)
+    none = backend.unroll_patches(backend.asarray(images[:0]), size, stride, 0.01)
+    assert tuple(none.shape) == (0, found.shape[1])
+
+
+def test_pool_responses(backend, a, dtype):
+    cells = np.array([0, 0, 1, 2, 2, 1, 2, 0, 0, 1])
+    found = backend.to_numpy(backend.pool_responses(backend.asarray(a), 0.25, cells))
+    assert found.dtype == dtype
+    assert_close(found, reference.pooled(a.astype(np.float64), 0.25, cells), dtype)
+    assert tuple(backend.pool_responses(backend.asarray(a[:0]), 0.25, cells).shape) == (0, found.shape[1])
+
+
 def test_numpy_is_the_cpu_and_tensors_stay_where_they_are():
     torch = pytest.importorskip("torch")
     assert get_backend("cpu").device == "cpu"

@@ -39,8 +39,10 @@ def test_codes_follow_the_rows_not_their_order(name, rows, rng):
 def test_rank_of_the_projection_is_that_of_the_code(rows):
     """The published code collapses A to as many directions as classes; the others do not."""
     A, labels = rows
-    ranks = {name: np.linalg.matrix_rank(A.T @ (T := code(name, A, labels)) - A.T @ np.ones_like(T) * T.mean(0))
-             for name in CODES}
+    ranks = {
+        name: np.linalg.matrix_rank(A.T @ (T := code(name, A, labels)) - A.T @ np.ones_like(T) * T.mean(0))
+        for name in CODES
+    }
     assert ranks == {"subclass": 5, "class": 2, "mask": 5, "forward": 5}
 
 

@@ -28,9 +28,7 @@ def test_draws_do_not_see_order_and_take_weights_as_repetitions(seed, n, draws):
     order = rng.permutation(n)
     repeated, _ = reference.repeated(X, X, weight)
     forms = [(X, weight), (X[order], weight[order]), (repeated, None)]
-    drawn = [
-        rows[draw_rows(row_keys(rows, direction), w, draws, np.random.default_rng(seed))] for rows, w in forms
-    ]
+    drawn = [rows[draw_rows(row_keys(rows, direction), w, draws, np.random.default_rng(seed))] for rows, w in forms]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     np.testing.assert_array_equal(drawn[0], drawn[2])
 

@@ -87,9 +87,12 @@ def test_any_split_and_order_is_one_fit(kind, data):
     split = stream(kind, X[order], Y[order], cuts).spectral()
     assert split.rank() == whole.rank()
     expected = whole.solve()[0]
-    scale = SCALE[kind] * (100 if shape == "offset" else 1) * max(1.0, whole.condition()) ** (
-        2 if kind is NormalEquations else 1
-    ) / 10
+    scale = (
+        SCALE[kind]
+        * (100 if shape == "offset" else 1)
+        * max(1.0, whole.condition()) ** (2 if kind is NormalEquations else 1)
+        / 10
+    )
     assert_close(split.solve()[0], expected, np.float64, max(scale, SCALE[kind]), size=max(1.0, np.abs(expected).max()))
 
 

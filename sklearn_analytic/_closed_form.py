@@ -1,0 +1,718 @@
+"""Closed-form networks: every weight is a draw, a quantile, a mean, a leaf or a solve, chosen by leave-one-out."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import check_array
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_analytic._audit import content_hashes
+from sklearn_analytic._base import checked_weights, class_labels, regression_targets, row_weights
+from sklearn_analytic._blocks import host
+from sklearn_analytic._calibration import fit_link
+from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
+from sklearn_analytic._closed_form_base import ClosedFormBase
+from sklearn_analytic.features import hash_keys, mix_bits, row_keys, target_classes, weighted_mean
+
+
+class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
+    r"""Closed-form multi-layer perceptron: a classifier without a gradient step, chosen by leave-one-out.
+
+    Layers come from draws, quantiles, class means and trees; their readout is one ridge regression,
+
+    .. math:: B = \arg\min_B \sum_i w_i \| y_i - [A, H_1, \dots, H_L](x_i) B \|^2 + \alpha \| B \|^2 .
+
+    By default the network is blended with boosted trees: with held-out tree scores L it is solved for y and for
+    y - L, and non-negative weights of least leave-one-out error blend the network, the trees, and both together.
+    Ridge, layer type, blend, exit and probabilities are all chosen on leave-one-out predictions of at most 1000 audit
+    rows, which build no layer but take part in every solve. There is no validation split. Data are read in blocks.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int, sequence of int or "auto", default="auto"
+        Units of each layer. With ``hidden="auto"`` layers lie side by side, all reading the encoded input; the layers
+        of a named construction each read the one before. The readout reads all of them and the encoded input (where
+        that has at most 512 columns). "auto" is ``min(n / 2, max(800, min(n / 12, 3300)))`` units, shared by three
+        layers with ``hidden="auto"``, in one layer otherwise, 8000 for images.
+    hidden : str, default="auto"
+        How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
+        "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
+        "auto" picks Gaussian or Laplace units and their width by leave-one-out on few rows, and adds the scores of
+        trees, each row scored by trees that have not seen it; with ``image_shape`` it is "patch".
+    activation : {"relu", "tanh", "cos", "gaussian", "triangle", "bump", "identity"}, default="tanh"
+        Activation of the constructions that take one.
+    input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"}, default="auto"
+        How columns are restated: "auto" is piecewise-linear bins beside clipped robust z-scores, binary steps, and
+        Hellinger rows for many columns on one scale.
+    n_refits : int, default=3
+        With ``hidden="auto"``, how often at most (0..5) inputs are re-weighted by their share in the gradient of a
+        small network (the diagonal of the average gradient outer product) and the network is solved again, as long
+        as the leave-one-out error falls by 1 %.
+    alpha : {"loo", "gcv"}, float or sequence of float, default="loo"
+        Ridge of the readout, per feature of unit variance: from a default grid or a given one by leave-one-out on
+        the audit rows, by generalised cross-validation (a slower full decomposition), or fixed; 0 is the
+        Moore-Penrose solution. Ridges other than 0 and "gcv" grow by 1e-6 of the total weight, so that float32
+        products stay definite.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of classes; "balanced" needs all rows at once (:meth:`fit`) and single labels.
+    image_shape : tuple of int or None, default=None
+        (H, W) or (C, H, W) of rows that are flattened images.
+    block_size : int, default=None
+        Rows read at a time; None keeps a float64 block near 16 MiB.
+    random_state : int, RandomState or None, default=None
+        Seed of all draws. Draws follow the content and weight of rows, not their order.
+    device : str, default="cpu"
+        "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device. Trees
+        grow and score on the host.
+    precision : {"auto", "float32", "float64"}, default="auto"
+        Dtype of the features; "auto" is that of X.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; the indices of the labels for multilabel y.
+    loo_score_ : float
+        Leave-one-out accuracy on the audit rows (of all labels of a row, for multilabel y).
+    candidates_ : list of dict
+        What the automatic choice tried ("hidden", "scale", "refits") and its leave-one-out "error" on few rows.
+    exit_ : int
+        Index of the layer up to which the readout reads.
+    exit_errors_ : ndarray of shape (n_layers,)
+        Leave-one-out mean squared error of the readout up to every layer.
+    alphas_ : ndarray of shape (n_layers,)
+        Ridge of every readout.
+    blend_ : ndarray
+        Weights of the network, the trees, the network on the trees' errors, and the joint ridge.
+    feature_importances_ : ndarray of shape (n_features,)
+        Diagonal of the average outer product of finite differences of the scores, summing to 1.
+    n_samples_seen_ : int
+        Rows of positive weight in the fit.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had any.
+
+    Notes
+    -----
+    Øland's construction (see References) is not public. ``hidden="inverse"`` (targets propagated back through
+    pseudo-inverses) and ``hidden="hyperplane"`` (one unit per pair of class Gaussians) are reconstructions of a
+    literal closed-form network; the default is the best that we measured (docs/theory/closed_form.md).
+
+    References
+    ----------
+    A. Øland, "Towards closed-form and layer-wise training of neural networks", PhD thesis, Carnegie Mellon
+    University (abstract). G.-B. Huang et al., "Extreme learning machine", Neurocomputing 70, 2006. D. H. Wolpert,
+    "Stacked generalization", Neural Networks 5, 1992.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_analytic import ClosedFormMLP
+    >>> X, X_test, y, y_test = train_test_split(*load_breast_cancer(return_X_y=True), random_state=0)
+    >>> model = ClosedFormMLP(random_state=0).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.95)
+    True
+    """
+
+    _absent = 0.0  # targets are 0 and 1
+
+    def __init__(
+        self,
+        hidden_layer_sizes="auto",
+        *,
+        hidden="auto",
+        activation="tanh",
+        input_encoding="auto",
+        n_refits=3,
+        alpha="loo",
+        class_weight=None,
+        image_shape=None,
+        block_size=None,
+        random_state=None,
+        device="cpu",
+        precision="auto",
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.hidden = hidden
+        self.activation = activation
+        self.input_encoding = input_encoding
+        self.n_refits = n_refits
+        self.alpha = alpha
+        self.class_weight = class_weight
+        self.image_shape = image_shape
+        self.block_size = block_size
+        self.random_state = random_state
+        self.device = device
+        self.precision = precision
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit on all rows of X, read in blocks.
+
+        Parameters
+        ----------
+        X : {array-like, memmap, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, or a 0/1 matrix of labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequencies: weight 2 is the row given twice.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        with self._unchanged_on_error():
+            self._check_parameters()
+            X = self._read_features(X, reset=True)
+            y = self._settle_labels(y, X)
+            self._forget()
+            weights = checked_weights(sample_weight, X.shape[0])
+            weights = weights if self._multilabel else row_weights(y, self.class_weight, weights)
+            return self._solve(self._add_rows(X, y, weights, None))
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Add rows. The first call builds the layers, which stay; the readout is exact for all rows so far.
+
+        Give the first call a block that stands for the rest, some thousand rows where possible. Classes that
+        appear later get an exact readout of the frozen features.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows to add.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Their labels. Labels not seen before become new classes, unless ``classes`` was given once.
+        classes : array-like of shape (n_classes,), default=None
+            All labels, if they are known: then a label outside them is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequencies.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when an error is raised.
+        """
+        refuse_balanced(self.class_weight, "partial_fit")
+        with self._unchanged_on_error():
+            self._check_parameters()
+            statistic, started = getattr(self, "_statistic", None), hasattr(self, "_network")
+            X = self._read_features(X, reset=not started)
+            if _is_multilabel(y) or (started and self._multilabel):
+                y = self._more_labels(y, X, started)
+                weights = checked_weights(sample_weight, X.shape[0])
+            else:
+                y = class_labels(y, X)
+                self._multilabel = False
+                statistic = self._meet_stream(y, classes, statistic, started)
+                weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
+            return self._solve(self._add_rows(X, y, weights, statistic))
+
+    def decision_function(self, X):
+        """Return scores: near 1 for a class, near 0 for the others; for labels their excess over one half.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
+            Scores; for two classes that of the second less that of the first.
+        """
+        check_is_fitted(self)
+        return self._decision(self._scores(X, [self.exit_]))
+
+    def predict(self, X):
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The class of the highest score, or the 0/1 matrix of labels.
+        """
+        check_is_fitted(self)
+        return self._labelled(self._scores(X, [self.exit_]))
+
+    def predict_proba(self, X):
+        """Predict probabilities, calibrated on leave-one-out scores of the audit rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Rows sum to one; for multilabel y the probability of every label.
+        """
+        check_is_fitted(self)
+        return self._probabilities(self._scores(X, [self.exit_]), self._links[self.exit_])
+
+    def staged_predict(self, X):
+        """Yield :meth:`predict` of the readouts up to every layer.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels by the readout.
+        """
+        for scores in self._staged_scores(X):
+            yield self._labelled(scores)
+
+    def staged_predict_proba(self, X):
+        """Yield :meth:`predict_proba` of the readouts up to every layer, each with its own calibration.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Yields
+        ------
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities by the readout.
+        """
+        for scores, link in zip(self._staged_scores(X), self._links, strict=True):
+            yield self._probabilities(scores, link)
+
+    def __sklearn_tags__(self):
+        """Declare what the estimator accepts."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    # Labels.
+
+    def _settle_labels(self, y, X):
+        """Take the classes, or the labels, of a full fit."""
+        self._multilabel = _is_multilabel(y)
+        if self._multilabel:
+            y = self._checked_matrix(y, X)
+            self.classes_, self._classes_fixed = np.arange(y.shape[1]), True
+            return y
+        y = class_labels(y, X)
+        self._settle_classes(y)
+        return y
+
+    def _more_labels(self, y, X, started):
+        """Further rows of a multilabel stream: the same labels."""
+        y = self._checked_matrix(y, X)
+        if not started:
+            self._multilabel, self.classes_, self._classes_fixed = True, np.arange(y.shape[1]), True
+        if not self._multilabel or y.shape[1] != len(self.classes_):
+            raise ValueError(f"y has shape {y.shape}, but the first call had {len(self.classes_)} classes or labels.")
+        return y
+
+    def _meet_stream(self, y, classes, statistic, started):
+        """Classes that a block brings; a shard without rows knows its classes already."""
+        if started and statistic is None:
+            unseen = np.setdiff1d(y, self.classes_)
+            if len(unseen) == 0:
+                return None
+            if self._classes_fixed:
+                known = self.classes_.tolist()
+                raise ValueError(f"y contains labels that are not in classes {known}: {unseen.tolist()}.")
+            self.classes_ = np.union1d(self.classes_, y)
+            return None
+        return self._meet_classes(y, classes, statistic)
+
+    def _checked_matrix(self, y, X):
+        """A 0/1 matrix of labels as float64."""
+        if self.class_weight is not None:
+            raise ValueError("class_weight needs one label per row; weigh rows of a multilabel y by sample_weight.")
+        y = y.toarray() if sparse.issparse(y) else y
+        return np.asarray(regression_targets(np.asarray(y, dtype=np.float64), X)[0])
+
+    def _coded(self, y):
+        """Class indices, or the matrix of labels."""
+        return y if self._multilabel else np.searchsorted(self.classes_, y)
+
+    def _targets(self, coded):
+        """Indicators (n, C) of classes, or of labels."""
+        return np.asarray(coded) if self._multilabel else np.eye(len(self.classes_))[coded]
+
+    def _bins(self, coded, targets):
+        """Classes for constructions that speak of classes: label sets, for labels."""
+        return target_classes(targets) if self._multilabel else coded
+
+    def _hashes(self, keys, y):
+        """Hashes of rows and labels."""
+        return _hashes_of_targets(keys, y) if self._multilabel else content_hashes(keys, y)
+
+    def _n_targets(self):
+        """Number of classes or labels."""
+        return len(self.classes_)
+
+    def _score_labels(self):
+        """Classes of the columns of the trees' scores, in the order of their growth."""
+        return self.classes_
+
+    def _placed(self):
+        """Columns of the trees' scores among all classes: classes that came later have none."""
+        if self._network.leaf_scores is None:
+            return np.zeros((0, len(self.classes_)))
+        return (self._network.labels[:, None] == self.classes_).astype(np.float64)
+
+    def _widened(self, statistic, old, union):
+        """Columns for new classes before those of the trees' scores."""
+        fresh = np.setdiff1d(union, old)
+        grown = statistic.add_targets(np.full(len(fresh), self._absent))
+        n_scores = self._n_scores()
+        order = np.argsort(np.concatenate([np.searchsorted(union, old), np.searchsorted(union, fresh)]))
+        position = np.r_[0 : len(old), len(old) + n_scores : len(old) + n_scores + len(fresh)]
+        return grown.permute_targets(np.r_[position[order], len(old) : len(old) + n_scores])
+
+    def _aligned(self, other):
+        """Both statistics over all classes of both."""
+        union = np.union1d(self.classes_, other.classes_)
+        if self._multilabel != other._multilabel or (self._classes_fixed and len(union) > len(self.classes_)):
+            raise ValueError(f"merge needs the same labels: {self.classes_.tolist()} and {other.classes_.tolist()}.")
+        parts = [
+            part._statistic
+            if len(union) == len(part.classes_)
+            else self._widened(part._statistic, part.classes_, union)
+            for part in (self, other)
+        ]
+        self.classes_ = union
+        return parts
+
+    def _settle(self, readouts, targets, audit):
+        """Calibrate every stage; return the leave-one-out accuracy of the chosen one."""
+        loo, weights = readouts[self.exit_].loo, audit.weights
+        if self._multilabel:
+            self._links = [
+                [_label_link(column, label, weights) for column, label in zip(r.loo.T, targets.T, strict=True)]
+                for r in readouts
+            ]
+            return float(np.average(np.all((loo > 0.5) == (targets > 0.5), axis=1), weights=weights))
+        labels = np.argmax(targets, axis=1)
+        self._links = [fit_link(readout.loo, labels, weights) for readout in readouts]
+        return float(np.average(np.argmax(loo, axis=1) == labels, weights=weights))
+
+    def _decision(self, scores):
+        """Scores as scikit-learn wants them."""
+        if self._multilabel:
+            return scores - 0.5
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def _labelled(self, scores):
+        """The class of the highest score, or the labels above one half."""
+        scores = host(scores)
+        return (scores > 0.5).astype(np.int64) if self._multilabel else self.classes_[np.argmax(scores, axis=1)]
+
+    def _probabilities(self, scores, link):
+        """Calibrated probabilities."""
+        scores = host(scores)
+        if not self._multilabel:
+            return link.probabilities(scores)
+        columns = [one.probabilities(_two_sided(s))[:, 1] for one, s in zip(link, scores.T, strict=True)]
+        return np.column_stack(columns)
+
+
+class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
+    r"""Closed-form multi-layer perceptron: a regressor without a gradient step, chosen by leave-one-out.
+
+    The network of :class:`ClosedFormMLP` for real targets, one or several, each in units of its deviation:
+
+    .. math:: B = \arg\min_B \sum_i w_i \| y_i - [A, H_1, \dots, H_L](x_i) B \|^2 + \alpha \| B \|^2 .
+
+    Where a construction speaks of classes, bins of the targets stand for them.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int, sequence of int or "auto", default="auto"
+        Units of each layer. With ``hidden="auto"`` layers lie side by side, all reading the encoded input; the layers
+        of a named construction each read the one before. The readout reads all of them and the encoded input (where
+        that has at most 512 columns). "auto" is ``min(n / 2, max(800, min(n / 12, 3300)))`` units, shared by three
+        layers with ``hidden="auto"``, in one layer otherwise, 8000 for images.
+    hidden : str, default="auto"
+        How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
+        "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
+        "auto" picks Gaussian or Laplace units and their width by leave-one-out on few rows, and adds the scores of
+        trees, each row scored by trees that have not seen it; with ``image_shape`` it is "patch".
+    activation : {"relu", "tanh", "cos", "gaussian", "triangle", "bump", "identity"}, default="tanh"
+        Activation of the constructions that take one.
+    input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"}, default="auto"
+        How columns are restated: "auto" is piecewise-linear bins beside clipped robust z-scores, binary steps, and
+        Hellinger rows for many columns on one scale.
+    n_refits : int, default=3
+        With ``hidden="auto"``, how often at most (0..5) inputs are re-weighted by their share in the gradient of a
+        small network (the diagonal of the average gradient outer product) and the network is solved again, as long
+        as the leave-one-out error falls by 1 %.
+    alpha : {"loo", "gcv"}, float or sequence of float, default="loo"
+        Ridge of the readout, per feature of unit variance: from a default grid or a given one by leave-one-out on
+        the audit rows, by generalised cross-validation (a slower full decomposition), or fixed; 0 is the
+        Moore-Penrose solution. Ridges other than 0 and "gcv" grow by 1e-6 of the total weight, so that float32
+        products stay definite.
+    image_shape : tuple of int or None, default=None
+        (H, W) or (C, H, W) of rows that are flattened images.
+    block_size : int, default=None
+        Rows read at a time; None keeps a float64 block near 16 MiB.
+    random_state : int, RandomState or None, default=None
+        Seed of all draws. Draws follow the content and weight of rows, not their order.
+    device : str, default="cpu"
+        "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device. Trees
+        grow and score on the host.
+    precision : {"auto", "float32", "float64"}, default="auto"
+        Dtype of the features; "auto" is that of X.
+
+    Attributes
+    ----------
+    loo_score_ : float
+        Leave-one-out R2 on the audit rows, the mean over targets.
+    candidates_ : list of dict
+        What the automatic choice tried ("hidden", "scale", "refits") and its leave-one-out "error" on few rows.
+    exit_ : int
+        Index of the layer up to which the readout reads.
+    exit_errors_ : ndarray of shape (n_layers,)
+        Leave-one-out mean squared error of the readout up to every layer, in units of the targets' variance.
+    alphas_ : ndarray of shape (n_layers,)
+        Ridge of every readout.
+    blend_ : ndarray
+        Weights of the network, the trees, the network on the trees' errors, and the joint ridge.
+    feature_importances_ : ndarray of shape (n_features,)
+        Diagonal of the average outer product of finite differences of the predictions, summing to 1.
+    n_samples_seen_ : int
+        Rows of positive weight in the fit.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had any.
+
+    References
+    ----------
+    See :class:`ClosedFormMLP`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_analytic import ClosedFormMLPRegressor
+    >>> X, X_test, y, y_test = train_test_split(*load_diabetes(return_X_y=True), random_state=0)
+    >>> model = ClosedFormMLPRegressor(random_state=0).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.3)
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes="auto",
+        *,
+        hidden="auto",
+        activation="tanh",
+        input_encoding="auto",
+        n_refits=3,
+        alpha="loo",
+        image_shape=None,
+        block_size=None,
+        random_state=None,
+        device="cpu",
+        precision="auto",
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.hidden = hidden
+        self.activation = activation
+        self.input_encoding = input_encoding
+        self.n_refits = n_refits
+        self.alpha = alpha
+        self.image_shape = image_shape
+        self.block_size = block_size
+        self.random_state = random_state
+        self.device = device
+        self.precision = precision
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit on all rows of X, read in blocks.
+
+        Parameters
+        ----------
+        X : {array-like, memmap, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequencies: weight 2 is the row given twice.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        with self._unchanged_on_error():
+            self._check_parameters()
+            X = self._read_features(X, reset=True)
+            self._forget()
+            return self._fit_rows(X, y, sample_weight, None)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Add rows. The first call builds the layers, which stay; the readout is exact for all rows so far.
+
+        Give the first call a block that stands for the rest, some thousand rows where possible.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows to add.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequencies.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when an error is raised.
+        """
+        with self._unchanged_on_error():
+            self._check_parameters()
+            X = self._read_features(X, reset=not hasattr(self, "_network"))
+            return self._fit_rows(X, y, sample_weight, getattr(self, "_statistic", None))
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples,) or (n_samples, n_targets)
+            Predictions, of the kind and on the device of X.
+        """
+        check_is_fitted(self)
+        return self._in_units(self._scores(X, [self.exit_]))
+
+    def staged_predict(self, X):
+        """Yield :meth:`predict` of the readouts up to every layer.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Yields
+        ------
+        array of shape (n_samples,) or (n_samples, n_targets)
+            Predictions by the readout.
+        """
+        for scores in self._staged_scores(X):
+            yield self._in_units(scores)
+
+    def __sklearn_tags__(self):
+        """Declare what the estimator accepts."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    # Targets.
+
+    def _fit_rows(self, X, y, sample_weight, statistic):
+        """Check targets and weights, take units from the first rows, add the rows and solve."""
+        weights = checked_weights(sample_weight, X.shape[0])
+        y, flat = regression_targets(y, X)
+        y = np.asarray(y, dtype=np.float64)
+        if not np.all(np.isfinite(y)):
+            raise ValueError("Input y contains NaN or infinity.")
+        if not hasattr(self, "_network"):
+            self._flat, self._unit = flat, _units(y, weights)
+        if y.shape[1] != len(self._unit):
+            raise ValueError(f"y has {y.shape[1]} targets, but the first call had {len(self._unit)}.")
+        return self._solve(self._add_rows(X, y, weights, statistic))
+
+    def _coded(self, y):
+        """Targets are their own codes."""
+        return y
+
+    def _targets(self, coded):
+        """Targets in units of their deviation."""
+        return np.asarray(coded) / self._unit
+
+    def _bins(self, coded, targets):
+        """Bins of the targets, for constructions that speak of classes."""
+        return target_classes(targets)
+
+    def _hashes(self, keys, y):
+        """Hashes of rows and targets."""
+        return _hashes_of_targets(keys, y)
+
+    def _n_targets(self):
+        """Number of targets."""
+        return len(self._unit)
+
+    def _score_labels(self):
+        """Scores of trees are in the order of the targets."""
+        return None
+
+    def _aligned(self, other):
+        """Both statistics, of the same targets."""
+        return self._statistic, other._statistic
+
+    def _settle(self, readouts, targets, audit):
+        """Return the leave-one-out R2 of the chosen stage."""
+        loo, weights = readouts[self.exit_].loo, audit.weights
+        spread = np.average((targets - np.average(targets, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
+        missed = np.average((targets - loo) ** 2, axis=0, weights=weights)
+        explained = 1 - np.divide(missed, spread, out=np.zeros_like(missed), where=spread > 0)
+        return float(np.mean(np.where(spread > 0, explained, missed <= 0)))
+
+    def _in_units(self, scores):
+        """Predictions in the units and shape of y."""
+        scores = scores * (self._unit if isinstance(scores, np.ndarray) else scores.new_tensor(self._unit))
+        return scores[:, 0] if self._flat else scores
+
+
+def _is_multilabel(y):
+    """Whether y is a matrix of labels; several multi-class outputs are refused."""
+    y = y if y is None or sparse.issparse(y) else np.asarray(host(y))
+    if y is None or y.ndim < 2 or y.shape[1] < 2:
+        return False
+    kind = type_of_target(y if sparse.issparse(y) else check_array(y, dtype=None, input_name="y"))
+    if kind == "multiclass-multioutput":
+        raise ValueError(
+            "y has several multi-class outputs: fit one classifier per output, as MultiOutputClassifier of "
+            "scikit-learn does."
+        )
+    return kind == "multilabel-indicator"
+
+
+def _hashes_of_targets(keys, y):
+    """Hashes of rows and their real targets."""
+    direction = np.random.default_rng(0).standard_normal(y.shape[1])
+    return hash_keys(keys) ^ mix_bits(hash_keys(row_keys(y, direction)) + np.uint64(1))
+
+
+def _units(y, weights):
+    """Deviation of every target, 1 where it is constant."""
+    weights = np.ones(len(y)) if weights is None else weights
+    size = np.max(np.abs(y), axis=0, initial=0.0)
+    size = np.where(size > 0, size, 1.0)  # squares of 1e200 are no numbers
+    mean = weighted_mean(y / size, weights)
+    deviation = np.sqrt(weighted_mean((y / size - mean) ** 2, weights))
+    return np.where(deviation > 1e-12, deviation * size, size)
+
+
+def _two_sided(score):
+    """Scores of "no" and "yes" of one label."""
+    return np.column_stack([1 - score, score])
+
+
+def _label_link(loo, label, weights):
+    """Calibration of one label."""
+    return fit_link(_two_sided(loo), (label > 0.5).astype(int), weights)

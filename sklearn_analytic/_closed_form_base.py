@@ -1,0 +1,315 @@
+"""What the closed-form classifier and regressor share: build once, accumulate blocks, solve, blend, score."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_analytic._audit import MOST, audit_size, candidates, choose_audit, take_audit
+from sklearn_analytic._base import (
+    AnalyticEstimator,
+    check_alpha,
+    check_choice,
+    check_positive_integer,
+    hidden_sizes,
+    seed_of,
+)
+from sklearn_analytic._blocks import ArrayBlocks, auto_block_size, host
+from sklearn_analytic._closed_form_network import Settings, build_network
+from sklearn_analytic._closed_form_readout import best_readout, solve_readouts
+from sklearn_analytic._rows import TrainingRows
+from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, get_backend
+from sklearn_analytic.features import CONSTRUCTIONS, ENCODINGS, IMAGE_CONSTRUCTIONS, draw_rows, row_keys
+from sklearn_analytic.linalg import NormalEquations
+
+_BUILD_ROWS = 200_000  # trees are grown on at most so many rows, drawn by weight
+_FEW_UNITS, _MANY_UNITS, _ROWS_PER_UNIT = 800, 3300, (2, 12)
+_MODULES = 3  # layers that an automatic width is shared by
+_PATCH_UNITS = 8000
+_DTYPES = {"auto": None, "float32": np.float32, "float64": np.float64}
+_MOST_REFITS = 5
+_STEP = 0.1  # of the ranks of a column, by which importances move a value
+_IMPORTANCE_ROWS = 256
+
+
+class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, AnalyticEstimator):
+    """One network, frozen once built, and a statistic of its features from which everything else is solved."""
+
+    # The story: audit rows, network, statistic, readout.
+
+    def _add_rows(self, X, y, weights, statistic):
+        """Return the statistic with rows added; rows that come before any network build it."""
+        backend = backend_for(X, self.device)
+        rows = ArrayBlocks(X, self._coded(y), weights, self._rows_per_block(X.shape[1]))
+        keys, is_audit = self._gather_audit(rows, y, statistic)
+        if not hasattr(self, "_network"):
+            self._network, self.candidates_ = self._build(rows, keys, is_audit)
+            self._network_id = int(np.random.SeedSequence().entropy % (1 << 62))  # shards carry it
+        width = self._network.exit_sizes()[-1]
+        if statistic is None:
+            statistic = NormalEquations.empty(width + self._n_scores(), self._n_targets() + self._n_scores())
+        statistic = statistic.on(backend)
+        for block in replace(rows, block_size=self._rows_per_block(statistic.n_features)):
+            x = backend.asarray(block.x, self._dtype())
+            features, scores = self._read(x, backend, held_out=True)
+            targets = backend.stack_columns([backend.asarray(self._targets(block.y)), scores], [1.0, 1.0])
+            statistic = statistic.accumulate(features, targets, block.weight, backend, widen=self._needs_all_digits())
+        return statistic.to_host(backend)
+
+    def _gather_audit(self, rows, y, statistic):
+        """Keep the audit rows of all rows so far; return keys of the new rows, and which of them are in the audit."""
+        if not hasattr(self, "_seed"):
+            self._seed = seed_of(self.random_state)
+        direction = np.random.default_rng(self._seed).standard_normal(rows.x.shape[1])
+        keys = rows.map_rows(lambda x: row_keys(x, direction))
+        hashes = self._hashes(keys, y)
+        first = not hasattr(self, "_network")
+        chosen = hashes <= (choose_audit if first else candidates)(hashes, rows.weight)
+        if rows.weight is not None:
+            chosen &= rows.weight > 0
+        index = np.flatnonzero(chosen)
+        weights = None if rows.weight is None else rows.weight[index]
+        fresh = take_audit(rows.take(index)[0], y[index], weights, hashes[index])
+        if first:
+            self._first_audit = len(fresh.hashes)
+        self._audit = fresh if statistic is None else self._audit.merge(fresh, MOST)
+        return keys, chosen
+
+    def _build(self, rows, keys, is_audit):
+        """Build the network from rows that are not in the audit."""
+        weights = np.ones(rows.n_rows) if rows.weight is None else np.asarray(rows.weight, dtype=np.float64)
+        total = max(float(weights.sum()), float(np.sum(weights > 0)))
+        usable = np.where(is_audit, 0.0, weights)
+        usable = usable if np.any(usable) else weights
+        generator = np.random.default_rng([self._seed, 1])
+        chosen, ones = np.flatnonzero(usable), False
+        if len(chosen) > _BUILD_ROWS:
+            chosen, ones = draw_rows(keys, usable, _BUILD_ROWS, generator), True
+        x, coded = rows.take(chosen)
+        build = self._training_rows(x, keys[chosen], coded, np.ones(len(chosen)) if ones else usable[chosen])
+        audit_keys = row_keys(self._audit.x, np.random.default_rng(self._seed).standard_normal(rows.x.shape[1]))
+        audit = self._training_rows(self._audit.x, audit_keys, self._coded(self._audit.y), self._audit.weights)
+        settings = Settings(
+            self.hidden, self._widths(total), self.activation, self.input_encoding, self.n_refits, self._shape()
+        )
+        return build_network(settings, build, audit, self._score_labels(), generator, get_backend("cpu"))
+
+    def _training_rows(self, x, keys, coded, weights):
+        """Rows in the dtype of the features, with targets and classes."""
+        targets = self._targets(coded)
+        return TrainingRows(np.asarray(x, self._dtype()), keys, targets, self._bins(coded, targets), weights)
+
+    def _solve(self, statistic):
+        """Solve, blend and choose; keep the statistic for further rows."""
+        backend = get_backend("cpu")
+        audit = self._audit.head(max(self._first_audit, audit_size(statistic.n_rows)))
+        x = np.asarray(audit.x, self._dtype())
+        features, _ = self._read(x, backend, held_out=True)
+        targets = self._targets(self._coded(audit.y))
+        readouts = solve_readouts(
+            statistic, self._network.exit_sizes(), (features, targets, audit.weights), self.alpha, self._placed()
+        )
+        self._statistic, self._readouts = statistic, readouts
+        self.exit_errors_ = np.array([readout.error for readout in readouts])
+        self.exit_ = best_readout(readouts)
+        self.alphas_ = np.array([readout.alpha for readout in readouts])
+        self.blend_ = readouts[self.exit_].shares
+        self.n_samples_seen_ = statistic.n_rows
+        self.loo_score_ = self._settle(readouts, targets, audit)
+        return self
+
+    def _read(self, x, backend, held_out):
+        """Return the features with the trees' scores beside them, and the scores alone."""
+        scores = self._network.tree_scores(x, backend, held_out)
+        features = self._network.features(x, backend)
+        if scores.shape[1] == 0:
+            return features, scores
+        dtype = dtype_name(features)
+        return backend.stack_columns([features, backend.asarray(scores, dtype)], [1.0, 1.0], dtype), scores
+
+    def _forget(self):
+        """Drop what an earlier fit froze."""
+        for name in ("_network", "_statistic", "_seed"):
+            self.__dict__.pop(name, None)
+
+    # Scores of new rows.
+
+    def _scores(self, X, stages):
+        """Scores (n, c) of some stages side by side, on the device of X, summed in float64."""
+        check_is_fitted(self)
+        coef = np.hstack([self._readouts[stage].coef for stage in stages])
+        intercept = np.concatenate([self._readouts[stage].intercept for stage in stages])
+
+        def scores(rows, backend):
+            features, _ = self._read(backend.asarray(rows, self._dtype()), backend, held_out=False)
+            wide = backend.stack_columns([features], [1.0])
+            return backend.matmul(wide, backend.asarray(coef)) + backend.asarray(intercept)
+
+        return self._map_blocks(X, scores)
+
+    def _staged_scores(self, X):
+        """Scores of every stage from one pass over X."""
+        check_is_fitted(self)
+        scores = self._scores(X, range(len(self._readouts)))
+        width = scores.shape[1] // len(self._readouts)
+        return [scores[:, i * width : (i + 1) * width] for i in range(len(self._readouts))]
+
+    def transform(self, X):
+        """Return the features that the readout reads: the encoded input, the hidden layers, the trees' scores.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features_out)
+            Features, in the dtype of X unless ``precision`` says otherwise.
+        """
+        check_is_fitted(self)
+        return self._map_blocks(
+            X, lambda rows, backend: self._read(backend.asarray(rows, self._dtype()), backend, held_out=False)[0]
+        )
+
+    @property
+    def _n_features_out(self):
+        """Width of :meth:`transform`, for the names of its columns."""
+        return self._network.exit_sizes()[-1] + self._n_scores()
+
+    @property
+    def feature_importances_(self):
+        """Share of every input in the mean squared change of the scores (the diagonal of their gradient's outer
+        product), each value moved by a tenth of its column's ranks either way; computed when asked for.
+        """
+        check_is_fitted(self)
+        x = np.asarray(self._audit.x[:_IMPORTANCE_ROWS], dtype=np.float64)
+        energy = np.zeros(x.shape[1])
+        for k in range(x.shape[1]):
+            low, high = _neighbours(x[:, k])
+            moved = np.vstack([x, x])
+            moved[: len(x), k], moved[len(x) :, k] = low, high
+            scores = host(self._scores(moved.astype(self._audit.x.dtype), [self.exit_]))
+            energy[k] = np.mean(np.sum((scores[len(x) :] - scores[: len(x)]) ** 2, axis=1))
+        return energy / energy.sum() if energy.sum() > 0 else energy
+
+    # Streams and shards.
+
+    def shard(self):
+        """Return an estimator with these frozen layers and no rows, to be fed by ``partial_fit`` and merged.
+
+        Returns
+        -------
+        estimator : object
+            A copy; this estimator is not changed.
+        """
+        check_is_fitted(self)
+        other = copy.deepcopy(self)
+        fitted = ("_statistic", "_readouts", "_audit", "exit_errors_", "exit_", "alphas_", "blend_", "loo_score_")
+        for name in (*fitted, "n_samples_seen_"):
+            delattr(other, name)
+        return other
+
+    def merge(self, other):
+        """Add the rows of another estimator with the same frozen layers: the readout is exact for both.
+
+        Parameters
+        ----------
+        other : object
+            An estimator that came from :meth:`shard` of this one, or of the one that this came from.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when an error is raised.
+
+        Raises
+        ------
+        ValueError
+            If the layers or the targets differ.
+        """
+        check_is_fitted(self)
+        if type(other) is not type(self):
+            raise TypeError(f"merge needs another {type(self).__name__}, got {type(other).__name__}.")
+        check_is_fitted(other)
+        if other._network_id != self._network_id:
+            raise ValueError("merge needs the same hidden layers: fit one estimator and take its shard() elsewhere.")
+        with self._unchanged_on_error():
+            mine, theirs = self._aligned(other)
+            self._audit = self._audit.merge(other._audit, MOST)
+            return self._solve(mine.merge(theirs))
+
+    # Parameters.
+
+    def _n_scores(self):
+        """Columns of the trees' scores."""
+        scores = self._network.leaf_scores
+        return 0 if scores is None else scores.values.shape[1]
+
+    def _placed(self):
+        """Where the trees' scores belong among the targets: an indicator (c0, c)."""
+        if self._network.leaf_scores is None:
+            return np.zeros((0, self._n_targets()))
+        return np.eye(self._n_targets())
+
+    def _widths(self, n_rows):
+        """Units of every layer."""
+        if not isinstance(self.hidden_layer_sizes, str):
+            return hidden_sizes(self.hidden_layer_sizes)
+        if self._shape() is not None:
+            return (_PATCH_UNITS,)
+        units = min(n_rows / _ROWS_PER_UNIT[0], max(_FEW_UNITS, min(n_rows / _ROWS_PER_UNIT[1], _MANY_UNITS)))
+        return (max(2, int(units // _MODULES)),) * _MODULES if self.hidden == "auto" else (max(2, int(units)),)
+
+    def _shape(self):
+        """image_shape as a tuple, or None."""
+        return None if self.image_shape is None else tuple(self.image_shape)
+
+    def _dtype(self):
+        """Dtype of the features; None is that of X."""
+        return _DTYPES[self.precision]
+
+    def _needs_all_digits(self):
+        """Whether the solve needs the Gram in float64: it is decomposed, or not ridged."""
+        return self.alpha == "gcv" if isinstance(self.alpha, str) else not np.all(np.asarray(self.alpha) > 0)
+
+    def _rows_per_block(self, n_columns):
+        """Rows per block: as asked for, or by the width of what is computed."""
+        return int(self.block_size) if self.block_size is not None else auto_block_size(n_columns)
+
+    def _check_parameters(self):
+        """Refuse wrong parameters before any row is read."""
+        shapes = IMAGE_CONSTRUCTIONS if self.image_shape is not None else ()
+        if self.image_shape is None and self.hidden in IMAGE_CONSTRUCTIONS:
+            raise ValueError(f"hidden={self.hidden!r} needs image_shape=(H, W) or (C, H, W).")
+        check_choice("hidden", self.hidden, ("auto", *CONSTRUCTIONS, *shapes))
+        check_choice("activation", self.activation, ACTIVATION_NAMES)
+        check_choice("input_encoding", self.input_encoding, ENCODINGS)
+        check_choice("precision", self.precision, _DTYPES)
+        check_positive_integer("block_size", self.block_size, allow_none=True)
+        check_alpha(self.alpha, words=("loo", "gcv"))
+        if np.ndim(self.alpha) > 0 and not np.all(np.asarray(self.alpha) > 0):
+            raise ValueError(f"A grid of alpha must be positive, got {self.alpha!r}.")
+        if isinstance(self.n_refits, bool) or self.n_refits not in range(_MOST_REFITS + 1):
+            raise ValueError(f"n_refits must be an integer from 0 to {_MOST_REFITS}, got {self.n_refits!r}.")
+        if isinstance(self.hidden_layer_sizes, str):
+            check_choice("hidden_layer_sizes", self.hidden_layer_sizes, ("auto",))
+        else:
+            hidden_sizes(self.hidden_layer_sizes)
+
+    def __sklearn_tags__(self):
+        """Declare what the estimator accepts."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _neighbours(column):
+    """Values a step of the ranks below and above every value."""
+    ordered = np.sort(column)
+    reach = max(1, int(np.ceil(_STEP * len(column))))
+    low = ordered[np.maximum(np.searchsorted(ordered, column, side="left") - reach, 0)]
+    high = ordered[np.minimum(np.searchsorted(ordered, column, side="right") - 1 + reach, len(column) - 1)]
+    return low, high

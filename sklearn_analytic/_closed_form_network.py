@@ -1,0 +1,145 @@
+"""The network of ClosedFormMLP as a value: an input encoding, hidden layers, and scores of trees."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_analytic._layer_search import search_layer
+from sklearn_analytic.backend import dtype_name
+from sklearn_analytic.features import (
+    CONSTRUCTIONS,
+    ENCODINGS,
+    IMAGE_CONSTRUCTIONS,
+    LeafScores,
+    cast_like,
+    draw_rows,
+    fit_leaf_scores,
+    weighted_mean,
+)
+
+_ENCODING_ROWS = 10_000  # quantiles of so many rows are exact enough
+_SKIP_COLUMNS = 512  # a wider encoded input does not enter the readout
+_LAYER_ROWS = 30_000  # layers are built from at most so many rows, drawn by weight
+READS_RAW = ("leaf", "patch", "masked")  # constructions that read X itself
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of the network, as opposed to what it learns."""
+
+    hidden: str
+    widths: tuple
+    activation: str
+    input_encoding: str
+    n_refits: int
+    image_shape: tuple | None
+
+
+@dataclass(frozen=True)
+class HiddenLayer:
+    """One layer and what it reads: X itself, the encoded input, or the standardised layer before."""
+
+    layer: object
+    source: str  # "raw", "encoded" or "previous"
+    shift: np.ndarray | None = None  # of its own output, for the layer that reads it
+    slope: np.ndarray | None = None
+
+    def standardised(self, hidden, backend):
+        """The output as columns of unit variance."""
+        return (hidden - cast_like(self.shift, hidden, backend)) * cast_like(self.slope, hidden, backend)
+
+
+@dataclass(frozen=True)
+class ClosedFormNetwork:
+    """What is frozen once built: everything but the readout."""
+
+    encoding: object
+    layers: tuple
+    carries_input: bool  # the readout reads the encoded input too
+    leaf_scores: LeafScores | None
+    labels: np.ndarray | None  # classes of the columns of the scores
+
+    def features(self, x, backend):
+        """Return all features side by side, [A | H_1 | ... | H_L], A where it is carried."""
+        a = self.encoding.transform(x, backend)
+        parts, previous = ([a] if self.carries_input else []), a
+        for hidden in self.layers:
+            output = hidden.layer.apply({"raw": x, "encoded": a, "previous": previous}[hidden.source], backend)
+            parts.append(output)
+            if hidden.slope is not None:
+                previous = hidden.standardised(output, backend)
+        return backend.stack_columns(parts, [1.0] * len(parts), dtype_name(x))
+
+    def tree_scores(self, x, backend, held_out=False):
+        """Return the scores (n, c) of the trees, of the blind member each if ``held_out``; (n, 0) without trees."""
+        if self.leaf_scores is None:
+            return backend.asarray(np.zeros((x.shape[0], 0)))
+        scores = self.leaf_scores.held_out if held_out else self.leaf_scores.scores
+        return backend.asarray(scores(backend.to_numpy(x)))
+
+    def exit_sizes(self):
+        """Return for every layer the number of features that the readout up to it reads."""
+        start = self.encoding.n_columns if self.carries_input else 0
+        return [int(size) for size in start + np.cumsum([hidden.layer.n_units for hidden in self.layers])]
+
+
+def build_network(settings, rows, audit, labels, generator, backend):
+    """Construct encoding, layers and trees, in one order of random draws; no gradient.
+
+    ``rows`` are :class:`TrainingRows` that construct; ``audit`` are rows that construct nothing but the trees blind
+    to them, for choices by leave-one-out. Returns the network and what the search tried.
+    """
+    fit_encoding = ENCODINGS[settings.input_encoding]
+    few = rows.drawn(_ENCODING_ROWS, generator)
+    encoding = fit_encoding(few.x, few.weights)
+    drawn = rows.drawn(_LAYER_ROWS, generator)
+    carries_input = encoding.n_columns <= _SKIP_COLUMNS and settings.image_shape is None
+    if settings.hidden == "auto" and settings.image_shape is None:
+        encoding, build, candidates = search_layer(
+            encoding, drawn, audit, carries_input, settings.n_refits, generator, backend
+        )
+        a = replace(drawn, x=encoding.transform(drawn.x, backend))
+        layers = tuple(HiddenLayer(build(a, width, generator), "encoded") for width in settings.widths)
+        scores = None if encoding.on_common_scale else _grown(rows, audit, generator)
+        return ClosedFormNetwork(encoding, layers, carries_input, scores, labels), candidates
+    layers = _stack(settings, encoding, drawn, generator, backend)
+    return ClosedFormNetwork(encoding, layers, carries_input, None, labels), []
+
+
+def _grown(rows, audit, generator):
+    """Trees on all rows, the audit's too: every row's score comes from a member that is blind to it."""
+    both = rows.joined(audit)
+    return fit_leaf_scores(both.x, both.targets, both.weights, generator)
+
+
+def _stack(settings, encoding, rows, generator, backend):
+    """Layers of one construction, each built from the standardised output of the one before."""
+    name = settings.hidden if settings.hidden != "auto" else "patch"
+    # Constructions know no weights: a row of weight 2 is given twice.
+    few = draw_rows(rows.keys, rows.weights, int(np.clip(np.ceil(rows.weights.sum()), 2, _LAYER_ROWS)), generator)
+    x, targets = rows.x[few], rows.targets[few]
+    a = encoding.transform(x, backend)
+    layers, previous = [], a
+    for number, width in enumerate(settings.widths):
+        source = "raw" if number == 0 and name in READS_RAW else "encoded" if number == 0 else "previous"
+        given = x if source == "raw" else previous
+        layer = _constructed(settings, name, given, targets, width, number, generator)
+        output = layer.apply(given, backend)
+        mean = weighted_mean(output, np.ones(len(output)))
+        deviation = np.sqrt(weighted_mean((output - mean) ** 2, np.ones(len(output))))
+        slope = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-9)
+        hidden = HiddenLayer(layer, source, mean, slope)
+        layers.append(hidden)
+        previous = hidden.standardised(output, backend)
+    return tuple(layers)
+
+
+def _constructed(settings, name, rows, targets, width, number, generator):
+    """One layer by its name; only the first sees an image."""
+    centred = targets - targets.mean(axis=0) if settings.hidden in ("inverse", "residual") else targets
+    if name in IMAGE_CONSTRUCTIONS and number == 0:
+        return IMAGE_CONSTRUCTIONS[name](
+            rows, targets, width, settings.activation, generator, image_shape=settings.image_shape
+        )
+    name = "random" if name in IMAGE_CONSTRUCTIONS else name
+    return CONSTRUCTIONS[name](rows, centred, width, settings.activation, generator)

@@ -1,0 +1,106 @@
+"""The readout of ClosedFormMLP: ridge solutions of nested layers, blended with the trees by leave-one-out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from sklearn_analytic.linalg import ridge_exits, spectral_exit
+
+_PRIOR_ROWS = 10.0  # weight of equal shares in the blend, in rows of mean size: a few audit rows decide little
+_WORTHWHILE = 2e-3  # relative gain in leave-one-out error for which a further layer is read
+ALPHAS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # per feature of unit variance, summed over rows
+
+
+@dataclass(frozen=True)
+class Readout:
+    """One linear readout of all features and tree scores, and its predictions of audit rows that it left out."""
+
+    coef: np.ndarray  # (p + c0, c)
+    intercept: np.ndarray  # (c,)
+    loo: np.ndarray  # (m, c)
+    alpha: float
+    error: float
+    shares: np.ndarray  # of its experts
+
+
+def solve_readouts(statistic, sizes, audit, alpha, placed):
+    """Return a blended readout for every layer.
+
+    The statistic's features are [A | H | L], its targets [Y | L], L being the held-out scores of trees, which
+    ``placed`` (c0, c) puts in the columns of their targets. For every layer the features up to it are solved for
+    Y and for L at once, which gives three experts: the network, the trees, and the trees plus the network of what
+    they leave over. The last layer has a fourth, the ridge on the trees' scores and all features. Non-negative
+    weights of least leave-one-out error blend them; the blend of linear readouts is one linear readout.
+    """
+    features, targets, weights = audit
+    n_targets, n_scores = targets.shape[1], placed.shape[0]
+    scores = features[:, features.shape[1] - n_scores :].astype(np.float64)
+    all_sizes = [*sizes, features.shape[1]] if n_scores else sizes
+    solutions = _solutions(statistic, all_sizes, (features, np.hstack([targets, scores]), weights), alpha)
+    readouts = []
+    for stage in range(len(sizes)):
+        experts = [_expert(solutions[stage], features.shape[1], n_targets, 0 * placed, scores)]
+        if n_scores:
+            trees = np.zeros((features.shape[1], n_targets))
+            trees[-n_scores:] = placed
+            experts.append((trees, np.zeros(n_targets), scores @ placed))
+            experts.append(_expert(solutions[stage], features.shape[1], n_targets, placed, scores))
+        if n_scores and stage == len(sizes) - 1:
+            experts.append(_expert(solutions[-1], features.shape[1], n_targets, 0 * placed, scores))
+        readouts.append(_blended(experts, targets, weights, solutions[stage].alpha))
+    return readouts
+
+
+def _solutions(statistic, sizes, audit, alpha):
+    """Ridge solutions of nested features: by Cholesky factors, or by a decomposition for gcv and no ridge."""
+    if isinstance(alpha, str) and alpha == "loo":
+        return ridge_exits(statistic, sizes, audit, ALPHAS)
+    if isinstance(alpha, str) or (np.ndim(alpha) == 0 and alpha == 0):
+        return [spectral_exit(statistic, np.arange(size), audit, alpha) for size in sizes]
+    return ridge_exits(statistic, sizes, audit, sorted(float(a) for a in np.ravel(alpha)))
+
+
+def _expert(solution, n_features, n_targets, offset, scores):
+    """The network of Y less what it makes of the ``offset`` times the scores, plus those themselves."""
+    coef = np.zeros((n_features, n_targets))
+    size = len(solution.coef)
+    coef[:size] = solution.coef[:, :n_targets] - solution.coef[:, n_targets:] @ offset
+    coef[n_features - len(offset) :] += offset
+    intercept = solution.intercept[:n_targets] - solution.intercept[n_targets:] @ offset
+    loo = solution.loo[:, :n_targets] - solution.loo[:, n_targets:] @ offset + scores @ offset
+    return coef, intercept, loo
+
+
+def best_readout(readouts):
+    """Index of the first readout that no later one beats by a worthwhile gain."""
+    best = 0
+    for index, readout in enumerate(readouts):
+        if readout.error < readouts[best].error * (1 - _WORTHWHILE):
+            best = index
+    return best
+
+
+def _blended(experts, targets, weights, alpha):
+    """The non-negative blend of experts of least leave-one-out error, as one readout."""
+    weights = np.ones(len(targets)) if weights is None else weights
+    mean = np.average(targets, axis=0, weights=weights)
+    shares = _shares([loo - mean for _, _, loo in experts], targets - mean, weights / weights.mean())
+    rest = (1 - shares.sum()) * mean
+    coef = sum(share * coef for share, (coef, _, _) in zip(shares, experts, strict=True))
+    intercept = sum(share * constant for share, (_, constant, _) in zip(shares, experts, strict=True)) + rest
+    loo = sum(share * loo for share, (_, _, loo) in zip(shares, experts, strict=True)) + rest
+    error = float(np.average(np.sum((targets - loo) ** 2, axis=1), weights=weights))
+    return Readout(coef, intercept, loo, alpha, error, shares)
+
+
+def _shares(predictions, targets, weights):
+    """Non-negative least squares of centred targets on centred predictions, drawn towards equal shares."""
+    k = len(predictions)
+    if k == 1:
+        return np.ones(1)
+    root = np.sqrt(weights)[:, None]
+    columns = np.column_stack([(prediction * root).ravel() for prediction in predictions])
+    pull = np.sqrt(_PRIOR_ROWS * np.sum((targets * root) ** 2) / len(targets))
+    system = np.vstack([columns, pull * np.eye(k)])
+    return nnls(system, np.concatenate([(targets * root).ravel(), np.full(k, pull / k)]))[0]

@@ -1,0 +1,135 @@
+"""Landmark features of the Laplace kernel: units that fall off with the L1 distance from a row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_analytic.backend import get_backend
+from sklearn_analytic.features._agop import laplace_energy
+from sklearn_analytic.features._layers import cast_like
+
+_PROBE = 200  # rows among which the median distance is taken
+
+
+@dataclass(frozen=True)
+class LaplaceLayer:
+    r"""Laplace bumps :math:`x \mapsto \exp(-s_j \sum_k w_k |x_k - z_{jk}|)`.
+
+    Parameters
+    ----------
+    centres : ndarray of shape (h, d)
+        z_j.
+    inverse_width : float or ndarray of shape (h,)
+        s_j.
+    weights : ndarray of shape (d,) or None, default=None
+        Non-negative w_k; None is one for every column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.backend import get_backend
+    >>> from sklearn_analytic.features import LaplaceLayer
+    >>> layer = LaplaceLayer(np.array([[0.0, 0.0]]), 1.0, np.array([1.0, 0.0]))
+    >>> layer.apply(np.array([[1.0, 5.0]]), get_backend("cpu")).round(4)
+    array([[0.3679]])
+    """
+
+    centres: np.ndarray
+    inverse_width: float | np.ndarray
+    weights: np.ndarray | None = None
+
+    @property
+    def n_units(self):
+        """Width of the layer."""
+        return len(self.centres)
+
+    def apply(self, x, backend):
+        """Return the layer's output (n, h) in the dtype of ``x``."""
+        scales = np.ones(self.centres.shape[1]) if self.weights is None else self.weights
+        if self.weights is not None:
+            x = x * cast_like(scales, x, backend)
+        # Centres are scaled in the dtype of x, so that a row that is a centre is at distance 0 exactly.
+        centres = cast_like(self.centres, x, backend) * cast_like(scales, x, backend)
+        z = backend.l1_distances(x, centres)
+        z *= cast_like(-np.broadcast_to(np.asarray(self.inverse_width, dtype=np.float64), self.n_units), x, backend)
+        return backend.activate(z, cast_like(np.zeros(self.n_units), x, backend), "bump")
+
+    def gradient_energy(self, rows, coef):
+        """Return the diagonal (d,) of the average gradient outer product of ``x -> apply(x) @ coef``."""
+        units = self.apply(rows, get_backend("cpu"))
+        slopes = coef * np.broadcast_to(self.inverse_width, self.n_units)[:, None]
+        energy = laplace_energy(self.centres, units, rows, slopes)
+        return energy if self.weights is None else energy * self.weights**2
+
+
+def laplace_layer(rows, targets, n_units, activation, generator, scales=(1.0,), weights=None):
+    """Return Laplace bumps at drawn rows, of widths about the median L1 distance between rows.
+
+    A linear readout of these units is the Nystroem approximation of a Laplace kernel machine, but for the ridge,
+    which weighs the units alike. L1 distances follow single columns, so the units suit tables.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m, d)
+        Drawn rows, by weight; the first ``n_units`` distinct ones become centres (all, when there are fewer).
+    targets : ndarray of shape (m, c)
+        Not used.
+    n_units : int
+        Number of centres h.
+    activation : str
+        Not used: the bump is the activation.
+    generator : numpy.random.Generator
+        Not used.
+    scales : tuple of float, default=(1.0,)
+        Widths in units of the median distance, taken in turn by the units.
+    weights : ndarray of shape (d,) or None, default=None
+        Weights of the columns in the distance.
+
+    Returns
+    -------
+    LaplaceLayer
+        The layer, of at most ``n_units`` units.
+
+    References
+    ----------
+    C. K. I. Williams, M. Seeger, "Using the Nystroem method to speed up kernel machines", NIPS 2000;
+    D. Beaglehole, D. Holzmueller, A. Radhakrishnan, M. Belkin, "xRFM", arXiv 2508.10053 (the kernel on tables).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import laplace_layer
+    >>> layer = laplace_layer(np.array([[0.0], [2.0], [2.0]]), None, 5, "tanh", None)
+    >>> layer.centres.ravel(), layer.inverse_width  # two distinct rows, one distance
+    (array([0., 2.]), array([0.5, 0.5]))
+    """
+    rows = np.asarray(rows, dtype=np.float64)
+    centres = np.array(list({row.tobytes(): row for row in rows + 0.0}.values())[:n_units])
+    width = median_l1(centres if weights is None else centres * weights)
+    return LaplaceLayer(centres, 1 / (width * np.resize(np.asarray(scales, dtype=np.float64), len(centres))), weights)
+
+
+def median_l1(rows):
+    """Return the median positive L1 distance among the first rows, 1 where all are the same.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m, d)
+        Rows; the first 200 are looked at.
+
+    Returns
+    -------
+    float
+        The median.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features._kernels import median_l1
+    >>> median_l1(np.array([[0.0, 0.0], [1.0, 2.0]]))
+    3.0
+    """
+    probe = np.asarray(rows[:_PROBE], dtype=np.float64)
+    distances = get_backend("cpu").l1_distances(probe, probe)
+    positive = distances[distances > 0]
+    return float(np.median(positive)) if len(positive) else 1.0

@@ -1,0 +1,243 @@
+"""Leaves of trees as hidden units, and the scores of trees on rows that they have not seen."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_analytic.backend import dtype_name, n_threads, trees
+from sklearn_analytic.features._binning import bin_columns
+from sklearn_analytic.features._codes import hash_keys, mix_bits
+from sklearn_analytic.features._sampling import row_keys
+from sklearn_analytic.features._trees import Forest, GrowthPlan, grow_forest
+
+_LAYER_LEAVES = 32  # of a tree whose leaves are hidden units
+_LEAF_ROWS = 20.0
+_MEMBERS = 4
+
+
+@dataclass(frozen=True)
+class LeafLayer:
+    """Indicators of the leaves that a row falls in: as many ones per row as there are trees.
+
+    Parameters
+    ----------
+    forest : Forest
+        The trees.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.backend import get_backend
+    >>> from sklearn_analytic.features import Forest, LeafLayer
+    >>> stump = Forest(np.array([0]), np.array([0, -1, -1]), np.array([0.5, 0, 0]), np.array([1, 0, 0]),
+    ...                np.array([-1, 0, 1]))
+    >>> LeafLayer(stump).apply(np.array([[0.0], [1.0]]), get_backend("cpu"))
+    array([[1., 0.],
+           [0., 1.]])
+    """
+
+    forest: Forest
+
+    @property
+    def n_units(self):
+        """Leaves of all trees."""
+        return self.forest.n_leaves
+
+    def apply(self, x, backend):
+        """Return the indicators (n, h) in the dtype of ``x``."""
+        leaves = self.forest.leaves_of(backend.to_numpy(x))
+        out = np.zeros((len(leaves), self.n_units), dtype=dtype_name(x))
+        np.put_along_axis(out, leaves.astype(np.int64), 1, axis=1)
+        return backend.asarray(out)
+
+
+def leaf_layer(rows, targets, n_units, activation, generator):
+    """Return the leaves of small trees, grown in turn on leave-one-out residuals (:func:`grow_forest`).
+
+    The trees' own leaf values are forgotten: a ridge on the indicators solves all leaves again together.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m, d)
+        Drawn rows, by weight.
+    targets : ndarray of shape (m, c)
+        One-hot or centred targets.
+    n_units : int
+        Leaves, at most; trees have 32 leaves or fewer.
+    activation : str
+        Not used.
+    generator : numpy.random.Generator
+        Source of all draws.
+
+    Returns
+    -------
+    LeafLayer
+        The layer.
+
+    References
+    ----------
+    T. Zhang, R. Johnson, "Learning nonlinear functions using regularized greedy forest", IEEE TPAMI 36, 2014 (leaves
+    re-fitted together).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import leaf_layer
+    >>> X = np.arange(100.0)[:, None]
+    >>> leaf_layer(X, np.sin(X / 9), 64, "tanh", np.random.default_rng(0)).n_units <= 64
+    True
+    """
+    hashes = _hashes(rows, generator)
+    n_leaves = min(_LAYER_LEAVES, n_units)
+    plan = GrowthPlan(
+        max(1, n_units // n_leaves), n_leaves, 0.3, min(_LEAF_ROWS, max(2.0, len(rows) / 100)), shrinkage=4.0
+    )
+    centred = targets - np.mean(targets, axis=0)
+    forest, _ = grow_forest(bin_columns(rows, hashes=hashes), centred, np.ones(len(rows)), hashes, plan, generator)
+    return LeafLayer(forest)
+
+
+@dataclass(frozen=True)
+class LeafScores:
+    """Members of an ensemble of trees, each blind to one fold of the rows.
+
+    Parameters
+    ----------
+    forest : Forest
+        The trees of all members, in turn.
+    values : ndarray of shape (leaves, c)
+        What a leaf adds to its member's score.
+    mean : ndarray of shape (c,)
+        Score before any tree.
+    n_members : int
+        Number of members and folds.
+    direction : ndarray of shape (d,)
+        Random direction by which rows get their keys, and so their folds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import fit_leaf_scores
+    >>> X = np.arange(200.0)[:, None]
+    >>> scores = fit_leaf_scores(X, np.sin(X / 20), np.ones(200), np.random.default_rng(0))
+    >>> blind = scores.held_out(X)
+    >>> bool(np.corrcoef(blind.ravel(), np.sin(X / 20).ravel())[0, 1] > 0.9)
+    True
+    """
+
+    forest: Forest
+    values: np.ndarray
+    mean: np.ndarray
+    n_members: int
+    direction: np.ndarray
+
+    def scores(self, x):
+        """Return the mean score (n, c) of all members: for rows that no member has seen."""
+        return self.mean + self._sums(self.forest.leaves_of(x)) / self.n_members
+
+    def held_out(self, x):
+        """Return for every row the score (n, c) of the member that is blind to the row's fold."""
+        folds = folds_of(x, self.direction, self.n_members)
+        out = np.empty((len(x), self.values.shape[1]))
+        for member, roots in enumerate(np.split(self.forest.roots, self.n_members)):
+            own = np.flatnonzero(folds == member)
+            out[own] = self.mean + self._sums(replace(self.forest, roots=roots).leaves_of(x[own]))
+        return out
+
+    def _sums(self, leaves):
+        """Sum the values of given leaves."""
+        out = np.zeros((len(leaves), self.values.shape[1]))
+        trees.add_leaf_values(leaves, self.values, out)
+        return out
+
+
+def fit_leaf_scores(rows, targets, weights, generator, plan=None):
+    """Return trees grown in four members, each without one fold of the rows, on as many threads as BLAS has.
+
+    A row's fold depends on its content alone, so equal rows are held out together, and the held-out score of any
+    row that ever enters a fit is honest.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows.
+    targets : ndarray of shape (n, c)
+        One-hot or real targets.
+    weights : ndarray of shape (n,)
+        Frequencies; where they sum to less than one per row they are scaled up to that.
+    generator : numpy.random.Generator
+        Source of all draws.
+    plan : GrowthPlan or None, default=None
+        Trees of one member.
+
+    Returns
+    -------
+    LeafScores
+        The ensemble.
+
+    References
+    ----------
+    D. H. Wolpert, "Stacked generalization", Neural Networks 5, 1992.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import fit_leaf_scores
+    >>> X = np.arange(60.0)[:, None]
+    >>> fit_leaf_scores(X, 1.0 * (X < 30), np.ones(60), np.random.default_rng(0)).scores(X[:1]).shape
+    (1, 1)
+    """
+    plan = GrowthPlan() if plan is None else plan
+    direction = generator.standard_normal(rows.shape[1])
+    hashes = hash_keys(row_keys(rows, direction))
+    weights = weights * max(1.0, np.sum(weights > 0) / np.sum(weights))
+    mean = np.average(targets, axis=0, weights=weights)
+    centred, table = targets - mean, bin_columns(rows, weights, hashes)
+    folds = folds_of(rows, direction, _MEMBERS)
+    generators = generator.spawn(_MEMBERS)
+
+    def grown(member):
+        seen = np.where(folds == member, 0.0, weights)
+        seen = seen if np.any(seen) else weights
+        return grow_forest(table, centred, seen, hashes, plan, generators[member])
+
+    with ThreadPoolExecutor(min(_MEMBERS, n_threads())) as pool:
+        members = list(pool.map(grown, range(_MEMBERS)))
+    forests = [forest for forest, _ in members]
+    values = np.concatenate([value for _, value in members])
+    return LeafScores(forests[0].joined(forests[1:]), values, mean, _MEMBERS, direction)
+
+
+def folds_of(rows, direction, n_folds):
+    """Return the fold of every row, by its content.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows.
+    direction : ndarray of shape (d,)
+        Random direction of the keys.
+    n_folds : int
+        Number of folds.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        0..n_folds - 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features._leaf import folds_of
+    >>> folds = folds_of(np.array([[1.0], [2.0], [1.0]]), np.ones(1), 4)
+    >>> bool(folds[0] == folds[2])
+    True
+    """
+    hashes = mix_bits(hash_keys(row_keys(rows, direction)) + np.uint64(1))
+    return (hashes % np.uint64(n_folds)).astype(np.int64)
+
+
+def _hashes(rows, generator):
+    """Hashes of the rows' content under a fresh direction."""
+    return hash_keys(row_keys(rows, generator.standard_normal(rows.shape[1])))
