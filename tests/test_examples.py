@@ -1,5 +1,6 @@
 """Examples and benchmarks run in quick mode, as a user runs them, and give sane numbers."""
 
+import importlib
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import sklearn_analytic
 
@@ -18,11 +20,12 @@ BENCHMARKS = EXAMPLES / "benchmarks"
 SECONDS = 300  # a bound against hanging; the scripts take seconds on a free machine
 
 
-def run_script(script, *options, cwd):
+def run_script(script, *options, cwd, quick=True):
     """Run a script in a fresh process, away from the repository; its standard output."""
+    options = ("--quick",) * quick + options
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path, "MPLBACKEND": "Agg"}
-    command = [sys.executable, str(script), "--quick", *map(str, options)]
+    command = [sys.executable, str(script), *map(str, options)]
     result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=SECONDS)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout
@@ -52,7 +55,7 @@ def test_accuracy_has_every_row(accuracy):
     _, record = accuracy
     rows = {(row["dataset"], row["contender"]): row for row in record["rows"]}
     datasets = ("digits", "breast_cancer", "wine", "iris")
-    contenders = ("cpnet", "brmp_linear", "brmp_hidden", "mlp", "logistic")
+    contenders = ("closed_form", "cpnet", "brmp_linear", "brmp_hidden", "mlp", "logistic")
     assert set(rows) == set(itertools.product(datasets, contenders))
     for row in rows.values():
         assert (row["error"] is None) == (row["accuracy"] is not None)
@@ -93,6 +96,127 @@ def test_accuracy_resumes_without_repeating(accuracy):
     run_script(BENCHMARKS / "accuracy.py", *options, cwd=folder)
     finished = [row for row in record["rows"] if row["error"] is None]
     assert read_json(folder / "a.json")["rows"] == finished
+
+
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("regression")
+    options = ("--suite", "regression", "--json", folder / "r.json", "--markdown", folder / "r.md")
+    run_script(BENCHMARKS / "accuracy.py", *options, cwd=folder)
+    return folder, read_json(folder / "r.json")
+
+
+def test_regression_has_every_row(regression):
+    _, record = regression
+    rows = {row["contender"]: row for row in record["rows"]}
+    assert set(rows) == {"closed_form", "brmp_linear", "brmp_hidden", "mlp", "ridge"}
+    assert {row["dataset"] for row in rows.values()} == {"diabetes"}
+    for row in rows.values():
+        assert (row["error"] is None) == (row["r2"] is not None)
+        assert row["error"] or row["r2"] == pytest.approx(1 - row["rmse_over_std"] ** 2)
+    # Two ridge regressions with all but the same penalty; an MLP on raw targets scores below 0.
+    assert rows["ridge"]["r2"] == pytest.approx(0.36, abs=0.03)
+    assert rows["mlp"]["r2"] > 0.2
+
+
+@needs("BRMPRegressor")
+def test_regression_of_brmp(regression):
+    _, record = regression
+    rows = {row["contender"]: row for row in record["rows"]}
+    assert rows["brmp_linear"]["r2"] == pytest.approx(rows["ridge"]["r2"], abs=0.03)
+
+
+@needs("ClosedFormMLP", "ClosedFormMLPRegressor")
+def test_accuracy_of_closed_form(accuracy, regression):
+    scores = {
+        row["dataset"]: row
+        for _, record in (accuracy, regression)
+        for row in record["rows"]
+        if row["contender"] == "closed_form"
+    }
+    assert scores["digits"]["accuracy"] > 0.95
+    assert scores["diabetes"]["r2"] > 0.25
+
+
+def test_regression_summary_and_table(regression):
+    folder, record = regression
+    lines = {line["contender"]: line for line in record["summary"]}
+    assert lines["mlp"]["fit_ratio"] == pytest.approx(1)
+    assert lines["mlp"]["fit_ratio_large"] is None
+    text = (folder / "r.md").read_text()
+    assert "| R2 |" in text
+    assert "| RMSE / std |" in text
+    assert "LightGBM" not in text  # it did not run, so its columns are left out
+
+
+@pytest.mark.parametrize("suite", ["tabular", "regression"])
+def test_accuracy_of_trees_and_of_a_missing_peer(suite, tmp_path, monkeypatch):
+    """An optional peer scores or is listed; one that cannot be imported is listed, no crash."""
+    (tmp_path / "xrfm.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    dataset = {"tabular": "wine", "regression": "diabetes"}[suite]
+    options = ("--suite", suite, "--only", dataset, "--json", tmp_path / "t.json", "--contenders")
+    peers = ("hist_gb", "random_forest", "lightgbm", "xgboost", "xrfm")
+    output = run_script(BENCHMARKS / "accuracy.py", *options, *peers, cwd=tmp_path)
+    errors = {row["contender"]: row["error"] for row in read_json(tmp_path / "t.json")["rows"]}
+    assert errors["hist_gb"] is None
+    assert errors["random_forest"] is None
+    assert errors["xrfm"] == "ImportError: not here"
+    assert f"* {dataset}, xrfm: ImportError: not here" in output
+    assert all(errors[name] is None or "No module" in errors[name] for name in ("lightgbm", "xgboost"))
+
+
+def test_accuracy_suites_of_a_folder(tmp_path):
+    """Real targets are the regression suite, classes the tabular one; split 0 of given masks."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3)).astype(np.float32)
+    masks = np.array([np.arange(60) < 9, np.arange(60) < 30])
+    np.savez(tmp_path / "real.npz", X=X, y=X[:, 0] * 1e-4, test_masks=masks)
+    np.savez(tmp_path / "classes.npz", X=X, y=(X[:, 0] > 0).astype(np.int64))
+    found = {suite: rows_of(suite, tmp_path) for suite in ("tabular", "regression")}
+    assert [row["dataset"] for row in found["tabular"]] == ["classes"]
+    assert [row["dataset"] for row in found["regression"]] == ["real"]
+    assert [row["n_test"] for row in found["regression"]] == [9]
+    assert found["regression"][0]["r2"] > 0.99
+
+
+def rows_of(suite, folder):
+    """The rows of a run over the sets of a folder."""
+    options = ("--suite", suite, "--data", folder, "--json", folder / f"{suite}.json", "--contenders")
+    run_script(BENCHMARKS / "accuracy.py", *options, "brmp_linear", "hist_gb", cwd=folder, quick=False)
+    rows = read_json(folder / f"{suite}.json")["rows"]
+    return [row for row in rows if row["contender"] == "brmp_linear"]
+
+
+@pytest.fixture
+def benchmark_module(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def test_summary_of_large_sets(benchmark_module):
+    """The second ratio of fit times sees only sets of 20,000 training rows or more."""
+    kind = benchmark_module("_accuracy_suites").REGRESSION
+    scores = {"r2": 0.5, "rmse_over_std": 0.7, "predict_seconds": 1.0, "error": None, "seed": 0}
+    rows = [
+        scores | {"dataset": name, "n_train": n_train, "contender": contender, "fit_seconds": seconds}
+        for name, n_train, ours in (("small", 19_999, 5.0), ("large", 20_000, 1.0), ("larger", 90_000, 4.0))
+        for contender, seconds in (("mlp", 10.0), ("closed_form", ours))
+    ]
+    lines = {line["contender"]: line for line in benchmark_module("_accuracy_summary").summarise(rows, kind)}
+    assert lines["closed_form"]["fit_ratio"] == pytest.approx((0.5 * 0.1 * 0.4) ** (1 / 3))
+    assert lines["closed_form"]["fit_ratio_large"] == pytest.approx(0.2)
+    assert lines["closed_form"]["n_fit_ratio_large"] == 2
+
+
+def test_relabelled_hides_a_missing_class(benchmark_module):
+    X = np.array([[0.0], [0.1], [1.0], [1.1]])
+    inner = LogisticRegression(C=1e3)
+    model = benchmark_module("_accuracy_adapters").Relabelled(inner).fit(X, np.array([3, 3, 7, 7]))
+    assert inner.classes_.tolist() == [0, 1]
+    assert model.classes_.tolist() == [3, 7]
+    assert model.predict(X).tolist() == [3, 3, 7, 7]
+    assert model.predict_proba(X).argmax(axis=1).tolist() == [0, 0, 1, 1]
 
 
 @pytest.fixture(scope="module")
