@@ -16,11 +16,11 @@ from sklearn_analytic.features import (
 from sklearn_analytic.linalg import NormalEquations, ridge_exits
 
 _RADIAL_WIDTHS = (1.0, 2.0, 4.0)  # scales of radial units, taken in turn
-_ROWS, _AUDIT, _UNITS, _INPUT_COLUMNS = 2000, 500, 200, 300
+_ROWS, _AUDIT, _UNITS, _INPUT_COLUMNS = 1500, 500, 200, 150
 _ALPHAS = (1.0, 10.0)
 _WORTHWHILE = 0.01  # relative gain in leave-one-out error for which a re-weighting is kept
 _LEAST_FACTOR = 0.01
-_ENERGY_ROWS = 500  # over which the gradient is averaged
+_ENERGY_ROWS = 250  # over which the gradient is averaged
 
 
 def radial_units(a, width, generator, factor):
@@ -39,13 +39,8 @@ def laplace_units(a, width, generator, factor):
     return laplace_layer(a.x[drawn], None, width, "bump", generator, scales=(factor,))
 
 
-CANDIDATES = (
-    ("radial", radial_units, 0.5),
-    ("radial", radial_units, 1.0),
-    ("radial", radial_units, 2.0),
-    ("laplace", laplace_units, 0.5),
-    ("laplace", laplace_units, 1.0),
-)
+CANDIDATES = {"radial": (radial_units, (0.5, 1.0, 2.0)), "laplace": (laplace_units, (0.5, 1.0))}  # scales around 1
+_FIRST = 1.0
 
 
 def search_layer(encoding, rows, audit, carries_input, n_refits, generator, backend):
@@ -59,9 +54,15 @@ def search_layer(encoding, rows, audit, carries_input, n_refits, generator, back
     small, check = rows.taken(few, ones=True), audit.taken(slice(0, _AUDIT))
     seed = generator.integers(1 << 32)
     problem = partial(_solved, small=small, check=check, carries_input=carries_input, seed=seed, backend=backend)
-    tried = [(problem(encoding, construct, factor), name, construct, factor) for name, construct, factor in CANDIDATES]
-    (solution, name, construct, factor) = min(tried, key=lambda row: row[0].error)
-    records = [{"hidden": n, "scale": f, "refits": 0, "error": s.error} for s, n, _, f in tried]
+    solutions = {(name, _FIRST): problem(encoding, CANDIDATES[name][0], _FIRST) for name in CANDIDATES}
+    name, _ = min(solutions, key=lambda key: solutions[key].error)
+    construct, scales = CANDIDATES[name]
+    for scale in scales:  # other scales of the better kind alone
+        if scale != _FIRST:
+            solutions[name, scale] = problem(encoding, construct, scale)
+    name, factor = min(solutions, key=lambda key: solutions[key].error)
+    solution = solutions[name, factor]
+    records = [{"hidden": n, "scale": f, "refits": 0, "error": s.error} for (n, f), s in solutions.items()]
     for refit in range(1, n_refits + 1):
         candidate = _reweighted(encoding, solution)
         again = problem(candidate, construct, factor)

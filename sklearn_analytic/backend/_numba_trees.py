@@ -178,3 +178,80 @@ def leave_one_out_step(leaves, sums, step, shrinkage, weights, residuals):
         factor = step / (total[0] - own + shrinkage)
         for c in range(residuals.shape[1]):
             residuals[i, c] -= factor * (total[c + 1] - own * residuals[i, c])
+
+
+@njit(cache=True, nogil=True)
+def _mixed(bits):
+    """The splitmix64 finaliser of one word, as in ``features.mix_bits``."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _drawn(hashes, salt, below, weights, rows):
+    """Write the rows of positive weight whose salted hash is below a bound, or all such rows; return how many."""
+    n = 0
+    for i in range(len(hashes)):
+        if weights[i] > 0.0 and _mixed(hashes[i] ^ salt) < below:
+            rows[n] = i
+            n += 1
+    if n == 0:
+        for i in range(len(hashes)):
+            if weights[i] > 0.0:
+                rows[n] = i
+                n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _aims(residuals, direction, grid_share, out):
+    """Projected residuals, rounded to a grid of a power of two: sums of them are exact in any order."""
+    largest = 0.0
+    for i in range(residuals.shape[0]):
+        for k in range(direction.shape[1]):
+            total = 0.0
+            for c in range(direction.shape[0]):
+                total += residuals[i, c] * direction[c, k]
+            out[i, k] = total
+            largest = max(largest, abs(total))
+    grid = grid_share * 2.0 ** np.ceil(np.log2(largest)) if largest > 0.0 else 1.0
+    for i in range(residuals.shape[0]):
+        for k in range(direction.shape[1]):
+            out[i, k] = np.round(out[i, k] / grid) * grid
+
+
+@njit(cache=True, nogil=True)
+def boost(bins, n_bins, residuals, weights, hashes, columns, bounds, salts, directions, below, grid_share, plan):
+    """Grow trees in turn, each on what is left, and take its leave-one-out step off the residuals.
+
+    Tree t looks at ``columns[bounds[t]:bounds[t + 1]]``, at rows drawn by ``salts[t]`` and at residuals projected on
+    ``directions[t]``; ``plan`` is (most leaves, least weight, shrinkage, step). Returns (feature, cut, child, leaf) of
+    all nodes end to end, the number of nodes and of leaves per tree, and the steps of the leaves.
+    """
+    most_leaves, least, shrinkage, step = int(plan[0]), plan[1], plan[2], plan[3]
+    n_trees, n = len(salts), len(residuals)
+    nodes = np.empty((4, n_trees * (2 * most_leaves - 1)), np.int64)
+    values = np.empty((n_trees * most_leaves, residuals.shape[1]))
+    sizes = np.empty((n_trees, 2), np.int64)
+    rows, leaves = np.empty(n, np.int64), np.empty(n, np.int64)
+    aims = np.empty((n, directions.shape[2]))
+    sums = np.empty((most_leaves, 1 + residuals.shape[1]))
+    node, leaf = 0, 0
+    for t in range(n_trees):
+        _aims(residuals, directions[t], grid_share, aims)
+        drawn = rows[: _drawn(hashes, salts[t], below, weights, rows)]
+        own = columns[bounds[t] : bounds[t + 1]]
+        tree = grow_tree(bins, n_bins, own, aims, weights, drawn, most_leaves, least, shrinkage)
+        binned_leaves(bins, tree[0], tree[1], tree[2], tree[3], leaves)
+        n_leaves = tree[3].max() + 1
+        leaf_sums(leaves, residuals, weights, sums[:n_leaves])
+        leave_one_out_step(leaves, sums, step, shrinkage, weights, residuals)
+        for part in range(4):
+            nodes[part, node : node + len(tree[0])] = tree[part]
+        for own_leaf in range(n_leaves):
+            for c in range(residuals.shape[1]):
+                values[leaf + own_leaf, c] = step * sums[own_leaf, c + 1] / (sums[own_leaf, 0] + shrinkage)
+        sizes[t] = len(tree[0]), n_leaves
+        node, leaf = node + len(tree[0]), leaf + n_leaves
+    return nodes[:, :node], sizes, values[:leaf]

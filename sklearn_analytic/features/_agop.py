@@ -4,6 +4,8 @@ import numpy as np
 
 from sklearn_analytic.backend import get_backend
 
+_TIE = 1e-6  # of a column's size: rounding must not decide on which side of a kink a row lies
+
 
 def diagonal_agop(layer, rows, coef):
     r"""Return the mean squared derivative of a readout of a layer with respect to every input.
@@ -155,7 +157,9 @@ def laplace_energy(centres, units, rows, coef):
     centres, coef = centres.astype(rows.dtype), coef.astype(rows.dtype)
     energy = np.empty(rows.shape[1])
     for k in range(rows.shape[1]):
-        signs = np.sign(rows[:, k, None] - centres[:, k])
+        signs = rows[:, k, None] - centres[:, k]
+        signs[np.abs(signs) <= _TIE * np.max(np.abs(rows[:, k]), initial=0.0)] = 0.0
+        np.sign(signs, out=signs)
         signs *= units
         energy[k] = np.sum(product(signs, coef) ** 2, dtype=np.float64)
     return energy / len(rows)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_BINS = 128  # of one column, at most
+_BINS, _FEW_BINS, _ROWS_PER_BIN = 128, 16, 8  # of one column: at most, with few rows, and where the number grows
 _EDGE_ROWS = 20_000  # quantiles of so many rows are exact enough
 
 
@@ -38,7 +38,7 @@ class BinnedColumns:
 
 
 def bin_columns(x, weights=None, hashes=None):
-    """Return rows in at most 128 bins per column, about equal in weight, with edges midway between values.
+    """Return rows in at most 128 bins per column (16 for few rows), of about equal weight, split midway between values.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def bin_columns(x, weights=None, hashes=None):
     --------
     >>> import numpy as np
     >>> from sklearn_analytic.features import bin_columns
-    >>> len(bin_columns(np.arange(1000.0)[:, None]).edges[0])
+    >>> len(bin_columns(np.arange(2000.0)[:, None]).edges[0])
     127
     """
     weights = np.ones(len(x)) if weights is None else weights
@@ -66,23 +66,25 @@ def bin_columns(x, weights=None, hashes=None):
     if hashes is not None and len(few) > _EDGE_ROWS:
         bound = np.partition(hashes[few], _EDGE_ROWS)[_EDGE_ROWS]
         few = few[hashes[few] < bound] if np.any(hashes[few] < bound) else few
+    # By weight, as though repeated rows were rows: the number of rows itself must not matter.
+    most = int(np.clip(np.sum(weights[weights > 0]) / _ROWS_PER_BIN, _FEW_BINS, _BINS))
     bins = np.empty(x.shape, dtype=np.uint8)
     edges = []
     for j, column in enumerate(np.ascontiguousarray(x.T, dtype=np.float64)):
-        edges.append(_edges(column[few], weights[few]))
+        edges.append(_edges(column[few], weights[few], most))
         bins[:, j] = np.searchsorted(edges[-1], column)
     return BinnedColumns(bins, tuple(edges))
 
 
-def _edges(column, weights):
+def _edges(column, weights, most):
     """Midpoints between distinct values: all of them, or those nearest to equal shares of the weight."""
     order = np.argsort(column, kind="stable")
     ordered = column[order]
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # of every distinct value
     values = ordered[last]
     chosen = np.arange(len(values) - 1)
-    if len(values) > _BINS:
+    if len(values) > most:
         reach = np.cumsum(weights[order])[last]
-        levels = np.arange(1, _BINS) / _BINS * reach[-1] * (1 - 1e-12)
+        levels = np.arange(1, most) / most * reach[-1] * (1 - 1e-12)
         chosen = np.unique(np.minimum(np.searchsorted(reach, levels), len(values) - 2))
     return 0.5 * values[chosen] + 0.5 * values[chosen + 1]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_analytic.backend import trees
-from sklearn_analytic.features._codes import mix_bits
 
 _OUTPUTS = 4  # residual columns that a split looks at: more are projected at random
 _GRID = 2.0**-24  # of the largest residual: sums of so rounded numbers are exact
@@ -148,24 +147,34 @@ def grow_forest(table, targets, weights, hashes, plan, generator):
     True
     """
     n_bins, residuals = table.n_bins, np.array(targets, dtype=np.float64)
-    leaves = np.empty(len(residuals), dtype=np.int32)
-    edges, starts = np.concatenate([*table.edges, [0.0]]), np.cumsum([0, *(n_bins - 1)])
-    grown, values = [], []
-    for _ in range(plan.n_trees):
-        columns = _drawn_columns(len(n_bins), generator)
-        rows = _drawn_rows(hashes, weights, generator)
-        aims = _on_grid(_projected(residuals, generator))
-        feature, cut, child, leaf = trees.grow_tree(
-            table.bins, n_bins, columns, aims, weights, rows, plan.n_leaves, plan.least, plan.shrinkage
-        )
-        trees.binned_leaves(table.bins, feature, cut, child, leaf, leaves)
-        sums = np.empty((int(leaf.max()) + 1, 1 + residuals.shape[1]))
-        trees.leaf_sums(leaves, residuals, weights, sums)
-        trees.leave_one_out_step(leaves, sums, plan.step, plan.shrinkage, weights, residuals)
-        values.append(plan.step * sums[:, 1:] / (sums[:, :1] + plan.shrinkage))
-        threshold = edges[np.where(feature < 0, 0, starts[feature] + cut)]
-        grown.append(Forest(np.zeros(1, dtype=np.int64), feature, threshold, child, leaf))
-    return grown[0].joined(grown[1:]), np.concatenate(values)
+    drawn = [_drawn_columns(len(n_bins), generator) for _ in range(plan.n_trees)]
+    salts = generator.integers(1 << 63, size=plan.n_trees, dtype=np.uint64)
+    nodes, sizes, values = trees.boost(
+        table.bins,
+        n_bins,
+        residuals,
+        np.asarray(weights, dtype=np.float64),
+        hashes,
+        np.concatenate(drawn),
+        np.cumsum([0, *map(len, drawn)]),
+        salts,
+        _directions(residuals, plan.n_trees, generator),
+        np.uint64(int(_ROW_SHARE * 2**64)),
+        _GRID,
+        np.array([plan.n_leaves, plan.least, plan.shrinkage, plan.step], dtype=np.float64),
+    )
+    return _assembled(table, nodes, sizes), values
+
+
+def _assembled(table, nodes, sizes):
+    """Trees as one forest: thresholds in the units of the rows, nodes and leaves numbered through."""
+    edges, starts = np.concatenate([*table.edges, [0.0]]), np.cumsum([0, *(table.n_bins - 1)])
+    feature, cut, child, leaf = nodes
+    first_nodes, first_leaves = (np.cumsum(column) - column for column in sizes.T)
+    threshold = edges[np.where(feature < 0, 0, starts[feature] + cut)]
+    child = child + np.repeat(first_nodes, sizes[:, 0])
+    leaf = np.where(leaf < 0, -1, leaf + np.repeat(first_leaves, sizes[:, 0]))
+    return Forest(first_nodes, feature, threshold, child, leaf)
 
 
 def _drawn_columns(n_columns, generator):
@@ -175,25 +184,11 @@ def _drawn_columns(n_columns, generator):
     return np.sort(generator.choice(n_columns, size, replace=False))
 
 
-def _drawn_rows(hashes, weights, generator):
-    """Rows of one tree, by content: equal rows go together, in any order of the rows."""
-    salt = generator.integers(1 << 63, size=1, dtype=np.uint64)
-    drawn = (mix_bits(hashes ^ salt) < np.uint64(int(_ROW_SHARE * 2**64))) & (weights > 0)
-    return np.flatnonzero(drawn if np.any(drawn) else weights > 0)
-
-
-def _projected(residuals, generator):
-    """What a split looks at: all targets where they are few, one of two complementary ones, else random sums."""
+def _directions(residuals, n_trees, generator):
+    """What splits look at (trees, c, k): all targets where few, one of two complementary ones, else random sums."""
     n_targets = residuals.shape[1]
-    if n_targets == 2 and np.allclose(residuals.sum(axis=1), 0, atol=1e-8):
-        return residuals[:, :1]
-    if n_targets <= _OUTPUTS:
-        return residuals
-    return residuals @ generator.standard_normal((n_targets, _OUTPUTS))
-
-
-def _on_grid(residuals):
-    """Residuals rounded to a grid of a power of two, so that sums of them are exact in any order."""
-    largest = float(np.max(np.abs(residuals), initial=0.0))
-    grid = _GRID * 2.0 ** math.ceil(math.log2(largest)) if largest > 0 else 1.0
-    return np.round(residuals / grid) * grid
+    if n_targets > _OUTPUTS:
+        return generator.standard_normal((n_trees, n_targets, _OUTPUTS))
+    complementary = n_targets == 2 and np.allclose(residuals.sum(axis=1), 0, atol=1e-8)
+    kept = np.eye(n_targets)[:, : 1 if complementary else n_targets]
+    return np.repeat(kept[None], n_trees, axis=0)

@@ -196,12 +196,13 @@ class _System:
         if info != 0:
             return []
         z = blas.dtrsm(1.0, factor, self.cross, lower=True)
-        trsm = blas.strsm if self.features.dtype == np.float32 else blas.dtrsm
+        single = self.features.dtype == np.float32
+        trsm, gemm = (blas.strsm, blas.sgemm) if single else (blas.dtrsm, blas.dgemm)
         v = trsm(1.0, factor.astype(self.features.dtype, order="F"), self.features.T, lower=True)
         readouts, fitted, leverage, start = [], 0.0, 1 / self.weight, 0
         for size in sizes:
             part = v[start:size]
-            fitted = fitted + np.asarray(blas.dgemm(1.0, part, z[start:size], trans_a=True))
+            fitted = fitted + np.asarray(gemm(1.0, part, z[start:size], trans_a=True), dtype=np.float64)
             leverage = leverage + np.einsum("ij,ij->j", part, part, dtype=np.float64)
             start = size
             loo = self._leave_one_out(fitted, leverage)

@@ -121,12 +121,12 @@ def test_leaf_layer_marks_one_leaf_per_tree(rng, backend):
 
 
 def test_bins_are_counts_of_edges_below(rng):
-    X = np.column_stack([rng.integers(0, 3, 1000), rng.standard_normal(1000), np.ones(1000)])
+    X = np.column_stack([rng.integers(0, 3, 2000), rng.standard_normal(2000), np.ones(2000)])
     table = bin_columns(X)
     assert [len(edges) for edges in table.edges] == [2, 127, 0]
     for j, edges in enumerate(table.edges):
         np.testing.assert_array_equal(table.bins[:, j], (X[:, j, None] > edges).sum(axis=1))
-    assert np.bincount(table.bins[:, 1]).max() <= 9  # equal shares: 1000 / 128
+    assert np.bincount(table.bins[:, 1]).max() <= 17  # equal shares: 2000 / 128
 
 
 def test_constant_targets_grow_single_leaves(rng):
