@@ -33,8 +33,9 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
     hidden_layer_sizes : int, sequence of int or "auto", default="auto"
         Units of each layer. With ``hidden="auto"`` layers lie side by side, all reading the encoded input; the layers
         of a named construction each read the one before. The readout reads all of them and the encoded input (where
-        that has at most 512 columns). "auto" is ``min(n / 2, max(800, min(n / 12, 3300)))`` units, shared by three
-        layers with ``hidden="auto"``, in one layer otherwise, 8000 for images.
+        that has at most 512 columns). "auto" is ``min(n / 2, max(600, min(n / 12, 2000)))`` units (up to 3300 where
+        columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; 8000 with
+        ``image_shape``.
     hidden : str, default="auto"
         How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
         "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
@@ -438,8 +439,9 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
     hidden_layer_sizes : int, sequence of int or "auto", default="auto"
         Units of each layer. With ``hidden="auto"`` layers lie side by side, all reading the encoded input; the layers
         of a named construction each read the one before. The readout reads all of them and the encoded input (where
-        that has at most 512 columns). "auto" is ``min(n / 2, max(800, min(n / 12, 3300)))`` units, shared by three
-        layers with ``hidden="auto"``, in one layer otherwise, 8000 for images.
+        that has at most 512 columns). "auto" is ``min(n / 2, max(600, min(n / 12, 2000)))`` units (up to 3300 where
+        columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; 8000 with
+        ``image_shape``.
     hidden : str, default="auto"
         How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
         "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".

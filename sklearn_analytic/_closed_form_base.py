@@ -25,8 +25,6 @@ from sklearn_analytic.features import CONSTRUCTIONS, ENCODINGS, IMAGE_CONSTRUCTI
 from sklearn_analytic.linalg import NormalEquations
 
 _BUILD_ROWS = 200_000  # trees are grown on at most so many rows, drawn by weight
-_FEW_UNITS, _MANY_UNITS, _ROWS_PER_UNIT = 800, 3300, (2, 12)
-_MODULES = 3  # layers that an automatic width is shared by
 _PATCH_UNITS = 8000
 _DTYPES = {"auto": None, "float32": np.float32, "float64": np.float64}
 _MOST_REFITS = 5
@@ -92,9 +90,9 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         audit_keys = row_keys(self._audit.x, np.random.default_rng(self._seed).standard_normal(rows.x.shape[1]))
         audit = self._training_rows(self._audit.x, audit_keys, self._coded(self._audit.y), self._audit.weights)
         settings = Settings(
-            self.hidden, self._widths(total), self.activation, self.input_encoding, self.n_refits, self._shape()
+            self.hidden, self._widths(), self.activation, self.input_encoding, self.n_refits, self._shape()
         )
-        return build_network(settings, build, audit, self._score_labels(), generator, get_backend("cpu"))
+        return build_network(settings, build, audit, total, self._score_labels(), generator, get_backend("cpu"))
 
     def _training_rows(self, x, keys, coded, weights):
         """Rows in the dtype of the features, with targets and classes."""
@@ -254,14 +252,11 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
             return np.zeros((0, self._n_targets()))
         return np.eye(self._n_targets())
 
-    def _widths(self, n_rows):
-        """Units of every layer."""
+    def _widths(self):
+        """Units of every layer, or None where the rows decide."""
         if not isinstance(self.hidden_layer_sizes, str):
             return hidden_sizes(self.hidden_layer_sizes)
-        if self._shape() is not None:
-            return (_PATCH_UNITS,)
-        units = min(n_rows / _ROWS_PER_UNIT[0], max(_FEW_UNITS, min(n_rows / _ROWS_PER_UNIT[1], _MANY_UNITS)))
-        return (max(2, int(units // _MODULES)),) * _MODULES if self.hidden == "auto" else (max(2, int(units)),)
+        return None if self._shape() is None else (_PATCH_UNITS,)
 
     def _shape(self):
         """image_shape as a tuple, or None."""

@@ -20,6 +20,9 @@ from sklearn_analytic.features import (
 _ENCODING_ROWS = 10_000  # quantiles of so many rows are exact enough
 _SKIP_COLUMNS = 512  # a wider encoded input does not enter the readout
 _LAYER_ROWS = 30_000  # layers are built from at most so many rows, drawn by weight
+_FEW_UNITS, _ROWS_PER_UNIT = 600, (2, 12)
+_MANY_UNITS = {False: 2000, True: 3300}  # more where columns are on one scale, and no trees help
+_MODULES = 3  # layers that an automatic width is shared by
 READS_RAW = ("leaf", "patch", "masked")  # constructions that read X itself
 
 
@@ -28,7 +31,7 @@ class Settings:
     """The choices of the network, as opposed to what it learns."""
 
     hidden: str
-    widths: tuple
+    widths: tuple | None  # None: by the number of rows
     activation: str
     input_encoding: str
     n_refits: int
@@ -83,7 +86,7 @@ class ClosedFormNetwork:
         return [int(size) for size in start + np.cumsum([hidden.layer.n_units for hidden in self.layers])]
 
 
-def build_network(settings, rows, audit, labels, generator, backend):
+def build_network(settings, rows, audit, n_rows, labels, generator, backend):
     """Construct encoding, layers and trees, in one order of random draws; no gradient.
 
     ``rows`` are :class:`TrainingRows` that construct; ``audit`` are rows that construct nothing but the trees blind
@@ -93,6 +96,7 @@ def build_network(settings, rows, audit, labels, generator, backend):
     few = rows.drawn(_ENCODING_ROWS, generator)
     encoding = fit_encoding(few.x, few.weights)
     drawn = rows.drawn(_LAYER_ROWS, generator)
+    settings = replace(settings, widths=settings.widths or _widths(settings, n_rows, encoding.on_common_scale))
     carries_input = encoding.n_columns <= _SKIP_COLUMNS and settings.image_shape is None
     if settings.hidden == "auto" and settings.image_shape is None:
         encoding, build, candidates = search_layer(
@@ -104,6 +108,13 @@ def build_network(settings, rows, audit, labels, generator, backend):
         return ClosedFormNetwork(encoding, layers, carries_input, scores, labels), candidates
     layers = _stack(settings, encoding, drawn, generator, backend)
     return ClosedFormNetwork(encoding, layers, carries_input, None, labels), []
+
+
+def _widths(settings, n_rows, on_common_scale):
+    """Units of every layer by the number (weight) of rows."""
+    units = min(n_rows / _ROWS_PER_UNIT[1], _MANY_UNITS[on_common_scale])
+    units = min(n_rows / _ROWS_PER_UNIT[0], max(_FEW_UNITS, units))
+    return (max(2, int(units // _MODULES)),) * _MODULES if settings.hidden == "auto" else (max(2, int(units)),)
 
 
 def _grown(rows, audit, generator):
