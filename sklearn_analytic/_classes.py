@@ -15,7 +15,7 @@ class ClassStreamMixin:
         self.classes_, self._classes_fixed = np.unique(y), False
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y contains one class, {self.classes_[0]!r}: a classifier needs at least two. "
+                f"y contains one class, {self.classes_.tolist()[0]!r}: a classifier needs at least two. "
                 "In a stream, use partial_fit: further classes may appear later."
             )
 

@@ -34,8 +34,8 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         Units of each layer. With ``hidden="auto"`` layers lie side by side, all reading the encoded input; the layers
         of a named construction each read the one before. The readout reads all of them and the encoded input (where
         that has at most 512 columns). "auto" is ``min(n / 2, max(600, min(n / 12, 2000)))`` units (up to 3300 where
-        columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; 8000 with
-        ``image_shape``.
+        columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; as
+        many as rows, 500 to 8000, with ``image_shape``.
     hidden : str, default="auto"
         How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
         "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
@@ -86,7 +86,8 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
     blend_ : ndarray
         Weights of the network, the trees, the network on the trees' errors, and the joint ridge.
     feature_importances_ : ndarray of shape (n_features,)
-        Diagonal of the average outer product of finite differences of the scores, summing to 1.
+        Share of every input in the mean squared slope of the scores over the ranks of its column: the diagonal of the
+        average outer product of finite differences.
     n_samples_seen_ : int
         Rows of positive weight in the fit.
     n_features_in_ : int
@@ -440,8 +441,8 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         Units of each layer. With ``hidden="auto"`` layers lie side by side, all reading the encoded input; the layers
         of a named construction each read the one before. The readout reads all of them and the encoded input (where
         that has at most 512 columns). "auto" is ``min(n / 2, max(600, min(n / 12, 2000)))`` units (up to 3300 where
-        columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; 8000 with
-        ``image_shape``.
+        columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; as
+        many as rows, 500 to 8000, with ``image_shape``.
     hidden : str, default="auto"
         How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
         "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
@@ -488,7 +489,8 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
     blend_ : ndarray
         Weights of the network, the trees, the network on the trees' errors, and the joint ridge.
     feature_importances_ : ndarray of shape (n_features,)
-        Diagonal of the average outer product of finite differences of the predictions, summing to 1.
+        Share of every input in the mean squared slope of the predictions over the ranks of its column: the diagonal
+        of the average outer product of finite differences.
     n_samples_seen_ : int
         Rows of positive weight in the fit.
     n_features_in_ : int

@@ -1,10 +1,12 @@
 """What the closed-form classifier and regressor share: build once, accumulate blocks, solve, blend, score."""
 
 import copy
+import numbers
 from dataclasses import replace
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._audit import MOST, audit_size, candidates, choose_audit, take_audit
@@ -16,7 +18,7 @@ from sklearn_analytic._base import (
     hidden_sizes,
     seed_of,
 )
-from sklearn_analytic._blocks import ArrayBlocks, auto_block_size, host
+from sklearn_analytic._blocks import ArrayBlocks, auto_block_size
 from sklearn_analytic._closed_form_network import Settings, build_network
 from sklearn_analytic._closed_form_readout import best_readout, solve_readouts
 from sklearn_analytic._rows import TrainingRows
@@ -25,11 +27,10 @@ from sklearn_analytic.features import CONSTRUCTIONS, ENCODINGS, IMAGE_CONSTRUCTI
 from sklearn_analytic.linalg import NormalEquations
 
 _BUILD_ROWS = 200_000  # trees are grown on at most so many rows, drawn by weight
-_PATCH_UNITS = 8000
 _DTYPES = {"auto": None, "float32": np.float32, "float64": np.float64}
 _MOST_REFITS = 5
 _STEP = 0.1  # of the ranks of a column, by which importances move a value
-_IMPORTANCE_ROWS = 256
+_IMPORTANCE_ROWS, _LEAST_ROWS, _IMPORTANCE_MOVES = 256, 16, 50_000  # rows moved: most, least, times columns
 
 
 class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, AnalyticEstimator):
@@ -135,8 +136,12 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
     # Scores of new rows.
 
     def _scores(self, X, stages):
-        """Scores (n, c) of some stages side by side, on the device of X, summed in float64."""
+        """Scores (n, c) of some stages side by side, on the device of X."""
         check_is_fitted(self)
+        return self._map_blocks(X, self._scorer(stages))
+
+    def _scorer(self, stages):
+        """The function of checked rows that gives the scores of some stages, summed in float64."""
         coef = np.hstack([self._readouts[stage].coef for stage in stages])
         intercept = np.concatenate([self._readouts[stage].intercept for stage in stages])
 
@@ -145,7 +150,7 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
             wide = backend.stack_columns([features], [1.0])
             return backend.matmul(wide, backend.asarray(coef)) + backend.asarray(intercept)
 
-        return self._map_blocks(X, scores)
+        return scores
 
     def _staged_scores(self, X):
         """Scores of every stage from one pass over X."""
@@ -179,18 +184,21 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
 
     @property
     def feature_importances_(self):
-        """Share of every input in the mean squared change of the scores (the diagonal of their gradient's outer
-        product), each value moved by a tenth of its column's ranks either way; computed when asked for.
+        """Share of every input in the mean squared slope of the scores over the ranks of its column.
+
+        The diagonal of the average outer product of finite differences: every value is moved by a tenth of its
+        column's ranks either way, and the change of the scores divided by that of the rank. Computed when asked for.
         """
         check_is_fitted(self)
-        x = np.asarray(self._audit.x[:_IMPORTANCE_ROWS], dtype=np.float64)
-        energy = np.zeros(x.shape[1])
-        for k in range(x.shape[1]):
-            low, high = _neighbours(x[:, k])
-            moved = np.vstack([x, x])
-            moved[: len(x), k], moved[len(x) :, k] = low, high
-            scores = host(self._scores(moved.astype(self._audit.x.dtype), [self.exit_]))
-            energy[k] = np.mean(np.sum((scores[len(x) :] - scores[: len(x)]) ** 2, axis=1))
+        n_columns = self._audit.x.shape[1]
+        x = self._audit.x[: max(_LEAST_ROWS, min(_IMPORTANCE_ROWS, _IMPORTANCE_MOVES // n_columns))]
+        score = self._scorer([self.exit_])
+        together = max(1, auto_block_size(n_columns) // (2 * len(x)))
+        parts = [
+            _rank_slopes(x, range(start, min(start + together, n_columns)), score)
+            for start in range(0, n_columns, together)
+        ]
+        energy = np.concatenate(parts)
         return energy / energy.sum() if energy.sum() > 0 else energy
 
     # Streams and shards.
@@ -228,13 +236,19 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         ValueError
             If the layers or the targets differ.
         """
-        check_is_fitted(self)
         if type(other) is not type(self):
             raise TypeError(f"merge needs another {type(self).__name__}, got {type(other).__name__}.")
-        check_is_fitted(other)
+        for part in (self, other):
+            if not hasattr(part, "_network"):
+                raise NotFittedError(f"merge needs two fitted {type(self).__name__} instances, or shards of one.")
         if other._network_id != self._network_id:
             raise ValueError("merge needs the same hidden layers: fit one estimator and take its shard() elsewhere.")
+        if not hasattr(other, "_statistic"):
+            return self  # a shard without rows
         with self._unchanged_on_error():
+            if not hasattr(self, "_statistic"):
+                self._audit, self.classes_ = other._audit, getattr(other, "classes_", None)
+                return self._solve(other._statistic)
             mine, theirs = self._aligned(other)
             self._audit = self._audit.merge(other._audit, MOST)
             return self._solve(mine.merge(theirs))
@@ -256,7 +270,7 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         """Units of every layer, or None where the rows decide."""
         if not isinstance(self.hidden_layer_sizes, str):
             return hidden_sizes(self.hidden_layer_sizes)
-        return None if self._shape() is None else (_PATCH_UNITS,)
+        return None
 
     def _shape(self):
         """image_shape as a tuple, or None."""
@@ -276,10 +290,8 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
 
     def _check_parameters(self):
         """Refuse wrong parameters before any row is read."""
-        shapes = IMAGE_CONSTRUCTIONS if self.image_shape is not None else ()
-        if self.image_shape is None and self.hidden in IMAGE_CONSTRUCTIONS:
-            raise ValueError(f"hidden={self.hidden!r} needs image_shape=(H, W) or (C, H, W).")
-        check_choice("hidden", self.hidden, ("auto", *CONSTRUCTIONS, *shapes))
+        check_choice("hidden", self.hidden, ("auto", *CONSTRUCTIONS, *IMAGE_CONSTRUCTIONS))
+        _check_image_shape(self.image_shape, self.hidden)
         check_choice("activation", self.activation, ACTIVATION_NAMES)
         check_choice("input_encoding", self.input_encoding, ENCODINGS)
         check_choice("precision", self.precision, _DTYPES)
@@ -289,16 +301,53 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
             raise ValueError(f"A grid of alpha must be positive, got {self.alpha!r}.")
         if isinstance(self.n_refits, bool) or self.n_refits not in range(_MOST_REFITS + 1):
             raise ValueError(f"n_refits must be an integer from 0 to {_MOST_REFITS}, got {self.n_refits!r}.")
-        if isinstance(self.hidden_layer_sizes, str):
-            check_choice("hidden_layer_sizes", self.hidden_layer_sizes, ("auto",))
-        else:
+        if not isinstance(self.hidden_layer_sizes, str):
             hidden_sizes(self.hidden_layer_sizes)
+        elif self.hidden_layer_sizes != "auto":
+            sizes = self.hidden_layer_sizes
+            raise ValueError(f"hidden_layer_sizes must be an integer, a sequence of integers or 'auto', got {sizes!r}.")
+
+    def __sklearn_is_fitted__(self):
+        """A shard has layers, but is not fitted before it has seen rows."""
+        return hasattr(self, "_readouts")
 
     def __sklearn_tags__(self):
         """Declare what the estimator accepts."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _check_image_shape(shape, hidden):
+    """Refuse a shape that is none, one that is missing, and one that would not be read."""
+    if shape is None:
+        if hidden in IMAGE_CONSTRUCTIONS:
+            raise ValueError(f"hidden={hidden!r} needs image_shape=(H, W) or (C, H, W).")
+        return
+    sides = shape if isinstance(shape, tuple | list) else ()
+    valid = len(sides) in (2, 3) and all(isinstance(s, numbers.Integral) and s > 0 for s in sides)
+    if not valid:
+        raise ValueError(f"image_shape must be (H, W) or (C, H, W), channels first, got {shape!r}.")
+    if hidden not in ("auto", *IMAGE_CONSTRUCTIONS):
+        raise ValueError(
+            f"hidden={hidden!r} does not read image_shape: use 'auto', 'patch' or 'masked', or leave it out."
+        )
+
+
+def _rank_slopes(x, columns, score):
+    """Mean over rows of the squared change of the scores over that of the rank, for some columns moved in turn."""
+    moved, spans = [], []
+    for k in columns:
+        for values in _neighbours(x[:, k]):
+            part = np.array(x)
+            part[:, k] = values
+            moved.append(part)
+        spans.append(_mid_ranks(x[:, k], moved[-1][:, k]) - _mid_ranks(x[:, k], moved[-2][:, k]))
+    backend = get_backend("cpu")
+    scores = score(np.concatenate(moved), backend).reshape(len(spans), 2, len(x), -1)
+    change = np.sum((scores[:, 1] - scores[:, 0]) ** 2, axis=2)  # (columns, rows)
+    spans = np.array(spans)
+    return np.mean(np.divide(change, spans**2, out=np.zeros_like(change), where=spans > 0), axis=1)
 
 
 def _neighbours(column):
@@ -308,3 +357,10 @@ def _neighbours(column):
     low = ordered[np.maximum(np.searchsorted(ordered, column, side="left") - reach, 0)]
     high = ordered[np.minimum(np.searchsorted(ordered, column, side="right") - 1 + reach, len(column) - 1)]
     return low, high
+
+
+def _mid_ranks(column, values):
+    """Mean rank of values of a column, in 0..1; a binary column's two values are half apart."""
+    ordered = np.sort(column)
+    below, upto = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+    return (below + upto) / (2 * len(column))

@@ -22,6 +22,7 @@ _SKIP_COLUMNS = 512  # a wider encoded input does not enter the readout
 _LAYER_ROWS = 30_000  # layers are built from at most so many rows, drawn by weight
 _FEW_UNITS, _ROWS_PER_UNIT = 600, (2, 12)
 _MANY_UNITS = {False: 2000, True: 3300}  # more where columns are on one scale, and no trees help
+_PATCH_UNITS = (500, 8000)
 _MODULES = 3  # layers that an automatic width is shared by
 READS_RAW = ("leaf", "patch", "masked")  # constructions that read X itself
 
@@ -112,6 +113,8 @@ def build_network(settings, rows, audit, n_rows, labels, generator, backend):
 
 def _widths(settings, n_rows, on_common_scale):
     """Units of every layer by the number (weight) of rows."""
+    if settings.image_shape is not None:
+        return (int(np.clip(n_rows, *_PATCH_UNITS)),)
     units = min(n_rows / _ROWS_PER_UNIT[1], _MANY_UNITS[on_common_scale])
     units = min(n_rows / _ROWS_PER_UNIT[0], max(_FEW_UNITS, units))
     return (max(2, int(units // _MODULES)),) * _MODULES if settings.hidden == "auto" else (max(2, int(units)),)

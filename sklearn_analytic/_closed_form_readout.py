@@ -8,6 +8,7 @@ from scipy.optimize import nnls
 from sklearn_analytic.linalg import ridge_exits, spectral_exit
 
 _PRIOR_ROWS = 10.0  # weight of equal shares in the blend, in rows of mean size: a few audit rows decide little
+_JOINT_ROWS = 2000  # with fewer, held-out scores still tell enough of a row's target to make the joint ridge look good
 _WORTHWHILE = 2e-3  # relative gain in leave-one-out error for which a further layer is read
 ALPHAS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # per feature of unit variance, summed over rows
 
@@ -36,7 +37,9 @@ def solve_readouts(statistic, sizes, audit, alpha, placed):
     features, targets, weights = audit
     n_targets, n_scores = targets.shape[1], placed.shape[0]
     scores = features[:, features.shape[1] - n_scores :].astype(np.float64)
-    all_sizes = [*sizes, features.shape[1]] if n_scores else sizes
+    has_joint = n_scores > 0 and statistic.weight >= _JOINT_ROWS
+    all_sizes = [*sizes, features.shape[1]] if has_joint else sizes
+    mean = np.ldexp(statistic.mean[statistic.n_features :][:n_targets], statistic.exponent[1])
     solutions = _solutions(statistic, all_sizes, (features, np.hstack([targets, scores]), weights), alpha)
     readouts = []
     for stage in range(len(sizes)):
@@ -46,9 +49,9 @@ def solve_readouts(statistic, sizes, audit, alpha, placed):
             trees[-n_scores:] = placed
             experts.append((trees, np.zeros(n_targets), scores @ placed))
             experts.append(_expert(solutions[stage], features.shape[1], n_targets, placed, scores))
-        if n_scores and stage == len(sizes) - 1:
+        if has_joint and stage == len(sizes) - 1:
             experts.append(_expert(solutions[-1], features.shape[1], n_targets, 0 * placed, scores))
-        readouts.append(_blended(experts, targets, weights, solutions[stage].alpha))
+        readouts.append(_blended(experts, mean, targets, weights, solutions[stage].alpha))
     return readouts
 
 
@@ -81,10 +84,8 @@ def best_readout(readouts):
     return best
 
 
-def _blended(experts, targets, weights, alpha):
-    """The non-negative blend of experts of least leave-one-out error, as one readout."""
-    weights = np.ones(len(targets)) if weights is None else weights
-    mean = np.average(targets, axis=0, weights=weights)
+def _blended(experts, mean, targets, weights, alpha):
+    """The non-negative blend of experts, about the mean of all rows, of least leave-one-out error, as one readout."""
     shares = _shares([loo - mean for _, _, loo in experts], targets - mean, weights / weights.mean())
     rest = (1 - shares.sum()) * mean
     coef = sum(share * coef for share, (coef, _, _) in zip(shares, experts, strict=True))

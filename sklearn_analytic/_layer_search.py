@@ -18,7 +18,7 @@ from sklearn_analytic.linalg import NormalEquations, ridge_exits
 _RADIAL_WIDTHS = (1.0, 2.0, 4.0)  # scales of radial units, taken in turn
 _ROWS, _AUDIT, _UNITS, _INPUT_COLUMNS = 1500, 500, 200, 150
 _ALPHAS = (1.0, 10.0)
-_WORTHWHILE = 0.01  # relative gain in leave-one-out error for which a re-weighting is kept
+_WORTHWHILE = 0.01  # relative gain in leave-one-out error for which a re-weighting is kept; more on few audit rows
 _LEAST_FACTOR = 0.01
 _ENERGY_ROWS = 250  # over which the gradient is averaged
 
@@ -67,7 +67,7 @@ def search_layer(encoding, rows, audit, carries_input, n_refits, generator, back
         candidate = _reweighted(encoding, solution)
         again = problem(candidate, construct, factor)
         records.append({"hidden": name, "scale": factor, "refits": refit, "error": again.error})
-        if again.error > solution.error * (1 - _WORTHWHILE):
+        if again.error > solution.error * (1 - _WORTHWHILE - 2 / len(check.x)):
             break
         encoding, solution = candidate, again
     return encoding, partial(construct, factor=factor), records

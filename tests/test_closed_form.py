@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_digits, make_classification, make_multilabel_classification
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -57,7 +58,7 @@ def test_regressor_equals_textbook_ridge_in_its_units(rng):
 
 
 def test_blend_is_linear_in_its_experts(rng):
-    X, y = task(rng)
+    X, y = task(rng, 2000)  # enough rows for the joint ridge
     model = ClosedFormMLP(30, alpha=1.0, random_state=0).fit(X, y)
     features = model.transform(X)
     statistic, n_scores = model._statistic, 3
@@ -73,7 +74,7 @@ def test_blend_is_linear_in_its_experts(rng):
     joint, joint_constant = reference.ridge(honest * scale, np.eye(3)[y], penalty)
     trees = features[:, -n_scores:]
     experts = [network, trees, network - of_trees + trees, new @ joint + joint_constant]
-    mean = np.average(np.eye(3)[y[_audit_rows(model, X)]], axis=0)
+    mean = np.average(np.eye(3)[y], axis=0)
     expected = mean + sum(share * (expert - mean) for share, expert in zip(model.blend_, experts, strict=True))
     assert_close(model.decision_function(X), expected, np.float64, scale=1e4, size=1.0)
 
@@ -82,10 +83,6 @@ def _cpu():
     from sklearn_analytic.backend import get_backend
 
     return get_backend("cpu")
-
-
-def _audit_rows(model, X):
-    return [int(np.flatnonzero(np.all(row == X, axis=1))[0]) for row in model._audit.x]
 
 
 # ---- streams and shards ----
@@ -115,6 +112,18 @@ def test_shards_merge_into_the_stream(rng, estimator):
     assert merged.n_samples_seen_ == 400
     scores = "decision_function" if estimator is ClosedFormMLP else "predict"
     assert_close(getattr(merged, scores)(X), getattr(stream, scores)(X), np.float64, scale=1e4, size=1.0)
+
+
+def test_a_shard_without_rows_is_not_fitted_and_adds_nothing(rng):
+    X, y = task(rng)
+    first = ClosedFormMLP(20, random_state=0).fit(X, y)
+    with pytest.raises(NotFittedError):
+        first.shard().predict(X)
+    before = first.decision_function(X)
+    np.testing.assert_array_equal(first.merge(first.shard()).decision_function(X), before)
+    np.testing.assert_array_equal(first.shard().merge(first).decision_function(X), before)
+    with pytest.raises(NotFittedError, match="shards of one"):
+        first.merge(ClosedFormMLP())
 
 
 def test_merge_refuses_other_layers(rng):
@@ -277,6 +286,38 @@ def test_importances_find_the_columns_that_matter(rng):
     assert set(np.argsort(importances)[-2:]) == {2, 4}
 
 
+def test_importances_of_binary_columns_and_frames_are_fair(rng):
+    pandas = pytest.importorskip("pandas")
+    X = rng.standard_normal((600, 3))
+    X[:, 1] = X[:, 1] > 0
+    X[:, 2] = 7.0
+    y = X[:, 0] + 0.3 * X[:, 1]
+    model = ClosedFormMLPRegressor(random_state=0).fit(pandas.DataFrame(X, columns=["a", "b", "c"]), y)
+    importances = model.feature_importances_  # no warning about names, which is an error here
+    assert importances[2] == 0
+    assert 0 < importances[1] < 0.1 * importances[0]
+
+
+def test_all_rows_alike_give_the_shares_of_the_classes():
+    X, y = np.ones((400, 3)), np.array([0, 1, 1, 1] * 100)
+    assert ClosedFormMLP().fit(X, y).predict_proba(X[:1])[0, 1] == pytest.approx(0.75, abs=0.01)
+
+
+def test_few_distinct_rows_are_all_in_the_audit(rng):
+    X = rng.integers(0, 2, (3000, 3)).astype(float)
+    y = (X.sum(axis=1) + rng.normal(0, 0.5, 3000) > 1.5).astype(int)
+    model = ClosedFormMLP(random_state=0).fit(X, y)
+    assert abs(model.loo_score_ - model.score(X, y)) < 0.01
+
+
+def test_noise_is_not_learnt(rng):
+    X, y = rng.standard_normal((1000, 3)), rng.integers(0, 2, 1000)
+    model = ClosedFormMLP(random_state=0).fit(X, y)
+    assert model.loo_score_ < 0.58
+    new = model.predict_proba(rng.standard_normal((2000, 3)))
+    assert -np.mean(np.log(new[np.arange(2000), rng.integers(0, 2, 2000)])) < 0.72
+
+
 @pytest.mark.parametrize("hidden", ["auto", "patch", "masked"])
 def test_image_shape(digits, hidden):
     X, X_test, y, y_test = digits
@@ -357,6 +398,9 @@ def test_wide_float32_features_solve_safely(digits, dtype):
     [
         ({"hidden": "deep"}, "hidden must be one of"),
         ({"hidden": "patch"}, "image_shape"),
+        ({"image_shape": 8}, "channels first"),
+        ({"image_shape": "8x8"}, "channels first"),
+        ({"image_shape": (2, 3), "hidden": "sampled"}, "does not read image_shape"),
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes"),
         ({"hidden_layer_sizes": "wide"}, "hidden_layer_sizes"),
         ({"activation": "softsign"}, "activation must be one of"),
