@@ -265,6 +265,31 @@ def test_conditioning(tmp_path):
     assert (tmp_path / "c.png").stat().st_size > 10_000
 
 
+def test_ablation(tmp_path):
+    run_script(BENCHMARKS / "closed_form_ablation.py", "--json", "a.json", cwd=tmp_path)
+    record = read_json(tmp_path / "a.json")
+    assert record["settings"]["max_train_rows"] == 3000
+    assert {row["contender"] for row in record["rows"]} == {"auto", "random", "leaf"}
+    assert {row["seed"] for row in record["rows"]} == {0, 1}
+    assert all(row["error"] is None and row["accuracy"] > 0.8 for row in record["rows"])
+
+
+def test_width_benchmark(tmp_path):
+    run_script(BENCHMARKS / "closed_form_width.py", "--json", "w.json", "--figure", "w.png", cwd=tmp_path)
+    rows = read_json(tmp_path / "w.json")["rows"]
+    assert [row["width"] for row in rows if "share" not in row] == [64, 128]
+    assert all(row["accuracy"] > 0.9 and row["fit_seconds"] > 0 for row in rows)
+    assert (tmp_path / "w.png").stat().st_size > 5000
+
+
+def test_speed_benchmark(tmp_path):
+    run_script(BENCHMARKS / "closed_form_speed.py", "--json", "s.json", cwd=tmp_path)
+    for row in read_json(tmp_path / "s.json")["rows"]:
+        assert 0 < row["blas_share"] < 1
+        assert row["gflop"]["gram"] > 0
+        assert 0 < row["of_peak"] < 1.5
+
+
 def test_quickstart(tmp_path):
     output = run_script(EXAMPLES / "plot_01_quickstart.py", "--out", tmp_path, cwd=tmp_path)
     for name in ("digits", "breast cancer", "diabetes", "ClosedFormMLP", "CPNet", "BRMP, linear", "GridSearchCV"):

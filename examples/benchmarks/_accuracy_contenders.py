@@ -65,7 +65,7 @@ def build(kind, name, task):
     return make_pipeline(scaler, *builder(task))
 
 
-def _ours(name, **parameters):
+def ours(name, **parameters):
     """An estimator of this package; imported late, so that its absence is a listed failure."""
 
     def builder(task):
@@ -153,11 +153,11 @@ def _xrfm(wrap):
 
 # name: (builder, whether tabular inputs are standardised)
 CLASSIFIERS = {
-    "closed_form": (_ours("ClosedFormMLP"), False),
-    "cpnet": (_ours("CPNetClassifier"), False),
-    "cpnet_literal": (_ours("CPNetClassifier", **CPNET_LITERAL), False),
-    "brmp_linear": (_ours("BRMPClassifier", alpha="gcv"), True),
-    "brmp_hidden": (_ours("BRMPClassifier", hidden_layer_sizes=(HIDDEN,), alpha="gcv"), True),
+    "closed_form": (ours("ClosedFormMLP"), False),
+    "cpnet": (ours("CPNetClassifier"), False),
+    "cpnet_literal": (ours("CPNetClassifier", **CPNET_LITERAL), False),
+    "brmp_linear": (ours("BRMPClassifier", alpha="gcv"), True),
+    "brmp_hidden": (ours("BRMPClassifier", hidden_layer_sizes=(HIDDEN,), alpha="gcv"), True),
     "mlp": (_mlp, True),
     "nystroem_ridge": (_nystroem(RidgeClassifierCV), True),
     "svc": (_svc, True),
@@ -171,9 +171,9 @@ CLASSIFIERS = {
     "xrfm": (_xrfm(Relabelled), True),
 }
 REGRESSORS = {
-    "closed_form": (_ours("ClosedFormMLPRegressor"), False),
-    "brmp_linear": (_ours("BRMPRegressor", alpha="gcv"), True),
-    "brmp_hidden": (_ours("BRMPRegressor", hidden_layer_sizes=(HIDDEN,), alpha="gcv"), True),
+    "closed_form": (ours("ClosedFormMLPRegressor"), False),
+    "brmp_linear": (ours("BRMPRegressor", alpha="gcv"), True),
+    "brmp_hidden": (ours("BRMPRegressor", hidden_layer_sizes=(HIDDEN,), alpha="gcv"), True),
     "mlp": (_mlp_regressor, True),
     "ridge": (_ridge, True),
     "nystroem_ridge": (_nystroem(RidgeCV), True),
