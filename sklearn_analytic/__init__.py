@@ -1,7 +1,8 @@
 """Neural networks for scikit-learn that train without backpropagation, on data of any size."""
 
 from sklearn_analytic._brmp import BRMPClassifier, BRMPRegressor
-from sklearn_analytic._closed_form import ClosedFormMLP, ClosedFormMLPRegressor
+from sklearn_analytic._closed_form import ClosedFormMLP
+from sklearn_analytic._closed_form_regressor import ClosedFormMLPRegressor
 from sklearn_analytic._cpnet import CPNetClassifier
 from sklearn_analytic._importance_display import FeatureImportanceDisplay
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
@@ -12,8 +12,8 @@ from sklearn_analytic._base import checked_weights, class_labels, regression_tar
 from sklearn_analytic._blocks import host
 from sklearn_analytic._calibration import fit_link
 from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
-from sklearn_analytic._closed_form_base import ClosedFormBase
-from sklearn_analytic.features import hash_keys, mix_bits, row_keys, target_classes, weighted_mean
+from sklearn_analytic._closed_form_base import ClosedFormBase, hashes_of_targets
+from sklearn_analytic.features import target_classes
 
 
 class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
@@ -103,9 +103,8 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
 
     References
     ----------
-    A. Øland, "Towards closed-form and layer-wise training of neural networks", PhD thesis, Carnegie Mellon
-    University (abstract). G.-B. Huang et al., "Extreme learning machine", Neurocomputing 70, 2006. D. H. Wolpert,
-    "Stacked generalization", Neural Networks 5, 1992.
+    A. Øland, PhD thesis, Carnegie Mellon University (abstract). G.-B. Huang et al., "Extreme learning machine",
+    Neurocomputing 70, 2006. D. H. Wolpert, "Stacked generalization", Neural Networks 5, 1992.
 
     Examples
     --------
@@ -354,7 +353,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
 
     def _hashes(self, keys, y):
         """Hashes of rows and labels."""
-        return _hashes_of_targets(keys, y) if self._multilabel else content_hashes(keys, y)
+        return hashes_of_targets(keys, y) if self._multilabel else content_hashes(keys, y)
 
     def _n_targets(self):
         """Number of classes or labels."""
@@ -426,262 +425,6 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         return np.column_stack(columns)
 
 
-class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
-    r"""Closed-form multi-layer perceptron: a regressor without a gradient step, chosen by leave-one-out.
-
-    The network of :class:`ClosedFormMLP` for real targets, one or several, each in units of its deviation:
-
-    .. math:: B = \arg\min_B \sum_i w_i \| y_i - [A, H_1, \dots, H_L](x_i) B \|^2 + \alpha \| B \|^2 .
-
-    Where a construction speaks of classes, bins of the targets stand for them.
-
-    Parameters
-    ----------
-    hidden_layer_sizes : int, sequence of int or "auto", default="auto"
-        Units of each layer. With ``hidden="auto"`` layers lie side by side, all reading the encoded input; the layers
-        of a named construction each read the one before. The readout reads all of them and the encoded input (where
-        that has at most 512 columns). "auto" is ``min(n / 2, max(600, min(n / 12, 2000)))`` units (up to 3300 where
-        columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; as
-        many as rows, 500 to 8000, with ``image_shape``.
-    hidden : str, default="auto"
-        How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
-        "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
-        "auto" picks Gaussian or Laplace units and their width by leave-one-out on few rows, and adds the scores of
-        trees, each row scored by trees that have not seen it; with ``image_shape`` it is "patch".
-    activation : {"relu", "tanh", "cos", "gaussian", "triangle", "bump", "identity"}, default="tanh"
-        Activation of the constructions that take one.
-    input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"}, default="auto"
-        How columns are restated: "auto" is piecewise-linear bins beside clipped robust z-scores, binary steps, and
-        Hellinger rows for many columns on one scale.
-    n_refits : int, default=3
-        With ``hidden="auto"``, how often at most (0..5) inputs are re-weighted by their share in the gradient of a
-        small network (the diagonal of the average gradient outer product) and the network is solved again, as long
-        as the leave-one-out error falls by 1 %.
-    alpha : {"loo", "gcv"}, float or sequence of float, default="loo"
-        Ridge of the readout, per feature of unit variance: from a default grid or a given one by leave-one-out on
-        the audit rows, by generalised cross-validation (a slower full decomposition), or fixed; 0 is the
-        Moore-Penrose solution. Ridges other than 0 and "gcv" grow by 1e-6 of the total weight, so that float32
-        products stay definite.
-    image_shape : tuple of int or None, default=None
-        (H, W) or (C, H, W) of rows that are flattened images.
-    block_size : int, default=None
-        Rows read at a time; None keeps a float64 block near 16 MiB.
-    random_state : int, RandomState or None, default=None
-        Seed of all draws. Draws follow the content and weight of rows, not their order.
-    device : str, default="cpu"
-        "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device. Trees
-        grow and score on the host.
-    precision : {"auto", "float32", "float64"}, default="auto"
-        Dtype of the features; "auto" is that of X.
-
-    Attributes
-    ----------
-    loo_score_ : float
-        Leave-one-out R2 on the audit rows, the mean over targets.
-    candidates_ : list of dict
-        What the automatic choice tried ("hidden", "scale", "refits") and its leave-one-out "error" on few rows.
-    exit_ : int
-        Index of the layer up to which the readout reads.
-    exit_errors_ : ndarray of shape (n_layers,)
-        Leave-one-out mean squared error of the readout up to every layer, in units of the targets' variance.
-    alphas_ : ndarray of shape (n_layers,)
-        Ridge of every readout.
-    blend_ : ndarray
-        Weights of the network, the trees, the network on the trees' errors, and the joint ridge.
-    feature_importances_ : ndarray of shape (n_features,)
-        Share of every input in the mean squared slope of the predictions over the ranks of its column: the diagonal
-        of the average outer product of finite differences.
-    n_samples_seen_ : int
-        Rows of positive weight in the fit.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had any.
-
-    References
-    ----------
-    See :class:`ClosedFormMLP`.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from sklearn.model_selection import train_test_split
-    >>> from sklearn_analytic import ClosedFormMLPRegressor
-    >>> X, X_test, y, y_test = train_test_split(*load_diabetes(return_X_y=True), random_state=0)
-    >>> model = ClosedFormMLPRegressor(random_state=0).fit(X, y)
-    >>> bool(model.score(X_test, y_test) > 0.3)
-    True
-    """
-
-    def __init__(
-        self,
-        hidden_layer_sizes="auto",
-        *,
-        hidden="auto",
-        activation="tanh",
-        input_encoding="auto",
-        n_refits=3,
-        alpha="loo",
-        image_shape=None,
-        block_size=None,
-        random_state=None,
-        device="cpu",
-        precision="auto",
-    ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.hidden = hidden
-        self.activation = activation
-        self.input_encoding = input_encoding
-        self.n_refits = n_refits
-        self.alpha = alpha
-        self.image_shape = image_shape
-        self.block_size = block_size
-        self.random_state = random_state
-        self.device = device
-        self.precision = precision
-
-    def fit(self, X, y, sample_weight=None):
-        """Fit on all rows of X, read in blocks.
-
-        Parameters
-        ----------
-        X : {array-like, memmap, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies: weight 2 is the row given twice.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-        """
-        with self._unchanged_on_error():
-            self._check_parameters()
-            X = self._read_features(X, reset=True)
-            self._forget()
-            return self._fit_rows(X, y, sample_weight, None)
-
-    def partial_fit(self, X, y, sample_weight=None):
-        """Add rows. The first call builds the layers, which stay; the readout is exact for all rows so far.
-
-        Give the first call a block that stands for the rest, some thousand rows where possible.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows to add.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when an error is raised.
-        """
-        with self._unchanged_on_error():
-            self._check_parameters()
-            X = self._read_features(X, reset=not hasattr(self, "_network"))
-            return self._fit_rows(X, y, sample_weight, getattr(self, "_statistic", None))
-
-    def predict(self, X):
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        array of shape (n_samples,) or (n_samples, n_targets)
-            Predictions, of the kind and on the device of X.
-        """
-        check_is_fitted(self)
-        return self._in_units(self._scores(X, [self.exit_]))
-
-    def staged_predict(self, X):
-        """Yield :meth:`predict` of the readouts up to every layer.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows.
-
-        Yields
-        ------
-        array of shape (n_samples,) or (n_samples, n_targets)
-            Predictions by the readout.
-        """
-        for scores in self._staged_scores(X):
-            yield self._in_units(scores)
-
-    def __sklearn_tags__(self):
-        """Declare what the estimator accepts."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
-    # Targets.
-
-    def _fit_rows(self, X, y, sample_weight, statistic):
-        """Check targets and weights, take units from the first rows, add the rows and solve."""
-        weights = checked_weights(sample_weight, X.shape[0])
-        y, flat = regression_targets(y, X)
-        y = np.asarray(y, dtype=np.float64)
-        if not np.all(np.isfinite(y)):
-            raise ValueError("Input y contains NaN or infinity.")
-        if not hasattr(self, "_network"):
-            self._flat, self._unit = flat, _units(y, weights)
-        if y.shape[1] != len(self._unit):
-            raise ValueError(f"y has {y.shape[1]} targets, but the first call had {len(self._unit)}.")
-        return self._solve(self._add_rows(X, y, weights, statistic))
-
-    def _coded(self, y):
-        """Targets are their own codes."""
-        return y
-
-    def _targets(self, coded):
-        """Targets in units of their deviation."""
-        return np.asarray(coded) / self._unit
-
-    def _bins(self, coded, targets):
-        """Bins of the targets, for constructions that speak of classes."""
-        return target_classes(targets)
-
-    def _hashes(self, keys, y):
-        """Hashes of rows and targets."""
-        return _hashes_of_targets(keys, y)
-
-    def _n_targets(self):
-        """Number of targets."""
-        return len(self._unit)
-
-    def _score_labels(self):
-        """Scores of trees are in the order of the targets."""
-        return None
-
-    def _aligned(self, other):
-        """Both statistics, of the same targets."""
-        return self._statistic, other._statistic
-
-    def _settle(self, readouts, targets, audit):
-        """Return the leave-one-out R2 of the chosen stage."""
-        loo, weights = readouts[self.exit_].loo, audit.weights
-        spread = np.average((targets - np.average(targets, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
-        missed = np.average((targets - loo) ** 2, axis=0, weights=weights)
-        explained = 1 - np.divide(missed, spread, out=np.zeros_like(missed), where=spread > 0)
-        return float(np.mean(np.where(spread > 0, explained, missed <= 0)))
-
-    def _in_units(self, scores):
-        """Predictions in the units and shape of y."""
-        scores = scores * (self._unit if isinstance(scores, np.ndarray) else scores.new_tensor(self._unit))
-        return scores[:, 0] if self._flat else scores
-
-
 def _is_multilabel(y):
     """Whether y is a matrix of labels; several multi-class outputs are refused."""
     y = y if y is None or sparse.issparse(y) else np.asarray(host(y))
@@ -694,22 +437,6 @@ def _is_multilabel(y):
             "scikit-learn does."
         )
     return kind == "multilabel-indicator"
-
-
-def _hashes_of_targets(keys, y):
-    """Hashes of rows and their real targets."""
-    direction = np.random.default_rng(0).standard_normal(y.shape[1])
-    return hash_keys(keys) ^ mix_bits(hash_keys(row_keys(y, direction)) + np.uint64(1))
-
-
-def _units(y, weights):
-    """Deviation of every target, 1 where it is constant."""
-    weights = np.ones(len(y)) if weights is None else weights
-    size = np.max(np.abs(y), axis=0, initial=0.0)
-    size = np.where(size > 0, size, 1.0)  # squares of 1e200 are no numbers
-    mean = weighted_mean(y / size, weights)
-    deviation = np.sqrt(weighted_mean((y / size - mean) ** 2, weights))
-    return np.where(deviation > 1e-12, deviation * size, size)
 
 
 def _two_sided(score):

@@ -23,7 +23,15 @@ from sklearn_analytic._closed_form_network import Settings, build_network
 from sklearn_analytic._closed_form_readout import best_readout, solve_readouts
 from sklearn_analytic._rows import TrainingRows
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, get_backend
-from sklearn_analytic.features import CONSTRUCTIONS, ENCODINGS, IMAGE_CONSTRUCTIONS, draw_rows, row_keys
+from sklearn_analytic.features import (
+    CONSTRUCTIONS,
+    ENCODINGS,
+    IMAGE_CONSTRUCTIONS,
+    draw_rows,
+    hash_keys,
+    mix_bits,
+    row_keys,
+)
 from sklearn_analytic.linalg import NormalEquations
 
 _BUILD_ROWS = 200_000  # trees are grown on at most so many rows, drawn by weight
@@ -364,3 +372,9 @@ def _mid_ranks(column, values):
     ordered = np.sort(column)
     below, upto = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
     return (below + upto) / (2 * len(column))
+
+
+def hashes_of_targets(keys, y):
+    """Hashes of rows and their real targets."""
+    direction = np.random.default_rng(0).standard_normal(y.shape[1])
+    return hash_keys(keys) ^ mix_bits(hash_keys(row_keys(y, direction)) + np.uint64(1))

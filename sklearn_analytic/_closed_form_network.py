@@ -14,6 +14,7 @@ from sklearn_analytic.features import (
     cast_like,
     draw_rows,
     fit_leaf_scores,
+    inverse_layers,
     weighted_mean,
 )
 
@@ -24,6 +25,7 @@ _FEW_UNITS, _ROWS_PER_UNIT = 600, (2, 12)
 _MANY_UNITS = {False: 2000, True: 3300}  # more where columns are on one scale, and no trees help
 _PATCH_UNITS = (500, 8000)
 _MODULES = 3  # layers that an automatic width is shared by
+_FLAT = 1e-9  # a unit of less deviation does not move
 READS_RAW = ("leaf", "patch", "masked")  # constructions that read X itself
 
 
@@ -122,7 +124,7 @@ def _widths(settings, n_rows, on_common_scale):
 
 def _grown(rows, audit, generator):
     """Trees on all rows, the audit's too: every row's score comes from a member that is blind to it."""
-    both = rows.joined(audit)
+    both = rows if np.all(np.isin(audit.keys, rows.keys)) else rows.joined(audit)  # all rows are in a full audit
     return fit_leaf_scores(both.x, both.targets, both.weights, generator)
 
 
@@ -133,27 +135,45 @@ def _stack(settings, encoding, rows, generator, backend):
     few = draw_rows(rows.keys, rows.weights, int(np.clip(np.ceil(rows.weights.sum()), 2, _LAYER_ROWS)), generator)
     x, targets = rows.x[few], rows.targets[few]
     a = encoding.transform(x, backend)
+    if name == "inverse":
+        return _propagated(settings, a, targets, generator)
     layers, previous = [], a
     for number, width in enumerate(settings.widths):
         source = "raw" if number == 0 and name in READS_RAW else "encoded" if number == 0 else "previous"
         given = x if source == "raw" else previous
         layer = _constructed(settings, name, given, targets, width, number, generator)
         output = layer.apply(given, backend)
-        mean = weighted_mean(output, np.ones(len(output)))
-        deviation = np.sqrt(weighted_mean((output - mean) ** 2, np.ones(len(output))))
-        slope = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-9)
-        hidden = HiddenLayer(layer, source, mean, slope)
+        hidden = HiddenLayer(layer, source, *_standardisation(output))
         layers.append(hidden)
         previous = hidden.standardised(output, backend)
     return tuple(layers)
 
 
+def _standardisation(output):
+    """Mean and one over the deviation of every unit, 0 where it does not move."""
+    ones = np.ones(len(output))
+    mean = weighted_mean(output, ones)
+    deviation = np.sqrt(weighted_mean((output - mean) ** 2, ones))
+    return mean, np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > _FLAT)
+
+
+def _propagated(settings, rows, targets, generator):
+    """The whole stack of the analytic target propagation: its layers read each other as they are."""
+    stack = inverse_layers(rows, targets - targets.mean(axis=0), settings.widths, settings.activation, generator)
+    sources = ["encoded", *["previous"] * (len(stack) - 1)]
+    return tuple(
+        HiddenLayer(layer, source, np.zeros(layer.n_units), np.ones(layer.n_units))
+        for layer, source in zip(stack, sources, strict=True)
+    )
+
+
 def _constructed(settings, name, rows, targets, width, number, generator):
     """One layer by its name; only the first sees an image."""
-    centred = targets - targets.mean(axis=0) if settings.hidden in ("inverse", "residual") else targets
+    if name == "residual":
+        targets = targets - targets.mean(axis=0)
     if name in IMAGE_CONSTRUCTIONS and number == 0:
         return IMAGE_CONSTRUCTIONS[name](
             rows, targets, width, settings.activation, generator, image_shape=settings.image_shape
         )
     name = "random" if name in IMAGE_CONSTRUCTIONS else name
-    return CONSTRUCTIONS[name](rows, centred, width, settings.activation, generator)
+    return CONSTRUCTIONS[name](rows, targets, width, settings.activation, generator)
