@@ -18,7 +18,8 @@ from sklearn_analytic.linalg import NormalEquations, ridge_exits
 _RADIAL_WIDTHS = (1.0, 2.0, 4.0)  # scales of radial units, taken in turn
 _ROWS, _AUDIT, _UNITS, _INPUT_COLUMNS = 1500, 500, 200, 150
 _ALPHAS = (1.0, 10.0)
-_WORTHWHILE = 0.01  # relative gain in leave-one-out error for which a re-weighting is kept; more on few audit rows
+_WORTHWHILE = 0.01  # relative gain in leave-one-out error for which a re-weighting is kept
+_LEAST_JUDGES = 200  # audit rows, below which such a gain is chance
 _LEAST_FACTOR = 0.01
 _ENERGY_ROWS = 250  # over which the gradient is averaged
 
@@ -63,11 +64,12 @@ def search_layer(encoding, rows, audit, carries_input, n_refits, generator, back
     name, factor = min(solutions, key=lambda key: solutions[key].error)
     solution = solutions[name, factor]
     records = [{"hidden": n, "scale": f, "refits": 0, "error": s.error} for (n, f), s in solutions.items()]
-    for refit in range(1, n_refits + 1):
+    few_judges = len(check.x) < _LEAST_JUDGES
+    for refit in range(1, 0 if few_judges else n_refits + 1):
         candidate = _reweighted(encoding, solution)
         again = problem(candidate, construct, factor)
         records.append({"hidden": name, "scale": factor, "refits": refit, "error": again.error})
-        if again.error > solution.error * (1 - _WORTHWHILE - 2 / len(check.x)):
+        if again.error > solution.error * (1 - _WORTHWHILE):
             break
         encoding, solution = candidate, again
     return encoding, partial(construct, factor=factor), records

@@ -224,7 +224,7 @@ def test_every_construction_regresses(hidden):
 @pytest.mark.parametrize("encoding", sorted(ENCODINGS))
 @pytest.mark.parametrize("n_refits", [0, 2])
 def test_every_encoding_learns(digits, encoding, n_refits):
-    X, X_test, y, y_test = (part[:400] for part in digits)
+    X, X_test, y, y_test = (part[:1000] for part in digits)
     model = ClosedFormMLP(100, input_encoding=encoding, n_refits=n_refits, random_state=0).fit(X, y)
     assert model.score(X_test, y_test) > 0.9
     assert {record["refits"] for record in model.candidates_} >= ({0, 1} if n_refits else {0})

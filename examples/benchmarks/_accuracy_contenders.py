@@ -4,6 +4,7 @@ A builder takes a :class:`Task` and returns the last steps of a scikit-learn pip
 """
 
 import importlib
+import math
 import os
 from dataclasses import dataclass
 
@@ -50,6 +51,7 @@ class Task:
     n_rows: int
     smallest_class: int  # rows of the rarest class; 0 in regression
     images: bool
+    n_features: int
     seed: int
     threads: int
 
@@ -83,6 +85,15 @@ def _optional(module, name, wrap=lambda model: model, **parameters):
         return (wrap(estimator(random_state=task.seed, n_jobs=task.threads, **parameters)),)
 
     return builder
+
+
+def _patches(task):
+    """Images by their number of pixels: square and grey, or 32 x 32 in three colours."""
+    if not task.images:
+        raise LeftOut("tables have no image_shape")
+    side = math.isqrt(task.n_features)
+    shape = (3, 32, 32) if task.n_features == 3072 else (side, side)
+    return ours("ClosedFormMLP", image_shape=shape)(task)
 
 
 def _mlp(task):
@@ -154,6 +165,7 @@ def _xrfm(wrap):
 # name: (builder, whether tabular inputs are standardised)
 CLASSIFIERS = {
     "closed_form": (ours("ClosedFormMLP"), False),
+    "closed_form_patch": (_patches, False),
     "cpnet": (ours("CPNetClassifier"), False),
     "cpnet_literal": (ours("CPNetClassifier", **CPNET_LITERAL), False),
     "brmp_linear": (ours("BRMPClassifier", alpha="gcv"), True),

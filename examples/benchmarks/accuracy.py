@@ -139,8 +139,15 @@ def prepare(name, folder, seed, options):
     X, y = cap(X, y, options.max_train_rows, seed)
     X_test, y_test = cap(X_test, y_test, options.max_test_rows, seed)
     if pixels(options):
-        X, X_test = (part.astype(np.float32) / np.float32(255) for part in (X, X_test))
+        X, X_test = (channels_first(part).astype(np.float32) / np.float32(255) for part in (X, X_test))
     return np.asarray(X, np.float32), np.asarray(X_test, np.float32), y, y_test
+
+
+def channels_first(images):
+    """Colour images of 32 x 32 come channels last; the order of pixels is all the same to the others."""
+    if images.shape[1] != 3 * 32 * 32:
+        return images
+    return images.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2).reshape(len(images), -1)
 
 
 def pixels(options):
@@ -171,7 +178,7 @@ def measure(contender, split, seed, options):
     row = {"n_train": len(y), "n_test": len(y_test), "n_features": X.shape[1]}
     row |= {"n_classes": len(counts), "error": None}
     row |= dict.fromkeys((*kind.measures(), "fit_seconds", "predict_seconds"))
-    task = Task(len(y), min(counts, default=0), pixels(options), seed, options.threads)
+    task = Task(len(y), min(counts, default=0), pixels(options), X.shape[1], seed, options.threads)
     try:
         row |= score(build(kind.name, contender, task), kind, X, X_test, y, y_test)
     except Exception as error:  # any failure of any contender is a result to be listed

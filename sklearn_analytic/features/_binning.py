@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _BINS, _FEW_BINS, _ROWS_PER_BIN = 128, 16, 8  # of one column: at most, with few rows, and where the number grows
+_CELLS, _WIDE_BINS = 8192, 24  # bins of all columns together, so that histograms stay in cache, but so many of each
 _EDGE_ROWS = 20_000  # quantiles of so many rows are exact enough
 
 
@@ -38,7 +39,9 @@ class BinnedColumns:
 
 
 def bin_columns(x, weights=None, hashes=None):
-    """Return rows in at most 128 bins per column (16 for few rows), of about equal weight, split midway between values.
+    """Return rows in bins of about equal weight, split midway between values; heavy values have their own.
+
+    A column has at most 128 bins and as many heavy values, fewer for few rows or many columns.
 
     Parameters
     ----------
@@ -68,6 +71,7 @@ def bin_columns(x, weights=None, hashes=None):
         few = few[hashes[few] < bound] if np.any(hashes[few] < bound) else few
     # By weight, as though repeated rows were rows: the number of rows itself must not matter.
     most = int(np.clip(np.sum(weights[weights > 0]) / _ROWS_PER_BIN, _FEW_BINS, _BINS))
+    most = min(most, max(_CELLS // x.shape[1], _WIDE_BINS))
     bins = np.empty(x.shape, dtype=np.uint8)
     edges = []
     for j, column in enumerate(np.ascontiguousarray(x.T, dtype=np.float64)):
@@ -77,14 +81,17 @@ def bin_columns(x, weights=None, hashes=None):
 
 
 def _edges(column, weights, most):
-    """Midpoints between distinct values: all of them, or those nearest to equal shares of the weight."""
+    """Midpoints between distinct values: all, or about heavy values and between equal shares of the others."""
     order = np.argsort(column, kind="stable")
     ordered = column[order]
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # of every distinct value
     values = ordered[last]
     chosen = np.arange(len(values) - 1)
     if len(values) > most:
-        reach = np.cumsum(weights[order])[last]
-        levels = np.arange(1, most) / most * reach[-1] * (1 - 1e-12)
-        chosen = np.unique(np.minimum(np.searchsorted(reach, levels), len(values) - 2))
+        mass = np.diff(np.cumsum(weights[order])[last], prepend=0.0)
+        heavy = mass * most >= mass.sum()
+        reach = np.cumsum(np.where(heavy, 0.0, mass))
+        share = reach[-1] / (most - min(int(heavy.sum()), most - 1))
+        bins = np.floor(reach * (1 - 1e-12) / max(share, 1e-300))
+        chosen = np.flatnonzero((np.diff(bins) > 0) | heavy[:-1] | heavy[1:])
     return 0.5 * values[chosen] + 0.5 * values[chosen + 1]

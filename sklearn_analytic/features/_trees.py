@@ -9,7 +9,7 @@ from sklearn_analytic.backend import trees
 
 _OUTPUTS = 4  # residual columns that a split looks at: more are projected at random
 _GRID = 2.0**-24  # of the largest residual: sums of so rounded numbers are exact
-_MOST_COLUMNS = 128  # that one tree looks at
+_MOST_COLUMNS = 384  # that one tree looks at
 _COLUMN_SHARES = (0.25, 0.5, 1.0)
 _ROW_SHARE = 0.7
 
@@ -35,11 +35,11 @@ class GrowthPlan:
     --------
     >>> from sklearn_analytic.features import GrowthPlan
     >>> GrowthPlan(n_trees=10).n_leaves
-    64
+    128
     """
 
     n_trees: int = 30
-    n_leaves: int = 64
+    n_leaves: int = 128
     step: float = 0.15
     least: float = 5.0
     shrinkage: float = 1.0
