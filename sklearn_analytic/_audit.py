@@ -9,7 +9,7 @@ from sklearn_analytic.features import hash_keys
 
 MOST = 1000
 _SHARE = 4  # at most one distinct row in four
-_REPEATED = 8  # copies of a row, on average, of which leaving one out leaves enough
+_REPEATED, _MOST_COPIES = 6.0, 8.0  # mean copies of a row, none counted above the most, of which all rows judge
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,18 @@ def candidates(hashes, weights):
     return distinct[min(MOST, len(distinct)) - 1]
 
 
-def audit_size(n_distinct, total=0.0):
-    """Number of audit rows of a sample with so many distinct rows, all where they repeat much within the total."""
-    share = 1 if total >= _REPEATED * n_distinct else _SHARE
+def audit_size(n_distinct, copies=1.0):
+    """Number of audit rows of a sample with so many distinct rows, all where most of them repeat much."""
+    share = 1 if copies >= _REPEATED else _SHARE
     return int(max(1, min(MOST, n_distinct // share)))
 
 
 def choose_audit(hashes, weights):
     """Return the threshold below which a row's hash makes it an audit row, weights of zero left out."""
-    distinct = np.unique(hashes if weights is None else hashes[weights > 0])
-    total = float(len(hashes) if weights is None else np.sum(weights))
-    return distinct[audit_size(len(distinct), total) - 1]
+    weights = np.ones(len(hashes)) if weights is None else np.asarray(weights, dtype=np.float64)
+    distinct, inverse = np.unique(hashes[weights > 0], return_inverse=True)
+    copies = np.minimum(np.bincount(inverse, weights[weights > 0]), _MOST_COPIES)
+    return distinct[audit_size(len(distinct), float(np.mean(copies))) - 1]
 
 
 def take_audit(x, y, weights, hashes):
