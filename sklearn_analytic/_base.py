@@ -13,7 +13,7 @@ from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from sklearn_analytic._blocks import FLOATS, auto_block_size, checked_array, dense_rows, host
+from sklearn_analytic._blocks import FLOATS, checked_array, dense_rows, host, short_block_size
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, is_tensor
 
 _VERSION_KEY = "_sklearn_analytic_version"
@@ -64,11 +64,14 @@ class AnalyticEstimator(BaseEstimator):
             )
         return X
 
-    def _map_blocks(self, X, function):
-        """Return ``function(rows, backend)`` over checked blocks of X, in the kind and on the device of X."""
+    def _map_blocks(self, X, function, n_features=0):
+        """Return ``function(rows, backend)`` over checked blocks of X, in the kind and on the device of X.
+
+        ``n_features`` is the width of what the function computes on the way: blocks are short where it is wide.
+        """
         X = self._read_features(X, reset=False)
         backend = backend_for(X, self.device)
-        size = auto_block_size(X.shape[1])
+        size = short_block_size(max(X.shape[1], n_features))
         parts = []
         for start in range(0, X.shape[0], size):
             rows = backend.asarray(dense_rows(X[start : start + size]))

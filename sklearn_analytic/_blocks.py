@@ -111,6 +111,11 @@ def auto_block_size(n_columns):
     return int(np.clip(max(rows, min(2 * n_columns, 8192)), _MIN_ROWS, _MAX_ROWS))
 
 
+def short_block_size(n_columns):
+    """Rows per block so that a float64 copy stays near 16 MiB: for passes that update no square matrix."""
+    return int(np.clip(_BLOCK_BYTES // (8 * max(n_columns, 1)), _MIN_ROWS, _MAX_ROWS))
+
+
 def release_pages(x, rows):
     """Tell the system that the rows just read of a file mapping need not stay in memory (a no-op elsewhere)."""
     mapping = _mapping(x)

@@ -146,7 +146,7 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
     def _scores(self, X, stages):
         """Scores (n, c) of some stages side by side, on the device of X."""
         check_is_fitted(self)
-        return self._map_blocks(X, self._scorer(stages))
+        return self._map_blocks(X, self._scorer(stages), self._n_features_out)
 
     def _scorer(self, stages):
         """The function of checked rows that gives the scores of some stages, summed in float64."""
@@ -181,9 +181,11 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
             Features, in the dtype of X unless ``precision`` says otherwise.
         """
         check_is_fitted(self)
-        return self._map_blocks(
-            X, lambda rows, backend: self._read(backend.asarray(rows, self._dtype()), backend, held_out=False)[0]
-        )
+
+        def features(rows, backend):
+            return self._read(backend.asarray(rows, self._dtype()), backend, held_out=False)[0]
+
+        return self._map_blocks(X, features, self._n_features_out)
 
     @property
     def _n_features_out(self):

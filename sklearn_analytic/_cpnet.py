@@ -419,13 +419,13 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
     def _scores(self, X):
         """Scores (n, C) of the chosen exit or of their mean, on the device of X."""
         check_is_fitted(self)
-        return self._map_blocks(X, self._scorer([self._readout]))
+        return self._map_blocks(X, self._scorer([self._readout]), self._network.n_features)
 
     def _staged_scores(self, X):
         """Scores of all exits from one pass over X."""
         check_is_fitted(self)
         readouts = [self._combined([index]) for index in range(len(self._exits))]
-        scores = self._map_blocks(X, self._scorer(readouts))
+        scores = self._map_blocks(X, self._scorer(readouts), self._network.n_features)
         n_classes = len(self.classes_)
         return [scores[:, i * n_classes : (i + 1) * n_classes] for i in range(len(readouts))]
 
