@@ -392,6 +392,11 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         self.classes_ = union
         return parts
 
+    def _adopt(self, other):
+        """Take over the audit rows and the classes of another, for a shard that has no rows of its own."""
+        super()._adopt(other)
+        self.classes_ = other.classes_
+
     def _settle(self, readouts, targets, audit):
         """Calibrate every stage; return the leave-one-out accuracy of the chosen one."""
         loo, weights = readouts[self.exit_].loo, audit.weights

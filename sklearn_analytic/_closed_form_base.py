@@ -59,8 +59,7 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
             statistic = NormalEquations.empty(width + self._n_scores(), self._n_targets() + self._n_scores())
         statistic = statistic.on(backend)
         for block in replace(rows, block_size=self._rows_per_block(statistic.n_features)):
-            x = backend.asarray(block.x, self._dtype())
-            features, scores = self._read(x, backend, held_out=True)
+            features, scores = self._read(self._cast(block.x, backend), backend, held_out=True)
             targets = backend.stack_columns([backend.asarray(self._targets(block.y)), scores], [1.0, 1.0])
             statistic = statistic.accumulate(features, targets, block.weight, backend, widen=self._needs_all_digits())
         return statistic.to_host(backend)
@@ -106,13 +105,13 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
     def _training_rows(self, x, keys, coded, weights):
         """Rows in the dtype of the features, with targets and classes."""
         targets = self._targets(coded)
-        return TrainingRows(np.asarray(x, self._dtype()), keys, targets, self._bins(coded, targets), weights)
+        return TrainingRows(self._cast(x, get_backend("cpu")), keys, targets, self._bins(coded, targets), weights)
 
     def _solve(self, statistic):
         """Solve, blend and choose; keep the statistic for further rows."""
         backend = get_backend("cpu")
         audit = self._audit.head(max(self._first_audit, audit_size(statistic.n_rows)))
-        x = np.asarray(audit.x, self._dtype())
+        x = self._cast(audit.x, backend)
         features, _ = self._read(x, backend, held_out=True)
         targets = self._targets(self._coded(audit.y))
         readouts = solve_readouts(
@@ -154,7 +153,7 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         intercept = np.concatenate([self._readouts[stage].intercept for stage in stages])
 
         def scores(rows, backend):
-            features, _ = self._read(backend.asarray(rows, self._dtype()), backend, held_out=False)
+            features, _ = self._read(self._cast(rows, backend), backend, held_out=False)
             wide = backend.stack_columns([features], [1.0])
             return backend.matmul(wide, backend.asarray(coef)) + backend.asarray(intercept)
 
@@ -183,7 +182,7 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         check_is_fitted(self)
 
         def features(rows, backend):
-            return self._read(backend.asarray(rows, self._dtype()), backend, held_out=False)[0]
+            return self._read(self._cast(rows, backend), backend, held_out=False)[0]
 
         return self._map_blocks(X, features, self._n_features_out)
 
@@ -257,11 +256,15 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
             return self  # a shard without rows
         with self._unchanged_on_error():
             if not hasattr(self, "_statistic"):
-                self._audit, self.classes_ = other._audit, getattr(other, "classes_", None)
+                self._adopt(other)
                 return self._solve(other._statistic)
             mine, theirs = self._aligned(other)
             self._audit = self._audit.merge(other._audit, MOST)
             return self._solve(mine.merge(theirs))
+
+    def _adopt(self, other):
+        """Take over the audit rows of another, for a shard that has none of its own."""
+        self._audit = other._audit
 
     # Parameters.
 
@@ -289,6 +292,13 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
     def _dtype(self):
         """Dtype of the features; None is that of X."""
         return _DTYPES[self.precision]
+
+    def _cast(self, x, backend):
+        """Rows in the dtype of the features; values that float32 cannot hold are an error, not infinity."""
+        dtype = self._dtype()
+        if dtype == np.float32 and dtype_name(x) == "float64" and float(abs(x).max()) > np.finfo(np.float32).max:
+            raise ValueError("X has values beyond the range of float32: use precision='float64', or rescale them.")
+        return backend.asarray(x, dtype)
 
     def _needs_all_digits(self):
         """Whether the solve needs the Gram in float64: it is decomposed, or not ridged."""

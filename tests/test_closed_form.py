@@ -126,6 +126,20 @@ def test_a_shard_without_rows_is_not_fitted_and_adds_nothing(rng):
         first.merge(ClosedFormMLP())
 
 
+def test_an_empty_shard_of_a_regressor_adopts_rows(rng):
+    X, y = rng.standard_normal((100, 3)), rng.standard_normal(100)
+    first = ClosedFormMLPRegressor(20, random_state=0).fit(X, y)
+    adopted = first.shard().merge(first)
+    np.testing.assert_array_equal(adopted.predict(X), first.predict(X))
+    assert not hasattr(adopted, "classes_")
+
+
+def test_values_beyond_float32_are_refused(rng):
+    X, y = task(rng)
+    with pytest.raises(ValueError, match="range of float32"):
+        ClosedFormMLP(20, precision="float32").fit(1e40 * X, y)
+
+
 def test_merge_refuses_other_layers(rng):
     X, y = task(rng)
     one = ClosedFormMLP(20, random_state=0).fit(X, y)
