@@ -36,6 +36,7 @@ from sklearn_analytic.linalg import NormalEquations
 
 _BUILD_ROWS = 200_000  # trees are grown on at most so many rows, drawn by weight
 _DTYPES = {"auto": None, "float32": np.float32, "float64": np.float64}
+_MOST_FLOAT32 = float(np.finfo(np.float32).max)
 _MOST_REFITS = 5
 _STEP = 0.1  # of the ranks of a column, by which importances move a value
 _IMPORTANCE_ROWS, _LEAST_ROWS, _IMPORTANCE_MOVES = 256, 16, 50_000  # rows moved: most, least, times columns
@@ -296,7 +297,7 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
     def _cast(self, x, backend):
         """Rows in the dtype of the features; values that float32 cannot hold are an error, not infinity."""
         dtype = self._dtype()
-        if dtype == np.float32 and dtype_name(x) == "float64" and float(abs(x).max()) > np.finfo(np.float32).max:
+        if dtype == np.float32 and dtype_name(x) == "float64" and float(abs(x).max()) > _MOST_FLOAT32:
             raise ValueError("X has values beyond the range of float32: use precision='float64', or rescale them.")
         return backend.asarray(x, dtype)
 

@@ -15,6 +15,7 @@ from sklearn_analytic.features import (
     draw_rows,
     fit_leaf_scores,
     inverse_layers,
+    smooth_encoding,
     weighted_mean,
 )
 
@@ -95,7 +96,8 @@ def build_network(settings, rows, audit, n_rows, labels, generator, backend):
     ``rows`` are :class:`TrainingRows` that construct; ``audit`` are rows that construct nothing but the trees blind
     to them, for choices by leave-one-out. Returns the network and what the search tried.
     """
-    fit_encoding = ENCODINGS[settings.input_encoding]
+    beside_trees = settings.hidden == "auto" and settings.input_encoding == "auto"
+    fit_encoding = smooth_encoding if beside_trees else ENCODINGS[settings.input_encoding]
     few = rows.drawn(_ENCODING_ROWS, generator)
     encoding = fit_encoding(few.x, few.weights)
     drawn = rows.drawn(_LAYER_ROWS, generator)

@@ -20,6 +20,7 @@ from sklearn_analytic.features._encodings import (
     piecewise_linear_encoding,
     quantile_encoding,
     robust_encoding,
+    smooth_encoding,
     standard_encoding,
 )
 from sklearn_analytic.features._forward import forward_layer
@@ -105,6 +106,7 @@ __all__ = [
     "row_keys",
     "sampled_layer",
     "sandwiched_least_squares",
+    "smooth_encoding",
     "standard_encoding",
     "subclass_code",
     "subclass_indicator",

@@ -156,6 +156,33 @@ def robust_encoding(x, weights=None):
     >>> robust_encoding(np.arange(10.0)[:, None]).n_columns
     1
     """
+    return fit_input_encoding(x, weights, bins=False, hellinger=False)
+
+
+def smooth_encoding(x, weights=None):
+    """Return clipped robust z-scores and binary steps, or Hellinger rows: what a network beside trees reads best.
+
+    Trees see thresholds already; without bins, distances between rows follow the values.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+        Rows.
+    weights : ndarray of shape (n,) or None, default=None
+        Frequencies.
+
+    Returns
+    -------
+    InputEncoding
+        The encoding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import smooth_encoding
+    >>> smooth_encoding(np.arange(10.0)[:, None]).n_ramps
+    0
+    """
     return fit_input_encoding(x, weights, bins=False)
 
 

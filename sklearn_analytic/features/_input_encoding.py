@@ -135,7 +135,7 @@ def fit_input_encoding(x, weights=None, *, bins=True, hellinger=True):
     varies = high > low
     binary = varies & np.all((x == low) | (x == high), axis=0)
     numeric = np.flatnonzero(varies & ~binary)
-    if hellinger and bins and _common_scale(low[numeric], high[numeric]):
+    if hellinger and _common_scale(low[numeric], high[numeric]):
         return _fit_hellinger(x, weights, np.flatnonzero(varies))
     binary = np.flatnonzero(binary) if np.any(varies) else np.zeros(1, dtype=int)
     parts = (*_numeric_parts(x, weights, numeric, bins), _binary_part(binary, low, high))
