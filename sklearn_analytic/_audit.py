@@ -10,6 +10,7 @@ from sklearn_analytic.features import hash_keys
 MOST = 1000
 _SHARE = 4  # at most one distinct row in four
 _REPEATED, _MOST_COPIES = 6.0, 8.0  # mean copies of a row, none counted above the most, of which all rows judge
+_SHARED = 0.75  # distinct rows over distinct pairs of row and target, below which rows are few and targets noisy
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,24 @@ def candidates(hashes, weights):
     return distinct[min(MOST, len(distinct)) - 1]
 
 
-def audit_size(n_distinct, copies=1.0):
-    """Number of audit rows of a sample with so many distinct rows, all where most of them repeat much."""
-    share = 1 if copies >= _REPEATED else _SHARE
-    return int(max(1, min(MOST, n_distinct // share)))
+def audit_size(n_distinct):
+    """Number of audit rows of a sample with so many distinct rows."""
+    return int(max(1, min(MOST, n_distinct // _SHARE)))
+
+
+def few_distinct(hashes, keys, weights):
+    """Whether rows repeat much, with different targets: then one copy can judge, and every row must."""
+    weights = np.ones(len(hashes)) if weights is None else np.asarray(weights, dtype=np.float64)
+    used = weights > 0
+    distinct, inverse = np.unique(hashes[used], return_inverse=True)
+    copies = np.minimum(np.bincount(inverse, weights[used]), _MOST_COPIES)
+    return bool(np.mean(copies) >= _REPEATED and len(np.unique(keys[used])) <= _SHARED * len(distinct))
 
 
 def choose_audit(hashes, weights):
     """Return the threshold below which a row's hash makes it an audit row, weights of zero left out."""
-    weights = np.ones(len(hashes)) if weights is None else np.asarray(weights, dtype=np.float64)
-    distinct, inverse = np.unique(hashes[weights > 0], return_inverse=True)
-    copies = np.minimum(np.bincount(inverse, weights[weights > 0]), _MOST_COPIES)
-    return distinct[audit_size(len(distinct), float(np.mean(copies))) - 1]
+    distinct = np.unique(hashes if weights is None else hashes[weights > 0])
+    return distinct[audit_size(len(distinct)) - 1]
 
 
 def take_audit(x, y, weights, hashes):

@@ -322,6 +322,14 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
     def _meet_stream(self, y, classes, statistic, started):
         """Classes that a block brings; a shard without rows knows its classes already."""
         if started and statistic is None:
+            if (self.classes_.dtype.kind in "biuf") != (y.dtype.kind in "biuf"):
+                raise ValueError(
+                    f"y has labels such as {y.tolist()[0]!r}, but the classes are {self.classes_.tolist()}."
+                )
+            if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+                raise ValueError(
+                    f"classes={list(classes)} is not the same as in the first call: {self.classes_.tolist()}."
+                )
             unseen = np.setdiff1d(y, self.classes_)
             if len(unseen) == 0:
                 return None

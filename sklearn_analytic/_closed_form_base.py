@@ -9,7 +9,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._audit import MOST, audit_size, candidates, choose_audit, take_audit
+from sklearn_analytic._audit import MOST, audit_size, candidates, choose_audit, few_distinct, take_audit
 from sklearn_analytic._base import (
     AnalyticEstimator,
     check_alpha,
@@ -73,7 +73,10 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         keys = rows.map_rows(lambda x: row_keys(x, direction))
         hashes = self._hashes(keys, y)
         first = not hasattr(self, "_network")
-        chosen = hashes <= (choose_audit if first else candidates)(hashes, rows.weight)
+        if first:
+            self._one_copy = few_distinct(hashes, keys, rows.weight)
+        choose = choose_audit if first and not self._one_copy else candidates
+        chosen = hashes <= choose(hashes, rows.weight)
         if rows.weight is not None:
             chosen &= rows.weight > 0
         index = np.flatnonzero(chosen)
@@ -89,7 +92,8 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         weights = np.ones(rows.n_rows) if rows.weight is None else np.asarray(rows.weight, dtype=np.float64)
         total = max(float(weights.sum()), float(np.sum(weights > 0)))
         usable = np.where(is_audit, 0.0, weights)
-        usable = usable if np.any(usable) else weights
+        all_judge = not np.any(usable)
+        usable = weights if all_judge else usable
         generator = np.random.default_rng([self._seed, 1])
         chosen, ones = np.flatnonzero(usable), False
         if len(chosen) > _BUILD_ROWS:
@@ -98,10 +102,11 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         build = self._training_rows(x, keys[chosen], coded, np.ones(len(chosen)) if ones else usable[chosen])
         audit_keys = row_keys(self._audit.x, np.random.default_rng(self._seed).standard_normal(rows.x.shape[1]))
         audit = self._training_rows(self._audit.x, audit_keys, self._coded(self._audit.y), self._audit.weights)
+        trees = build if all_judge else build.joined(audit)
         settings = Settings(
             self.hidden, self._widths(), self.activation, self.input_encoding, self.n_refits, self._shape()
         )
-        return build_network(settings, build, audit, total, self._score_labels(), generator, get_backend("cpu"))
+        return build_network(settings, build, audit, trees, total, self._score_labels(), generator, get_backend("cpu"))
 
     def _training_rows(self, x, keys, coded, weights):
         """Rows in the dtype of the features, with targets and classes."""
@@ -116,7 +121,12 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         features, _ = self._read(x, backend, held_out=True)
         targets = self._targets(self._coded(audit.y))
         readouts = solve_readouts(
-            statistic, self._network.exit_sizes(), (features, targets, audit.weights), self.alpha, self._placed()
+            statistic,
+            self._network.exit_sizes(),
+            (features, targets, audit.weights),
+            self.alpha,
+            self._placed(),
+            self._one_copy,
         )
         self._statistic, self._readouts = statistic, readouts
         self.exit_errors_ = np.array([readout.error for readout in readouts])
@@ -222,11 +232,11 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
             A copy; this estimator is not changed.
         """
         check_is_fitted(self)
-        other = copy.deepcopy(self)
+        other = copy.copy(self)
         fitted = ("_statistic", "_readouts", "_audit", "exit_errors_", "exit_", "alphas_", "blend_", "loo_score_")
         for name in (*fitted, "n_samples_seen_"):
             delattr(other, name)
-        return other
+        return copy.deepcopy(other)
 
     def merge(self, other):
         """Add the rows of another estimator with the same frozen layers: the readout is exact for both.

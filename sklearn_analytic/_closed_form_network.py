@@ -90,11 +90,11 @@ class ClosedFormNetwork:
         return [int(size) for size in start + np.cumsum([hidden.layer.n_units for hidden in self.layers])]
 
 
-def build_network(settings, rows, audit, n_rows, labels, generator, backend):
+def build_network(settings, rows, audit, tree_rows, n_rows, labels, generator, backend):
     """Construct encoding, layers and trees, in one order of random draws; no gradient.
 
-    ``rows`` are :class:`TrainingRows` that construct; ``audit`` are rows that construct nothing but the trees blind
-    to them, for choices by leave-one-out. Returns the network and what the search tried.
+    ``rows`` are :class:`TrainingRows` that construct; ``audit`` are rows that construct nothing but trees
+    (``tree_rows`` are both), for choices by leave-one-out. Returns the network and what the search tried.
     """
     beside_trees = settings.hidden == "auto" and settings.input_encoding == "auto"
     fit_encoding = smooth_encoding if beside_trees else ENCODINGS[settings.input_encoding]
@@ -109,7 +109,7 @@ def build_network(settings, rows, audit, n_rows, labels, generator, backend):
         )
         a = replace(drawn, x=encoding.transform(drawn.x, backend))
         layers = tuple(HiddenLayer(build(a, width, generator), "encoded") for width in settings.widths)
-        scores = None if encoding.on_common_scale else _grown(rows, audit, generator)
+        scores = None if encoding.on_common_scale else _grown(tree_rows, generator)
         return ClosedFormNetwork(encoding, layers, carries_input, scores, labels), candidates
     layers = _stack(settings, encoding, drawn, generator, backend)
     return ClosedFormNetwork(encoding, layers, carries_input, None, labels), []
@@ -124,10 +124,9 @@ def _widths(settings, n_rows, on_common_scale):
     return (max(2, int(units // _MODULES)),) * _MODULES if settings.hidden == "auto" else (max(2, int(units)),)
 
 
-def _grown(rows, audit, generator):
+def _grown(rows, generator):
     """Trees on all rows, the audit's too: every row's score comes from a member that is blind to it."""
-    both = rows if np.all(np.isin(audit.keys, rows.keys)) else rows.joined(audit)  # all rows are in a full audit
-    return fit_leaf_scores(both.x, both.targets, both.weights, generator)
+    return fit_leaf_scores(rows.x, rows.targets, rows.weights, generator)
 
 
 def _stack(settings, encoding, rows, generator, backend):

@@ -25,7 +25,7 @@ class Readout:
     shares: np.ndarray  # of its experts
 
 
-def solve_readouts(statistic, sizes, audit, alpha, placed):
+def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy):
     """Return a blended readout for every layer.
 
     The statistic's features are [A | H | L], its targets [Y | L], L being the held-out scores of trees, which
@@ -40,7 +40,7 @@ def solve_readouts(statistic, sizes, audit, alpha, placed):
     has_joint = n_scores > 0 and statistic.weight >= _JOINT_ROWS
     all_sizes = [*sizes, features.shape[1]] if has_joint else sizes
     mean = np.ldexp(statistic.mean[statistic.n_features :][:n_targets], statistic.exponent[1])
-    solutions = _solutions(statistic, all_sizes, (features, np.hstack([targets, scores]), weights), alpha)
+    solutions = _solutions(statistic, all_sizes, (features, np.hstack([targets, scores]), weights), alpha, one_copy)
     readouts = []
     for stage in range(len(sizes)):
         experts = [_expert(solutions[stage], features.shape[1], n_targets, 0 * placed, scores)]
@@ -55,13 +55,13 @@ def solve_readouts(statistic, sizes, audit, alpha, placed):
     return readouts
 
 
-def _solutions(statistic, sizes, audit, alpha):
+def _solutions(statistic, sizes, audit, alpha, one_copy):
     """Ridge solutions of nested features: by Cholesky factors, or by a decomposition for gcv and no ridge."""
     if isinstance(alpha, str) and alpha == "loo":
-        return ridge_exits(statistic, sizes, audit, ALPHAS)
+        return ridge_exits(statistic, sizes, audit, ALPHAS, one_copy=one_copy)
     if isinstance(alpha, str) or (np.ndim(alpha) == 0 and alpha == 0):
         return [spectral_exit(statistic, np.arange(size), audit, alpha) for size in sizes]
-    return ridge_exits(statistic, sizes, audit, sorted(float(a) for a in np.ravel(alpha)))
+    return ridge_exits(statistic, sizes, audit, sorted(float(a) for a in np.ravel(alpha)), one_copy=one_copy)
 
 
 def _expert(solution, n_features, n_targets, offset, scores):

@@ -266,12 +266,18 @@ def test_conditioning(tmp_path):
 
 
 def test_ablation(tmp_path):
-    run_script(BENCHMARKS / "closed_form_ablation.py", "--json", "a.json", cwd=tmp_path)
+    script = BENCHMARKS / "closed_form_ablation.py"
+    run_script(script, "--json", "a.json", cwd=tmp_path)
     record = read_json(tmp_path / "a.json")
-    assert record["settings"]["max_train_rows"] == 3000
-    assert {row["contender"] for row in record["rows"]} == {"auto", "random", "leaf"}
-    assert {row["seed"] for row in record["rows"]} == {0, 1}
-    assert all(row["error"] is None and row["accuracy"] > 0.8 for row in record["rows"])
+    assert set(record["suites"]) == {"tabular", "regression"}
+    for suite, score, least in (("tabular", "accuracy", 0.8), ("regression", "r2", 0.2)):
+        part = record["suites"][suite]
+        assert part["settings"]["max_train_rows"] == 3000
+        assert {row["contender"] for row in part["rows"]} == {"auto", "random", "leaf"}
+        assert {row["seed"] for row in part["rows"]} == {0, 1}
+        assert all(row["error"] is None and row[score] > least for row in part["rows"])
+    run_script(script, "--resume", "a.json", cwd=tmp_path)  # nothing is left to run
+    assert read_json(tmp_path / "a.json") == record
 
 
 def test_width_benchmark(tmp_path):

@@ -5,7 +5,8 @@ Two questions about large data: does accuracy keep rising with width, and is a f
     python examples/benchmarks/closed_form_width.py --data DIR --json width.json --figure width.png
     python examples/benchmarks/closed_form_width.py --quick
 
-Sets are used in full. Rows are counted at a fixed width, by nested random parts of the first set.
+Sets are used in full, unless ``--max-train-rows`` says otherwise. Rows are counted at a fixed width, by
+nested random parts of every set; ``row_exponents`` are the slopes of log seconds over log rows (1: linear).
 """
 
 import argparse
@@ -36,21 +37,39 @@ COLUMNS = {
 
 def main():
     options = parse()
-    record = {"settings": {"threads": options.threads, "seed": 0}, "rows": []}
+    settings = {"threads": options.threads, "seed": 0, "max_train_rows": options.max_train_rows}
+    record = {"settings": settings, "rows": []}
     with threadpool_limits(options.threads):
         record["environment"] = environment()
         for name in ("digits",) if options.quick else options.only:
-            X, X_test, y, y_test = split(name, options)
-            fit(name, QUICK_WIDTHS[0], X[:500], X_test, y[:500], y_test)  # compiles
-            for width in QUICK_WIDTHS if options.quick else options.widths:
-                keep(record, fit(name, width, X, X_test, y, y_test), options)
-        for share in SHARES[-2:] if options.quick else SHARES:
-            some = int(share * len(y))
-            width = QUICK_WIDTHS[0] if options.quick else ROWS_WIDTH
-            keep(record, fit(name, width, X[:some], X_test, y[:some], y_test) | {"share": share}, options)
+            measure(name, split(name, options), options, record)
     print(markdown_table(record["rows"], COLUMNS))
+    print("seconds grow with rows to the power of", record["row_exponents"])
     if options.figure:
         draw(record["rows"], options.figure)
+
+
+def measure(name, parts, options, record):
+    """Every width on all rows of one set, then parts of the rows at one width."""
+    X, X_test, y, y_test = parts
+    fit(name, QUICK_WIDTHS[0], X[:500], X_test, y[:500], y_test)  # compiles
+    for width in QUICK_WIDTHS if options.quick else options.widths:
+        keep(record, fit(name, width, X, X_test, y, y_test), options)
+    for share in SHARES[-2:] if options.quick else SHARES:
+        some = int(share * len(y))
+        width = QUICK_WIDTHS[0] if options.quick else ROWS_WIDTH
+        keep(record, fit(name, width, X[:some], X_test, y[:some], y_test) | {"share": share}, options)
+
+
+def row_exponents(rows):
+    """{set: slope of log seconds over log rows, at the fixed width}, once there are two parts."""
+    parts = [row for row in rows if "share" in row]
+    groups = {name: [row for row in parts if row["dataset"] == name] for name in {row["dataset"] for row in parts}}
+    return {
+        name: float(np.polyfit(*np.log([(r["n_train"], r["fit_seconds"]) for r in group]).T, 1)[0])
+        for name, group in sorted(groups.items())
+        if len(group) > 1
+    }
 
 
 def parse():
@@ -59,6 +78,7 @@ def parse():
     add("--data", metavar="DIR", help="folder of .npz files")
     add("--only", nargs="+", metavar="NAME", default=SETS)
     add("--widths", nargs="+", type=int, default=WIDTHS)
+    add("--max-train-rows", type=int, default=0, help="0: all")
     add("--quick", action="store_true", help="a bundled set and small widths, in seconds")
     add("--threads", type=int, default=2)
     add("--json", metavar="PATH")
@@ -71,7 +91,7 @@ def split(name, options):
     if options.quick:
         return train_test_split(*load_digits(return_X_y=True), random_state=0)
     X, X_test, y, y_test = load(name, data_folder(options.data), 0)
-    order = np.random.default_rng(0).permutation(len(y))
+    order = np.random.default_rng(0).permutation(len(y))[: options.max_train_rows or None]
     return X[order].astype(np.float32), X_test.astype(np.float32), y[order], y_test
 
 
@@ -94,6 +114,7 @@ def fit(name, width, X, X_test, y, y_test):
 
 def keep(record, row, options):
     record["rows"].append(row)
+    record["row_exponents"] = row_exponents(record["rows"])
     print(
         f"{row['dataset']:12s} {row['n_train']:7d} {row['width']:6d} {row['accuracy']:.4f} {row['fit_seconds']:.2f} s"
     )
@@ -115,7 +136,9 @@ def draw(rows, path):
         axes[0].plot([r["width"] for r in mine], [r["accuracy"] for r in mine], "o-", label=name)
         axes[1].plot([r["width"] for r in mine], [r["fit_seconds"] for r in mine], "o-", label=name)
     parts = [row for row in rows if "share" in row]
-    axes[2].plot([r["n_train"] for r in parts], [r["fit_seconds"] for r in parts], "o-", label=parts[0]["dataset"])
+    for name in dict.fromkeys(row["dataset"] for row in parts):
+        mine = [row for row in parts if row["dataset"] == name]
+        axes[2].plot([r["n_train"] for r in mine], [r["fit_seconds"] for r in mine], "o-", label=name)
     titles = (("width", "test accuracy"), ("width", "fit, seconds"), ("rows", "fit, seconds"))
     for axis, (x, y) in zip(axes, titles, strict=True):
         axis.set(xlabel=x, ylabel=y)

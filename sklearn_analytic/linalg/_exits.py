@@ -49,7 +49,7 @@ class ExitReadout:
     error: float
 
 
-def ridge_exits(statistic, sizes, audit, alphas):
+def ridge_exits(statistic, sizes, audit, alphas, *, one_copy=True):
     r"""Return the readout of every exit, each with the ridge of its least leave-one-out error.
 
     Exit t reads the first :math:`q_t` features. With features of unit variance and
@@ -67,6 +67,8 @@ def ridge_exits(statistic, sizes, audit, alphas):
         Features, targets and weights of rows that are in the statistic.
     alphas : sequence of float
         Ascending positive ridges. 1e-6 of the total weight is added to each.
+    one_copy : bool, default=True
+        Whether one copy of a row of weight above 1 is left out, or all of them.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def ridge_exits(statistic, sizes, audit, alphas):
     >>> len(exits), bool(exits[1].error < exits[0].error)
     (2, True)
     """
-    system = _System.of(statistic, audit)
+    system = _System.of(statistic, audit, one_copy)
     best = [None] * len(sizes)
     tried = {}
 
@@ -170,9 +172,10 @@ class _System:
     features: np.ndarray  # (m, p) standardised, in their own dtype
     targets: np.ndarray  # (m, c) centred
     weights: np.ndarray | None
+    one_copy: bool
 
     @classmethod
-    def of(cls, statistic, audit):
+    def of(cls, statistic, audit, one_copy):
         """Standardise the statistic and the audit rows."""
         features, targets, weights = audit
         p, (ex, ey) = statistic.n_features, statistic.exponent
@@ -184,7 +187,9 @@ class _System:
         scale = np.ldexp(scale, -ex)
         dtype = features.dtype
         rows = (features - mean[:p].astype(dtype)) * scale.astype(dtype)
-        return cls(gram, cross, scale, mean, statistic.weight, statistic.n_rows, rows, targets - mean[p:], weights)
+        return cls(
+            gram, cross, scale, mean, statistic.weight, statistic.n_rows, rows, targets - mean[p:], weights, one_copy
+        )
 
     def readouts(self, sizes, alpha):
         """Readouts of all exits at one ridge, from one factor; none where rounding leaves the Gram indefinite."""
@@ -211,8 +216,9 @@ class _System:
         return readouts
 
     def _leave_one_out(self, fitted, leverage):
-        """Centred leave-one-out predictions: one copy of a row leaves, or all of a light one."""
-        removed = 1.0 if self.weights is None else np.minimum(self.weights, 1.0)
+        """Centred leave-one-out predictions: one copy of a row leaves, or all; of a light row all it is."""
+        weights = 1.0 if self.weights is None else self.weights
+        removed = np.minimum(weights, 1.0) if self.one_copy else weights
         free = np.maximum(1 - removed * leverage, _LEAST_FREE)
         return self.targets - (self.targets - fitted) / free[:, None]
 
