@@ -4,6 +4,8 @@ from sklearn_analytic._brmp import BRMPClassifier, BRMPRegressor
 from sklearn_analytic._closed_form import ClosedFormMLP
 from sklearn_analytic._closed_form_regressor import ClosedFormMLPRegressor
 from sklearn_analytic._cpnet import CPNetClassifier
+from sklearn_analytic._dfa import DFAClassifier
+from sklearn_analytic._dfa_regressor import DFARegressor
 from sklearn_analytic._importance_display import FeatureImportanceDisplay
 
 __version__ = "0.1.0.dev0"
@@ -14,6 +16,8 @@ __all__ = [
     "CPNetClassifier",
     "ClosedFormMLP",
     "ClosedFormMLPRegressor",
+    "DFAClassifier",
+    "DFARegressor",
     "FeatureImportanceDisplay",
     "__version__",
 ]

@@ -17,6 +17,7 @@ from sklearn_analytic._blocks import FLOATS, checked_array, dense_rows, host, sh
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, is_tensor
 
 _VERSION_KEY = "_sklearn_analytic_version"
+_CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error
 
 
 class AnalyticEstimator(BaseEstimator):
@@ -39,8 +40,9 @@ class AnalyticEstimator(BaseEstimator):
         try:
             yield
         except BaseException:
+            running = {name: value for name, value in self.__dict__.items() if name in _CALLBACK_STATE}
             self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__.update(before | running)
             raise
 
     def _read_features(self, X, reset):

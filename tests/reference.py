@@ -228,3 +228,67 @@ def walk(forest, node, row):
     while forest.feature[node] >= 0:
         node = forest.child[node] + int(row[forest.feature[node]] > forest.threshold[node])
     return forest.leaf[node]
+
+
+# ---- networks trained by steps ----
+
+SLOPES = {
+    "identity": (lambda z: z, lambda z: np.ones_like(z)),
+    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype)),
+    "leaky_relu": (lambda z: np.where(z > 0, z, 0.01 * z), lambda z: np.where(z > 0, 1.0, 0.01)),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "logistic": (lambda z: 1 / (1 + np.exp(-z)), lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2),
+}
+
+
+def network_loss(layers, activation, X, y, weight=None):
+    """Mean loss of a plain network: cross-entropy for codes y (n,), half the squared error for targets (n, c)."""
+    h = X
+    for W, b in layers[:-1]:
+        h = SLOPES[activation][0](h @ W + b)
+    f = h @ layers[-1][0] + layers[-1][1]
+    if y.ndim == 1:
+        losses = np.array([np.log(np.sum(np.exp(row - row[k]))) for row, k in zip(f, y, strict=True)])
+    else:
+        losses = 0.5 * np.sum((f - y) ** 2, axis=1)
+    return np.mean(losses if weight is None else weight * losses)
+
+
+def network_gradient(layers, activation, X, y, weight=None, feedback=None):
+    """[(dW, db), ...] of the mean loss, one row at a time; ``feedback`` [B_l (C, n_l)] replaces the transposes."""
+    f, slope = SLOPES[activation]
+    total = [(np.zeros_like(W), np.zeros_like(b)) for W, b in layers]
+    for i, x in enumerate(X):
+        h, z = [x], []
+        for W, b in layers:
+            z.append(h[-1] @ W + b)
+            h.append(f(z[-1]))
+        if y.ndim == 1:
+            e = np.exp(z[-1] - z[-1].max())
+            e /= e.sum()
+            e[y[i]] -= 1
+        else:
+            e = z[-1] - y[i]
+        e = e * (1 if weight is None else weight[i])
+        d = e
+        for k in range(len(layers) - 1, -1, -1):
+            total[k] = (total[k][0] + np.outer(h[k], d), total[k][1] + d)
+            if k > 0:
+                d = (d @ layers[k][0].T if feedback is None else e @ feedback[k - 1]) * slope(z[k - 1])
+    return [(dW / len(X), db / len(X)) for dW, db in total]
+
+
+def optimiser_step(name, state, theta, grad, rate, t, momentum, nesterov, beta_1, beta_2, epsilon, alpha):
+    """One textbook step of one parameter array; ``state`` is a dict that is changed."""
+    if name == "sgd":
+        grad = grad + alpha * theta
+        state["u"] = momentum * state.get("u", 0) + grad
+        return theta - rate * (grad + momentum * state["u"] if nesterov else state["u"])
+    if name == "adam":
+        grad = grad + alpha * theta
+    else:
+        theta = theta * (1 - rate * alpha)
+    state["m"] = beta_1 * state.get("m", 0) + (1 - beta_1) * grad
+    state["v"] = beta_2 * state.get("v", 0) + (1 - beta_2) * grad**2
+    m, v = state["m"] / (1 - beta_1**t), state["v"] / (1 - beta_2**t)
+    return theta - rate * m / (np.sqrt(v) + epsilon)

@@ -32,7 +32,7 @@ FLOORS_BELOW = {
 # Which modules may import a third-party package, as a pattern of the path inside the package.
 ONLY_IN = {
     "numba": r"backend/_numba\w*\.py",
-    "torch": r"backend/_torch\.py",
+    "torch": r"(backend|nn)/_torch\w*\.py",
     "dask": r"distributed/.*",
     "distributed": r"distributed/.*",
     "sklearn": r"[^/]+\.py",

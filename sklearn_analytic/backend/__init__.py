@@ -4,11 +4,24 @@ import sys
 
 from threadpoolctl import threadpool_info
 
+from sklearn_analytic.backend import _numba_training as training
 from sklearn_analytic.backend import _numba_trees as trees
 from sklearn_analytic.backend._numpy import ACTIVATIONS, NumpyBackend
 from sklearn_analytic.backend._protocol import Backend
+from sklearn_analytic.backend._threads import blas_threads
 
-__all__ = ["ACTIVATION_NAMES", "Backend", "backend_for", "dtype_name", "get_backend", "is_tensor", "n_threads", "trees"]
+__all__ = [
+    "ACTIVATION_NAMES",
+    "Backend",
+    "backend_for",
+    "blas_threads",
+    "dtype_name",
+    "get_backend",
+    "is_tensor",
+    "n_threads",
+    "training",
+    "trees",
+]
 
 ACTIVATION_NAMES = tuple(ACTIVATIONS)
 

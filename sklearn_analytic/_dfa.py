@@ -1,0 +1,327 @@
+"""Direct feedback alignment as a classifier."""
+
+from sklearn.base import ClassifierMixin
+
+from sklearn_analytic._callbacks import with_callbacks
+from sklearn_analytic._classes import refuse_balanced
+from sklearn_analytic._dfa_base import DFABase
+from sklearn_analytic._gradient_classifier import GradientClassifierMixin
+
+
+class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
+    r"""Neural network trained by direct feedback alignment: the output error goes straight to every hidden layer.
+
+    Minimises the mean cross-entropy. With :math:`h_l = f(h_{l-1} W_l + b_l)` and the output error :math:`e = p - y`,
+
+    .. math:: D_L = e, \qquad D_l = (e B_l) \odot f'(z_l), \qquad \Delta W_l \propto -h_{l-1}^T D_l ,
+
+    where backpropagation has :math:`D_{l+1} W_{l+1}^T` in place of :math:`e B_l`. The default feedback follows the
+    weights, which was the best that we measured; every fixed and learned kind is a parameter.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(256, 256)
+        Units of the dense hidden layers (of the dense head, under convolutions or recurrences); () is none.
+    scheme : {"auto", "dfa", "hybrid", "modular", "backprop"}, default="auto"
+        Who gets which error. "dfa": every hidden layer a projection of the output error. "hybrid" (Han & Yoo 2019):
+        dense layers a projection, convolutions and recurrences the exact gradient of the first dense layer's error.
+        "modular" (Han et al. 2020, reconstruction): modules of ``module_size`` layers or time steps, exact errors at
+        their borders, sparse feedback inside. "backprop": exact everywhere. "auto" is "dfa" for plain networks,
+        "hybrid" for all others.
+    feedback : {"refresh", "random", "binary", "sparse", "product", "dkp", "learned"}, default="refresh"
+        The matrices B. Drawn and fixed: "random" (Nokland 2016), "binary" (signs, kept as packed bits, added and
+        subtracted), "sparse". From the weights: "product" of the initial ones, "refresh", the mean-field product
+        :math:`B_{L-1} = W_L^T, B_l = (B_{l+1} \operatorname{diag} E[f'(z_{l+1})]) W_{l+1}^T` every
+        ``refresh_interval`` steps. Learned: "dkp" (Kolen-Pollack), "learned" (forward-mode estimates).
+    feedback_init : {"normal", "uniform", "zeros", "product", "sign_product"}, default="normal"
+        First matrices of the drawn and learned kinds: normal of variance 1 / (C n), uniform in [-1, 1] / sqrt(n),
+        zeros ("learned" as published), the product of the forward weights, or its signs (a reconstruction of
+        Han & Yoo's initialisation from the forward weights).
+    feedback_shared : bool, default=False
+        One random matrix for all layers, sliced and rescaled by layer (Launay et al. 2019).
+    feedback_density : float, default=0.1
+        Share of non-zero entries of "sparse" feedback and of the sparse steps of "modular".
+    feedback_scale : float, default=1.0
+        Factor of fixed feedback; Adam makes it irrelevant.
+    feedback_learning_rate : float, default=1e-4
+        Rate of "dkp" and "learned".
+    refresh_interval : int, default=20
+        Steps between refreshes.
+    module_size : int, default=2
+        Layers (time steps, in a recurrent layer) of a module; 1 is backpropagation.
+    activation : {"relu", "leaky_relu", "tanh", "logistic", "identity"}, default="relu"
+        Activation of hidden layers.
+    solver : {"adam", "adamw", "sgd"}, default="adam"
+        Update rule.
+    learning_rate_init : float, default=1e-3
+        Largest learning rate; ``partial_fit`` keeps it constant.
+    learning_rate : {"cosine", "constant", "step"}, default="cosine"
+        Schedule of a fit; "step" divides by 10 after half and three quarters of it.
+    warmup_fraction : float, default=0.0
+        Share of the steps in which the rate rises linearly.
+    momentum, nesterovs_momentum : float, bool, default=0.9, True
+        Of "sgd".
+    beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
+        Of "adam" and "adamw".
+    alpha : float, default=0.0
+        L2 penalty ``alpha / 2 ||W||^2`` of the mean loss; decoupled weight decay with "adamw".
+    preconditioner : {"kfac"} or None, default=None
+        Kronecker-factored preconditioning of the gradients (or of what feedback makes of them) before the solver.
+    kfac_params : dict or None, default=None
+        Any of damping (0.003), kl_clip (0.001), factor_decay (0.95), factor_interval (5), eigen_interval (25),
+        milestones (epochs), interval_growth and damping_decay (factors at each of them).
+    activation_bits : {4, 8} or None, default=None
+        Bits of the copies of hidden activations that are kept for the weight gradient; the forward pass, the signs
+        and zeros stay exact. ``activation_bytes_`` says what is stored.
+    tol_error : float, default=0.0
+        Rows with an output error of smaller norm are left out of the backward products; 0 leaves out none.
+    batch_size : int or "auto", default="auto"
+        Rows per step; "auto" is a fiftieth of the rows, within 16 and 128.
+    max_iter : int or "auto", default="auto"
+        Epochs; "auto" aims at 2000 steps within 30 to 200 epochs.
+    early_stopping : bool, default=False
+        Hold out ``validation_fraction`` of the rows and stop after ``n_iter_no_change`` epochs without a score better
+        by ``tol``. The best weights are kept. ``X_val, y_val`` in ``fit`` are watched in any case.
+    validation_fraction : float, default=0.1
+        Share of every class that is held out.
+    n_iter_no_change : int, default=10
+        Patience, in epochs.
+    tol : float, default=1e-4
+        Least gain of the score.
+    image_shape : tuple of int or None, default=None
+        (H, W) or (C, H, W) of rows that are flattened images: blocks of 3x3 convolution and 2x2 pooling come first.
+    conv_layer_sizes : sequence of int, default=(32, 64)
+        Channels of the blocks.
+    batch_norm : bool, default=False
+        Whether convolutions are normalised.
+    recurrent_layer_sizes : int, sequence of int or None, default=None
+        Units of recurrent tanh layers over rows that are flattened sequences.
+    sequence_length : int or None, default=None
+        Steps of a sequence.
+    network : torch.nn.Sequential or None, default=None
+        A network to train instead, from its own weights; it is copied.
+    alignment : bool, default=False
+        Measure, every epoch, the cosine between the error of each hidden layer and its true gradient, on at most 512
+        training rows, and warn of a bottleneck.
+    input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"} or None, default="auto"
+        How columns are restated. "auto" is "standard" for plain networks, one scale per channel for images, one scale
+        for sequences and given networks. ``partial_fit`` learns it from its first block.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of classes; "balanced" needs all rows at once (``fit``).
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the last one.
+    distributed : bool, default=False
+        Every process of the initialised torch.distributed group calls ``fit`` with the same rows; each computes its
+        share of every mini-batch, and the eigendecompositions of its layers. The result is that of one process.
+    random_state : int, RandomState or None, default=None
+        Seed of weights, feedback and order.
+    device : str, default="cpu"
+        "cpu" compiles plain networks; "cuda", "torch:cpu" and the like train with torch.
+    precision : {"float32", "float64", "bfloat16"}, default="float32"
+        Dtype of the weights; "bfloat16" multiplies in bfloat16 where the device has units for it, with float32 weights.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    temperature_ : float
+        Factor that divides the outputs before the softmax: of least log-loss on held-out rows, 1 without any.
+    coefs_, intercepts_ : list of ndarray
+        Weights (n_in, n_out) and biases of plain networks.
+    network_state_ : dict of ndarray
+        Parameters and buffers of all other networks.
+    n_iter_ : int
+        Epochs.
+    loss_, loss_curve_ : float, list of float
+        Mean training loss of the last and of every epoch.
+    validation_scores_, best_validation_score_ : list of float, float
+        Scores of held-out rows, where there were any.
+    alignment_ : ndarray of shape (n_iter_, n_hidden)
+        Mean cosine to the true gradient, with ``alignment=True``.
+    activation_bytes_ : dict
+        Bytes of hidden activations of one batch: "stored", "shared" (work buffers) and "exact" (in full precision).
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had any.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss becomes NaN or infinite; the estimator keeps the weights of the last good epoch.
+    KeyboardInterrupt
+        Is raised again; the estimator keeps the weights of the last whole epoch.
+
+    References
+    ----------
+    A. Nokland, "Direct feedback alignment provides learning in deep neural networks", NeurIPS 2016. D. Han, H.-J. Yoo,
+    "Direct feedback alignment based convolutional neural network training for low-power online learning processor",
+    ICCVW 2019, arXiv 1901.01986. D. Han et al., "Extension of direct feedback alignment to convolutional and recurrent
+    neural network for bio-plausible deep learning", arXiv 2006.12830. J. Launay et al., "Principled training of neural
+    networks with direct feedback alignment", arXiv 1906.04554. J. G. Pauloski et al., "Convolutional neural network
+    training with distributed K-FAC", arXiv 2007.00784. A. Chakrabarti, B. Moseley, "Backprop with approximate
+    activations for memory-efficient network training", arXiv 1901.07988.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_analytic import DFAClassifier
+    >>> X, X_test, y, y_test = train_test_split(*load_breast_cancer(return_X_y=True), random_state=0)
+    >>> model = DFAClassifier((64, 64), random_state=0).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(256, 256),
+        *,
+        scheme="auto",
+        feedback="refresh",
+        feedback_init="normal",
+        feedback_shared=False,
+        feedback_density=0.1,
+        feedback_scale=1.0,
+        feedback_learning_rate=1e-4,
+        refresh_interval=20,
+        module_size=2,
+        activation="relu",
+        solver="adam",
+        learning_rate_init=1e-3,
+        learning_rate="cosine",
+        warmup_fraction=0.0,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        alpha=0.0,
+        preconditioner=None,
+        kfac_params=None,
+        activation_bits=None,
+        tol_error=0.0,
+        batch_size="auto",
+        max_iter="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        image_shape=None,
+        conv_layer_sizes=(32, 64),
+        batch_norm=False,
+        recurrent_layer_sizes=None,
+        sequence_length=None,
+        network=None,
+        alignment=False,
+        input_encoding="auto",
+        class_weight=None,
+        warm_start=False,
+        distributed=False,
+        random_state=None,
+        device="cpu",
+        precision="float32",
+    ):
+        super().__init__(
+            hidden_layer_sizes,
+            scheme=scheme,
+            feedback=feedback,
+            feedback_init=feedback_init,
+            feedback_shared=feedback_shared,
+            feedback_density=feedback_density,
+            feedback_scale=feedback_scale,
+            feedback_learning_rate=feedback_learning_rate,
+            refresh_interval=refresh_interval,
+            module_size=module_size,
+            activation=activation,
+            solver=solver,
+            learning_rate_init=learning_rate_init,
+            learning_rate=learning_rate,
+            warmup_fraction=warmup_fraction,
+            momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            alpha=alpha,
+            preconditioner=preconditioner,
+            kfac_params=kfac_params,
+            activation_bits=activation_bits,
+            tol_error=tol_error,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            image_shape=image_shape,
+            conv_layer_sizes=conv_layer_sizes,
+            batch_norm=batch_norm,
+            recurrent_layer_sizes=recurrent_layer_sizes,
+            sequence_length=sequence_length,
+            network=network,
+            alignment=alignment,
+            input_encoding=input_encoding,
+            warm_start=warm_start,
+            distributed=distributed,
+            random_state=random_state,
+            device=device,
+            precision=precision,
+        )
+        self.class_weight = class_weight
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Train on all rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, d)
+            Rows.
+        y : array-like of shape (n,)
+            Labels of at least two classes.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Non-negative weights.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            Rows to watch: the weights of the best accuracy on them are kept, and probabilities are calibrated.
+
+        Returns
+        -------
+        DFAClassifier
+            Itself.
+        """
+        self._check_parameters()
+        with self._unchanged_on_error():
+            X, y, weights = self._read_labelled_rows(X, y, sample_weight)
+            self._settle_classes(y)
+            held_out = self._held_out(X_val, y_val, sample_weight_val)
+            failure = self._fit_rows(X, y, weights, held_out)
+        self._warn_of_bottleneck()
+        return self._finished(failure)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (m, d)
+            Rows. The first block settles the input encoding.
+        y : array-like of shape (m,)
+            Labels.
+        classes : array-like or None, default=None
+            All classes; needed in the first call.
+        sample_weight : array-like of shape (m,) or None, default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        DFAClassifier
+            Itself.
+        """
+        self._check_parameters()
+        refuse_balanced(self.class_weight, "partial_fit")
+        with self._unchanged_on_error():
+            X, y, weights = self._read_labelled_rows(X, y, sample_weight, reset=not hasattr(self, "_training_state"))
+            self._meet_classes(classes)
+            failure = self._partial_fit_rows(X, y, weights)
+        return self._finished(failure)

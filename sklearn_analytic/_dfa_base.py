@@ -1,0 +1,294 @@
+"""What the estimators of direct feedback alignment share: their parameters as a recipe, networks, alignment."""
+
+import math
+import warnings
+from dataclasses import asdict, fields
+from functools import partial
+
+import numpy as np
+
+from sklearn_analytic._base import check_choice, check_flag, check_positive_integer, hidden_sizes, seed_of
+from sklearn_analytic._gradient_base import GradientEstimator, check_real
+from sklearn_analytic._networks import DenseNetwork, ModuleNetwork, TorchDenseNetwork
+from sklearn_analytic.nn import (
+    ACTIVATIONS,
+    FEEDBACKS,
+    INITS,
+    KFAC,
+    Feedback,
+    Optimizer,
+    Recipe,
+    bottleneck,
+    torch_parts,
+)
+
+SCHEMES = ("auto", "dfa", "hybrid", "modular", "backprop")
+_WATCHED = 512  # rows on which alignment is measured
+
+
+class DFABase(GradientEstimator):
+    """Direct feedback alignment for plain, convolutional, recurrent and given networks."""
+
+    _output = "softmax"
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(256, 256),
+        *,
+        scheme="auto",
+        feedback="refresh",
+        feedback_init="normal",
+        feedback_shared=False,
+        feedback_density=0.1,
+        feedback_scale=1.0,
+        feedback_learning_rate=1e-4,
+        refresh_interval=20,
+        module_size=2,
+        activation="relu",
+        solver="adam",
+        learning_rate_init=1e-3,
+        learning_rate="cosine",
+        warmup_fraction=0.0,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        alpha=0.0,
+        preconditioner=None,
+        kfac_params=None,
+        activation_bits=None,
+        tol_error=0.0,
+        batch_size="auto",
+        max_iter="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        image_shape=None,
+        conv_layer_sizes=(32, 64),
+        batch_norm=False,
+        recurrent_layer_sizes=None,
+        sequence_length=None,
+        network=None,
+        alignment=False,
+        input_encoding="auto",
+        warm_start=False,
+        distributed=False,
+        random_state=None,
+        device="cpu",
+        precision="float32",
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.scheme = scheme
+        self.feedback = feedback
+        self.feedback_init = feedback_init
+        self.feedback_shared = feedback_shared
+        self.feedback_density = feedback_density
+        self.feedback_scale = feedback_scale
+        self.feedback_learning_rate = feedback_learning_rate
+        self.refresh_interval = refresh_interval
+        self.module_size = module_size
+        self.activation = activation
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.learning_rate = learning_rate
+        self.warmup_fraction = warmup_fraction
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.alpha = alpha
+        self.preconditioner = preconditioner
+        self.kfac_params = kfac_params
+        self.activation_bits = activation_bits
+        self.tol_error = tol_error
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.image_shape = image_shape
+        self.conv_layer_sizes = conv_layer_sizes
+        self.batch_norm = batch_norm
+        self.recurrent_layer_sizes = recurrent_layer_sizes
+        self.sequence_length = sequence_length
+        self.network = network
+        self.alignment = alignment
+        self.input_encoding = input_encoding
+        self.warm_start = warm_start
+        self.distributed = distributed
+        self.random_state = random_state
+        self.device = device
+        self.precision = precision
+
+    # ---- networks ----
+
+    def _is_plain(self):
+        """Whether the network has dense layers alone."""
+        return self.network is None and self.image_shape is None and self.recurrent_layer_sizes is None
+
+    def _network(self, n_inputs):
+        """The plan of the network; plain ones on the CPU are compiled, all others are torch's."""
+        shared = {"device": self.device, "distributed": self.distributed}
+        if not self._is_plain():
+            return ModuleNetwork(self._builder(n_inputs), **shared)
+        sizes = (n_inputs, *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
+        compiled = self.device == "cpu" and self.precision != "bfloat16" and self._scheme() != "modular"
+        if compiled:
+            return DenseNetwork(sizes, self.activation, self.distributed)
+        return TorchDenseNetwork(sizes, self.activation, **shared)
+
+    def _builder(self, n_inputs):
+        """A function of a generator that builds the torch network."""
+        parts, sizes = torch_parts(), hidden_sizes(self.hidden_layer_sizes)
+        if self.network is not None:
+            parts.check_sequential(self.network)
+            return partial(_copied, self.network, n_inputs, self._n_outputs())
+        if self.image_shape is not None:
+            shape = tuple(self.image_shape)
+            if math.prod(shape) != n_inputs:
+                raise ValueError(f"image_shape={shape} has {math.prod(shape)} values, but X has {n_inputs} features.")
+            conv = hidden_sizes(self.conv_layer_sizes)
+            return lambda generator: parts.image_network(
+                shape, conv, sizes, self._n_outputs(), self.activation, self.batch_norm, generator
+            )
+        recurrent = hidden_sizes(self.recurrent_layer_sizes)
+        return lambda generator: parts.recurrent_network(
+            self.sequence_length, n_inputs, recurrent, sizes, self._n_outputs(), self.activation, generator
+        )
+
+    def _scheme(self):
+        """The scheme that "auto" means: exact gradients in convolutions and recurrences, projected errors above."""
+        if self.scheme != "auto":
+            return self.scheme
+        return "dfa" if self._is_plain() else "hybrid"
+
+    def _recipe(self, n_rows):
+        """The parameters as values."""
+        feedback = Feedback(
+            self.feedback,
+            self.feedback_init,
+            self.feedback_shared,
+            self.feedback_density,
+            self.feedback_scale,
+            self.refresh_interval,
+            self.feedback_learning_rate,
+        )
+        moments = (self.momentum, self.nesterovs_momentum, self.beta_1, self.beta_2, self.epsilon, self.alpha)
+        return Recipe(
+            scheme=self._scheme() if not (self._is_plain() and self.scheme == "hybrid") else "dfa",
+            output=self._output,
+            optimizer=Optimizer(self.solver, *moments),
+            feedback=feedback,
+            kfac=KFAC(**(self.kfac_params or {})) if self.preconditioner == "kfac" else None,
+            batch_size=self._batch_size(n_rows),
+            activation_bits=self.activation_bits,
+            tol_error=self.tol_error,
+            module_size=self.module_size,
+            precision=self.precision,
+            seed=seed_of(self.random_state),
+        )
+
+    def _encoding_name(self):
+        """Pixels share a scale by channel, sequences and given networks one scale; columns have their own."""
+        if self.input_encoding != "auto":
+            return self.input_encoding
+        return "standard" if self._is_plain() else "image"
+
+    def _n_channels(self):
+        """Channels of an image; one scale for everything else."""
+        return self.image_shape[0] if self.image_shape is not None and len(self.image_shape) == 3 else 1
+
+    # ---- alignment ----
+
+    def _begin_watching(self):
+        """Alignment of an earlier fit is not that of this one."""
+        self.__dict__.pop("alignment_", None)
+
+    def _watch(self, execution, rows):
+        """Measure the angle to the true gradient where it was asked for."""
+        if not self.alignment:
+            return
+        aligned = execution.alignment(rows.x[:_WATCHED], rows.y[:_WATCHED])
+        self.alignment_ = np.vstack([*getattr(self, "alignment_", []), aligned])
+
+    def _warn_of_bottleneck(self):
+        """Name the narrow layer that spoils alignment (Launay et al. 2019)."""
+        if not self.alignment or not self._is_plain() or not len(self.alignment_):
+            return
+        sizes = (self._encoded_width(), *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
+        layer = bottleneck(sizes, self.alignment_[-1])
+        if layer is not None:
+            warnings.warn(
+                f"hidden layer {layer + 1} is a bottleneck: {sizes[layer + 1]} units between {sizes[layer]} and "
+                f"{sizes[layer + 2]}, and alignment with the true gradient up to it is "
+                f"{min(self.alignment_[-1][: layer + 1]):.2f}. Widen it, or use feedback='refresh' with a shorter "
+                "refresh_interval.",
+                stacklevel=4,
+            )
+
+    # ---- parameters ----
+
+    def _check_parameters(self):
+        """Refuse parameters that mean nothing."""
+        self._check_training_parameters()
+        choices = {
+            "scheme": SCHEMES,
+            "feedback": FEEDBACKS,
+            "feedback_init": INITS,
+            "activation": ACTIVATIONS,
+            "solver": ("sgd", "adam", "adamw"),
+        }
+        for name, allowed in choices.items():
+            check_choice(name, getattr(self, name), allowed)
+        for name in ("feedback_shared", "nesterovs_momentum", "batch_norm", "alignment", "distributed"):
+            check_flag(name, getattr(self, name))
+        for name in ("refresh_interval", "module_size"):
+            check_positive_integer(name, getattr(self, name))
+        check_real("feedback_density", self.feedback_density, 0, 1, "above 0 and at most 1", open_low=True)
+        check_real("feedback_scale", self.feedback_scale, 0, math.inf, "above 0", open_low=True)
+        check_real("feedback_learning_rate", self.feedback_learning_rate, 0, 1, "between 0 and 1")
+        for name in ("momentum", "beta_1", "beta_2"):
+            check_real(name, getattr(self, name), 0, 1, "at least 0 and below 1", open_high=True)
+        check_real("epsilon", self.epsilon, 0, 1, "above 0", open_low=True)
+        check_real("tol_error", self.tol_error, 0, math.inf, "0 or more")
+        if self.activation_bits not in (None, 4, 8):
+            raise ValueError(f"activation_bits must be 4, 8 or None, got {self.activation_bits!r}.")
+        self._check_kfac()
+        self._check_kind()
+
+    def _check_kfac(self):
+        """Refuse a preconditioner that is unknown, or combined with packed activations it cannot read."""
+        if self.preconditioner not in (None, "kfac"):
+            raise ValueError(f"preconditioner must be 'kfac' or None, got {self.preconditioner!r}.")
+        unknown = set(self.kfac_params or {}) - {field.name for field in fields(KFAC)}
+        if unknown:
+            raise ValueError(f"kfac_params has unknown keys {sorted(unknown)}; it may have {sorted(asdict(KFAC()))}.")
+        if self.preconditioner == "kfac" and self.activation_bits is not None:
+            raise ValueError("preconditioner='kfac' needs exact activations: set activation_bits=None.")
+
+    def _check_kind(self):
+        """Refuse two kinds of network at once, and half of a recurrent one."""
+        names = ("network", "image_shape", "recurrent_layer_sizes")
+        kinds = [name for name in names if getattr(self, name) is not None]
+        if len(kinds) > 1:
+            raise ValueError(f"{' and '.join(kinds)} exclude each other: give one of them.")
+        if (self.recurrent_layer_sizes is None) != (self.sequence_length is None):
+            raise ValueError("recurrent_layer_sizes and sequence_length must be given together.")
+        if self.sequence_length is not None:
+            check_positive_integer("sequence_length", self.sequence_length)
+        if self.image_shape is not None and len(tuple(self.image_shape)) not in (2, 3):
+            raise ValueError(f"image_shape must be (H, W) or (C, H, W), got {self.image_shape!r}.")
+        if self.distributed and not isinstance(self.random_state, int | np.integer):
+            raise ValueError("distributed=True needs an integer random_state: all processes draw the same numbers.")
+
+
+def _copied(network, n_inputs, n_outputs, generator):
+    """A copy of a given network, weights included, whose output was checked."""
+    parts = torch_parts()
+    network = parts.deepcopy(network)
+    parts.check_network(network, n_inputs, n_outputs)
+    return network

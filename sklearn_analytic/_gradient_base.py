@@ -1,0 +1,362 @@
+"""What estimators trained by steps share: reading rows, held-out rows, the training loop, streams, fitted state."""
+
+import math
+import warnings
+from abc import abstractmethod
+from dataclasses import replace
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_analytic._base import (
+    AnalyticEstimator,
+    check_choice,
+    check_flag,
+    check_positive_integer,
+    checked_weights,
+    hidden_sizes,
+    seed_of,
+)
+from sklearn_analytic._blocks import dense_rows, host, short_block_size
+from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks
+from sklearn_analytic.backend import get_backend
+from sklearn_analytic.features import ENCODINGS, standard_encoding
+from sklearn_analytic.nn import SCHEDULES, Plan, Rows, train
+
+_ENCODED_ENTRIES = 2e7  # entries of X from which an encoding is learned; more rows than that are drawn from
+_STEPS, _EPOCHS = 2000, (30, 200)  # max_iter="auto": about so many steps, in so few or many epochs
+_BATCH = (16, 128)  # batch_size="auto": a fiftieth of the rows, within these
+
+
+class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
+    """A network trained step by step. Subclasses say what targets are, who gets which error, and how to judge.
+
+    Parameters live in the subclasses, under the names that are read here.
+    """
+
+    # ---- what a subclass says ----
+
+    @abstractmethod
+    def _coded_targets(self, y):
+        """Return y as class codes or as scaled targets (n, c)."""
+
+    @abstractmethod
+    def _n_outputs(self):
+        """Return the number of outputs of the network."""
+
+    @abstractmethod
+    def _network(self, n_inputs):
+        """Return the network's plan: what builds an execution and restores fitted outputs (see ``_networks``)."""
+
+    @abstractmethod
+    def _recipe(self, n_rows):
+        """Return the recipe of a fit on so many rows."""
+
+    @abstractmethod
+    def _score_outputs(self, outputs, y, weight):
+        """Return the score of raw outputs for coded targets; larger is better."""
+
+    def _settle_outputs(self, outputs, y, weight):
+        """Learn from the outputs of held-out rows after training (a temperature, say)."""
+
+    def _watch(self, execution, rows):
+        """Look at the network after an epoch."""
+
+    def __sklearn_tags__(self):
+        """Declare what the estimator accepts."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # ---- fits ----
+
+    def _fit_rows(self, X, y, weights, held_out):
+        """Split, encode, train, keep; return what ended training early, or None."""
+        continued = self.warm_start and hasattr(self, "_training_state")
+        state = self._training_state if continued else {}
+        seed = state["seed"] if "seed" in state else seed_of(self.random_state)
+        generator = np.random.default_rng([seed, state.get("blocks", 0)] if continued else seed)
+        train_part, held_out = self._split(X, self._coded_targets(y), weights, held_out, generator)
+        if not continued:
+            self._encoding = self._learned_encoding(train_part[0], generator)
+        rows = self._rows(*train_part)
+        recipe = replace(self._recipe(len(rows.x)), seed=seed)
+        network = self._network(rows.x.shape[1])
+        execution = network.execution(recipe, generator)
+        if continued:
+            self._load(network, execution)
+        plan = self._plan(len(rows.x), recipe)
+        score = None if held_out is None else self._scorer(execution, held_out)
+        tasks = EpochTasks(self, plan.n_epochs, {"X": X, "y": y})
+
+        def after_epoch(epoch, history):
+            self._watch(execution, rows)
+            return tasks.epoch(lambda: self._fitted_so_far(network, execution, history))
+
+        self._begin_watching()
+        history = train(execution, rows, plan, generator, score=score, after_epoch=after_epoch)
+        tasks.end()
+        self._keep(network, execution, history, score is not None)
+        self._training_state |= {"blocks": state.get("blocks", 0) + 1, "seed": seed}
+        if score is not None:
+            rows = self._rows(*held_out)
+            self._settle_outputs(execution.outputs(rows.x), rows.y, rows.weight)
+        return history.failure
+
+    def _partial_fit_rows(self, X, y, weights):
+        """The first block settles the encoding and the network; every block is one epoch."""
+        first = not hasattr(self, "_training_state")
+        state = {} if first else self._training_state
+        seed = state["seed"] if "seed" in state else seed_of(self.random_state)
+        blocks = state.get("blocks", 0)
+        generator = np.random.default_rng([seed, blocks])
+        coded = self._coded_targets(y)
+        if first:
+            self._encoding = self._learned_encoding(X, generator, stream=True)
+            self._begin_watching()
+            self.loss_curve_ = []
+        rows = self._rows(X, coded, weights)
+        recipe = replace(self._recipe(len(rows.x)), seed=seed)
+        network = self._network(rows.x.shape[1])
+        execution = network.execution(recipe, np.random.default_rng(seed) if first else generator)
+        if not first:
+            self._load(network, execution)
+        plan = Plan(1, min(recipe.batch_size, len(rows.x)), self.learning_rate_init)
+        history = train(execution, rows, plan, generator)
+        self._watch(execution, rows)
+        earlier = list(self.loss_curve_)
+        self._keep(network, execution, history, False)
+        self.loss_curve_ = earlier + self.loss_curve_
+        self._training_state |= {"blocks": blocks + 1, "seed": seed}
+        return history.failure
+
+    def _finished(self, failure):
+        """Raise what ended training early; the estimator is already usable."""
+        if failure == "interrupted":
+            raise KeyboardInterrupt("training was interrupted; the estimator has the weights of the last whole epoch")
+        if failure == "diverged":
+            raise FloatingPointError(
+                "training diverged: the loss became NaN or infinite with "
+                f"learning_rate_init={self.learning_rate_init}. "
+                "Lower learning_rate_init (by 10, say), or scale the inputs (input_encoding='standard'). "
+                "The estimator keeps the weights of the last good epoch."
+            )
+        return self
+
+    # ---- rows ----
+
+    def _rows(self, X, coded, weights):
+        """Encoded rows in the dtype of the weights, with weights of mean 1."""
+        if weights is not None:
+            weights = weights * (len(weights) / weights.sum())
+        return Rows(self._encoded(X), coded, weights)
+
+    def _encoded(self, X, dtype=None):
+        """Return the encoded rows on the host, read in checked blocks."""
+        dtype = self._weight_dtype() if dtype is None else dtype
+        size = short_block_size(X.shape[1])
+        parts = []
+        for start in range(0, X.shape[0], size):
+            rows = host(dense_rows(X[start : start + size]))
+            encoded = rows if self._encoding is None else self._encoding.transform(rows, get_backend("cpu"))
+            parts.append(encoded.astype(dtype, copy=False))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _weight_dtype(self):
+        """Dtype of weights on the host: bfloat16 is how products are computed, not how sums are kept."""
+        return np.float64 if self.precision == "float64" else np.float32
+
+    def _learned_encoding(self, X, generator, stream=False):
+        """Return the input encoding of the training rows, learned from a draw of them where there are very many."""
+        if self._encoding_name() is None:
+            return None
+        n, most = X.shape[0], max(int(_ENCODED_ENTRIES) // X.shape[1], 1000)
+        index = np.arange(n) if n <= most else np.sort(generator.choice(n, most, replace=False))
+        rows = np.asarray(host(dense_rows(X[index])), dtype=np.float64)
+        if self._encoding_name() in ("image", "global"):
+            return _shared_scale(rows, self._n_channels())
+        encoding = ENCODINGS[self._encoding_name()](rows)
+        if encoding.n_columns == 0:  # all columns are constant
+            encoding = standard_encoding(rows)
+        if stream and self._encoding_name() == "standard":  # a column may be constant in the first block alone
+            size = np.maximum(np.abs(rows).max(axis=0), 1.0)
+            encoding = replace(encoding, slope=np.where(encoding.slope == 0, 1 / size, encoding.slope))
+        return encoding
+
+    def _encoding_name(self):
+        """The encoding that "auto" means: columns by themselves, pixels by channel, anything else by one scale."""
+        if self.input_encoding != "auto":
+            return self.input_encoding
+        return "standard"
+
+    def _n_channels(self):
+        """Groups of columns that share a scale."""
+        return 1
+
+    def _split(self, X, coded, weights, held_out, generator):
+        """Return the training part (X, coded, weights) and held-out rows or None."""
+        if held_out is not None or not self.early_stopping:
+            return (X, coded, weights), held_out
+        chosen = _held_out_rows(coded, self.validation_fraction, generator)
+        rest = ~chosen
+        parts = [(X[mask], coded[mask], None if weights is None else weights[mask]) for mask in (rest, chosen)]
+        return parts[0], parts[1]
+
+    def _held_out(self, X_val, y_val, sample_weight_val):
+        """Return given validation rows as (X, coded, weights), or None; half a pair is an error."""
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val must be given together.")
+        X_val = self._read_features(X_val, reset=False)
+        return (
+            X_val,
+            self._coded_targets(self._read_targets(y_val, X_val)),
+            checked_weights(sample_weight_val, X_val.shape[0]),
+        )
+
+    def _scorer(self, execution, held_out):
+        """Score of the network on held-out rows, which stay encoded."""
+        held_out = self._rows(*held_out)
+        return lambda: self._score_outputs(execution.outputs(held_out.x), held_out.y, held_out.weight)
+
+    # ---- plan and state ----
+
+    def _batch_size(self, n_rows):
+        """Rows per step: "auto" is a fiftieth of the rows, between 16 and 128."""
+        if self.batch_size == "auto":
+            return int(np.clip(n_rows // 50, min(_BATCH[0], n_rows), _BATCH[1]))
+        if self.batch_size > n_rows:
+            warnings.warn(
+                f"batch_size={self.batch_size} is larger than the {n_rows} training rows: every step sees all of them.",
+                stacklevel=5,
+            )
+        return min(self.batch_size, n_rows)
+
+    def _n_epochs(self, n_rows, batch_size):
+        """Epochs: "auto" aims at 2000 steps, in 30 to 200 epochs."""
+        if self.max_iter == "auto":
+            return int(np.clip(math.ceil(_STEPS * batch_size / n_rows), *_EPOCHS))
+        return self.max_iter
+
+    def _plan(self, n_rows, recipe):
+        """The plan of a fit."""
+        return Plan(
+            self._n_epochs(n_rows, recipe.batch_size),
+            recipe.batch_size,
+            self.learning_rate_init,
+            self.learning_rate,
+            self.warmup_fraction,
+            self.n_iter_no_change if self.early_stopping else None,
+            self.tol,
+        )
+
+    def _begin_watching(self):
+        """Forget what an earlier fit saw."""
+
+    def _keep(self, network, execution, history, scored):
+        """Store what was learned, as host arrays."""
+        for name, value in self._fitted_so_far(network, execution, history).items():
+            setattr(self, name, value)
+        self._training_state = {"execution": execution.snapshot()}
+        self.activation_bytes_ = execution.activation_bytes()
+        if scored:
+            self.validation_scores_ = list(history.scores)
+            self.best_validation_score_ = history.best_score
+
+    def _fitted_so_far(self, network, execution, history):
+        """Attributes of a fitted estimator with the weights as they are."""
+        loss = history.losses[-1] if history.losses else math.nan
+        losses = {"loss_curve_": list(history.losses), "loss_": loss, "n_iter_": len(history.losses)}
+        return network.fitted(execution) | losses
+
+    def _load(self, network, execution):
+        """Go on from the kept state; other shapes are an error."""
+        state = self._training_state["execution"]
+        message = (
+            "the network or its optimiser has changed since the last fit: hidden layers, solver, feedback and "
+            "preconditioner must stay as they were to go on (warm_start or partial_fit)."
+        )
+        if _layout(network.fitted(execution)) != _layout({name: getattr(self, name) for name in network.names}):
+            raise ValueError(message)
+        try:
+            execution.restore(state)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise ValueError(message) from error
+
+    def _raw_outputs(self, X):
+        """Raw outputs (n, c) of checked rows, in the kind and on the device of X."""
+        check_is_fitted(self)
+        network = self._network(self._encoded_width())
+
+        def outputs(rows, backend):
+            encoded = self._encoded(rows, dtype=host(rows).dtype)
+            return backend.asarray(network.outputs(self, encoded))
+
+        return self._map_blocks(X, outputs, n_features=self._encoded_width())
+
+    def _encoded_width(self):
+        """Columns after the encoding."""
+        return self.n_features_in_ if self._encoding is None else self._encoding.n_columns
+
+    def _check_training_parameters(self):
+        """Refuse training parameters that mean nothing."""
+        hidden_sizes(self.hidden_layer_sizes)
+        for name in ("n_iter_no_change",):
+            check_positive_integer(name, getattr(self, name))
+        for name in ("max_iter", "batch_size"):
+            if getattr(self, name) != "auto":
+                check_positive_integer(name, getattr(self, name))
+        for name in ("early_stopping", "warm_start"):
+            check_flag(name, getattr(self, name))
+        check_real("learning_rate_init", self.learning_rate_init, 0, math.inf, "above 0", open_low=True)
+        check_real("warmup_fraction", self.warmup_fraction, 0, 1, "at least 0 and below 1", open_high=True)
+        check_real("validation_fraction", self.validation_fraction, 0, 1, "between 0 and 1", True, True)
+        check_real("alpha", self.alpha, 0, math.inf, "0 or more")
+        check_real("tol", self.tol, 0, math.inf, "0 or more")
+        check_choice("learning_rate", self.learning_rate, SCHEDULES)
+        check_choice("precision", self.precision, ("float32", "float64", "bfloat16"))
+        if self.input_encoding is not None:
+            check_choice("input_encoding", self.input_encoding, ENCODINGS)
+
+
+def _layout(tree):
+    """Shapes of the arrays in nested lists and dicts."""
+    if isinstance(tree, dict):
+        return {name: _layout(value) for name, value in tree.items()}
+    return [np.shape(value) for value in tree] if isinstance(tree, list) else np.shape(tree)
+
+
+def check_real(name, value, low, high, words, open_low=False, open_high=False):
+    """Refuse what is not a finite real number within bounds."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    inside = number and math.isfinite(value) and low <= value <= high
+    if not inside or (open_low and value == low) or (open_high and value == high):
+        raise ValueError(f"{name} must be a number {words}, got {value!r}.")
+
+
+def _held_out_rows(coded, fraction, generator):
+    """A mask of held-out rows: the same share of every class, and of no class all rows."""
+    n = len(coded)
+    order = generator.permutation(n)
+    chosen = np.zeros(n, dtype=bool)
+    labels = coded if coded.ndim == 1 else np.zeros(n, dtype=np.int64)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        chosen[members[: min(math.ceil(fraction * len(members)), len(members) - 1)]] = True
+    if not chosen.any():
+        raise ValueError(
+            f"early_stopping=True needs rows to hold out, but {n} rows have none to spare: "
+            "pass X_val and y_val, or early_stopping=False."
+        )
+    return chosen
+
+
+def _shared_scale(rows, n_channels):
+    """One mean and deviation for all columns of a channel: pictures and sequences keep their contrast."""
+    encoding = standard_encoding(np.zeros((1, rows.shape[1])))
+    parts = rows.reshape(len(rows), n_channels, -1)
+    mean, deviation = parts.mean(axis=(0, 2)), parts.std(axis=(0, 2))
+    slope = np.divide(1.0, deviation, out=np.ones_like(deviation), where=deviation > 0)
+    repeat = rows.shape[1] // n_channels
+    return replace(encoding, shift=np.repeat(mean, repeat), slope=np.repeat(slope, repeat))

@@ -1,0 +1,138 @@
+"""Class labels of networks trained by steps: codes, accuracy, probabilities with a temperature."""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_analytic._base import checked_weights, class_labels, row_weights
+from sklearn_analytic._blocks import host
+from sklearn_analytic.backend import is_tensor
+from sklearn_analytic.nn import Rows, mean_loss, softmax
+
+_TEMPERATURES = (-2.0, 3.0)  # bounds of the logarithm
+
+
+class GradientClassifierMixin:
+    """What a classifier adds to :class:`GradientEstimator`."""
+
+    def predict_proba(self, X):
+        """Return the probabilities of all classes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            Rows that sum to one, classes in the order of ``classes_``; a tensor where X is one.
+        """
+        check_is_fitted(self)
+        outputs = self._raw_outputs(X)
+        if is_tensor(outputs):
+            return (outputs / self.temperature_).softmax(dim=1)
+        return softmax(outputs / self.temperature_)
+
+    def predict_log_proba(self, X):
+        """Return the logarithm of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            Log-probabilities.
+        """
+        return np.log(np.maximum(host(self.predict_proba(X)), np.finfo(np.float64).tiny))
+
+    def predict(self, X):
+        """Return the most probable class of every row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Labels.
+        """
+        check_is_fitted(self)
+        return self.classes_[host(self._raw_outputs(X)).argmax(axis=1)]
+
+    def _read_labelled_rows(self, X, y, sample_weight, reset=True):
+        """Return checked X, labels and weights without rows that weigh nothing."""
+        X = self._read_features(X, reset=reset)
+        y = class_labels(y, X)
+        weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
+        if weights is not None and np.any(weights == 0):
+            kept = np.flatnonzero(weights > 0)
+            if not len(kept):
+                raise ValueError("All rows have weight 0: sample_weight and class_weight leave nothing to learn from.")
+            X, y, weights = X[kept], y[kept], weights[kept]
+        return X, y, weights
+
+    def _read_targets(self, y, X):
+        """Labels of validation rows."""
+        return class_labels(y, X)
+
+    def _settle_classes(self, y):
+        """Take the classes of a full fit; going on keeps the old ones."""
+        if self.warm_start and hasattr(self, "_training_state"):
+            return
+        self.classes_, self.temperature_ = np.unique(y), 1.0
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y contains one class, {self.classes_.tolist()[0]!r}: a classifier needs at least two. "
+                "In a stream, name them all in partial_fit(..., classes=...)."
+            )
+
+    def _meet_classes(self, classes):
+        """Take the classes of a stream from its first call; later calls may repeat them."""
+        first = not hasattr(self, "_training_state")
+        if first and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit: all labels that may appear.")
+        if first:
+            self.classes_, self.temperature_ = np.unique(classes), 1.0
+            if len(self.classes_) < 2:
+                raise ValueError(f"classes={classes!r} has one class: a classifier needs at least two.")
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes={np.unique(classes).tolist()} is not the same as in the first call: {self.classes_.tolist()}."
+            )
+
+    def _coded_targets(self, y):
+        """Class indices; an unknown label is an error."""
+        if (self.classes_.dtype.kind in "biuf") != (y.dtype.kind in "biuf"):
+            raise ValueError(
+                f"y has labels such as {y.tolist()[0]!r}, but the classes are {self.classes_.tolist()}: "
+                "numbers and strings cannot be mixed."
+            )
+        codes = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
+        unseen = self.classes_[codes] != y
+        if np.any(unseen):
+            found = np.unique(y[unseen]).tolist()
+            raise ValueError(f"y contains labels that are not in classes {self.classes_.tolist()}: {found}.")
+        return codes
+
+    def _n_outputs(self):
+        """One per class."""
+        return len(self.classes_)
+
+    def _score_outputs(self, outputs, y, weight):
+        """Accuracy."""
+        return float(accuracy_score(y, outputs.argmax(axis=1), sample_weight=weight))
+
+    def _settle_outputs(self, outputs, y, weight):
+        """One temperature of least log-loss on held-out rows: it changes no prediction."""
+        rows, outputs = Rows(outputs, y, weight), outputs.astype(np.float64)
+        found = minimize_scalar(
+            lambda t: mean_loss(outputs / np.exp(t), rows, "softmax"), bounds=_TEMPERATURES, method="bounded"
+        )
+        self.temperature_ = float(np.exp(found.x))

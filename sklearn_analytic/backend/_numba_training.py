@@ -1,0 +1,489 @@
+"""A whole epoch of a plain network in one compiled call without the GIL: BLAS for products, one pass for the rest.
+
+Parameters are one flat vector: of every layer its weights (n_in, n_out), then its bias. Gradient and moments have the
+same layout, feedback matrices (C, n_l) of all hidden layers are one flat vector too. Activation codes and rules are
+those of ``nn._activations``; nn holds the naive story, tests compare the two.
+"""
+
+from collections import namedtuple
+
+import numpy as np
+from numba import njit
+
+IDENTITY, RELU, LEAKY, TANH, LOGISTIC = range(5)
+SOFTMAX, SQUARED = range(2)
+BACKPROP, PROJECTED, SIGNS = range(3)
+SGD, ADAM, ADAMW = range(3)
+LEAK = 0.01
+
+# "numpy" divides without a check for zero, which would keep loops from being vectorised.
+_COMPILED = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+# What is trained on, what is trained, where intermediate results live, how. Tuples of arrays compile to structs.
+Data = namedtuple("Data", "x codes targets weight")
+Model = namedtuple("Model", "sizes activation loss theta grad first second")
+Feedback = namedtuple("Feedback", "kind dense signs scales interval")
+Work = namedtuple("Work", "batch hidden packed steps output errors scratch kept slopes")
+Rule = namedtuple("Rule", "optimizer momentum nesterov beta_1 beta_2 epsilon alpha bits tol_error")
+
+
+@njit(**_COMPILED)
+def _matrix(flat, start, rows, columns):
+    """A contiguous part of a flat buffer as a matrix."""
+    return flat[start : start + rows * columns].reshape(rows, columns)
+
+
+@njit(**_COMPILED)
+def _gather(x, rows, out):
+    """Copy the rows of a batch, in the dtype of the work buffers."""
+    for i in range(len(rows)):
+        source = x[rows[i]]
+        for j in range(out.shape[1]):
+            out[i, j] = source[j]
+
+
+@njit(**_COMPILED)
+def add_bias_and_activate(z, bias, activation):
+    """``f(z + bias)`` in place, one pass; which f is decided once, outside the loops."""
+    zero, one, leak = z.dtype.type(0), z.dtype.type(1), z.dtype.type(LEAK)
+    rows, columns = z.shape
+    for i in range(rows):
+        row = z[i]
+        if activation == RELU:
+            for j in range(columns):
+                row[j] = max(row[j] + bias[j], zero)
+        elif activation == LEAKY:
+            for j in range(columns):
+                v = row[j] + bias[j]
+                row[j] = v if v > zero else leak * v
+        elif activation == TANH:
+            for j in range(columns):
+                row[j] = np.tanh(row[j] + bias[j])
+        elif activation == LOGISTIC:
+            for j in range(columns):
+                row[j] = one / (one + np.exp(-(row[j] + bias[j])))
+        else:
+            for j in range(columns):
+                row[j] += bias[j]
+
+
+@njit(**_COMPILED)
+def times_slope(d, h, activation):
+    """``d *= f'(z)`` in place, the slope told from the activation ``h = f(z)``."""
+    zero, one, leak = d.dtype.type(0), d.dtype.type(1), d.dtype.type(LEAK)
+    rows, columns = d.shape
+    for i in range(rows):
+        error, value = d[i], h[i]
+        if activation == RELU:
+            for j in range(columns):
+                error[j] *= one if value[j] > zero else zero
+        elif activation == LEAKY:
+            for j in range(columns):
+                error[j] *= one if value[j] > zero else leak
+        elif activation == TANH:
+            for j in range(columns):
+                error[j] *= one - value[j] * value[j]
+        elif activation == LOGISTIC:
+            for j in range(columns):
+                error[j] *= value[j] * (one - value[j])
+
+
+@njit(**_COMPILED)
+def mean_slope(h, activation, out):
+    """``out[j] = mean_i f'(z_ij)``, which the mean-field product needs."""
+    out[:] = 0
+    zero, one, leak = out.dtype.type(0), out.dtype.type(1), out.dtype.type(LEAK)
+    for i in range(h.shape[0]):
+        for j in range(h.shape[1]):
+            v = h[i, j]
+            if activation == RELU:
+                out[j] += one if v > zero else zero
+            elif activation == LEAKY:
+                out[j] += one if v > zero else leak
+            elif activation == TANH:
+                out[j] += one - v * v
+            elif activation == LOGISTIC:
+                out[j] += v * (one - v)
+            else:
+                out[j] += one
+    out /= h.shape[0]
+
+
+@njit(**_COMPILED)
+def _softmax_error(f, codes, rows, weight, weighted):
+    """Turn raw outputs into ``w (p - y) / m`` in place; return the sum of ``-w log p_y``, in float64."""
+    m, n_classes = f.shape
+    loss = 0.0
+    for i in range(m):
+        row, code = f[i], codes[rows[i]]
+        top = row[0]
+        for j in range(1, n_classes):
+            top = max(top, row[j])
+        shifted, total = np.float64(row[code] - top), 0.0
+        for j in range(n_classes):
+            row[j] = np.exp(row[j] - top)
+            total += row[j]
+        w = np.float64(weight[rows[i]]) if weighted else 1.0
+        loss += w * (np.log(total) - shifted)
+        scale, share = f.dtype.type(w / (total * m)), f.dtype.type(w / m)
+        for j in range(n_classes):
+            row[j] *= scale
+        row[code] -= share
+    return loss
+
+
+@njit(**_COMPILED)
+def _squared_error(f, targets, rows, weight, weighted):
+    """Turn raw outputs into ``w (f - y) / m`` in place; return the sum of ``w |f - y|^2 / 2``, in float64."""
+    m = f.shape[0]
+    loss = 0.0
+    for i in range(m):
+        w = np.float64(weight[rows[i]]) if weighted else 1.0
+        share = f.dtype.type(w / m)
+        for j in range(f.shape[1]):
+            miss = f[i, j] - targets[rows[i], j]
+            loss += 0.5 * w * np.float64(miss) * np.float64(miss)
+            f[i, j] = share * miss
+    return loss
+
+
+# ---- approximate activations ----
+
+
+@njit(**_COMPILED)
+def quantise(h, bits, signed, packed):
+    """Pack ``h`` to 4 or 8 bits; return the step. Zero (of the non-negative) and the sign (of the signed) are exact."""
+    levels, middle = (1 << bits) - 1, (1 << (bits - 1))
+    flat = h.reshape(h.size)
+    top = h.dtype.type(0)
+    for k in range(flat.size):
+        top = max(top, abs(flat[k]))
+    if not top > 0 or not np.isfinite(top):
+        top = h.dtype.type(1)
+    step = top / h.dtype.type(middle if signed else levels)
+    inverse = h.dtype.type(1) / step
+    n_bytes = (flat.size * bits + 7) // 8
+    if bits == 8:
+        for k in range(flat.size):
+            packed[k] = _code(flat[k], inverse, levels, middle, signed)
+        return step
+    for k in range(n_bytes):
+        low = _code(flat[2 * k], inverse, levels, middle, signed)
+        high = _code(flat[2 * k + 1], inverse, levels, middle, signed) if 2 * k + 1 < flat.size else np.uint8(0)
+        packed[k] = low | (high << 4)
+    return step
+
+
+@njit(**_COMPILED)
+def _code(value, inverse, levels, middle, signed):
+    """The level of one value: bin edges at zero, so that no sign and no zero is lost."""
+    if signed:
+        return np.uint8(min(max(int(np.floor(value * inverse)) + middle, 0), levels))
+    return np.uint8(min(int(np.ceil(value * inverse)), levels))
+
+
+@njit(**_COMPILED)
+def restore(packed, bits, signed, step, out):
+    """Mid-points of the levels that :func:`quantise` packed, into ``out``."""
+    middle = 1 << (bits - 1)
+    half, zero = out.dtype.type(0.5), out.dtype.type(0)
+    flat = out.reshape(out.size)
+    for k in range(flat.size):
+        code = packed[k] if bits == 8 else (packed[k >> 1] >> (4 * (k & 1))) & 15
+        if signed:
+            flat[k] = (out.dtype.type(np.int64(code) - middle) + half) * step
+        else:
+            flat[k] = (out.dtype.type(code) - half) * step if code > 0 else zero
+
+
+# ---- which error reaches which layer ----
+
+
+@njit(**_COMPILED)
+def signed_projection(e, signs, n_units, scale, out):
+    """``out = scale * e S`` for a matrix S of packed signs (C, n / 8): additions and subtractions only."""
+    n_bytes = (n_units + 7) // 8
+    for i in range(e.shape[0]):
+        row = out[i]
+        row[:] = 0
+        for c in range(e.shape[1]):
+            plus = scale * e[i, c]
+            packed = signs[c * n_bytes : (c + 1) * n_bytes]
+            for k in range(n_units >> 3):
+                byte = packed[k]
+                part = row[8 * k : 8 * k + 8]
+                for b in range(8):
+                    part[b] += plus if (byte >> (7 - b)) & 1 else -plus
+            for j in range(8 * (n_units >> 3), n_units):
+                row[j] += plus if (packed[j >> 3] >> (7 - (j & 7))) & 1 else -plus
+
+
+@njit(**_COMPILED)
+def refresh_feedback(model, dense, slopes, scratch):
+    """The mean-field product: ``B_last = W_L^T``, ``B_l = (B_{l+1} diag(mean f'_{l+1})) W_{l+1}^T``, top down.
+
+    ``slopes`` are the mean slopes of all hidden layers, in their order.
+    """
+    sizes = model.sizes
+    n_layers, n_out = len(sizes) - 1, sizes[-1]
+    end_theta, end_dense, end_slopes = len(model.theta), len(dense), len(slopes)
+    for layer in range(n_layers - 1, 0, -1):
+        n_in, n_here = sizes[layer], sizes[layer + 1]
+        end_theta -= (n_in + 1) * n_here
+        weights = _matrix(model.theta, end_theta, n_in, n_here)
+        below = _matrix(dense, end_dense - n_out * n_in, n_out, n_in)
+        if layer == n_layers - 1:
+            below[:] = weights.T
+        else:
+            above = _matrix(dense, end_dense, n_out, n_here)
+            scaled = _matrix(scratch, 0, n_out, n_here)
+            end_slopes -= n_here
+            for c in range(n_out):
+                for j in range(n_here):
+                    scaled[c, j] = above[c, j] * slopes[end_slopes + j]
+            np.dot(scaled, weights.T, below)
+        end_dense -= n_out * n_in
+
+
+@njit(**_COMPILED)
+def _keep_large_errors(model, work, rows, tol_error):
+    """Move the rows of large output error to the front of all stored activations; return how many there are."""
+    m = len(rows)
+    n_out = model.sizes[-1]
+    error = _matrix(work.output, 0, m, n_out)
+    kept = 0
+    bound = (tol_error / m) ** 2
+    for i in range(m):
+        size = 0.0
+        for j in range(n_out):
+            size += np.float64(error[i, j]) ** 2
+        if size < bound:
+            continue
+        if kept < i:
+            error[kept] = error[i]
+            start = 0
+            _matrix(work.batch, 0, m, model.sizes[0])[kept] = _matrix(work.batch, 0, m, model.sizes[0])[i]
+            for layer in range(1, len(model.sizes) - 1):
+                h = _matrix(work.hidden, start, m, model.sizes[layer])
+                h[kept] = h[i]
+                start += m * model.sizes[layer]
+        kept += 1
+    return kept
+
+
+@njit(**_COMPILED)
+def forward(model, work, rule, m):
+    """Fill the activations of the batch in ``work.batch``; with low bits only their packed copies remain."""
+    sizes = model.sizes
+    n_layers = len(sizes) - 1
+    signed = model.activation != RELU and model.activation != LOGISTIC
+    here = _matrix(work.batch, 0, m, sizes[0])
+    start = start_theta = start_packed = 0
+    for layer in range(n_layers):
+        n_in, n_out = sizes[layer], sizes[layer + 1]
+        weights = _matrix(model.theta, start_theta, n_in, n_out)
+        bias = model.theta[start_theta + n_in * n_out : start_theta + (n_in + 1) * n_out]
+        start_theta += (n_in + 1) * n_out
+        last = layer == n_layers - 1
+        if last:
+            after = _matrix(work.output, 0, m, n_out)
+        elif rule.bits > 0:  # two buffers in turn
+            after = _matrix(work.hidden, (layer & 1) * (len(work.hidden) // 2), m, n_out)
+        else:
+            after = _matrix(work.hidden, start, m, n_out)
+        np.dot(here, weights, after)
+        add_bias_and_activate(after, bias, IDENTITY if last else model.activation)
+        if not last and rule.bits > 0:
+            n_bytes = (m * n_out * rule.bits + 7) // 8
+            work.steps[layer] = quantise(after, rule.bits, signed, work.packed[start_packed : start_packed + n_bytes])
+            start_packed += n_bytes
+        start += m * n_out
+        here = after
+
+
+@njit(**_COMPILED)
+def _store_slopes(model, work, m):
+    """Mean slopes of all hidden layers, from exact activations."""
+    start = start_slopes = 0
+    for layer in range(1, len(model.sizes) - 1):
+        n = model.sizes[layer]
+        mean_slope(_matrix(work.hidden, start, m, n), model.activation, work.slopes[start_slopes : start_slopes + n])
+        start += m * n
+        start_slopes += n
+
+
+@njit(**_COMPILED)
+def _store_slopes_of_packed(model, work, rule, m):
+    """The same from packed copies, a layer at a time."""
+    signed = model.activation != RELU and model.activation != LOGISTIC
+    start_packed = start_slopes = 0
+    for layer in range(1, len(model.sizes) - 1):
+        n = model.sizes[layer]
+        h = _matrix(work.hidden, 0, m, n)
+        n_bytes = (m * n * rule.bits + 7) // 8
+        packed = work.packed[start_packed : start_packed + n_bytes]
+        restore(packed, rule.bits, signed, work.steps[layer - 1], h)
+        mean_slope(h, model.activation, work.slopes[start_slopes : start_slopes + n])
+        start_packed += n_bytes
+        start_slopes += n
+
+
+@njit(**_COMPILED)
+def backward(model, feedback, work, rule, m, m_stored):
+    """Gradient of every layer, top down: ``D_L = e``; below it backpropagation or a projection of e, times the slope.
+
+    ``m`` rows remain of the ``m_stored`` for which buffers are laid out.
+    """
+    sizes = model.sizes
+    n_layers, n_out = len(sizes) - 1, sizes[-1]
+    signed = model.activation != RELU and model.activation != LOGISTIC
+    error = _matrix(work.output, 0, m, n_out)
+    half = len(work.errors) // 2
+    d = error
+    end_theta, end_dense, end_signs = len(model.theta), len(feedback.dense), len(feedback.signs)
+    end = end_packed = end_kept = 0
+    for layer in range(1, n_layers):
+        end += m_stored * sizes[layer]
+        end_packed += (m_stored * sizes[layer] * rule.bits + 7) // 8
+    for layer in range(n_layers):
+        end_kept += m * sizes[layer + 1]
+    for layer in range(n_layers - 1, -1, -1):
+        n_in, n_here = sizes[layer], sizes[layer + 1]
+        end_theta -= (n_in + 1) * n_here
+        if layer == 0:
+            h = _matrix(work.batch, 0, m, n_in)
+        elif rule.bits > 0:
+            n_bytes = (m_stored * n_in * rule.bits + 7) // 8
+            end_packed -= n_bytes
+            packed = work.packed[end_packed : end_packed + n_bytes]
+            h = _matrix(work.hidden, 0, m, n_in)
+            restore(packed, rule.bits, signed, work.steps[layer - 1], h)
+        else:
+            end -= m_stored * n_in
+            h = _matrix(work.hidden, end, m, n_in)
+        np.dot(h.T, d, _matrix(model.grad, end_theta, n_in, n_here))
+        _column_sums(d, model.grad[end_theta + n_in * n_here : end_theta + (n_in + 1) * n_here])
+        if len(work.kept) > 0:
+            end_kept -= m * n_here
+            _matrix(work.kept, end_kept, m, n_here)[:] = d
+        if layer > 0:
+            below = _matrix(work.errors, (layer & 1) * half, m, n_in)
+            if feedback.kind == BACKPROP:
+                np.dot(d, _matrix(model.theta, end_theta, n_in, n_here).T, below)
+            elif feedback.kind == PROJECTED:
+                end_dense -= n_out * n_in
+                np.dot(error, _matrix(feedback.dense, end_dense, n_out, n_in), below)
+            else:
+                n_bytes = n_out * ((n_in + 7) // 8)
+                end_signs -= n_bytes
+                scale = feedback.scales[layer - 1]
+                signed_projection(error, feedback.signs[end_signs : end_signs + n_bytes], n_in, scale, below)
+            times_slope(below, h, model.activation)
+            d = below
+
+
+@njit(**_COMPILED)
+def _column_sums(d, out):
+    """``out = sum_i d_i``, row by row: vector additions."""
+    out[:] = 0
+    for i in range(d.shape[0]):
+        for j in range(d.shape[1]):
+            out[j] += d[i, j]
+
+
+@njit(**_COMPILED)
+def gradient(data, rows, model, feedback, work, rule, refresh):
+    """Fill ``model.grad`` with the gradient (or what stands for it) of one batch; return the sum of its losses."""
+    m = len(rows)
+    _gather(data.x, rows, _matrix(work.batch, 0, m, model.sizes[0]))
+    forward(model, work, rule, m)
+    output = _matrix(work.output, 0, m, model.sizes[-1])
+    weighted = len(data.weight) > 0
+    if model.loss == SOFTMAX:
+        loss = _softmax_error(output, data.codes, rows, data.weight, weighted)
+    else:
+        loss = _squared_error(output, data.targets, rows, data.weight, weighted)
+    if not np.isfinite(loss):
+        return loss
+    if refresh:
+        if rule.bits > 0:
+            _store_slopes_of_packed(model, work, rule, m)
+        else:
+            _store_slopes(model, work, m)
+        refresh_feedback(model, feedback.dense, work.slopes, work.scratch)
+    kept = _keep_large_errors(model, work, rows, rule.tol_error) if rule.tol_error > 0 else m
+    if kept == 0:
+        model.grad[:] = 0
+    else:
+        backward(model, feedback, work, rule, kept, m)
+    return loss
+
+
+# ---- optimisers ----
+
+
+@njit(**_COMPILED, fastmath={"contract"})
+def _adam(theta, grad, first, second, alpha, decay, rule, size, root):
+    """One fused pass: moments, and ``theta -= size m / (sqrt(v) / root + eps)``; ``decay`` is decoupled."""
+    kind = theta.dtype.type
+    b1, b2, c1, c2 = kind(rule.beta_1), kind(rule.beta_2), kind(1 - rule.beta_1), kind(1 - rule.beta_2)
+    alpha, keep, size, eps, inverse = kind(alpha), kind(1 - decay), kind(size), kind(rule.epsilon), kind(1 / root)
+    for k in range(theta.size):
+        g = grad[k] + alpha * theta[k]
+        m = b1 * first[k] + c1 * g
+        v = b2 * second[k] + c2 * g * g
+        first[k] = m
+        second[k] = v
+        theta[k] = keep * theta[k] - size * m / (np.sqrt(v) * inverse + eps)
+
+
+@njit(**_COMPILED, fastmath={"contract"})
+def _sgd(theta, grad, velocity, alpha, rate, rule):
+    """``u = momentum u + g``, ``theta -= rate u``, or with Nesterov's look-ahead ``theta -= rate (g + momentum u)``."""
+    kind = theta.dtype.type
+    mu, rate, alpha = kind(rule.momentum), kind(rate), kind(alpha)
+    for k in range(theta.size):
+        pull = grad[k] + alpha * theta[k]
+        u = mu * velocity[k] + pull
+        velocity[k] = u
+        theta[k] -= rate * (pull + mu * u if rule.nesterov else u)
+
+
+@njit(**_COMPILED)
+def apply_update(model, rule, rate, step):
+    """One step of the optimiser on all layers; biases carry no penalty. ``step`` counts from 1."""
+    start = 0
+    size, root = rate / (1 - rule.beta_1**step), np.sqrt(1 - rule.beta_2**step)
+    for layer in range(len(model.sizes) - 1):
+        n_in, n_out = model.sizes[layer], model.sizes[layer + 1]
+        middle, stop = start + n_in * n_out, start + (n_in + 1) * n_out
+        for begin, end in ((start, middle), (middle, stop)):
+            alpha = rule.alpha if begin == start else 0.0
+            theta, grad, first = model.theta[begin:end], model.grad[begin:end], model.first[begin:end]
+            if rule.optimizer == SGD:
+                _sgd(theta, grad, first, alpha, rate, rule)
+            elif rule.optimizer == ADAM:
+                _adam(theta, grad, first, model.second[begin:end], alpha, 0.0, rule, size, root)
+            else:
+                _adam(theta, grad, first, model.second[begin:end], 0.0, rate * alpha, rule, size, root)
+        start = stop
+
+
+@njit(**_COMPILED)
+def train_steps(data, order, rates, begin, end, step, model, feedback, work, rule):
+    """Batches ``begin .. end`` of ``order``, one per rate: gradient, update, a refresh every ``interval`` steps.
+
+    ``step`` is the number of steps taken before the first batch of ``order``. Returns the sum of the losses; NaN or
+    infinity ends the epoch before the weights see it.
+    """
+    total = 0.0
+    for k in range(begin, end):
+        start = (k * len(order)) // len(rates)
+        stop = ((k + 1) * len(order)) // len(rates)
+        refresh = feedback.interval > 0 and (step + k) % feedback.interval == 0
+        loss = gradient(data, order[start:stop], model, feedback, work, rule, refresh)
+        total += loss
+        if not np.isfinite(loss):
+            break
+        apply_update(model, rule, rates[k], step + k + 1)
+    return total

@@ -1,0 +1,50 @@
+"""The gradient core: layers, losses, optimisers, schedules, schemes (who gets which error), one training loop."""
+
+from sklearn_analytic.nn._activations import ACTIVATIONS
+from sklearn_analytic.nn._alignment import alignment, bottleneck
+from sklearn_analytic.nn._feedback import FEEDBACKS, INITS
+from sklearn_analytic.nn._initializers import initial_layers
+from sklearn_analytic.nn._losses import OUTPUTS, mean_loss, softmax
+from sklearn_analytic.nn._mlp import MLPExecution, raw_outputs
+from sklearn_analytic.nn._ranks import Alone
+from sklearn_analytic.nn._recipe import KFAC, Execution, Feedback, Optimizer, Recipe, Rows
+from sklearn_analytic.nn._schedules import SCHEDULES
+from sklearn_analytic.nn._training import History, Plan, train
+
+__all__ = [
+    "ACTIVATIONS",
+    "Alone",
+    "Execution",
+    "FEEDBACKS",
+    "Feedback",
+    "History",
+    "INITS",
+    "KFAC",
+    "MLPExecution",
+    "OUTPUTS",
+    "Optimizer",
+    "Plan",
+    "Recipe",
+    "Rows",
+    "SCHEDULES",
+    "alignment",
+    "bottleneck",
+    "initial_layers",
+    "mean_loss",
+    "raw_outputs",
+    "softmax",
+    "torch_parts",
+    "train",
+]
+
+
+def torch_parts():
+    """Return the module of torch's execution; ImportError with advice where torch is not installed."""
+    try:
+        from sklearn_analytic.nn import _torch_parts
+    except ImportError as error:
+        raise ImportError(
+            "image_shape, recurrent_layer_sizes, network, precision='bfloat16', distributed=True and any device but "
+            "'cpu' need torch: install sklearn_analytic[torch]."
+        ) from error
+    return _torch_parts

@@ -1,0 +1,112 @@
+"""Feedback matrices: what carries the output error straight to every hidden layer.
+
+``B_l`` is (C, n_l). The fixed ones are drawn on the host; those made from the weights are products of them.
+"""
+
+import numpy as np
+
+from sklearn_analytic.nn._activations import ACTIVATIONS
+
+# {name: what happens to the matrices during training}
+FEEDBACKS = {
+    "random": "fixed",
+    "binary": "fixed",
+    "sparse": "fixed",
+    "product": "fixed",
+    "refresh": "refreshed",
+    "dkp": "learned",
+    "learned": "learned",
+}
+INITS = ("normal", "uniform", "zeros", "product", "sign_product")
+
+
+def draw_feedback(feedback, sizes, n_outputs, generator):
+    """Return fixed random matrices (C, n_l) for hidden layers of ``sizes``, by ``feedback.name`` and ``.init``."""
+    if feedback.shared:
+        widest = max(sizes, default=0)
+        whole = _draw(feedback, n_outputs, widest, generator)
+        return [whole[:, :n] * np.sqrt(widest / n) for n in sizes]  # Launay et al. 2019: the norm follows the layer
+    return [_draw(feedback, n_outputs, n, generator) for n in sizes]
+
+
+def _draw(feedback, n_outputs, n, generator):
+    """One matrix: entries of variance 1 / (C n), or signs over sqrt(C), or few signs of the same column norm."""
+    if feedback.name == "binary":
+        signs = np.sign(generator.standard_normal((n_outputs, n)))
+        return feedback.scale * signs / np.sqrt(n_outputs)
+    if feedback.name == "sparse":
+        return feedback.scale * _sparse_signs(n_outputs, n, feedback.density, generator)
+    if feedback.init == "uniform":  # Nokland 2016
+        return feedback.scale * generator.uniform(-1, 1, (n_outputs, n)) / np.sqrt(n)
+    if feedback.init == "zeros":  # of learned feedback as published
+        return np.zeros((n_outputs, n))
+    return feedback.scale * generator.standard_normal((n_outputs, n)) / np.sqrt(n_outputs * n)
+
+
+def _sparse_signs(n_outputs, n, density, generator):
+    """Signs in a share of the entries, at least one in every column: no hidden unit is left without an error."""
+    chosen = generator.random((n_outputs, n)) < density
+    chosen[generator.integers(n_outputs, size=n), np.arange(n)] = True
+    signs = np.where(generator.random((n_outputs, n)) < 0.5, -1.0, 1.0)
+    return np.where(chosen, signs, 0.0) / np.sqrt(np.maximum(chosen.sum(axis=0), 1))
+
+
+def product_feedback(layers):
+    """Return ``B_l = (W_{l+1} ... W_L)^T`` of every hidden layer: the error of a linear network."""
+    return mean_field_feedback(layers, [np.ones(bias.shape) for _, bias in layers[:-1]])
+
+
+def mean_field_feedback(layers, slopes):
+    """Return ``B_{L-1} = W_L^T``, ``B_l = (B_{l+1} diag(slope_{l+1})) W_{l+1}^T``, slopes being means over rows."""
+    below, matrices = None, []
+    for k in range(len(layers) - 1, 0, -1):
+        weights = layers[k][0]
+        below = weights.T if below is None else (below * slopes[k]) @ weights.T
+        matrices.insert(0, below)
+    return matrices
+
+
+def first_feedback(feedback, layers, generator):
+    """Return the matrices before the first step, for dense layers [(W, b), ...].
+
+    Weights enter where the name or the init asks for it: "product", "refresh", and the inits "product" and
+    "sign_product" (a reconstruction of Han & Yoo's initialisation from the forward weights).
+    """
+    n_outputs = layers[-1][0].shape[1]
+    sizes = [bias.shape[0] for _, bias in layers[:-1]]
+    drawn = draw_feedback(feedback, sizes, n_outputs, generator)
+    if feedback.name in ("product", "refresh") or feedback.init in ("product", "sign_product"):
+        products = [feedback.scale * b for b in product_feedback(layers)]
+        if feedback.init == "sign_product" or feedback.name == "binary":
+            return [_signs(b, feedback.scale / np.sqrt(n_outputs)) for b in products]
+        if feedback.name == "sparse":
+            return [np.where(mask != 0, b, 0.0) for mask, b in zip(drawn, products, strict=True)]
+        return products
+    return drawn
+
+
+def _signs(matrix, size):
+    """Signs of a matrix, zero counted as positive."""
+    return np.where(matrix < 0, -size, size)
+
+
+def pack_signs(matrices):
+    """Return the signs of matrices as bits, row by row, in one flat uint8 array: 1 bit of memory per entry."""
+    return np.concatenate([np.packbits(b > 0, axis=1).ravel() for b in matrices] or [np.zeros(0, np.uint8)])
+
+
+def tangent_feedback(layers, activation, x, generator):
+    """Return, for every hidden layer, ``mean_i jv_i u_i^T``: an unbiased estimate of its mean Jacobian, transposed.
+
+    Forward-mode differentiation (Bacho & Chu 2024): noise u_l ~ N(0, I) is added to the activations of every layer,
+    and its effect jv on the outputs follows in the same pass.
+    """
+    f, slope = ACTIVATIONS[activation]
+    h, tangent, noises = x, None, []
+    for weights, bias in layers[:-1]:
+        h = f(h @ weights + bias)
+        noise = generator.standard_normal(h.shape).astype(h.dtype)
+        tangent = noise if tangent is None else (tangent @ weights) * slope(h) + noise
+        noises.append(noise)
+    jv = tangent @ layers[-1][0]
+    return [jv.T @ noise / len(x) for noise in noises]

@@ -1,0 +1,22 @@
+"""First weights: variance by fan, drawn on the host, so that every device starts from the same network."""
+
+import numpy as np
+
+# {activation: gain}: the variance of weights is gain / n_in (He et al. 2015 for the rectifiers)
+_GAINS = {"relu": 2.0, "leaky_relu": 2.0, "tanh": 1.0, "logistic": 1.0, "identity": 1.0}
+_OUTPUT_GAIN = 1 / 3  # first outputs are small beside standardised targets
+
+
+def initial_layers(sizes, activation, generator):
+    """Return [(W (n_in, n_out), b (n_out,)), ...] in float64: uniform weights of variance gain / n_in, zero biases."""
+    gains = [_GAINS[activation]] * (len(sizes) - 2) + [_OUTPUT_GAIN]
+    return [
+        (_uniform(n_in, n_out, gain, generator), np.zeros(n_out))
+        for n_in, n_out, gain in zip(sizes[:-1], sizes[1:], gains, strict=True)
+    ]
+
+
+def _uniform(n_in, n_out, gain, generator):
+    """Uniform weights of variance gain / n_in."""
+    bound = np.sqrt(3 * gain / n_in)
+    return generator.uniform(-bound, bound, (n_in, n_out))

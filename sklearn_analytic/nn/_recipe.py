@@ -1,0 +1,110 @@
+"""What a training run is told, as values: nothing here computes, and nothing here changes."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An update rule and its constants; the rate of each step comes from the schedule."""
+
+    name: str = "adam"  # "sgd", "adam", "adamw"
+    momentum: float = 0.9
+    nesterov: bool = True
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    alpha: float = 0.0  # L2 penalty alpha / 2 |W|^2 of the mean loss; decoupled decay for "adamw"
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """How the output error reaches hidden layers."""
+
+    name: str = "refresh"  # a key of nn.FEEDBACKS
+    init: str = "normal"  # "normal", "uniform", "product", "sign_product"
+    shared: bool = False  # one matrix for all layers, sliced (Launay)
+    density: float = 0.1  # of "sparse"
+    scale: float = 1.0
+    interval: int = 20  # steps between refreshes, of "refresh"
+    rate: float = 1e-4  # learning rate of "dkp" and "learned"
+    decay: float = 1e-6  # weight decay of "dkp"
+
+
+@dataclass(frozen=True)
+class KFAC:
+    """Constants of the Kronecker-factored preconditioner (Pauloski et al. 2020)."""
+
+    damping: float = 0.003
+    kl_clip: float = 0.001
+    factor_decay: float = 0.95
+    factor_interval: int = 5
+    eigen_interval: int = 25
+    interval_growth: float = 1.0  # at each milestone, both intervals are multiplied by this
+    damping_decay: float = 1.0  # ... and the damping by this
+    milestones: tuple = ()  # epochs
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train: who gets which error, through which optimiser, in which batches."""
+
+    scheme: str = "dfa"  # "dfa", "backprop", "hybrid", "modular"
+    output: str = "softmax"  # "softmax" (cross-entropy) or "identity" (half the squared error)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    feedback: Feedback = field(default_factory=Feedback)
+    kfac: KFAC | None = None
+    batch_size: int = 128
+    activation_bits: int | None = None
+    tol_error: float = 0.0
+    module_size: int = 2  # layers (or time steps) per module of "modular"
+    precision: str = "float32"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows on the host: features, class codes (n,) or targets (n, c), weights of mean 1 or None."""
+
+    x: np.ndarray  # (n, d), float32 or float64
+    y: np.ndarray  # (n,) int64, or (n, c) in the dtype of x
+    weight: np.ndarray | None = None  # (n,)
+
+
+def batch(order, k, n_batches):
+    """Return the k-th of ``n_batches`` even parts of ``order``."""
+    return order[k * len(order) // n_batches : (k + 1) * len(order) // n_batches]
+
+
+class Execution(Protocol):
+    """One network in training on one device: the same mathematics on the CPU and in torch."""
+
+    def place(self, rows: Rows) -> Any:
+        """Return the rows where :meth:`epoch` reads them; once per fit."""
+
+    def epoch(self, placed, order, rates) -> float:
+        """Take a step per batch of ``order`` (row indices), one per rate; return the mean loss of the rows.
+
+        Step k is at ``rates[k]`` on ``batch(order, k, len(rates))``: batches differ by at most one row. A loss that is
+        not finite ends the epoch before the weights see it, and is what is returned.
+        """
+
+    def outputs(self, x) -> np.ndarray:
+        """Return the raw outputs (n, c) of host rows, in their dtype."""
+
+    def snapshot(self) -> Any:
+        """Return a copy of the weights and of the optimiser's and the feedback's state, as host arrays."""
+
+    def restore(self, snapshot) -> None:
+        """Put a snapshot back, bit for bit."""
+
+    def is_finite(self) -> bool:
+        """Return whether all weights are finite numbers."""
+
+    def alignment(self, x, y) -> list:
+        """Return the mean cosine of every hidden layer's error to the true gradient, bottom to top, on host rows."""
+
+    def activation_bytes(self) -> dict:
+        """Return bytes of one batch's hidden activations: "stored", "shared" (buffers), "exact" (in full precision)."""

@@ -1,0 +1,307 @@
+"""One torch network in training on one device: batches, the scheme's gradients, K-FAC, and torch's optimisers."""
+
+import math
+from functools import partial, singledispatch
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from sklearn_analytic.nn._feedback import FEEDBACKS
+from sklearn_analytic.nn._ranks import Alone
+from sklearn_analytic.nn._recipe import batch
+from sklearn_analytic.nn._torch_activations import BITS, activation_bytes, packed
+from sklearn_analytic.nn._torch_kfac import TorchKFAC
+from sklearn_analytic.nn._torch_networks import RecurrentLayer, check_network, load_state, output_shape, state_arrays
+from sklearn_analytic.nn._torch_schemes import SCHEMES
+from sklearn_analytic.nn._torch_stages import BATCH_NORMS, run_segments, split
+
+_BLOCK = 2048
+_GOLDEN = 0x9E3779B9  # spreads the seeds of epochs
+
+# {output: loss of every row}
+LOSSES = {
+    "softmax": lambda logits, y: F.cross_entropy(logits, y, reduction="none"),
+    "identity": lambda logits, y: 0.5 * (logits - y).square().sum(1),
+}
+# {precision: (dtype of weights and data, dtype of autocast or None)}
+PRECISIONS = {
+    "float32": (torch.float32, None),
+    "float64": (torch.float64, None),
+    "bfloat16": (torch.float32, torch.bfloat16),
+}
+
+
+def _sgd(groups, o):
+    return torch.optim.SGD(groups, lr=0.0, momentum=o.momentum, nesterov=o.nesterov and o.momentum > 0)
+
+
+def _adam(kind, groups, o):
+    return kind(groups, lr=0.0, betas=(o.beta_1, o.beta_2), eps=o.epsilon)
+
+
+OPTIMIZERS = {"sgd": _sgd, "adam": partial(_adam, torch.optim.Adam), "adamw": partial(_adam, torch.optim.AdamW)}
+
+
+class TorchExecution:
+    """Trains an nn.Sequential in place, as the :class:`~sklearn_analytic.nn._recipe.Execution` protocol asks.
+
+    Parameters
+    ----------
+    network : torch.nn.Sequential
+        Moved to the device and trained in place; give a copy where the original must stay.
+    recipe : Recipe
+        What to do. With K-FAC the penalty ``alpha`` is added after the preconditioning.
+    device : str or torch.device
+        Where.
+    generator_seed : int
+        Host seed of feedback matrices, probes and dropout.
+    ranks : Ranks or None
+        With several processes, each calls :meth:`epoch` with the same rows and order and takes its share of every
+        batch; the steps are those of one process (batch normalisation: by the share's moments).
+    """
+
+    def __init__(self, network, recipe, device="cpu", generator_seed=0, ranks=None):
+        _check(recipe)
+        self.recipe, self.device, self.seed = recipe, torch.device(device), generator_seed
+        self.ranks = ranks or Alone()
+        self.dtype, self._autocast = PRECISIONS[recipe.precision]
+        self.stages = split(network)
+        self.network = network.to(self.device, self.dtype)
+        for module in network.modules():
+            if isinstance(module, RecurrentLayer):
+                module.time_feedback = None
+        cut, self._make_feedback, self._gradients = SCHEMES[recipe.scheme]
+        self.segments = cut(self.stages, recipe)
+        self.optimizer = OPTIMIZERS[recipe.optimizer.name](self._groups(), recipe.optimizer)
+        self.kfac = None if recipe.kfac is None else TorchKFAC(network, recipe.kfac, self.ranks)
+        self.feedback = None
+        self.epochs = 0
+        self._probe = self._n_features = None
+
+    def _groups(self):
+        """Weights with the penalty, all other parameters (biases, normalisations) without."""
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        weights = [p for p in parameters if p.ndim > 1]
+        others = [p for p in parameters if p.ndim < 2]
+        groups = [(weights, self.recipe.optimizer.alpha), (others, 0.0)]
+        return [{"params": members, "weight_decay": decay} for members, decay in groups if members]
+
+    def place(self, rows):
+        """Return (x, y, weight) on the device; check the network against them, and draw the feedback once.
+
+        Raises
+        ------
+        ValueError
+            If the network does not map the rows to the targets' number of outputs.
+        """
+        check_network(self.network, rows.x.shape[1], self._count_outputs(rows))
+        x, weight = (None if a is None else self._tensor(a).to(self.dtype) for a in (rows.x, rows.weight))
+        y = self._tensor(rows.y)
+        y = y.to(torch.int64 if self.recipe.output == "softmax" else self.dtype)
+        if self.feedback is None:
+            self._draw(x.shape[1])
+        # the first batch, for :meth:`activation_bytes`
+        self._probe = x[: self.recipe.batch_size]
+        return x, y, weight
+
+    def _count_outputs(self, rows):
+        """Columns of the targets; with codes, the outputs of the network, which must reach the largest code."""
+        if rows.y.ndim == 2:
+            return rows.y.shape[1]
+        return max(int(rows.y.max(initial=-1)) + 1, output_shape(self.network, rows.x.shape[1])[-1])
+
+    def _tensor(self, array):
+        """A host array on the device."""
+        array = np.ascontiguousarray(array)
+        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
+
+    def _draw(self, n_features):
+        """Make the scheme's state from the shapes of two zero rows."""
+        self._n_features = n_features
+        self.network.eval()
+        with torch.no_grad():
+            x = torch.zeros((2, n_features), dtype=self.dtype, device=self.device)
+            _, outputs = run_segments(self.segments, x)
+        self.feedback = self._make_feedback(self.recipe, self.segments, outputs, self.seed, self.ranks)
+
+    def epoch(self, placed, order, rates):
+        """Take one step per rate; return the mean (weighted) loss of the rows, without the penalty."""
+        order = torch.as_tensor(np.asarray(order), device=self.device)
+        self._check_batches(len(order), len(rates))
+        self.network.train()
+        total, devices = 0.0, [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), packed(self.network, self.recipe.activation_bits):
+            torch.manual_seed((self.seed + _GOLDEN * self.epochs) % 2**63)  # of dropout only
+            for k, rate in enumerate(rates):
+                rows = batch(order, k, len(rates))
+                total += self._step(placed, rows, float(rate)) * len(rows)
+                if not math.isfinite(total):
+                    break
+        self.epochs += 1
+        return total / max(len(order), 1)
+
+    def _check_batches(self, n, n_batches):
+        """Refuse a batch whose moments do not exist."""
+        smallest = n // n_batches // self.ranks.size
+        if n and smallest < 2 and any(isinstance(m, BATCH_NORMS) for m in self.network.modules()):
+            raise ValueError(
+                f"batch_size={self.recipe.batch_size} leaves a batch of one row of {n}, and batch normalisation needs "
+                "two: choose a batch_size that leaves more, or a network without batch normalisation"
+            )
+
+    def _step(self, placed, rows, rate):
+        """One batch: this rank's share of it, gradients, one update; the loss of the whole batch.
+
+        A loss that is not finite leaves the weights alone.
+        """
+        x, y, weight = placed
+        share, total = batch(rows, self.ranks.rank, self.ranks.size), len(rows)
+        if len(rows) < self.ranks.size:  # too few rows to share: every rank takes them all
+            share, total = rows, len(rows) * self.ranks.size
+        error_of = partial(self._error_of, y[share], None if weight is None else weight[share], total)
+        self.optimizer.zero_grad()
+        if self.kfac:
+            self.kfac.begin(total, self.epochs)
+        with torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None):
+            loss = self._gradients(self.segments, self.feedback, x[share], error_of)
+        loss = float(self.ranks.sum_(loss))
+        if math.isfinite(loss):
+            self._update(rate)
+        return loss
+
+    def _update(self, rate):
+        """Gradients of all ranks, preconditioned where asked, into the optimiser."""
+        self._share_gradients()
+        if self.kfac:
+            self.kfac.precondition(rate, self.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+
+    def _share_gradients(self):
+        """Sum over ranks, each of which divided by the rows of all."""
+        if self.ranks.size > 1:
+            for parameter in self.network.parameters():
+                if parameter.grad is not None:
+                    self.ranks.sum_(parameter.grad)
+            for buffer in self.network.buffers():
+                if buffer.is_floating_point():
+                    self.ranks.mean_(buffer)
+
+    def _error_of(self, y, weight, total, logits):
+        """(loss, e): the mean loss over ``total`` rows, and its gradient; rows of small errors are dropped."""
+        logits = logits.detach().to(self.dtype).requires_grad_()
+        with torch.autocast(self.device.type, enabled=False), torch.enable_grad():
+            losses = LOSSES[self.recipe.output](logits, y)
+            loss = (losses if weight is None else losses * weight).sum() / total
+            (error,) = torch.autograd.grad(loss, logits)
+        if self.recipe.tol_error > 0:
+            norms = torch.linalg.vector_norm(error, dim=1, keepdim=True) * total
+            error = error * (norms >= self.recipe.tol_error)
+        return loss.detach(), error
+
+    def outputs(self, x):
+        """Return the raw outputs (n, c) of host rows in evaluation mode, in their dtype, computed in blocks."""
+        self.network.eval()
+        x = np.asarray(x)
+        parts = []
+        with torch.no_grad():
+            for start in range(0, max(len(x), 1), _BLOCK):
+                block = self._tensor(x[start : start + _BLOCK]).to(self.dtype)
+                parts.append(self.network(block).cpu().numpy())
+        return np.concatenate(parts).astype(x.dtype, copy=False)
+
+    def snapshot(self):
+        """Return weights, buffers and all states as nested dicts and lists of host arrays."""
+        states = {
+            "optimizer": self.optimizer.state_dict(),
+            "feedback": None if self.feedback is None else self.feedback.state(),
+            "kfac": self.kfac.state() if self.kfac else None,
+        }
+        counters = {"epochs": self.epochs, "seed": self.seed, "n_features": self._n_features}
+        return {"network": state_arrays(self.network), **counters, **to_host(states)}
+
+    def restore(self, snapshot):
+        """Put a snapshot back, bit for bit."""
+        load_state(self.network, snapshot["network"])
+        self.optimizer.load_state_dict(to_tensors(snapshot["optimizer"]))
+        self.epochs, self.seed = snapshot["epochs"], snapshot["seed"]
+        if snapshot["feedback"] is not None:
+            if self.feedback is None:
+                self._draw(snapshot["n_features"])
+            self.feedback.load(to_tensors(snapshot["feedback"]))
+        if self.kfac:
+            self.kfac.load(to_tensors(snapshot["kfac"]))
+
+    def is_finite(self):
+        """Return whether all weights are finite numbers."""
+        return all(bool(torch.isfinite(p).all()) for p in self.network.parameters())
+
+    def alignment(self, x, y):
+        """Return the cosine of every hidden stage's weight gradient to the true one, bottom to top, on host rows."""
+        state, sent, exact = self.snapshot(), SCHEMES[self.recipe.scheme], SCHEMES["backprop"]
+        recurrent = [m for m in self.network.modules() if isinstance(m, RecurrentLayer)]
+        kept = [layer.time_feedback for layer in recurrent]
+        found = self._stage_gradients(self.segments, self.feedback, sent[2], x, y)
+        for layer in recurrent:
+            layer.time_feedback = None
+        true = self._stage_gradients(exact[0](self.stages, self.recipe), None, exact[2], x, y)
+        for layer, feedback in zip(recurrent, kept, strict=True):
+            layer.time_feedback = feedback
+        self.restore(state)
+        return [float(F.cosine_similarity(a, b, dim=0)) for a, b in zip(found[:-1], true[:-1], strict=True)]
+
+    def _stage_gradients(self, segments, feedback, gradients, x, y):
+        """Gradients of all weights of each stage in evaluation mode, flat, in double precision."""
+        self.network.eval()
+        self.optimizer.zero_grad()
+        y = self._tensor(y).to(torch.int64 if self.recipe.output == "softmax" else self.dtype)
+        gradients(segments, feedback, self._tensor(x).to(self.dtype), partial(self._error_of, y, None, len(x)))
+        parts = [[p.grad.double().ravel() for p in stage.layer.parameters()] for stage in self.stages]
+        self.optimizer.zero_grad()
+        return [torch.cat(part) for part in parts]
+
+    def activation_bytes(self):
+        """Return bytes that autograd keeps of one batch of the placed rows, the rows excluded.
+
+        "stored" and "exact" are with and without low-bit copies; "shared" is the largest copy spread out again.
+        """
+        return activation_bytes(self.network, self._probe, self.recipe.activation_bits)
+
+
+def _check(recipe):
+    """Refuse choices that no table knows."""
+    choices = {
+        "scheme": (recipe.scheme, SCHEMES),
+        "output": (recipe.output, LOSSES),
+        "optimizer": (recipe.optimizer.name, OPTIMIZERS),
+        "precision": (recipe.precision, PRECISIONS),
+        "feedback": (recipe.feedback.name, FEEDBACKS),
+        "activation_bits": (recipe.activation_bits, (None, *BITS)),
+    }
+    for parameter, (value, known) in choices.items():
+        if value not in known:
+            raise ValueError(f"{parameter}={value!r} is unknown: choose one of {', '.join(map(repr, known))}")
+    if recipe.module_size < 1:
+        raise ValueError(f"module_size={recipe.module_size} must be at least 1: 1 is exact backpropagation")
+
+
+@singledispatch
+def to_host(tree):
+    """Return nested dicts, lists and tuples with every tensor copied to a host array."""
+    return tree
+
+
+@singledispatch
+def to_tensors(tree):
+    """Return nested dicts, lists and tuples with every host array as a new tensor."""
+    return tree
+
+
+to_host.register(torch.Tensor, lambda t: t.detach().cpu().numpy().copy())
+to_tensors.register(np.ndarray, lambda a: torch.from_numpy(a.copy()))
+for _walk in (to_host, to_tensors):
+    _walk.register(dict, lambda tree, walk=_walk: {key: walk(value) for key, value in tree.items()})
+    _walk.register(list, lambda tree, walk=_walk: [walk(value) for value in tree])
+    _walk.register(tuple, lambda tree, walk=_walk: tuple(walk(value) for value in tree))

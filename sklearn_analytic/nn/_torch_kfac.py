@@ -1,0 +1,175 @@
+"""K-FAC for Linear and Conv2d modules: factors from hooks, stale eigendecompositions, clipping by the KL estimate.
+
+The errors at the pre-activations are read where autograd computes them, so they are those of whatever scheme runs:
+exact ones, or direct feedback (docs/theory/kfac.md).
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sklearn_analytic.nn._kfac import (
+    assign_layers,
+    decomposition_cost,
+    is_due,
+    kl_scale,
+    precondition,
+    running,
+    schedule,
+)
+from sklearn_analytic.nn._ranks import Alone
+from sklearn_analytic.nn._torch_activations import numeric_padding
+
+
+def _linear_rows(module, x):
+    """Inputs as rows (r, n_in), for any leading axes; one place each."""
+    return x.reshape(-1, x.shape[-1]), 1
+
+
+def _conv_rows(module, x):
+    """Patches as rows (n T, n_in), and the number T of places."""
+    patches = F.unfold(x, module.kernel_size, module.dilation, numeric_padding(module), module.stride)
+    return patches.transpose(1, 2).reshape(-1, patches.shape[1]), patches.shape[2]
+
+
+def _linear_errors(grad):
+    """Errors as rows (r, n_out)."""
+    return grad.reshape(-1, grad.shape[-1])
+
+
+def _conv_errors(grad):
+    """Errors as rows (n T, n_out)."""
+    return grad.permute(0, 2, 3, 1).reshape(-1, grad.shape[1])
+
+
+# {module: (inputs as rows, errors as rows)}
+_ROWS = {nn.Linear: (_linear_rows, _linear_errors), nn.Conv2d: (_conv_rows, _conv_errors)}
+
+
+class TorchKFAC:
+    """Preconditions the gradients of a network in place, between the backward pass and the optimiser.
+
+    Parameters
+    ----------
+    network : Module
+        Its Linear modules and its Conv2d modules (one group, zero padding) are preconditioned; all other parameters
+        keep their gradient, scaled by the same clip.
+    constants : KFAC
+        Damping, clip, decay and intervals.
+    ranks : Ranks or Alone
+        Factors are summed over ranks; every layer's eigendecompositions belong to one rank, which shares them.
+    """
+
+    def __init__(self, network, constants, ranks=None):
+        self._network, self._constants, self._ranks = network, constants, ranks or Alone()
+        self.layers = [m for m in network.modules() if _is_served(m)]
+        self._handles = [m.register_forward_hook(self._read) for m in self.layers]
+        self._slots = {m: k for k, m in enumerate(self.layers)}
+        sizes = [tuple(reversed(_gradient(m, m.weight, m.bias).shape)) for m in self.layers]
+        likes = [m.weight.detach() for m in self.layers]
+        self.a = [torch.eye(n, dtype=w.dtype, device=w.device) for (n, _), w in zip(sizes, likes, strict=True)]
+        self.g = [torch.eye(n, dtype=w.dtype, device=w.device) for (_, n), w in zip(sizes, likes, strict=True)]
+        self.eigen = [self._identity(k) for k in range(len(self.layers))]  # (qa, da, qg, dg)
+        self._owners = assign_layers([decomposition_cost(*s) for s in sizes], self._ranks.size)
+        self._new_a, self._new_g = [None] * len(sizes), [None] * len(sizes)
+        self.step, self._rows = 0, None
+
+    def _identity(self, k):
+        """Eigendecompositions before the first step."""
+        a, g = self.a[k], self.g[k]
+        return [a.clone(), a.diagonal().clone(), g.clone(), g.diagonal().clone()]
+
+    def begin(self, rows, epoch):
+        """Announce a step whose batch has ``rows`` rows over all ranks; factors are read where they are due."""
+        interval = schedule(self._constants, epoch)[1]
+        self._rows = rows if is_due(self.step, interval) else None
+        self._new_a, self._new_g = [[torch.zeros_like(f) for f in factors] for factors in (self.a, self.g)]
+
+    def _read(self, module, inputs, output):
+        """Forward hook: the input factor now, the error factor when the error arrives."""
+        if self._rows is None or not output.requires_grad or not torch.is_grad_enabled():
+            return
+        k, (input_rows, error_rows) = self._slots[module], _ROWS[type(module)]
+        with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
+            a, places = input_rows(module, inputs[0].to(module.weight.dtype))
+            a = a if module.bias is None else F.pad(a, (0, 1), value=1.0)
+            self._new_a[k] += a.T @ a / (self._rows * places**2)
+
+        def read_error(grad):
+            d = error_rows(grad).to(module.weight.dtype)
+            self._new_g[k] += d.T @ d * (self._rows * places)
+
+        output.register_hook(read_error)
+
+    @torch.no_grad()
+    def precondition(self, rate, epoch):
+        """Replace all gradients by preconditioned and clipped ones; count the step."""
+        damping, _, eigen_interval = schedule(self._constants, epoch)
+        if self._rows is not None:
+            self._update_factors()
+        if is_due(self.step, eigen_interval):
+            self._decompose()
+        old = [_gradient(m, m.weight.grad, None if m.bias is None else m.bias.grad) for m in self.layers]
+        new = [precondition(g, *e, damping) for g, e in zip(old, self.eigen, strict=True)]
+        scale = kl_scale(list(zip(new, old, strict=True)), rate, self._constants.kl_clip)
+        for module, gradient in zip(self.layers, new, strict=True):
+            _put_gradient(module, gradient)
+        for parameter in self._network.parameters():
+            if parameter.grad is not None:
+                parameter.grad *= scale
+        self.step, self._rows = self.step + 1, None
+
+    def _update_factors(self):
+        """Running averages of the factors of all ranks together."""
+        decay = self._constants.factor_decay
+        for factors, news in ((self.a, self._new_a), (self.g, self._new_g)):
+            for k, new in enumerate(news):
+                factors[k] = running(factors[k], self._ranks.sum_(new), decay)
+
+    def _decompose(self):
+        """Eigendecompositions, each on its owner, then shared."""
+        for k, owner in enumerate(self._owners):
+            if owner == self._ranks.rank:
+                da, qa = torch.linalg.eigh(self.a[k])
+                dg, qg = torch.linalg.eigh(self.g[k])
+                self.eigen[k] = [t.contiguous() for t in (qa, da.clamp_(min=0), qg, dg.clamp_(min=0))]
+        for part in range(4):
+            self._ranks.share([e[part] for e in self.eigen], self._owners)
+
+    def close(self):
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+
+    def state(self):
+        """Return factors, eigendecompositions and the step."""
+        return {"a": self.a, "g": self.g, "eigen": self.eigen, "step": self.step}
+
+    def load(self, state):
+        """Put a state back."""
+        move = [(self.a, state["a"]), (self.g, state["g"]), *zip(self.eigen, state["eigen"], strict=True)]
+        for own, values in move:
+            for array, value in zip(own, values, strict=True):
+                array.copy_(value)
+        self.step = state["step"]
+
+
+def _is_served(module):
+    """Whether the module's curvature is a Kronecker product here."""
+    if type(module) is nn.Conv2d and (module.groups > 1 or module.padding_mode != "zeros"):
+        return False
+    return type(module) in _ROWS and module.weight.requires_grad
+
+
+def _gradient(module, weight, bias):
+    """[W | b] as one matrix (n_out, n_in [+ 1])."""
+    flat = weight.reshape(len(weight), -1)
+    return flat if bias is None else torch.cat([flat, bias[:, None]], dim=1)
+
+
+def _put_gradient(module, gradient):
+    """Split a matrix back into the gradients of W and b."""
+    if module.bias is not None:
+        module.bias.grad.copy_(gradient[:, -1])
+        gradient = gradient[:, :-1]
+    module.weight.grad.copy_(gradient.reshape(module.weight.shape))

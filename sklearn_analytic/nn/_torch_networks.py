@@ -1,0 +1,357 @@
+"""Networks of torch modules over flat rows: dense, convolutional and recurrent, with weights drawn on the host."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import nn
+
+_LEAK = 0.01
+_RECTIFIERS = (nn.ReLU, nn.LeakyReLU)
+_RECTIFIED_GAIN, _GAIN, _OUTPUT_GAIN = 2.0, 1.0, 1 / 3  # those of nn._initializers: one experiment on every device
+# {name: a factory of the module}; None is no module at all
+ACTIVATION_MODULES = {
+    "identity": None,
+    "relu": nn.ReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(_LEAK),
+    "tanh": nn.Tanh,
+    "logistic": nn.Sigmoid,
+}
+
+_unseeded = torch.random.fork_rng(devices=[])  # torch's modules draw weights of their own, from a global state
+
+
+class LastStep(nn.Module):
+    """Keep the last step (n, h) of sequences (n, T, h)."""
+
+    def forward(self, x):
+        """Return ``x[:, -1]``."""
+        return x[:, -1]
+
+
+class RecurrentLayer(nn.Module):
+    """Elman's layer ``h_t = tanh(x_t W + h_{t-1} U + b)`` over sequences (n, T, f); the result is (n, T, h).
+
+    ``time_feedback`` is None (the error goes back through time exactly) or a tuple of fixed matrices
+    (S_1, ..., S_{m-1}), each (h, h): the error inside a module of m steps comes from the module's last step, see
+    :class:`ModularTime`.
+    """
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = nn.Parameter(torch.zeros(out_features, in_features))
+        self.recurrent_weight = nn.Parameter(torch.zeros(out_features, out_features))
+        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.time_feedback = None
+
+    def forward(self, x):
+        """Return all hidden states (n, T, h)."""
+        if self.time_feedback is None:
+            return torch.stack(_elman(x, self.weight, self.recurrent_weight, self.bias), dim=1)
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(self.weight.dtype)
+            return ModularTime.apply(x, self.weight, self.recurrent_weight, self.bias, self.time_feedback)
+
+
+def _elman(x, weight, recurrent, bias):
+    """The explicit loop over time: a list of T states (n, h), the first one from a zero state."""
+    driven = nn.functional.linear(x, weight, bias)
+    states = [torch.tanh(driven[:, 0])]
+    for t in range(1, x.shape[1]):
+        states.append(torch.tanh(driven[:, t] + nn.functional.linear(states[-1], recurrent)))
+    return states
+
+
+class ModularTime(torch.autograd.Function):
+    """Elman's layer whose error crosses modules of m steps exactly and is spread inside them by fixed matrices.
+
+    Steps are grouped from the end: the last step s of a module, and s-1, ..., s-m+1 inside it. With the error g_t that
+    arrives at h_t from above, and D_t = G_t * (1 - h_t^2),
+
+        G_s       = g_s + D_{s+1} U          (s + 1 is the first step of the next module; g_s alone for s = T)
+        G_{s-tau} = g_{s-tau} + G_s S_tau    (tau = 1, ..., m - 1)
+
+    in row convention, U as stored (h_out, h_in). Errors from above at inner steps act there and, for the first step of
+    a module, through the border; they are not carried between inner steps. With m = 1 this is backpropagation through
+    time.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, recurrent, bias, feedback):
+        """Run the loop; the states are kept, nothing else."""
+        states = torch.stack(_elman(x, weight, recurrent, bias), dim=1)
+        ctx.save_for_backward(x, weight, recurrent, states)
+        ctx.feedback = feedback
+        return states
+
+    @staticmethod
+    def backward(ctx, grad):
+        """Return the gradients of x, W, U and b from the errors D_t."""
+        x, weight, recurrent, states = ctx.saved_tensors
+        errors = _time_errors(grad, states, recurrent, ctx.feedback)  # (n, T, h)
+        flat = errors.flatten(0, 1)
+        before = states[:, :-1].flatten(0, 1)
+        return (
+            errors @ weight,
+            flat.T @ x.flatten(0, 1),
+            errors[:, 1:].flatten(0, 1).T @ before,
+            flat.sum(0),
+            None,
+        )
+
+
+def _time_errors(grad, states, recurrent, feedback):
+    """D_t of every step, from the last to the first."""
+    size, errors, border = len(feedback) + 1, [], None
+    for back in range(states.shape[1]):
+        t, tau = states.shape[1] - 1 - back, back % size
+        if tau:
+            total = grad[:, t] + border @ feedback[tau - 1]
+        else:
+            border = total = grad[:, t] + (errors[-1] @ recurrent if errors else 0)
+        errors.append(total * (1 - states[:, t].square()))
+    return torch.stack(errors[::-1], dim=1)
+
+
+@_unseeded
+def dense_network(sizes, activation, generator=None):
+    """Return Linear and activation modules for layers of ``sizes``; no activation after the last Linear.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        (n_features, hidden units ..., n_outputs).
+    activation : str
+        "identity", "relu", "leaky_relu" (slope 0.01), "tanh" or "logistic".
+    generator : numpy.random.Generator or None
+        Source of the weights, see :func:`initialize`; None is ``default_rng(0)``.
+
+    Examples
+    --------
+    >>> from sklearn_analytic.nn._torch_networks import dense_network
+    >>> len(dense_network((4, 8, 3), "tanh"))
+    3
+    """
+    return _initialized(nn.Sequential(*_dense(sizes, activation)), generator)
+
+
+@_unseeded
+def image_network(
+    image_shape, conv_layer_sizes, hidden_layer_sizes, n_outputs, activation="relu", batch_norm=False, generator=None
+):
+    """Return blocks of 3x3 convolution, normalisation, activation and 2x2 max pooling under a dense head.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W) or (C, H, W); rows are flat images in this order.
+    conv_layer_sizes, hidden_layer_sizes : sequence of int
+        Channels of every block, and units of every hidden dense layer.
+    n_outputs : int
+        Units of the last layer.
+    activation : str
+        As in :func:`dense_network`.
+    batch_norm : bool
+        Whether BatchNorm2d follows every convolution.
+    generator : numpy.random.Generator or None
+        Source of the weights.
+
+    Raises
+    ------
+    ValueError
+        If ``image_shape`` is no image shape, or the image is too small for so many poolings.
+    """
+    channels, height, width = _image_shape(image_shape)
+    poolings = len(conv_layer_sizes)
+    if min(height, width) >> poolings < 1:
+        most = int(math.log2(min(height, width)))
+        raise ValueError(
+            f"conv_layer_sizes has {poolings} blocks, each of which halves the image, but images of {height} x {width} "
+            f"allow {most}: give at most {most} blocks"
+        )
+    modules = [nn.Unflatten(1, (channels, height, width))]
+    for n_in, n_out in zip((channels, *conv_layer_sizes), conv_layer_sizes, strict=False):
+        modules += _conv_block(n_in, n_out, activation, batch_norm)
+    flat = (conv_layer_sizes[-1] if poolings else channels) * (height >> poolings) * (width >> poolings)
+    head = _dense((flat, *hidden_layer_sizes, n_outputs), activation)
+    return _initialized(nn.Sequential(*modules, nn.Flatten(), *head), generator)
+
+
+@_unseeded
+def recurrent_network(
+    sequence_length,
+    n_features,
+    recurrent_layer_sizes,
+    hidden_layer_sizes,
+    n_outputs,
+    activation="tanh",
+    generator=None,
+):
+    """Return stacked :class:`RecurrentLayer` modules; the last hidden state feeds a dense head.
+
+    Parameters
+    ----------
+    sequence_length : int
+        Steps T of a row.
+    n_features : int
+        Columns of a row: T times the features of a step, step by step.
+    recurrent_layer_sizes, hidden_layer_sizes : sequence of int
+        Units of the recurrent and of the dense hidden layers.
+    n_outputs : int
+        Units of the last layer.
+    activation : str
+        Of the dense hidden layers.
+    generator : numpy.random.Generator or None
+        Source of the weights.
+
+    Raises
+    ------
+    ValueError
+        If ``sequence_length`` does not divide ``n_features``.
+    """
+    if sequence_length < 1 or n_features % sequence_length:
+        raise ValueError(
+            f"sequence_length={sequence_length} does not divide the {n_features} features of a row: "
+            "give the number of steps of a flattened sequence"
+        )
+    sizes = (n_features // sequence_length, *recurrent_layer_sizes)
+    layers = [RecurrentLayer(n_in, n_out) for n_in, n_out in pairwise(sizes)]
+    head = _dense((sizes[-1], *hidden_layer_sizes, n_outputs), activation)
+    front = nn.Unflatten(1, (sequence_length, sizes[0]))
+    return _initialized(nn.Sequential(front, *layers, LastStep(), *head), generator)
+
+
+def initialize(network, generator):
+    """Draw all weights on the host: uniform, of variance gain / fan-in, as the CPU path does.
+
+    The gain is 2 before a rectifier (He et al. 2015), 1 otherwise, 1/3 for the last layer. Biases become zero;
+    normalisations keep ones and zeros. Modules are visited in their order.
+    """
+    layers = [m for m in network.modules() if any(p.ndim > 1 for p in m.parameters(recurse=False))]
+    modules = list(network.modules())
+    for layer in layers:
+        after = _GAIN if not _is_rectified(modules[modules.index(layer) + 1 :]) else _RECTIFIED_GAIN
+        gain = _OUTPUT_GAIN if layer is layers[-1] else after
+        for parameter in layer.parameters(recurse=False):
+            if parameter.ndim > 1:
+                _draw(parameter, gain, generator)
+            else:
+                nn.init.zeros_(parameter)
+
+
+def check_network(network, n_features, n_outputs):
+    """Refuse a network that does not map (n, n_features) to (n, n_outputs).
+
+    Raises
+    ------
+    ValueError
+        If the network is not a Sequential, its input shape does not fit the rows, or its output has another shape.
+    """
+    shape = output_shape(network, n_features)
+    if shape != (2, n_outputs):
+        raise ValueError(
+            f"the network's output for 2 rows has shape {shape}, expected (2, {n_outputs}): "
+            f"end it with {n_outputs} outputs per row"
+        )
+
+
+def check_sequential(network):
+    """Refuse anything but a non-empty nn.Sequential, whose layers can be told apart."""
+    if not isinstance(network, nn.Sequential) or not len(network):
+        raise ValueError(
+            f"the network must be a non-empty torch.nn.Sequential, got {type(network).__name__}: "
+            "wrap its layers in their order"
+        )
+
+
+def output_shape(network, n_features):
+    """Return the shape of the outputs of two zero rows; a network that refuses them is refused by a ValueError."""
+    check_sequential(network)
+    first = network[0]
+    if isinstance(first, nn.Unflatten) and math.prod(first.unflattened_size) != n_features:
+        raise ValueError(
+            f"image_shape (or the shape of a sequence) {tuple(first.unflattened_size)} has "
+            f"{math.prod(first.unflattened_size)} values, but rows have n_features={n_features}"
+        )
+    training = network.training
+    p = next(network.parameters(), torch.zeros(()))
+    try:
+        with torch.no_grad():
+            return tuple(network.eval()(torch.zeros((2, n_features), dtype=p.dtype, device=p.device)).shape)
+    except (RuntimeError, IndexError) as error:
+        raise ValueError(f"the network does not accept rows of n_features={n_features}: {error}") from error
+    finally:
+        network.train(training)
+
+
+def load_state(module, arrays):
+    """Put a dict of NumPy arrays (parameters and buffers by name) into ``module``, on its device, in their dtype."""
+    tensors = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}
+    floating = [t.dtype for t in tensors.values() if t.is_floating_point()]
+    if floating:
+        module.to(floating[0])
+    module.load_state_dict(tensors)
+
+
+def state_arrays(module):
+    """Return copies of all parameters and buffers of ``module`` as a dict of NumPy arrays on the host."""
+    return {name: t.detach().cpu().numpy().copy() for name, t in module.state_dict().items()}
+
+
+def _dense(sizes, activation):
+    """Linear modules with activations between them."""
+    modules = []
+    for n_in, n_out in pairwise(sizes):
+        modules += [nn.Linear(n_in, n_out), *_activation(activation)]
+    return modules[: len(modules) - len(_activation(activation))]
+
+
+def _conv_block(n_in, n_out, activation, batch_norm):
+    """One block: convolution, perhaps normalisation, activation, pooling."""
+    norm = [nn.BatchNorm2d(n_out)] if batch_norm else []
+    return [nn.Conv2d(n_in, n_out, 3, padding=1), *norm, *_activation(activation), nn.MaxPool2d(2)]
+
+
+def _activation(name):
+    """A list with the activation's module, or an empty one; an unknown name is refused."""
+    if name not in ACTIVATION_MODULES:
+        raise ValueError(f"activation={name!r} is unknown: choose one of {', '.join(ACTIVATION_MODULES)}")
+    factory = ACTIVATION_MODULES[name]
+    return [] if factory is None else [factory()]
+
+
+def _image_shape(shape):
+    """(C, H, W), with one channel where none was given."""
+    shape = tuple(int(s) for s in shape)
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise ValueError(f"image_shape={shape} must be (height, width) or (channels, height, width), all positive")
+    return (1,) * (3 - len(shape)) + shape
+
+
+def _initialized(network, generator):
+    """The network with drawn weights: torch's own draw depends on a global state."""
+    initialize(network, np.random.default_rng(0) if generator is None else generator)
+    return network
+
+
+def _is_rectified(rest):
+    """Whether a rectifier follows before the next layer with weights of its own."""
+    for module in rest:
+        if isinstance(module, _RECTIFIERS):
+            return True
+        if any(p.ndim > 1 for p in module.parameters()):
+            return False
+    return False
+
+
+def _draw(parameter, gain, generator):
+    """Uniform entries of variance gain / fan-in; the fan counts the receptive field of a kernel."""
+    bound = math.sqrt(3 * gain / math.prod(parameter.shape[1:]))
+    # drawn as (n_in, n_out) for matrices, as the CPU path draws them
+    shape = tuple(parameter.shape[::-1]) if parameter.ndim == 2 else tuple(parameter.shape)
+    values = generator.uniform(-bound, bound, shape)
+    values = np.ascontiguousarray(values.T) if parameter.ndim == 2 else values
+    with torch.no_grad():
+        parameter.copy_(torch.from_numpy(values))

@@ -1,0 +1,52 @@
+"""What estimators use of torch, in one import that may fail."""
+
+from copy import deepcopy
+
+import numpy as np
+import torch
+
+from sklearn_analytic.nn._torch_execution import TorchExecution
+from sklearn_analytic.nn._torch_networks import (
+    check_network,
+    check_sequential,
+    dense_network,
+    image_network,
+    load_state,
+    recurrent_network,
+    state_arrays,
+)
+from sklearn_analytic.nn._torch_ranks import Ranks
+
+__all__ = [
+    "Forward",
+    "Ranks",
+    "TorchExecution",
+    "check_network",
+    "check_sequential",
+    "deepcopy",
+    "dense_network",
+    "image_network",
+    "load_state",
+    "recurrent_network",
+    "state_arrays",
+]
+
+_BLOCK = 2048
+
+
+class Forward:
+    """A trained network in evaluation mode, over host rows."""
+
+    def __init__(self, network, device):
+        self._device = torch.device(device.removeprefix("torch:"))
+        self._network = network.to(self._device).eval()
+
+    def outputs(self, x):
+        """Return the raw outputs (n, c) of host rows, in their dtype, computed in that of the weights."""
+        dtype = next(self._network.parameters()).dtype
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(x), _BLOCK):
+                block = torch.from_numpy(np.array(x[start : start + _BLOCK])).to(self._device, dtype)
+                parts.append(self._network(block).cpu().numpy())
+        return np.concatenate(parts).astype(x.dtype, copy=False)

@@ -1,0 +1,115 @@
+"""Who gets which error: schemes over the stages of a network, each filling the gradients of all parameters.
+
+Every segment of stages runs on a detached input, and its output is given an error; so the derivatives of its own
+activation, pooling and normalisation are exact, whatever the error. Notation of docs/theory: e = dLoss/dlogits, one
+row per sample, on the scale of the mean loss.
+"""
+
+import torch
+
+from sklearn_analytic.nn._torch_feedback import ModularFeedback, NoFeedback, ProjectedFeedback
+from sklearn_analytic.nn._torch_stages import Segment, run_segments
+
+
+def backprop(segments, feedback, x, error_of):
+    """Send the error through the whole network; return the loss."""
+    logits = segments[0](x)
+    loss, error = error_of(logits)
+    _give(logits, error)
+    return loss
+
+
+def projected(segments, feedback, x, error_of):
+    """Give every hidden segment ``e B_l`` and the last one ``e``; return the loss."""
+    _, outputs = run_segments(segments, x)
+    loss, error = error_of(outputs[-1])
+    feedback.prepare(outputs)
+    _give(outputs[-1], error)
+    for k, output in enumerate(outputs[:-1]):
+        _give(output, feedback.project(k, error, output))
+    feedback.learn(x, outputs, error)
+    return loss
+
+
+def modular(segments, feedback, x, error_of):
+    """Carry the error exactly over the borders of modules, and by fixed sparse paths inside; return the loss."""
+    inputs, outputs = run_segments(segments, x, linked={m[0] for m in feedback.modules[1:]})
+    loss, error = error_of(outputs[-1])
+    for module in reversed(feedback.modules):
+        last = module[-1]
+        _give(outputs[last], error)
+        for k in module[:-1]:
+            _give(outputs[k], feedback.spread(k, last, error, outputs[k]))
+        error = inputs[module[0]].grad
+    return loss
+
+
+def _whole(stages, recipe):
+    """One segment: nothing is cut."""
+    return [Segment(tuple(stages))]
+
+
+def _each(stages, recipe):
+    """Every stage is a segment."""
+    return [Segment((stage,)) for stage in stages]
+
+
+def _trunk(stages, recipe):
+    """Everything up to the first dense hidden stage is one segment, then every stage (Han & Yoo 2019)."""
+    dense = [k for k, stage in enumerate(stages[:-1]) if stage.kind == "dense"]
+    if not dense:
+        raise ValueError(
+            'scheme="hybrid" projects the error to the first dense hidden layer, but the network has none: '
+            'add one (hidden_layer_sizes), or use scheme="dfa" or "backprop"'
+        )
+    return [Segment(tuple(stages[: dense[0] + 1])), *_each(stages[dense[0] + 1 :], recipe)]
+
+
+def modules_of(stages, size):
+    """Return lists of consecutive stage indices: the modules of ``scheme="modular"``.
+
+    A module holds up to ``size`` stages of one kind, and ends early at the last pooling among them; a recurrent layer
+    is alone (its modules are made of time steps), and so is a layer of unknown kind.
+    """
+    modules, k = [], 0
+    while k < len(stages):
+        kind, stop = stages[k].kind, k + 1
+        while kind in ("dense", "conv") and stop < min(k + size, len(stages)) and stages[stop].kind == kind:
+            stop += 1
+        pooling = [j for j in range(k, stop) if stages[j].pools]
+        stop = pooling[-1] + 1 if pooling else stop
+        modules.append(list(range(k, stop)))
+        k = stop
+    return modules
+
+
+def _no_feedback(recipe, segments, outputs, seed, ranks):
+    """Nothing but the gradient."""
+    return NoFeedback()
+
+
+def _projected_feedback(recipe, segments, outputs, seed, ranks):
+    """Matrices from the outputs."""
+    return ProjectedFeedback(recipe.feedback, segments, outputs, seed, ranks)
+
+
+def _modular_feedback(recipe, segments, outputs, seed, ranks):
+    """Sparse paths inside modules."""
+    stages = [segment.last for segment in segments]
+    modules = modules_of(stages, recipe.module_size)
+    return ModularFeedback(recipe.feedback, stages, modules, outputs, recipe.module_size, seed)
+
+
+# {scheme: (cut stages into segments, make the feedback's state, fill the gradients)}
+SCHEMES = {
+    "backprop": (_whole, _no_feedback, backprop),
+    "dfa": (_each, _projected_feedback, projected),
+    "hybrid": (_trunk, _projected_feedback, projected),
+    "modular": (_each, _modular_feedback, modular),
+}
+
+
+def _give(output, error):
+    """Start a backward pass at ``output``; a segment without trainable parameters needs none."""
+    if output.requires_grad:
+        torch.autograd.backward(output, error.to(output.dtype))

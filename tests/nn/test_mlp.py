@@ -1,0 +1,446 @@
+"""The compiled loop of plain networks equals the textbook, scheme by scheme, optimiser by optimiser."""
+
+import numpy as np
+import pytest
+
+from sklearn_analytic.backend import training
+from sklearn_analytic.nn import KFAC, Feedback, MLPExecution, Optimizer, Recipe, Rows, initial_layers
+from sklearn_analytic.nn._feedback import draw_feedback
+from tests import reference
+from tests.checks import assert_close
+
+SIZES = (5, 9, 12, 7, 3)
+ACTIVATIONS = ["identity", "relu", "leaky_relu", "tanh", "logistic"]
+
+
+def problem(rng, n=20, output="softmax", sizes=SIZES):
+    x = rng.standard_normal((n, sizes[0]))
+    y = rng.integers(sizes[-1], size=n) if output == "softmax" else rng.standard_normal((n, sizes[-1]))
+    return Rows(x, y, rng.uniform(0.5, 2, n))
+
+
+def execution(rng, activation="relu", precision="float64", sizes=SIZES, **recipe):
+    return MLPExecution(
+        _with_biases(initial_layers(sizes, activation, rng), rng),
+        activation,
+        Recipe(precision=precision, **recipe),
+        np.random.default_rng(3),
+    )
+
+
+def _with_biases(layers, rng):
+    return [(w, rng.normal(0, 0.3, b.shape)) for w, b in layers]
+
+
+def gradient(ex, rows, refresh=False):
+    """Loss and gradient [(dW, db), ...] of one batch with all rows."""
+    data, n = ex.place(rows), len(rows.x)
+    work = ex._buffers(n)
+    loss = training.gradient(data, np.arange(n), ex._model, ex._feedback, work, ex._rule, refresh)
+    segments = [ex._segment(ex._model.grad, k) for k in range(len(ex.sizes) - 1)]
+    return loss / n, [(part[:-1].copy(), part[-1].copy()) for part in segments]
+
+
+def assert_same_gradient(found, expected, dtype):
+    size = max(np.abs(w).max() for w, _ in expected)
+    for (dw, db), (ew, eb) in zip(found, expected, strict=True):
+        assert_close(dw, ew, dtype, size=size)
+        assert_close(db, eb, dtype, size=size)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_backprop_is_the_textbook_gradient(rng, activation, output, precision):
+    rows = problem(rng, output=output)
+    ex = execution(rng, activation, precision, scheme="backprop", output=output)
+    loss, found = gradient(ex, rows)
+    layers = [(w.astype(float), b.astype(float)) for w, b in ex.layers()]
+    assert_close(loss, reference.network_loss(layers, activation, rows.x, rows.y, rows.weight), precision)
+    expected = reference.network_gradient(layers, activation, rows.x, rows.y, rows.weight)
+    assert_same_gradient(found, expected, precision)
+
+
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+def test_backprop_is_autograd(rng, output):
+    torch = pytest.importorskip("torch")
+    rows = problem(rng, output=output)
+    ex = execution(rng, "tanh", scheme="backprop", output=output)
+    _, found = gradient(ex, rows)
+    layers = [(torch.tensor(w, requires_grad=True), torch.tensor(b, requires_grad=True)) for w, b in ex.layers()]
+    h = torch.tensor(rows.x)
+    for w, b in layers[:-1]:
+        h = torch.tanh(h @ w + b)
+    f, y, weight = h @ layers[-1][0] + layers[-1][1], torch.tensor(rows.y), torch.tensor(rows.weight)
+    if output == "softmax":
+        losses = torch.nn.functional.cross_entropy(f, y, reduction="none")
+    else:
+        losses = 0.5 * ((f - y) ** 2).sum(dim=1)
+    (losses * weight).mean().backward()
+    assert_same_gradient(found, [(w.grad.numpy(), b.grad.numpy()) for w, b in layers], "float64")
+
+
+def test_backprop_is_the_slope_of_the_loss(rng):
+    rows = problem(rng)
+    ex = execution(rng, "logistic", scheme="backprop")
+    _, found = gradient(ex, rows)
+    layers, step = ex.layers(), 1e-6
+    for k, (w, _) in enumerate(layers):
+        i, j = rng.integers(w.shape[0]), rng.integers(w.shape[1])
+        losses = []
+        for sign in (1, -1):
+            moved = [(v.copy(), b) for v, b in layers]
+            moved[k][0][i, j] += sign * step
+            losses.append(reference.network_loss(moved, "logistic", rows.x, rows.y, rows.weight))
+        # central differences lose half of the digits, and step^2 of the rest
+        assert abs((losses[0] - losses[1]) / (2 * step) - found[k][0][i, j]) < 1e-8
+
+
+@pytest.mark.parametrize("name", ["random", "binary", "sparse", "product", "refresh", "dkp", "learned"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_projected_errors_are_the_textbook_ones(rng, name, activation):
+    rows = problem(rng)
+    ex = execution(rng, activation, feedback=Feedback(name))
+    _, found = gradient(ex, rows)
+    matrices = [np.asarray(b, dtype=float) for b in ex.feedback_matrices()]
+    assert [b.shape for b in matrices] == [(3, 9), (3, 12), (3, 7)]
+    expected = reference.network_gradient(ex.layers(), activation, rows.x, rows.y, rows.weight, matrices)
+    assert_same_gradient(found, expected, "float64")
+
+
+def test_binary_feedback_is_bits_of_the_seed(rng):
+    first = execution(rng, feedback=Feedback("binary"), seed=5)
+    again = execution(np.random.default_rng(9), feedback=Feedback("binary"), seed=5)
+    assert first._feedback.signs.dtype == np.uint8 and first._feedback.dense.size == 0
+    assert first._feedback.signs.nbytes == 3 * (2 + 2 + 1)
+    np.testing.assert_array_equal(first._feedback.signs, again._feedback.signs)
+    assert all("signs" not in name for name in first.snapshot())
+    for b in first.feedback_matrices():
+        np.testing.assert_allclose(np.abs(b), 1 / np.sqrt(3))
+
+
+@pytest.mark.parametrize("init", ["product", "sign_product"])
+def test_feedback_may_start_from_the_weights(rng, init):
+    ex = execution(rng, feedback=Feedback("random", init=init))
+    layers = ex.layers()
+    product = (layers[1][0] @ layers[2][0] @ layers[3][0]).T
+    expected = product if init == "product" else np.sign(product) / np.sqrt(3)
+    assert_close(ex.feedback_matrices()[0], expected, "float64")
+    signs = execution(rng, feedback=Feedback("binary", init="product")).feedback_matrices()
+    assert all(np.allclose(np.abs(b), 1 / np.sqrt(3)) for b in signs)
+
+
+def test_drawn_feedback(rng):
+    sizes = [40, 200, 30]
+    normal = draw_feedback(Feedback("random"), sizes, 10, rng)
+    assert [b.shape for b in normal] == [(10, n) for n in sizes]
+    for b, n in zip(normal, sizes, strict=True):  # Launay: the norm follows the layer
+        assert np.linalg.norm(b) == pytest.approx(1, rel=5 / np.sqrt(10 * n))
+    shared = draw_feedback(Feedback("random", shared=True), sizes, 10, rng)
+    assert_close(shared[0] / shared[0][0, 0], shared[1][:, :40] / shared[1][0, 0], "float64", scale=10)
+    sparse = draw_feedback(Feedback("sparse", density=0.1), [500], 10, rng)[0]
+    assert 0.08 < np.mean(sparse != 0) < 0.25 and np.all((sparse != 0).any(axis=0))
+    uniform = draw_feedback(Feedback("random", init="uniform"), [400], 10, rng)[0]
+    assert np.abs(uniform).max() <= 1 / 20
+
+
+def test_refresh_is_the_mean_field_product(rng):
+    rows = problem(rng)
+    ex = execution(rng, "tanh", feedback=Feedback("refresh", interval=1))
+    gradient(ex, rows, refresh=True)
+    layers, h, slopes = ex.layers(), rows.x, []
+    for w, b in layers[:-1]:
+        h = np.tanh(h @ w + b)
+        slopes.append((1 - h**2).mean(axis=0))
+    expected = [layers[3][0].T]
+    expected.insert(0, expected[0] * slopes[2] @ layers[2][0].T)
+    expected.insert(0, expected[0] * slopes[1] @ layers[1][0].T)
+    for found, matrix in zip(ex.feedback_matrices(), expected, strict=True):
+        assert_close(found, matrix, "float64")
+
+
+def test_refresh_of_a_linear_network_is_backprop(rng):
+    rows = problem(rng)
+    ex = execution(rng, "identity", feedback=Feedback("refresh"))
+    _, found = gradient(ex, rows, refresh=True)
+    expected = reference.network_gradient(ex.layers(), "identity", rows.x, rows.y, rows.weight)
+    assert_same_gradient(found, expected, "float64")
+
+
+OPTIMIZERS = [
+    Optimizer("sgd", nesterov=False, alpha=0.1),
+    Optimizer("sgd", momentum=0.5, nesterov=True),
+    Optimizer("sgd", momentum=0.0, nesterov=False),
+    Optimizer("adam", alpha=0.1),
+    Optimizer("adamw", alpha=0.1, beta_1=0.8),
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: f"{o.name}-{o.momentum}-{o.nesterov}")
+@pytest.mark.parametrize("scheme", ["backprop", "dfa"])
+def test_epochs_are_the_textbook_loop(rng, optimizer, scheme):
+    rows, rates = problem(rng, n=23), [0.01, 0.02, 0.005]
+    ex = execution(rng, "tanh", scheme=scheme, feedback=Feedback("random"), optimizer=optimizer, batch_size=8)
+    layers, placed = ex.layers(), ex.place(rows)
+    feedback = None if scheme == "backprop" else [np.asarray(b, float) for b in ex.feedback_matrices()]
+    states = [({}, {}) for _ in layers]
+    constants = (optimizer.momentum, optimizer.nesterov, optimizer.beta_1, optimizer.beta_2, optimizer.epsilon)
+    for epoch in range(2):
+        order = rng.permutation(23)
+        losses = []
+        for k, rate in enumerate(rates):
+            part = order[k * 23 // 3 : (k + 1) * 23 // 3]
+            x, y, w = rows.x[part], rows.y[part], rows.weight[part]
+            losses.append(len(part) * reference.network_loss(layers, "tanh", x, y, w))
+            grads = reference.network_gradient(layers, "tanh", x, y, w, feedback)
+            t = 3 * epoch + k + 1
+            layers = [
+                tuple(
+                    reference.optimiser_step(optimizer.name, state, theta, grad, rate, t, *constants, alpha)
+                    for state, theta, grad, alpha in zip(pair, layer, delta, (optimizer.alpha, 0.0), strict=True)
+                )
+                for pair, layer, delta in zip(states, layers, grads, strict=True)
+            ]
+        assert_close(ex.epoch(placed, order, rates), np.sum(losses) / 23, "float64", scale=10)
+    for (w, b), (ew, eb) in zip(ex.layers(), layers, strict=True):
+        # Adam divides by the root of a square: small gradients magnify rounding
+        assert_close(w, ew, "float64", scale=100)
+        assert_close(b, eb, "float64", scale=100)
+
+
+@pytest.mark.parametrize("name", ["refresh", "dkp", "learned", "binary"])
+@pytest.mark.parametrize("split", [1, 2])
+def test_a_snapshot_goes_on_bit_for_bit(rng, name, split):
+    rows = problem(rng, n=40)
+    recipe = {"feedback": Feedback(name, interval=3), "batch_size": 8}
+    ex = execution(np.random.default_rng(0), "relu", **recipe)
+    placed, rates = ex.place(rows), [0.01] * 5
+    for _ in range(split):
+        ex.epoch(placed, np.arange(40), rates)
+    state = ex.snapshot()
+    noise = ex._generator.bit_generator.state
+    ex.epoch(placed, np.arange(40), rates)
+    expected = ex.layers()
+    twin = execution(np.random.default_rng(0), "relu", **recipe)
+    twin._generator.bit_generator.state = noise
+    twin.restore(state)
+    twin.epoch(twin.place(rows), np.arange(40), rates)
+    for (w, b), (ew, eb) in zip(twin.layers(), expected, strict=True):
+        np.testing.assert_array_equal(w, ew)
+        np.testing.assert_array_equal(b, eb)
+
+
+def test_small_calls_are_the_whole_epoch(rng, monkeypatch):
+    rows, results = problem(rng, n=50), []
+    for work in (1, 1e12):
+        monkeypatch.setattr("sklearn_analytic.nn._mlp._WORK_PER_CALL", work)
+        ex = execution(np.random.default_rng(0), feedback=Feedback("refresh", interval=3), batch_size=8)
+        ex.epoch(ex.place(rows), np.arange(50), [0.01] * 7)
+        results.append(ex.layers())
+    for (w, _), (other, _) in zip(*results, strict=True):
+        np.testing.assert_array_equal(w, other)
+
+
+def test_rows_of_small_error_are_left_out(rng):
+    rows = problem(rng)
+    ex = execution(rng, "relu", feedback=Feedback("random"))
+    error = np.exp(ex.outputs(rows.x))
+    error = error / error.sum(axis=1, keepdims=True)
+    error[np.arange(20), rows.y] -= 1
+    norms = np.linalg.norm(error, axis=1) * rows.weight
+    bound = np.median(norms)
+    thinned = Rows(rows.x, rows.y, np.where(norms < bound, 0.0, rows.weight))
+    _, expected = gradient(ex, thinned)
+    skipping = execution(rng, "relu", feedback=Feedback("random"), tol_error=bound)
+    skipping.restore(ex.snapshot())
+    assert_same_gradient(gradient(skipping, rows)[1], expected, "float64")
+    nothing = execution(rng, "relu", tol_error=1e9)
+    assert all(not np.any(dw) for dw, _ in gradient(nothing, rows)[1])
+
+
+# ---- approximate activations ----
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (16, 8)])
+def test_packing(rng, bits, signed, shape):
+    h = rng.standard_normal(shape)
+    h = h if signed else np.maximum(h, 0)
+    packed, out = np.zeros(h.size, np.uint8), np.empty_like(h)
+    step = training.quantise(h, bits, signed, packed)
+    training.restore(packed, bits, signed, step, out)
+    assert np.abs(out - h).max() <= step / 2 * (1 + 1e-12)
+    np.testing.assert_array_equal(out > 0, h > 0)
+    assert np.all(out[h == 0] == 0) or signed
+    assert step == pytest.approx(np.abs(h).max() / (2 ** (bits - 1) if signed else 2**bits - 1)) or not h.any()
+
+
+@pytest.mark.parametrize("scheme", ["backprop", "dfa"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_low_bits_touch_the_weight_gradient_alone(rng, scheme, activation):
+    """Errors are exact: with exact masks, biases' gradients and that of the first layer do not change."""
+    rows = problem(rng)
+    exact = execution(rng, activation, scheme=scheme, feedback=Feedback("random"))
+    packed = execution(rng, activation, scheme=scheme, feedback=Feedback("random"), activation_bits=4)
+    packed.restore(exact.snapshot())
+    (loss, expected), (same_loss, found) = gradient(exact, rows), gradient(packed, rows)
+    assert loss == same_loss
+    for (_, db), (_, eb) in zip(found, expected, strict=True):
+        assert_close(db, eb, "float64", size=1.0)
+    assert_close(found[0][0], expected[0][0], "float64", size=1.0)
+    for (dw, _), (ew, eb) in zip(found[1:], expected[1:], strict=True):
+        assert 0 < np.abs(dw - ew).max() < 0.2 * np.abs(ew).max() + np.abs(eb).max()
+
+
+def test_bytes_of_activations(rng):
+    sizes = (784, 256, 256, 256, 10)
+    exact = execution(rng, precision="float32", sizes=sizes, batch_size=200).activation_bytes()
+    four = execution(rng, precision="float32", sizes=sizes, batch_size=200, activation_bits=4)
+    assert exact["stored"] == exact["exact"] == 4 * 200 * 3 * 256
+    found = four.activation_bytes()
+    assert exact["stored"] >= 6 * found["stored"]
+    work = four._buffers(200)  # the report is what is really kept
+    assert abs(work.packed.nbytes + work.steps.nbytes - found["stored"]) < 100
+    assert work.hidden.nbytes == found["shared"]
+
+
+# ---- learned feedback ----
+
+
+def test_dkp_follows_the_kolen_pollack_rule(rng):
+    rows = problem(rng, n=8)
+    ex = execution(rng, "relu", feedback=Feedback("dkp", rate=0.1, decay=0.5))
+    before = [np.array(b) for b in ex.feedback_matrices()]
+    layers = ex.layers()
+    ex.epoch(ex.place(rows), np.arange(8), [0.0])
+    h, hidden = rows.x, []
+    for w, b in layers[:-1]:
+        h = np.maximum(h @ w + b, 0)
+        hidden.append(h)
+    p = np.exp(h @ layers[-1][0] + layers[-1][1])
+    e = p / p.sum(axis=1, keepdims=True)
+    e[np.arange(8), rows.y] -= 1
+    e *= rows.weight[:, None] / 8
+    for b, old, h in zip(ex.feedback_matrices(), before, hidden, strict=True):
+        pull = e.T @ h + 0.5 * old  # Adam's first step is the sign, up to epsilon
+        assert_close(b, old - 0.1 * pull / (np.abs(pull) + 1e-8), "float64", scale=10)
+
+
+def test_learned_feedback_tends_to_the_mean_jacobian(rng):
+    sizes = (4, 6, 5, 3)
+    rows = problem(rng, n=400, sizes=sizes)
+    learned = Feedback("learned", init="zeros", rate=0.002)
+    ex = execution(rng, "tanh", sizes=sizes, feedback=learned, batch_size=400)
+    placed = ex.place(rows)
+    for _ in range(3000):
+        ex.epoch(placed, np.arange(400), [0.0])
+    layers, h, slopes = ex.layers(), rows.x, []
+    for w, b in layers[:-1]:
+        h = np.tanh(h @ w + b)
+        slopes.append(1 - h**2)
+    jacobian = np.mean([(layers[1][0] * s) @ layers[2][0] for s in slopes[1]], axis=0).T
+    found = ex.feedback_matrices()[0]
+    cosine = np.sum(found * jacobian) / np.linalg.norm(found) / np.linalg.norm(jacobian)
+    assert cosine > 0.98
+
+
+# ---- K-FAC ----
+
+
+def kronecker_step(layers, rows, activation, damping):
+    """The preconditioned gradient by the dense Kronecker matrices, one row at a time."""
+    n, hs, ds = len(rows.x), [], []
+    for x, y, w in zip(rows.x, rows.y, rows.weight, strict=True):
+        one = reference.network_gradient(layers, activation, x[None], np.array([y]), np.array([w]))
+        h = x
+        for k, (weights, bias) in enumerate(layers):
+            hs.append((k, np.append(h, 1)))
+            ds.append((k, one[k][1]))
+            h = reference.SLOPES[activation][0](h @ weights + bias)
+    total = reference.network_gradient(layers, activation, rows.x, rows.y, rows.weight)
+    steps = []
+    for k, (dw, db) in enumerate(total):
+        a = sum(np.outer(h, h) for j, h in hs if j == k) / n
+        g = sum(np.outer(d, d) for j, d in ds if j == k) / n
+        grad = np.vstack([dw, db])
+        dense = np.kron(a, g) + damping * np.eye(grad.size)
+        steps.append((np.linalg.solve(dense, grad.ravel()).reshape(grad.shape), grad))
+    return steps
+
+
+@pytest.mark.parametrize("clip", [1e9, 1e-4])
+def test_kfac_solves_the_kronecker_system(rng, clip):
+    sizes, rate = (3, 4, 3), 0.1
+    rows = problem(rng, n=30, sizes=sizes)
+    options = KFAC(damping=0.01, kl_clip=clip, factor_decay=0.0)
+    optimizer = Optimizer("sgd", momentum=0.0, nesterov=False)
+    ex = execution(rng, "tanh", sizes=sizes, scheme="backprop", kfac=options, optimizer=optimizer, batch_size=30)
+    before = ex.layers()
+    ex.epoch(ex.place(rows), np.arange(30), [rate])
+    steps = kronecker_step(before, rows, "tanh", 0.01)
+    total = rate**2 * sum(np.sum(step * grad) for step, grad in steps)
+    scale = min(1, np.sqrt(clip / total))
+    assert (scale < 1) == (clip < 1)
+    for (w, b), (ew, eb), (step, _) in zip(ex.layers(), before, steps, strict=True):
+        moved = np.vstack([ew, eb]) - rate * scale * step
+        assert_close(np.vstack([w, b]), moved, "float64", scale=100)  # condition 1 / damping
+
+
+def test_kfac_renews_at_its_intervals(rng):
+    options = KFAC(factor_interval=2, eigen_interval=4, milestones=(1,), interval_growth=2, damping_decay=0.5)
+    rows = problem(rng, n=40)
+    ex = execution(rng, "relu", kfac=options, feedback=Feedback("random"), batch_size=8)
+    placed, factors, bases = ex.place(rows), [], []
+    for _ in range(8):
+        # one step per call would count as an epoch: milestones are tested through five steps per epoch
+        ex.epoch(placed, np.arange(40), [0.001] * 5)
+        factors.append(ex._kfac.factors[0][0].copy())
+        bases.append(ex._kfac.bases[0][0].copy())
+    assert ex._kfac.steps == 40 and ex._kfac.epochs == 8
+    assert not np.array_equal(factors[0], factors[1]) and not np.array_equal(bases[0], bases[-1])
+    grads = [np.ones_like(ex._segment(ex._model.grad, k)) for k in range(4)]
+    batch = (ex._inputs(ex._work, 8), ex._errors(ex._work, 8))
+    at_40 = ex._kfac
+    at_41 = at_40.step(*batch, grads, 0.1, ex._ranks)
+    at_42 = at_41.step(*batch, grads, 0.1, ex._ranks)
+    # both intervals have doubled at epoch 1: factors every 4 steps, eigenbases every 8; 40 is due, 41 is not
+    assert at_41.factors is not at_40.factors and at_41.bases is not at_40.bases
+    assert at_42.factors is at_41.factors and at_42.bases is at_41.bases
+
+
+def test_kfac_state_survives_a_snapshot(rng):
+    rows = problem(rng, n=40)
+    ex = execution(rng, "relu", kfac=KFAC(), feedback=Feedback("random"), batch_size=8)
+    placed, rates = ex.place(rows), [0.01] * 5
+    ex.epoch(placed, np.arange(40), rates)
+    state = ex.snapshot()
+    ex.epoch(placed, np.arange(40), rates)
+    expected = ex.layers()
+    ex.restore(state)
+    ex.epoch(placed, np.arange(40), rates)
+    for (w, _), (ew, _) in zip(ex.layers(), expected, strict=True):
+        np.testing.assert_array_equal(w, ew)
+
+
+# ---- faults ----
+
+
+def test_a_loss_that_is_not_finite_ends_the_epoch(rng):
+    rows = problem(rng, n=16, output="identity")
+    rows.y[9] = np.inf
+    ex = execution(rng, scheme="backprop", output="identity", batch_size=8)
+    placed = ex.place(rows)
+    before = ex.layers()
+    ex.epoch(placed, np.arange(8), [0.1])
+    after_good = ex.layers()
+    assert not np.array_equal(before[0][0], after_good[0][0])
+    assert not np.isfinite(ex.epoch(placed, np.arange(8, 16), [0.1]))
+    np.testing.assert_array_equal(ex.layers()[0][0], after_good[0][0])
+
+
+def test_a_layer_alone_is_logistic_regression(rng):
+    rows = problem(rng, sizes=(5, 3))
+    ex = execution(rng, sizes=(5, 3))
+    _, found = gradient(ex, rows)
+    assert_same_gradient(found, reference.network_gradient(ex.layers(), "relu", rows.x, rows.y, rows.weight), "float64")
