@@ -199,23 +199,35 @@ def restore(packed, bits, signed, step, out):
 # ---- which error reaches which layer ----
 
 
-@njit(**_COMPILED)
-def signed_projection(e, signs, n_units, scale, out):
-    """``out = scale * e S`` for a matrix S of packed signs (C, n / 8): additions and subtractions only."""
-    n_bytes = (n_units + 7) // 8
+@njit(**_COMPILED, fastmath={"contract"})
+def signed_projection(e, signs, n_units, scale, scratch, out):
+    """``out = scale * e S`` for a matrix S of packed signs (C, n / 8): each entry of e is added or subtracted.
+
+    A class's signs are spread out in ``scratch`` while they are used; four classes share a pass over the rows. A
+    product with plus or minus one is how vector units add or subtract, and as exact.
+    """
+    n_bytes, n_classes = (n_units + 7) // 8, e.shape[1]
+    plus = out.dtype.type(scale)
+    for c in range(n_classes):
+        for j in range(n_units):
+            bit = (signs[c * n_bytes + (j >> 3)] >> (7 - (j & 7))) & 1
+            scratch[c * n_units + j] = plus if bit else -plus
+    whole = n_classes - n_classes % 4
     for i in range(e.shape[0]):
-        row = out[i]
+        row, error = out[i], e[i]
         row[:] = 0
-        for c in range(e.shape[1]):
-            plus = scale * e[i, c]
-            packed = signs[c * n_bytes : (c + 1) * n_bytes]
-            for k in range(n_units >> 3):
-                byte = packed[k]
-                part = row[8 * k : 8 * k + 8]
-                for b in range(8):
-                    part[b] += plus if (byte >> (7 - b)) & 1 else -plus
-            for j in range(8 * (n_units >> 3), n_units):
-                row[j] += plus if (packed[j >> 3] >> (7 - (j & 7))) & 1 else -plus
+        for c in range(0, whole, 4):
+            p, q, r, s = error[c], error[c + 1], error[c + 2], error[c + 3]
+            start = c * n_units
+            sp, sq = scratch[start : start + n_units], scratch[start + n_units : start + 2 * n_units]
+            start += 2 * n_units
+            sr, ss = scratch[start : start + n_units], scratch[start + n_units : start + 2 * n_units]
+            for j in range(n_units):
+                row[j] += (p * sp[j] + q * sq[j]) + (r * sr[j] + s * ss[j])
+        for c in range(whole, n_classes):
+            p, sp = error[c], scratch[c * n_units : (c + 1) * n_units]
+            for j in range(n_units):
+                row[j] += p * sp[j]
 
 
 @njit(**_COMPILED)
@@ -377,7 +389,8 @@ def backward(model, feedback, work, rule, m, m_stored):
                 n_bytes = n_out * ((n_in + 7) // 8)
                 end_signs -= n_bytes
                 scale = feedback.scales[layer - 1]
-                signed_projection(error, feedback.signs[end_signs : end_signs + n_bytes], n_in, scale, below)
+                signs = feedback.signs[end_signs : end_signs + n_bytes]
+                signed_projection(error, signs, n_in, scale, work.scratch, below)
             times_slope(below, h, model.activation)
             d = below
 
