@@ -44,8 +44,8 @@ def _gather(x, rows, out):
 
 @njit(**_COMPILED)
 def add_bias_and_activate(z, bias, activation):
-    """``f(z + bias)`` in place, one pass; which f is decided once, outside the loops."""
-    zero, one, leak = z.dtype.type(0), z.dtype.type(1), z.dtype.type(LEAK)
+    """``f(z + bias)`` in place, one pass; which f is decided outside the inner loop."""
+    zero, one, two, leak = z.dtype.type(0), z.dtype.type(1), z.dtype.type(2), z.dtype.type(LEAK)
     rows, columns = z.shape
     for i in range(rows):
         row = z[i]
@@ -56,9 +56,9 @@ def add_bias_and_activate(z, bias, activation):
             for j in range(columns):
                 v = row[j] + bias[j]
                 row[j] = v if v > zero else leak * v
-        elif activation == TANH:
+        elif activation == TANH:  # by exponentials, which are vectorised; one rounding of 1 off, at most
             for j in range(columns):
-                row[j] = np.tanh(row[j] + bias[j])
+                row[j] = one - two / (np.exp(two * (row[j] + bias[j])) + one)
         elif activation == LOGISTIC:
             for j in range(columns):
                 row[j] = one / (one + np.exp(-(row[j] + bias[j])))
@@ -314,8 +314,11 @@ def forward(model, work, rule, m):
 
 
 @njit(**_COMPILED)
-def _store_slopes(model, work, m):
-    """Mean slopes of all hidden layers, from exact activations."""
+def _store_slopes(model, work, rule, m):
+    """Mean slopes of all hidden layers, from what is stored of their activations."""
+    if rule.bits > 0:
+        _store_slopes_of_packed(model, work, rule, m)
+        return
     start = start_slopes = 0
     for layer in range(1, len(model.sizes) - 1):
         n = model.sizes[layer]
@@ -338,6 +341,15 @@ def _store_slopes_of_packed(model, work, rule, m):
         mean_slope(h, model.activation, work.slopes[start_slopes : start_slopes + n])
         start_packed += n_bytes
         start_slopes += n
+
+
+@njit(**_COMPILED)
+def mean_slopes(data, rows, model, work, rule):
+    """Fill ``work.slopes`` with the mean slopes of a batch: what ranks average before they refresh."""
+    m = len(rows)
+    _gather(data.x, rows, _matrix(work.batch, 0, m, model.sizes[0]))
+    forward(model, work, rule, m)
+    _store_slopes(model, work, rule, m)
 
 
 @njit(**_COMPILED)
@@ -419,10 +431,7 @@ def gradient(data, rows, model, feedback, work, rule, refresh):
     if not np.isfinite(loss):
         return loss
     if refresh:
-        if rule.bits > 0:
-            _store_slopes_of_packed(model, work, rule, m)
-        else:
-            _store_slopes(model, work, m)
+        _store_slopes(model, work, rule, m)
         refresh_feedback(model, feedback.dense, work.slopes, work.scratch)
     kept = _keep_large_errors(model, work, rows, rule.tol_error) if rule.tol_error > 0 else m
     if kept == 0:

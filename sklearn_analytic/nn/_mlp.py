@@ -16,7 +16,7 @@ from sklearn_analytic.nn._recipe import batch
 _OPTIMIZER_CODES = {"sgd": training.SGD, "adam": training.ADAM, "adamw": training.ADAMW}
 _FEEDBACK_BETAS, _FEEDBACK_EPSILON = (0.9, 0.999), 1e-8
 _WORK_PER_CALL = 2e10  # multiplications: a compiled call cannot be interrupted, so it lasts a second or less
-_WORK_FOR_THREADS = 4e6  # multiplications of the largest product, below which a second thread costs more than it gives
+_WORK_FOR_THREADS = 1.6e7  # of the largest product: below, a second thread costs more than it gives
 
 
 class MLPExecution:
@@ -147,6 +147,9 @@ class MLPExecution:
             share = np.ascontiguousarray(batch(rows, self._ranks.rank, self._ranks.size))
             interval = self._feedback.interval
             refresh = interval > 0 and self._steps % interval == 0
+            if refresh and self._ranks.size > 1:
+                self._refresh_together(data, share, len(rows), work)
+                refresh = False
             loss = training.gradient(data, share, self._model, self._feedback, work, self._rule, refresh)
             if self._ranks.size > 1:
                 loss = self._average(loss, len(share) / len(rows))
@@ -155,7 +158,7 @@ class MLPExecution:
                 return total
             self._learn_feedback(data, share, work)
             if self._kfac is not None:
-                self._precondition(work, len(share), rate)
+                self._precondition(work, len(share), len(rows), rate)
             self._steps += 1
             training.apply_update(self._model, self._rule, float(rate), self._steps)
         return total
@@ -168,11 +171,18 @@ class MLPExecution:
         self._ranks.sum_(losses)
         return float(losses[0])
 
-    def _precondition(self, work, m, rate):
+    def _refresh_together(self, data, rows, n_rows, work):
+        """Refresh the feedback with the mean slopes of the whole batch, not of this rank's share."""
+        training.mean_slopes(data, rows, self._model, work, self._rule)
+        work.slopes[:] *= len(rows) / n_rows
+        self._ranks.sum_(work.slopes)
+        training.refresh_feedback(self._model, self._feedback.dense, work.slopes, work.scratch)
+
+    def _precondition(self, work, m, n_rows, rate):
         """Replace the gradient by its Kronecker-preconditioned version, from this batch's activations and errors."""
         inputs, errors = self._inputs(work, m), self._errors(work, m)
         gradients = [self._segment(self._model.grad, layer) for layer in range(len(self.sizes) - 1)]
-        self._kfac = self._kfac.step(inputs, errors, gradients, rate, self._ranks)
+        self._kfac = self._kfac.step(inputs, errors, n_rows, gradients, rate, self._ranks)
 
     def _learn_feedback(self, data, rows, work):
         """Move learned feedback by one step of its own rule."""

@@ -37,11 +37,11 @@ class KFACState:
         factors = tuple(eyes)
         return KFACState(options, factors, tuple(_eigenbasis(pair) for pair in factors))
 
-    def step(self, inputs, errors, gradients, rate, ranks):
+    def step(self, inputs, errors, n_rows, gradients, rate, ranks):
         """Renew what is due, precondition ``gradients`` in place and clip them; return the next state."""
         state, (damping, factor_interval, eigen_interval) = self, schedule(self.options, self.epochs)
         if is_due(self.steps, factor_interval):
-            state = replace(state, factors=_renewed(state, inputs, errors, ranks))
+            state = replace(state, factors=_renewed(state, inputs, errors, n_rows, ranks))
         if is_due(self.steps, eigen_interval):
             state = replace(state, bases=_shared_eigenbases(state.factors, ranks))
         steps = [precondition(g.T, *basis, damping).T for g, basis in zip(gradients, state.bases, strict=True)]
@@ -69,27 +69,28 @@ class KFACState:
         return KFACState(self.options, factors, bases, steps, epochs)
 
 
-def _renewed(state, inputs, errors, ranks):
-    """Running averages with the factors of this batch, which may be spread over ranks."""
+def _renewed(state, inputs, errors, n_rows, ranks):
+    """Running averages with the factors of a batch of ``n_rows``, which may be spread over ranks."""
     renewed = []
     for (a_old, g_old), h, d in zip(state.factors, inputs, errors, strict=True):
-        a_new, g_new = _factors(h, d)
+        a_new, g_new = _factor_sums(h, d)
         if ranks.size > 1:
-            ranks.mean_(a_new)
-            ranks.mean_(g_new)
+            ranks.sum_(a_new)
+            ranks.sum_(g_new)
+        a_new, g_new = a_new / n_rows, g_new / n_rows
         decay = state.options.factor_decay
         renewed.append((running(a_old, a_new, decay), running(g_old, g_new, decay)))
     return tuple(renewed)
 
 
-def _factors(h, d):
-    """``[h, 1]^T [h, 1] / m`` and ``m d^T d``: d is the error of the mean loss, m d that of the row's own."""
+def _factor_sums(h, d):
+    """``[h, 1]^T [h, 1]`` and ``(m d)^T (m d)``: d is the error of the mean loss of m rows, m d that of a row's own."""
     m, n = h.shape
     a = np.empty((n + 1, n + 1), h.dtype)
     np.matmul(h.T, h, out=a[:n, :n])
     a[:n, n] = a[n, :n] = h.sum(axis=0)
     a[n, n] = m
-    return a / m, m * (d.T @ d)
+    return a, m * m * (d.T @ d)
 
 
 def _shared_eigenbases(factors, ranks):

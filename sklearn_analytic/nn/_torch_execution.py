@@ -32,12 +32,16 @@ PRECISIONS = {
 }
 
 
-def _sgd(groups, o):
-    return torch.optim.SGD(groups, lr=0.0, momentum=o.momentum, nesterov=o.nesterov and o.momentum > 0)
+_FUSED = ("cpu", "cuda")  # devices on which torch updates all parameters in one pass
 
 
-def _adam(kind, groups, o):
-    return kind(groups, lr=0.0, betas=(o.beta_1, o.beta_2), eps=o.epsilon)
+def _sgd(groups, o, fused):
+    nesterov = o.nesterov and o.momentum > 0
+    return torch.optim.SGD(groups, lr=0.0, momentum=o.momentum, nesterov=nesterov, fused=fused)
+
+
+def _adam(kind, groups, o, fused):
+    return kind(groups, lr=0.0, betas=(o.beta_1, o.beta_2), eps=o.epsilon, fused=fused)
 
 
 OPTIMIZERS = {"sgd": _sgd, "adam": partial(_adam, torch.optim.Adam), "adamw": partial(_adam, torch.optim.AdamW)}
@@ -73,7 +77,8 @@ class TorchExecution:
                 module.time_feedback = None
         cut, self._make_feedback, self._gradients = SCHEMES[recipe.scheme]
         self.segments = cut(self.stages, recipe)
-        self.optimizer = OPTIMIZERS[recipe.optimizer.name](self._groups(), recipe.optimizer)
+        fused = self.device.type in _FUSED
+        self.optimizer = OPTIMIZERS[recipe.optimizer.name](self._groups(), recipe.optimizer, fused)
         self.kfac = None if recipe.kfac is None else TorchKFAC(network, recipe.kfac, self.ranks)
         self.feedback = None
         self.epochs = 0

@@ -402,8 +402,8 @@ def test_kfac_renews_at_its_intervals(rng):
     grads = [np.ones_like(ex._segment(ex._model.grad, k)) for k in range(4)]
     batch = (ex._inputs(ex._work, 8), ex._errors(ex._work, 8))
     at_40 = ex._kfac
-    at_41 = at_40.step(*batch, grads, 0.1, ex._ranks)
-    at_42 = at_41.step(*batch, grads, 0.1, ex._ranks)
+    at_41 = at_40.step(*batch, 8, grads, 0.1, ex._ranks)
+    at_42 = at_41.step(*batch, 8, grads, 0.1, ex._ranks)
     # both intervals have doubled at epoch 1: factors every 4 steps, eigenbases every 8; 40 is due, 41 is not
     assert at_41.factors is not at_40.factors and at_41.bases is not at_40.bases
     assert at_42.factors is at_41.factors and at_42.bases is at_41.bases

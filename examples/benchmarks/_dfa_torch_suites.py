@@ -1,0 +1,102 @@
+"""Suites "images" and "sequences" of ``dfa.py``: convolutions and recurrences, trained by torch."""
+
+from _common import mean
+from _dfa_common import (
+    Suite,
+    datasets_by_contenders,
+    finished,
+    image_shape,
+    in_points,
+    measured_fit,
+    paired_difference,
+    split_of,
+    standard_error,
+    torch_or_skip,
+)
+
+from sklearn_analytic import DFAClassifier
+
+REFERENCE = "backprop"
+CONTENDERS = {
+    REFERENCE: {"scheme": "backprop"},
+    "hybrid": {"scheme": "hybrid"},
+    "hybrid+random": {"scheme": "hybrid", "feedback": "random"},
+    "hybrid+binary": {"scheme": "hybrid", "feedback": "binary"},
+    "modular": {"scheme": "modular"},
+}
+COLUMNS = {
+    "data set": ("dataset", "s"),
+    "contender": ("contender", "s"),
+    "accuracy": ("accuracy", ".4f"),
+    "standard error": ("accuracy_se", ".4f"),
+    "points to backprop": ("difference", "+.2f"),
+    "log-loss": ("log_loss", ".4f"),
+    "seconds": ("seconds", ".1f"),
+}
+
+
+def fit(job, options, split, parameters):
+    """One timed fit through torch."""
+    torch_or_skip(options.threads[0])
+    shared = {"max_iter": options.epochs, "batch_size": options.batch_size, "learning_rate_init": options.rate}
+    model = DFAClassifier(random_state=job["seed"], **shared, **parameters, **CONTENDERS[job["contender"]])
+    return [measured_fit(model, split)]
+
+
+def run_images(job, options):
+    """Blocks of convolution and pooling, two dense hidden layers: one alone would be exact under "refresh"."""
+    split = split_of(job["dataset"], job["seed"], options)
+    conv = (8, 16) if options.quick else (32, 64)
+    network = {"image_shape": image_shape(split[0]), "conv_layer_sizes": conv, "hidden_layer_sizes": (256, 128)}
+    return fit(job, options, split, network)
+
+
+def run_sequences(job, options):
+    """A row of pixels is a step."""
+    split = split_of(job["dataset"], job["seed"], options)
+    network = {"recurrent_layer_sizes": (32,) if options.quick else (128,), "hidden_layer_sizes": (64, 64)}
+    return fit(job, options, split, network | {"sequence_length": image_shape(split[0])[0]})
+
+
+def summarise(rows):
+    """One line per data set and contender."""
+    rows = finished(rows)
+    pairs = dict.fromkeys((row["dataset"], row["contender"]) for row in rows)
+    ordered = sorted(pairs, key=lambda pair: (pair[0], list(CONTENDERS).index(pair[1])))
+    return [_line(rows, *pair) for pair in ordered]
+
+
+def _line(rows, dataset, contender):
+    rows = [row for row in rows if row["dataset"] == dataset]
+    mine = [row for row in rows if row["contender"] == contender]
+    reference = [row for row in rows if row["contender"] == REFERENCE]
+    return {
+        "dataset": dataset,
+        "contender": contender,
+        "accuracy_se": standard_error([row["accuracy"] for row in mine]),
+        "difference": in_points(paired_difference(mine, reference)[0]),
+    } | {key: mean(row[key] for row in mine) for key in ("accuracy", "log_loss", "seconds")}
+
+
+IMAGES = Suite(
+    jobs=datasets_by_contenders,
+    run=run_images,
+    summarise=summarise,
+    columns=COLUMNS,
+    names=("fashion_mnist", "cifar10_jpeg_10k"),
+    contenders=tuple(CONTENDERS),
+    defaults={"epochs": 8, "seeds": [0]},
+    quick={"epochs": 8},
+    note="Convolutions (32, 64) of 3x3 with pooling, dense layers (256, 128); no augmentation.",
+)
+SEQUENCES = Suite(
+    jobs=datasets_by_contenders,
+    run=run_sequences,
+    summarise=summarise,
+    columns=COLUMNS,
+    names=("digits", "mnist"),
+    contenders=(REFERENCE, "hybrid", "modular"),
+    defaults={"epochs": 10, "seeds": [0, 1, 2]},
+    quick={"epochs": 8},
+    note="One recurrent tanh layer of 128 units over the rows of an image, dense layers (64, 64).",
+)
