@@ -7,6 +7,7 @@ from sklearn_analytic._cpnet import CPNetClassifier
 from sklearn_analytic._dfa import DFAClassifier
 from sklearn_analytic._dfa_regressor import DFARegressor
 from sklearn_analytic._importance_display import FeatureImportanceDisplay
+from sklearn_analytic._private_dfa import PrivacyLeakWarning, PrivateDFAClassifier
 
 __version__ = "0.1.0.dev0"
 
@@ -19,5 +20,7 @@ __all__ = [
     "DFAClassifier",
     "DFARegressor",
     "FeatureImportanceDisplay",
+    "PrivacyLeakWarning",
+    "PrivateDFAClassifier",
     "__version__",
 ]
