@@ -25,7 +25,15 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sklearn_analytic import BRMPClassifier, BRMPRegressor, ClosedFormMLP, ClosedFormMLPRegressor, CPNetClassifier
+from sklearn_analytic import (
+    BRMPClassifier,
+    BRMPRegressor,
+    ClosedFormMLP,
+    ClosedFormMLPRegressor,
+    CPNetClassifier,
+    DFAClassifier,
+    DFARegressor,
+)
 
 DATASETS = {"digits": load_digits, "breast cancer": load_breast_cancer}
 
@@ -57,7 +65,8 @@ def search(units):
 
 # %%
 # The models to compare. BRMP is exact least squares, linear or on a random hidden layer, with the
-# ridge chosen by generalised cross-validation; CPNet stacks modules of two such layers.
+# ridge chosen by generalised cross-validation; CPNet stacks modules of two such layers; DFA takes
+# gradient steps, but sends the output error straight to every layer.
 
 
 def our_models(units):
@@ -66,6 +75,7 @@ def our_models(units):
         "BRMP, linear": BRMPClassifier(alpha="gcv"),
         f"BRMP, {units} tanh": BRMPClassifier((units,), alpha="gcv", random_state=0),
         "CPNet": CPNetClassifier(random_state=0),
+        f"DFA({units}, {units})": DFAClassifier((units, units), random_state=0),
     }
 
 
@@ -117,6 +127,7 @@ def regress(units):
         "ClosedFormMLP": ClosedFormMLPRegressor(random_state=0),
         "BRMP, linear": BRMPRegressor(alpha="gcv"),
         f"BRMP, {units} tanh": BRMPRegressor((units,), alpha="gcv", random_state=0),
+        f"DFA({units})": DFARegressor((units,), activation="tanh", early_stopping=True, random_state=0),
         "RidgeCV": RidgeCV(),
     }
     print(f"\n{'diabetes':22s}       R2     fit [s]")

@@ -9,7 +9,7 @@ import numpy as np
 
 from sklearn_analytic._base import check_choice, check_flag, check_positive_integer, hidden_sizes, seed_of
 from sklearn_analytic._gradient_base import GradientEstimator, check_real
-from sklearn_analytic._networks import DenseNetwork, ModuleNetwork, TorchDenseNetwork
+from sklearn_analytic._networks import ModuleNetwork, dense_plan
 from sklearn_analytic.nn import (
     ACTIVATIONS,
     FEEDBACKS,
@@ -136,10 +136,8 @@ class DFABase(GradientEstimator):
         if not self._is_plain():
             return ModuleNetwork(self._builder(n_inputs), **shared)
         sizes = (n_inputs, *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
-        compiled = self.device == "cpu" and self.precision != "bfloat16" and self._scheme() != "modular"
-        if compiled:
-            return DenseNetwork(sizes, self.activation, self.distributed)
-        return TorchDenseNetwork(sizes, self.activation, **shared)
+        needs_torch = self.precision == "bfloat16" or self._scheme() == "modular"
+        return dense_plan(sizes, self.activation, **shared, needs_torch=needs_torch)
 
     def _builder(self, n_inputs):
         """A function of a generator that builds the torch network."""

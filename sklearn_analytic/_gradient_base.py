@@ -155,12 +155,12 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         """Return the encoded rows on the host, read in checked blocks."""
         dtype = self._weight_dtype() if dtype is None else dtype
         size = short_block_size(X.shape[1])
-        parts = []
+        encoded = np.empty((X.shape[0], self._encoded_width()), dtype)
         for start in range(0, X.shape[0], size):
             rows = host(dense_rows(X[start : start + size]))
-            encoded = rows if self._encoding is None else self._encoding.transform(rows, get_backend("cpu"))
-            parts.append(encoded.astype(dtype, copy=False))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            part = rows if self._encoding is None else self._encoding.transform(rows, get_backend("cpu"))
+            encoded[start : start + size] = part
+        return encoded
 
     def _weight_dtype(self):
         """Dtype of weights on the host: bfloat16 is how products are computed, not how sums are kept."""

@@ -100,6 +100,13 @@ class ModuleNetwork(NetworkPlan):
         return parts.Forward(network, self.device)
 
 
+def dense_plan(sizes, activation, device, distributed, needs_torch):
+    """Return the plan of a plain network: compiled on the CPU, torch's elsewhere and where it alone has the means."""
+    if device == "cpu" and not needs_torch:
+        return DenseNetwork(sizes, activation, distributed)
+    return TorchDenseNetwork(sizes, activation, distributed, device)
+
+
 def ranks_of(distributed):
     """The processes that train together."""
     return torch_parts().Ranks() if distributed else Alone()
