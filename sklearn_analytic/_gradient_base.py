@@ -78,8 +78,9 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         generator = np.random.default_rng([seed, state.get("blocks", 0)] if continued else seed)
         train_part, held_out = self._split(X, self._coded_targets(y), weights, held_out, generator)
         if not continued:
-            self._encoding = self._learned_encoding(train_part[0], generator)
+            self._encoding = self._learned_encoding(train_part[0], train_part[2], generator)
         rows = self._rows(*train_part)
+        self._warn_of_batch_size(len(rows.x))
         recipe = replace(self._recipe(len(rows.x)), seed=seed)
         network = self._network(rows.x.shape[1])
         execution = network.execution(recipe, generator)
@@ -112,10 +113,10 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         generator = np.random.default_rng([seed, blocks])
         coded = self._coded_targets(y)
         if first:
-            self._encoding = self._learned_encoding(X, generator, stream=True)
+            self._encoding = self._learned_encoding(X, weights, generator, stream=True)
             self._begin_watching()
             self.loss_curve_ = []
-        rows = self._rows(X, coded, weights)
+        rows = Rows(self._encoded(X), coded, weights)  # weights of a stream are absolute: no block knows their mean
         recipe = replace(self._recipe(len(rows.x)), seed=seed)
         network = self._network(rows.x.shape[1])
         execution = network.execution(recipe, np.random.default_rng(seed) if first else generator)
@@ -166,18 +167,19 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         """Dtype of weights on the host: bfloat16 is how products are computed, not how sums are kept."""
         return np.float64 if self.precision == "float64" else np.float32
 
-    def _learned_encoding(self, X, generator, stream=False):
+    def _learned_encoding(self, X, weights, generator, stream=False):
         """Return the input encoding of the training rows, learned from a draw of them where there are very many."""
         if self._encoding_name() is None:
             return None
         n, most = X.shape[0], max(int(_ENCODED_ENTRIES) // X.shape[1], 1000)
         index = np.arange(n) if n <= most else np.sort(generator.choice(n, most, replace=False))
         rows = np.asarray(host(dense_rows(X[index])), dtype=np.float64)
+        weights = None if weights is None else weights[index]
         if self._encoding_name() in ("image", "global"):
-            return _shared_scale(rows, self._n_channels())
-        encoding = ENCODINGS[self._encoding_name()](rows)
+            return _shared_scale(rows, weights, self._n_channels())
+        encoding = ENCODINGS[self._encoding_name()](rows, weights)
         if encoding.n_columns == 0:  # all columns are constant
-            encoding = standard_encoding(rows)
+            encoding = standard_encoding(rows, weights)
         if stream and self._encoding_name() == "standard":  # a column may be constant in the first block alone
             size = np.maximum(np.abs(rows).max(axis=0), 1.0)
             encoding = replace(encoding, slope=np.where(encoding.slope == 0, 1 / size, encoding.slope))
@@ -226,12 +228,15 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         """Rows per step: "auto" is a fiftieth of the rows, between 16 and 128."""
         if self.batch_size == "auto":
             return int(np.clip(n_rows // 50, min(_BATCH[0], n_rows), _BATCH[1]))
-        if self.batch_size > n_rows:
+        return min(self.batch_size, n_rows)
+
+    def _warn_of_batch_size(self, n_rows):
+        """Say that steps are fewer than asked for; blocks of a stream may well be small."""
+        if self.batch_size != "auto" and self.batch_size > n_rows:
             warnings.warn(
                 f"batch_size={self.batch_size} is larger than the {n_rows} training rows: every step sees all of them.",
-                stacklevel=5,
+                stacklevel=4,
             )
-        return min(self.batch_size, n_rows)
 
     def _n_epochs(self, n_rows, batch_size):
         """Epochs: "auto" aims at 2000 steps, in 30 to 200 epochs."""
@@ -352,11 +357,13 @@ def _held_out_rows(coded, fraction, generator):
     return chosen
 
 
-def _shared_scale(rows, n_channels):
+def _shared_scale(rows, weights, n_channels):
     """One mean and deviation for all columns of a channel: pictures and sequences keep their contrast."""
     encoding = standard_encoding(np.zeros((1, rows.shape[1])))
     parts = rows.reshape(len(rows), n_channels, -1)
-    mean, deviation = parts.mean(axis=(0, 2)), parts.std(axis=(0, 2))
+    mean = np.average(parts.mean(axis=2), axis=0, weights=weights)
+    centred = parts - mean[:, None]
+    deviation = np.sqrt(np.average((centred**2).mean(axis=2), axis=0, weights=weights))
     slope = np.divide(1.0, deviation, out=np.ones_like(deviation), where=deviation > 0)
     repeat = rows.shape[1] // n_channels
     return replace(encoding, shift=np.repeat(mean, repeat), slope=np.repeat(slope, repeat))

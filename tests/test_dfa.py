@@ -166,6 +166,14 @@ def test_weights(rng):
     # the scale of weights does not matter
     c = small(max_iter=3).fit(X, y, sample_weight=7 * weight)
     assert_close(a.predict_proba(X), c.predict_proba(X), "float32")
+    # the scale of columns counts rows by weight, too
+    encoding = small(max_iter=1).fit(X, y, sample_weight=np.where(y == 0, 3.0, 1.0))._encoding
+    assert_close(encoding.shift, np.average(X, axis=0, weights=np.where(y == 0, 3.0, 1.0)), "float64", size=1.0)
+    # in a stream weights are absolute: a light block moves less
+    blocks = [small(solver="sgd").partial_fit(X, y, classes=[0, 1], sample_weight=w) for w in (1e-12, 1.0)]
+    fresh = small(solver="sgd", learning_rate_init=1e-30).partial_fit(X, y, classes=[0, 1])
+    moved = [np.abs(model.coefs_[0] - fresh.coefs_[0]).max() for model in blocks]
+    assert moved[0] < 1e-6 < moved[1]
     # a class that weighs more is predicted more often
     noise = rng.integers(2, size=400)
     few = small(class_weight={0: 1, 1: 0.1}).fit(X, noise).predict(X).sum()
