@@ -1,5 +1,6 @@
 """Neural networks for scikit-learn that train without backpropagation, on data of any size."""
 
+from sklearn_analytic._alignment_display import AlignmentDisplay
 from sklearn_analytic._brmp import BRMPClassifier, BRMPRegressor
 from sklearn_analytic._closed_form import ClosedFormMLP
 from sklearn_analytic._closed_form_regressor import ClosedFormMLPRegressor
@@ -12,6 +13,7 @@ from sklearn_analytic._private_dfa import PrivacyLeakWarning, PrivateDFAClassifi
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AlignmentDisplay",
     "BRMPClassifier",
     "BRMPRegressor",
     "CPNetClassifier",

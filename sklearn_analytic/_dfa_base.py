@@ -149,7 +149,7 @@ class DFABase(GradientEstimator):
             shape = tuple(self.image_shape)
             if math.prod(shape) != n_inputs:
                 raise ValueError(f"image_shape={shape} has {math.prod(shape)} values, but X has {n_inputs} features.")
-            conv = hidden_sizes(self.conv_layer_sizes)
+            conv = _conv_blocks(self.conv_layer_sizes)
             return lambda generator: parts.image_network(
                 shape, conv, sizes, self._n_outputs(), self.activation, self.batch_norm, generator
             )
@@ -162,7 +162,17 @@ class DFABase(GradientEstimator):
         """The scheme that "auto" means: exact gradients in convolutions and recurrences, projected errors above."""
         if self.scheme != "auto":
             return self.scheme
-        return "dfa" if self._is_plain() else "hybrid"
+        if self._is_plain():
+            return "dfa"
+        return "hybrid" if self._has_dense_hidden_layer() else "backprop"
+
+    def _has_dense_hidden_layer(self):
+        """Whether projected errors have a layer to go to."""
+        if self.network is None:
+            return len(hidden_sizes(self.hidden_layer_sizes)) > 0
+        parts = torch_parts()
+        parts.check_sequential(self.network)
+        return parts.has_dense_hidden_layer(self.network)
 
     def _recipe(self, n_rows):
         """The parameters as values."""
@@ -215,7 +225,7 @@ class DFABase(GradientEstimator):
 
     def _warn_of_bottleneck(self):
         """Name the narrow layer that spoils alignment (Launay et al. 2019)."""
-        if not self.alignment or not self._is_plain() or not len(self.alignment_):
+        if not self._is_plain() or not hasattr(self, "alignment_"):
             return
         sizes = (self._encoded_width(), *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
         layer = bottleneck(sizes, self.alignment_[-1])
@@ -255,6 +265,11 @@ class DFABase(GradientEstimator):
         check_real("tol_error", self.tol_error, 0, math.inf, "0 or more")
         if self.activation_bits not in (None, 4, 8):
             raise ValueError(f"activation_bits must be 4, 8 or None, got {self.activation_bits!r}.")
+        if self.feedback_init == "zeros" and FEEDBACKS[self.feedback] == "fixed":
+            raise ValueError(
+                f"feedback_init='zeros' with feedback={self.feedback!r} would never train a hidden layer; zeros are "
+                "for feedback='learned' or 'dkp'."
+            )
         self._check_kfac()
         self._check_kind()
 
@@ -282,6 +297,20 @@ class DFABase(GradientEstimator):
             raise ValueError(f"image_shape must be (H, W) or (C, H, W), got {self.image_shape!r}.")
         if self.distributed and not isinstance(self.random_state, int | np.integer):
             raise ValueError("distributed=True needs an integer random_state: all processes draw the same numbers.")
+
+
+def _conv_blocks(value):
+    """Return conv_layer_sizes as a tuple of tuples of positive integers."""
+    try:
+        blocks = [hidden_sizes(block) for block in value]
+    except (TypeError, ValueError):
+        blocks = [()]
+    if not all(blocks):
+        raise ValueError(
+            "conv_layer_sizes must be a sequence of positive integers, or of sequences of them (several convolutions "
+            f"before a pooling), got {value!r}."
+        )
+    return tuple(blocks)
 
 
 def _copied(network, n_inputs, n_outputs, generator):

@@ -24,10 +24,10 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         Units of the dense hidden layers (of the dense head, under convolutions or recurrences); () is none.
     scheme : {"auto", "dfa", "hybrid", "modular", "backprop"}, default="auto"
         Who gets which error. "dfa": every hidden layer a projection of the output error. "hybrid" (Han & Yoo 2019):
-        dense layers a projection, convolutions and recurrences the exact gradient of the first dense layer's error.
+        hidden dense layers a projection, convolutions and recurrences the exact gradient of the first one's error.
         "modular" (Han et al. 2020, reconstruction): modules of ``module_size`` layers or time steps, exact errors at
         their borders, sparse feedback inside. "backprop": exact everywhere. "auto" is "dfa" for plain networks,
-        "hybrid" for all others.
+        "hybrid" for all others ("backprop" where these have no hidden dense layer).
     feedback : {"refresh", "random", "binary", "sparse", "product", "dkp", "learned"}, default="refresh"
         The matrices B. Drawn and fixed: "random" (Nokland 2016), "binary" (signs, kept as packed bits, added and
         subtracted), "sparse". From the weights: "product" of the initial ones, "refresh", the mean-field product
@@ -90,8 +90,9 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         Least gain of the score.
     image_shape : tuple of int or None, default=None
         (H, W) or (C, H, W) of rows that are flattened images: blocks of 3x3 convolution and 2x2 pooling come first.
-    conv_layer_sizes : sequence of int, default=(32, 64)
-        Channels of the blocks.
+    conv_layer_sizes : sequence of int or of sequences of int, default=(32, 64)
+        Channels of the blocks; ((32, 32), (64, 64)) has two convolutions before each pooling. Modules of "modular" end
+        at poolings, so that sparse feedback between convolutions needs such blocks.
     batch_norm : bool, default=False
         Whether convolutions are normalised.
     recurrent_layer_sizes : int, sequence of int or None, default=None
@@ -101,8 +102,9 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
     network : torch.nn.Sequential or None, default=None
         A network to train instead, from its own weights; it is copied.
     alignment : bool, default=False
-        Measure, every epoch, the cosine between the error of each hidden layer and its true gradient, on at most 512
-        training rows, and warn of a bottleneck.
+        Measure, every epoch, the cosine between what each hidden layer gets and its true gradient, on at most 512
+        training rows (the mean over rows' errors in compiled networks, of the weights' gradient in torch), and warn
+        of a bottleneck.
     input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"} or None, default="auto"
         How columns are restated. "auto" is "standard" for plain networks, one scale per channel for images, one scale
         for sequences and given networks. ``partial_fit`` learns it from its first block.
@@ -125,7 +127,7 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
     network_state_ : dict of ndarray
         Parameters and buffers of all other networks.
     n_iter_ : int
-        Epochs.
+        Epochs, of the last ``fit`` and the ``partial_fit`` calls after it.
     loss_, loss_curve_ : float, list of float
         Mean training loss of the last and of every epoch.
     validation_scores_, best_validation_score_ : list of float, float

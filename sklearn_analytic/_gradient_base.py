@@ -128,6 +128,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         earlier = list(self.loss_curve_)
         self._keep(network, execution, history, False)
         self.loss_curve_ = earlier + self.loss_curve_
+        self.n_iter_ = len(self.loss_curve_)
         self._training_state |= {"blocks": blocks + 1, "seed": seed}
         return history.failure
 

@@ -298,7 +298,10 @@ def test_regression_streams():
         ({"image_shape": (8,)}, "image_shape must be"),
         ({"image_shape": (8, 8), "recurrent_layer_sizes": 4, "sequence_length": 8}, "exclude each other"),
         ({"recurrent_layer_sizes": 4}, "must be given together"),
+        ({"image_shape": (8, 8), "conv_layer_sizes": (8, 0)}, "conv_layer_sizes must be a sequence"),
+        ({"image_shape": (8, 8), "conv_layer_sizes": 8}, "conv_layer_sizes must be a sequence"),
         ({"early_stopping": "yes"}, "early_stopping must be True or False"),
+        ({"feedback": "random", "feedback_init": "zeros"}, "would never train a hidden layer"),
         ({"distributed": True, "random_state": None}, "needs an integer random_state"),
     ],
     ids=str,
@@ -346,6 +349,8 @@ def test_divergence_keeps_the_last_good_weights(device):
         model.fit(X, y)
     assert np.isfinite(model.predict(X)).all()
     assert all(np.isfinite(w).all() for w in model.coefs_)
+    with pytest.raises(FloatingPointError, match="diverged"):  # before an alignment was measured
+        DFARegressor((8, 8), learning_rate_init=1e30, alignment=True, **parameters).fit(X, y)
     stream = DFARegressor((8, 8), learning_rate_init=1e-3, scheme="backprop", **parameters).partial_fit(X, y)
     before = stream.predict(X)
     stream.set_params(learning_rate_init=1e30)
@@ -447,6 +452,22 @@ def test_small_images(digits, scheme):
     assert "0.weight" not in model.network_state_ and any("weight" in name for name in model.network_state_)
 
 
+def test_modules_of_stacked_convolutions(digits):
+    pytest.importorskip("torch")
+    X, X_test, y, y_test = digits
+    shape = {"image_shape": (8, 8), "conv_layer_sizes": ((8, 8), (16, 16)), "hidden_layer_sizes": (32,)}
+    parameters = shape | {"learning_rate_init": 3e-3, "alignment": True}
+    aligned = {}
+    for scheme in ("modular", "backprop"):
+        model = small(**parameters, scheme=scheme).fit(X, y)
+        assert model.score(X_test, y_test) > 0.8
+        assert len([name for name in model.network_state_ if name.endswith("weight")]) == 6
+        aligned[scheme] = model.alignment_[-1]
+    # sparse paths reach the first convolution of each block, exact errors its border
+    assert np.all(aligned["modular"][[0, 2]] < 0.999)
+    assert_close(aligned["backprop"], np.ones(5), "float32")
+
+
 @pytest.mark.parametrize("scheme", ["backprop", "modular"])
 def test_sequences(digits, scheme):
     pytest.importorskip("torch")
@@ -485,6 +506,28 @@ def test_alignment_of_torch_networks(digits):
     np.testing.assert_array_equal(model.network_state_["1.weight"], silent.network_state_["1.weight"])
     exact = small(**shape, max_iter=1, scheme="backprop").fit(X, y)
     np.testing.assert_allclose(exact.alignment_, 1, rtol=1e-6)
+
+
+def test_a_network_without_dense_hidden_layers_is_trained_exactly(digits):
+    torch = pytest.importorskip("torch")
+    X, X_test, y, y_test = digits
+    model = small(hidden_layer_sizes=(), image_shape=(8, 8), conv_layer_sizes=(8,), max_iter=10)
+    assert model.fit(X, y).score(X_test, y_test) > 0.85
+    network = torch.nn.Sequential(torch.nn.Linear(64, 10))
+    assert small(network=network).fit(X, y).score(X_test, y_test) > 0.85
+    with pytest.raises(ValueError, match="none: add one"):
+        model.set_params(scheme="hybrid").fit(X, y)
+
+
+def test_alignment_of_frozen_layers(digits):
+    torch = pytest.importorskip("torch")
+    X, _, y, _ = digits
+    nn = torch.nn
+    network = nn.Sequential(nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 10))
+    network[0].requires_grad_(False)
+    model = small(network=network, alignment=True, max_iter=2).fit(X, y)
+    assert model.alignment_.shape == (2, 2)
+    np.testing.assert_array_equal(model.network_state_["0.weight"], network[0].weight.numpy())
 
 
 def test_torch_is_asked_for_by_name(digits, monkeypatch):

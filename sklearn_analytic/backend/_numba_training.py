@@ -24,7 +24,7 @@ Data = namedtuple("Data", "x codes targets weight")
 Model = namedtuple("Model", "sizes activation loss theta grad first second")
 Feedback = namedtuple("Feedback", "kind dense signs scales interval")
 Work = namedtuple("Work", "batch hidden packed steps output errors scratch kept slopes")
-Rule = namedtuple("Rule", "optimizer momentum nesterov beta_1 beta_2 epsilon alpha bits tol_error")
+Rule = namedtuple("Rule", "optimizer momentum nesterov beta_1 beta_2 epsilon alpha bits tol_error compact")
 
 
 @njit(**_COMPILED)
@@ -284,6 +284,18 @@ def _keep_large_errors(model, work, rows, tol_error):
 
 
 @njit(**_COMPILED)
+def _clear_small_errors(error, tol_error):
+    """Set the rows of small output error to zero: the same gradient, where rows cannot be moved."""
+    bound = (tol_error / error.shape[0]) ** 2
+    for i in range(error.shape[0]):
+        size = 0.0
+        for j in range(error.shape[1]):
+            size += np.float64(error[i, j]) ** 2
+        if size < bound:
+            error[i, :] = 0
+
+
+@njit(**_COMPILED)
 def forward(model, work, rule, m):
     """Fill the activations of the batch in ``work.batch``; with low bits only their packed copies remain."""
     sizes = model.sizes
@@ -433,7 +445,11 @@ def gradient(data, rows, model, feedback, work, rule, refresh):
     if refresh:
         _store_slopes(model, work, rule, m)
         refresh_feedback(model, feedback.dense, work.slopes, work.scratch)
-    kept = _keep_large_errors(model, work, rows, rule.tol_error) if rule.tol_error > 0 else m
+    kept = m
+    if rule.tol_error > 0 and rule.compact:
+        kept = _keep_large_errors(model, work, rows, rule.tol_error)
+    elif rule.tol_error > 0:
+        _clear_small_errors(output, rule.tol_error)
     if kept == 0:
         model.grad[:] = 0
     else:

@@ -76,12 +76,12 @@ def first_feedback(feedback, layers, generator):
     sizes = [bias.shape[0] for _, bias in layers[:-1]]
     drawn = draw_feedback(feedback, sizes, n_outputs, generator)
     if feedback.name in ("product", "refresh") or feedback.init in ("product", "sign_product"):
-        products = [feedback.scale * b for b in product_feedback(layers)]
+        made = [feedback.scale * b for b in product_feedback(layers)]
         if feedback.init == "sign_product" or feedback.name == "binary":
-            return [_signs(b, feedback.scale / np.sqrt(n_outputs)) for b in products]
+            made = [_signs(b, feedback.scale / np.sqrt(n_outputs)) for b in made]
         if feedback.name == "sparse":
-            return [np.where(mask != 0, b, 0.0) for mask, b in zip(drawn, products, strict=True)]
-        return products
+            return [np.where(mask != 0, b, 0.0) for mask, b in zip(drawn, made, strict=True)]
+        return made
     return drawn
 
 

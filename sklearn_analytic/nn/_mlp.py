@@ -286,7 +286,10 @@ def _rule(recipe):
     o = recipe.optimizer
     numbers = (float(value) for value in (o.beta_1, o.beta_2, o.epsilon, o.alpha))
     kind = (_OPTIMIZER_CODES[o.name], float(o.momentum), bool(o.nesterov))
-    return training.Rule(*kind, *numbers, recipe.activation_bits or 0, float(recipe.tol_error))
+    # rows of small error are moved out of the way where nothing but the gradient reads the batch afterwards
+    watched = recipe.kfac is not None or FEEDBACKS[recipe.feedback.name] == "learned"
+    compact = not watched and not recipe.activation_bits
+    return training.Rule(*kind, *numbers, recipe.activation_bits or 0, float(recipe.tol_error), compact)
 
 
 def _work_space(execution, m):

@@ -322,7 +322,7 @@ def _finite_rows(norms, inputs, errors):
 def _rule(o):
     """The optimiser's numbers in the layout of the kernels."""
     moments = (float(o.momentum), bool(o.nesterov), float(o.beta_1), float(o.beta_2))
-    return training.Rule(_OPTIMIZER_CODES[o.name], *moments, float(o.epsilon), float(o.alpha), 0, 0.0)
+    return training.Rule(_OPTIMIZER_CODES[o.name], *moments, float(o.epsilon), float(o.alpha), 0, 0.0, False)
 
 
 def _check(recipe, layers, mechanism, sample_rate):

@@ -263,7 +263,7 @@ class TorchExecution:
         self.optimizer.zero_grad()
         y = self._tensor(y).to(torch.int64 if self.recipe.output == "softmax" else self.dtype)
         gradients(segments, feedback, self._tensor(x).to(self.dtype), partial(self._error_of, y, None, len(x)))
-        parts = [[p.grad.double().ravel() for p in stage.layer.parameters()] for stage in self.stages]
+        parts = [[_gradient(p).double().ravel() for p in stage.layer.parameters()] for stage in self.stages]
         self.optimizer.zero_grad()
         return [torch.cat(part) for part in parts]
 
@@ -273,6 +273,11 @@ class TorchExecution:
         "stored" and "exact" are with and without low-bit copies; "shared" is the largest copy spread out again.
         """
         return activation_bytes(self.network, self._probe, self.recipe.activation_bits)
+
+
+def _gradient(parameter):
+    """The gradient of a parameter; zeros where it is frozen."""
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
 def _check(recipe):

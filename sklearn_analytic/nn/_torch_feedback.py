@@ -164,9 +164,10 @@ class ModularFeedback:
         return torch.from_numpy(self._feedback.scale * kernel).to(self._like)
 
     def _sparse(self, n_out, n_in):
-        """A share of entries +-1/sqrt(rho n_out), zeros elsewhere."""
+        """A share of entries +-1/sqrt(rho n_out), at least one in every column, zeros elsewhere."""
         density = self._feedback.density
         chosen = self._generator.random((n_out, n_in)) < density
+        chosen[self._generator.integers(n_out, size=n_in), np.arange(n_in)] = True
         signs = np.where(self._generator.random((n_out, n_in)) < 0.5, -1.0, 1.0)
         matrix = np.where(chosen, signs, 0.0) * self._feedback.scale / math.sqrt(density * n_out)
         return torch.from_numpy(matrix).to(self._like)

@@ -147,8 +147,10 @@ def image_network(
     ----------
     image_shape : tuple of int
         (H, W) or (C, H, W); rows are flat images in this order.
-    conv_layer_sizes, hidden_layer_sizes : sequence of int
-        Channels of every block, and units of every hidden dense layer.
+    conv_layer_sizes : sequence of int or of sequences of int
+        Channels of every block; a sequence in place of a number is a block of several convolutions.
+    hidden_layer_sizes : sequence of int
+        Units of every hidden dense layer.
     n_outputs : int
         Units of the last layer.
     activation : str
@@ -164,7 +166,8 @@ def image_network(
         If ``image_shape`` is no image shape, or the image is too small for so many poolings.
     """
     channels, height, width = _image_shape(image_shape)
-    poolings = len(conv_layer_sizes)
+    blocks = [tuple(np.atleast_1d(block).tolist()) for block in conv_layer_sizes]
+    poolings = len(blocks)
     if min(height, width) >> poolings < 1:
         most = int(math.log2(min(height, width)))
         raise ValueError(
@@ -172,9 +175,13 @@ def image_network(
             f"allow {most}: give at most {most} blocks"
         )
     modules = [nn.Unflatten(1, (channels, height, width))]
-    for n_in, n_out in zip((channels, *conv_layer_sizes), conv_layer_sizes, strict=False):
-        modules += _conv_block(n_in, n_out, activation, batch_norm)
-    flat = (conv_layer_sizes[-1] if poolings else channels) * (height >> poolings) * (width >> poolings)
+    n_in = channels
+    for block in blocks:
+        for n_out in block:
+            modules += _convolution(n_in, n_out, activation, batch_norm)
+            n_in = n_out
+        modules.append(nn.MaxPool2d(2))
+    flat = n_in * (height >> poolings) * (width >> poolings)
     head = _dense((flat, *hidden_layer_sizes, n_outputs), activation)
     return _initialized(nn.Sequential(*modules, nn.Flatten(), *head), generator)
 
@@ -308,10 +315,10 @@ def _dense(sizes, activation):
     return modules[: len(modules) - len(_activation(activation))]
 
 
-def _conv_block(n_in, n_out, activation, batch_norm):
-    """One block: convolution, perhaps normalisation, activation, pooling."""
+def _convolution(n_in, n_out, activation, batch_norm):
+    """A convolution, perhaps normalisation, activation."""
     norm = [nn.BatchNorm2d(n_out)] if batch_norm else []
-    return [nn.Conv2d(n_in, n_out, 3, padding=1), *norm, *_activation(activation), nn.MaxPool2d(2)]
+    return [nn.Conv2d(n_in, n_out, 3, padding=1), *norm, *_activation(activation)]
 
 
 def _activation(name):

@@ -16,6 +16,7 @@ from sklearn_analytic.nn._torch_networks import (
     state_arrays,
 )
 from sklearn_analytic.nn._torch_ranks import Ranks
+from sklearn_analytic.nn._torch_stages import split
 
 __all__ = [
     "Forward",
@@ -25,6 +26,7 @@ __all__ = [
     "check_sequential",
     "deepcopy",
     "dense_network",
+    "has_dense_hidden_layer",
     "image_network",
     "load_state",
     "recurrent_network",
@@ -32,6 +34,11 @@ __all__ = [
 ]
 
 _BLOCK = 2048
+
+
+def has_dense_hidden_layer(network):
+    """Return whether a dense layer with units lies below the last layer: where "hybrid" injects its errors."""
+    return any(stage.kind == "dense" for stage in split(network)[:-1])
 
 
 class Forward:

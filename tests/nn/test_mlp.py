@@ -126,6 +126,8 @@ def test_feedback_may_start_from_the_weights(rng, init):
     product = (layers[1][0] @ layers[2][0] @ layers[3][0]).T
     expected = product if init == "product" else np.sign(product) / np.sqrt(3)
     assert_close(ex.feedback_matrices()[0], expected, "float64")
+    sparse = execution(rng, feedback=Feedback("sparse", init=init)).feedback_matrices()
+    assert all(0 < np.mean(b != 0) < 0.7 for b in sparse)
     signs = execution(rng, feedback=Feedback("binary", init="product")).feedback_matrices()
     assert all(np.allclose(np.abs(b), 1 / np.sqrt(3)) for b in signs)
 
@@ -256,6 +258,25 @@ def test_rows_of_small_error_are_left_out(rng):
     assert_same_gradient(gradient(skipping, rows)[1], expected, "float64")
     nothing = execution(rng, "relu", tol_error=1e9)
     assert all(not np.any(dw) for dw, _ in gradient(nothing, rows)[1])
+
+
+@pytest.mark.parametrize(
+    "recipe", [{"activation_bits": 4}, {"activation_bits": 8}, {"kfac": KFAC()}, {"feedback": Feedback("dkp")}], ids=str
+)
+def test_rows_that_cannot_be_moved_are_cleared(rng, recipe):
+    """With packed copies, factors or learned feedback a small row counts nothing, and disturbs nothing."""
+    rows = problem(rng)
+    ex = execution(rng, "relu", **{"feedback": Feedback("random")} | recipe)
+    _, errors = gradient(ex, rows)[0], ex.outputs(rows.x)
+    p = np.exp(errors) / np.exp(errors).sum(axis=1, keepdims=True)
+    p[np.arange(20), rows.y] -= 1
+    norms = np.linalg.norm(p, axis=1) * rows.weight
+    bound = np.median(norms)
+    thinned = Rows(rows.x, rows.y, np.where(norms < bound, 0.0, rows.weight))
+    _, expected = gradient(ex, thinned)
+    skipping = execution(rng, "relu", **{"feedback": Feedback("random")} | recipe, tol_error=bound)
+    skipping.restore(ex.snapshot())
+    assert_same_gradient(gradient(skipping, rows)[1], expected, "float64")
 
 
 # ---- approximate activations ----

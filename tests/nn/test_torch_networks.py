@@ -173,7 +173,7 @@ def test_backprop_equals_plain_torch(name, optimizer):
     groups = [{"params": members, "weight_decay": decay} for members, decay in groups]
     kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     keywords = {"momentum": 0.9, "nesterov": True} if optimizer == "sgd" else {}
-    plain = kinds[optimizer](groups, lr=0.1, **keywords)
+    plain = kinds[optimizer](groups, lr=0.1, fused=True, **keywords)
     total = 0.0
     for part, rate in zip(order.reshape(4, 10), [0.1, 0.05, 0.02, 0.01], strict=True):
         losses = nn.functional.cross_entropy(
