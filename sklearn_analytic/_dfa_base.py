@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from sklearn_analytic._base import check_choice, check_flag, check_positive_integer, hidden_sizes, seed_of
-from sklearn_analytic._gradient_base import GradientEstimator, check_real
+from sklearn_analytic._gradient_base import GradientEstimator, check_device, check_real
 from sklearn_analytic._networks import ModuleNetwork, dense_plan
 from sklearn_analytic.nn import (
     ACTIVATIONS,
@@ -23,6 +23,16 @@ from sklearn_analytic.nn import (
 )
 
 SCHEMES = ("auto", "dfa", "hybrid", "modular", "backprop")
+# {key of kfac_params: (what it must be, whether a number is)}
+_KFAC_RANGES = {
+    "damping": ("a finite number above 0", lambda v: 0 < v < math.inf),
+    "kl_clip": ("a number above 0 (inf clips nothing)", lambda v: v > 0),
+    "factor_decay": ("a number at least 0 and below 1", lambda v: 0 <= v < 1),
+    "factor_interval": ("a positive integer", lambda v: v == int(v) and v >= 1),
+    "eigen_interval": ("a positive integer", lambda v: v == int(v) and v >= 1),
+    "interval_growth": ("a finite number above 0", lambda v: 0 < v < math.inf),
+    "damping_decay": ("a finite number above 0", lambda v: 0 < v < math.inf),
+}
 _WATCHED = 512  # rows on which alignment is measured
 
 
@@ -210,6 +220,12 @@ class DFABase(GradientEstimator):
         """Channels of an image; one scale for everything else."""
         return self.image_shape[0] if self.image_shape is not None and len(self.image_shape) == 3 else 1
 
+    def _kind(self):
+        """What the kept state of optimiser and feedback belongs to."""
+        names = ("solver", "preconditioner", "activation", "precision")
+        projected = ("feedback", "feedback_init", "feedback_shared") if self._scheme() != "backprop" else ()
+        return {"scheme": self._scheme()} | {name: getattr(self, name) for name in names + projected}
+
     # ---- alignment ----
 
     def _begin_watching(self):
@@ -243,6 +259,7 @@ class DFABase(GradientEstimator):
     def _check_parameters(self):
         """Refuse parameters that mean nothing."""
         self._check_training_parameters()
+        check_device(self.device)
         choices = {
             "scheme": SCHEMES,
             "feedback": FEEDBACKS,
@@ -271,7 +288,19 @@ class DFABase(GradientEstimator):
                 "for feedback='learned' or 'dkp'."
             )
         self._check_kfac()
+        self._check_pairs()
         self._check_kind()
+
+    def _check_pairs(self):
+        """Refuse parameters that cannot be combined."""
+        learned = FEEDBACKS[self.feedback] == "learned" and self._scheme() != "backprop"
+        if self.feedback == "dkp" and learned and self.activation_bits is not None:
+            raise ValueError("feedback='dkp' reads exact activations: set activation_bits=None.")
+        if self.distributed and (learned or self.activation_bits is not None):
+            raise ValueError(
+                "distributed=True gives the network of one process; feedback='dkp' or 'learned' and activation_bits "
+                "look at each process's share alone. Choose another feedback, and activation_bits=None."
+            )
 
     def _check_kfac(self):
         """Refuse a preconditioner that is unknown, or combined with packed activations it cannot read."""
@@ -280,6 +309,13 @@ class DFABase(GradientEstimator):
         unknown = set(self.kfac_params or {}) - {field.name for field in fields(KFAC)}
         if unknown:
             raise ValueError(f"kfac_params has unknown keys {sorted(unknown)}; it may have {sorted(asdict(KFAC()))}.")
+        for name, (words, accepts) in _KFAC_RANGES.items():
+            value = (self.kfac_params or {}).get(name, getattr(KFAC(), name))
+            if not (isinstance(value, int | float) and accepts(value)):
+                raise ValueError(f"kfac_params[{name!r}] must be {words}, got {value!r}.")
+        milestones = (self.kfac_params or {}).get("milestones", ())
+        if not (isinstance(milestones, list | tuple) and all(isinstance(m, int) and m >= 0 for m in milestones)):
+            raise ValueError(f"kfac_params['milestones'] must be a sequence of epochs, got {milestones!r}.")
         if self.preconditioner == "kfac" and self.activation_bits is not None:
             raise ValueError("preconditioner='kfac' needs exact activations: set activation_bits=None.")
 
@@ -293,10 +329,17 @@ class DFABase(GradientEstimator):
             raise ValueError("recurrent_layer_sizes and sequence_length must be given together.")
         if self.sequence_length is not None:
             check_positive_integer("sequence_length", self.sequence_length)
-        if self.image_shape is not None and len(tuple(self.image_shape)) not in (2, 3):
-            raise ValueError(f"image_shape must be (H, W) or (C, H, W), got {self.image_shape!r}.")
+        if self.image_shape is not None:
+            _check_image_shape(self.image_shape)
         if self.distributed and not isinstance(self.random_state, int | np.integer):
             raise ValueError("distributed=True needs an integer random_state: all processes draw the same numbers.")
+
+
+def _check_image_shape(value):
+    """Refuse what is not two or three positive integers."""
+    numbers = value if isinstance(value, list | tuple | np.ndarray) else ()
+    if len(numbers) not in (2, 3) or not all(isinstance(v, int | np.integer) and v > 0 for v in numbers):
+        raise ValueError(f"image_shape must be (H, W) or (C, H, W), positive integers, got {value!r}.")
 
 
 def _conv_blocks(value):

@@ -4,6 +4,7 @@ from sklearn.base import RegressorMixin
 
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._dfa_base import DFABase
+from sklearn_analytic._gradient_base import relative
 from sklearn_analytic._gradient_regressor import GradientRegressorMixin
 
 
@@ -71,10 +72,13 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         Any of damping (0.003), kl_clip (0.001), factor_decay (0.95), factor_interval (5), eigen_interval (25),
         milestones (epochs), interval_growth and damping_decay (factors at each of them).
     activation_bits : {4, 8} or None, default=None
-        Bits of the copies of hidden activations that are kept for the weight gradient; the forward pass, the signs
-        and zeros stay exact. ``activation_bytes_`` says what is stored.
+        Bits of the copies of hidden activations that are kept for the backward pass; the forward pass and the slopes
+        of rectifiers stay exact. ``activation_bytes_`` says what is stored. Made for "relu" and "leaky_relu": slopes of
+        "tanh" and "logistic" are approximate in compiled networks, and keep their exact values, hence more bytes, in
+        torch.
     tol_error : float, default=0.0
-        Rows with an output error of smaller norm are left out of the backward products; 0 leaves out none.
+        Rows with an output error of smaller norm do not count in a step; 0 leaves out none. Compiled networks drop
+        them before the backward products, unless low bits, K-FAC or learned feedback read the batch.
     batch_size : int or "auto", default="auto"
         Rows per step; "auto" is a fiftieth of the rows, within 16 and 128.
     max_iter : int or "auto", default="auto"
@@ -112,7 +116,8 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         Whether ``fit`` goes on from the weights of the last one.
     distributed : bool, default=False
         Every process of the initialised torch.distributed group calls ``fit`` with the same rows; each computes its
-        share of every mini-batch, and the eigendecompositions of its layers. The result is that of one process.
+        share of every mini-batch, and the eigendecompositions of its layers. The result is that of one process, but
+        for dropout and batch normalisation in a given network, which see their share.
     random_state : int, RandomState or None, default=None
         Seed of weights, feedback and order.
     device : str, default="cpu"
@@ -184,7 +189,7 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         sample_weight : array-like of shape (n,) or None, default=None
             Non-negative weights.
         X_val, y_val, sample_weight_val : array-like, default=None
-            Rows to watch: the weights of the best R2 on them are kept.
+            Rows to watch: the weights of the least squared error on them are kept.
 
         Returns
         -------
@@ -193,7 +198,8 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         """
         self._check_parameters()
         with self._unchanged_on_error():
-            X, y, weights = self._read_target_rows(X, y, sample_weight)
+            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=not self._goes_on())
+            weights = relative(weights)
             self._settle_targets(y, weights)
             held_out = self._held_out(X_val, y_val, sample_weight_val)
             failure = self._fit_rows(X, y, weights, held_out)
@@ -222,6 +228,6 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
             first = not hasattr(self, "_training_state")
             X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first)
             if first:
-                self._settle_targets(y, weights)
-            failure = self._partial_fit_rows(X, y, weights)
-        return self._finished(failure)
+                self._settle_targets(y, weights, stream=True)
+            self._partial_fit_rows(X, y, weights)
+        return self

@@ -25,6 +25,8 @@ from sklearn_analytic.nn import SCHEDULES, Plan, Rows, train
 
 _ENCODED_ENTRIES = 2e7  # entries of X from which an encoding is learned; more rows than that are drawn from
 _STEPS, _EPOCHS = 2000, (30, 200)  # max_iter="auto": about so many steps, in so few or many epochs
+_SPLIT = 1  # the stream of random numbers that draws held-out rows
+_LARGEST_WEIGHT = 1e30  # float32 ends at 3e38
 _BATCH = (16, 128)  # batch_size="auto": a fiftieth of the rows, within these
 
 
@@ -72,11 +74,11 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
 
     def _fit_rows(self, X, y, weights, held_out):
         """Split, encode, train, keep; return what ended training early, or None."""
-        continued = self.warm_start and hasattr(self, "_training_state")
+        continued = self._goes_on()
         state = self._training_state if continued else {}
-        seed = state["seed"] if "seed" in state else seed_of(self.random_state)
-        generator = np.random.default_rng([seed, state.get("blocks", 0)] if continued else seed)
-        train_part, held_out = self._split(X, self._coded_targets(y), weights, held_out, generator)
+        seed = state["seed"] if continued else seed_of(self.random_state)
+        generator = np.random.default_rng([seed, state["blocks"]] if continued else seed)
+        train_part, held_out = self._split(X, self._coded_targets(y), weights, held_out, seed)
         if not continued:
             self._encoding = self._learned_encoding(train_part[0], train_part[2], generator)
         rows = self._rows(*train_part)
@@ -95,10 +97,14 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
             return tasks.epoch(lambda: self._fitted_so_far(network, execution, history))
 
         self._begin_watching()
+        self.__dict__.pop("validation_scores_", None)
+        self.__dict__.pop("best_validation_score_", None)
         history = train(execution, rows, plan, generator, score=score, after_epoch=after_epoch)
         tasks.end()
+        if history.failure and not history.losses and hasattr(self, "_training_state"):
+            self._raise(history.failure, "The estimator is as it was before this fit.")
         self._keep(network, execution, history, score is not None)
-        self._training_state |= {"blocks": state.get("blocks", 0) + 1, "seed": seed}
+        self._training_state |= {"blocks": state.get("blocks", 0) + 1, "seed": seed, "kind": self._kind()}
         if score is not None:
             rows = self._rows(*held_out)
             self._settle_outputs(execution.outputs(rows.x), rows.y, rows.weight)
@@ -108,7 +114,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         """The first block settles the encoding and the network; every block is one epoch."""
         first = not hasattr(self, "_training_state")
         state = {} if first else self._training_state
-        seed = state["seed"] if "seed" in state else seed_of(self.random_state)
+        seed = seed_of(self.random_state) if first else state["seed"]
         blocks = state.get("blocks", 0)
         generator = np.random.default_rng([seed, blocks])
         coded = self._coded_targets(y)
@@ -116,7 +122,11 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
             self._encoding = self._learned_encoding(X, weights, generator, stream=True)
             self._begin_watching()
             self.loss_curve_ = []
-        rows = Rows(self._encoded(X), coded, weights)  # weights of a stream are absolute: no block knows their mean
+        # weights of a stream are absolute: no block knows their mean
+        if weights is not None and weights.max() > _LARGEST_WEIGHT:
+            largest = float(weights.max())
+            raise ValueError(f"sample_weight has {largest:.3g}: weights of a stream must be below {_LARGEST_WEIGHT}.")
+        rows = Rows(self._encoded(X), coded, weights)
         recipe = replace(self._recipe(len(rows.x)), seed=seed)
         network = self._network(rows.x.shape[1])
         execution = network.execution(recipe, np.random.default_rng(seed) if first else generator)
@@ -124,32 +134,45 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
             self._load(network, execution)
         plan = Plan(1, min(recipe.batch_size, len(rows.x)), self.learning_rate_init)
         history = train(execution, rows, plan, generator)
+        if history.failure:
+            self._raise(history.failure, "The estimator is as it was before this block.")
         self._watch(execution, rows)
         earlier = list(self.loss_curve_)
         self._keep(network, execution, history, False)
         self.loss_curve_ = earlier + self.loss_curve_
         self.n_iter_ = len(self.loss_curve_)
-        self._training_state |= {"blocks": blocks + 1, "seed": seed}
-        return history.failure
+        self._training_state |= {"blocks": blocks + 1, "seed": seed, "kind": self._kind()}
 
     def _finished(self, failure):
         """Raise what ended training early; the estimator is already usable."""
-        if failure == "interrupted":
-            raise KeyboardInterrupt("training was interrupted; the estimator has the weights of the last whole epoch")
-        if failure == "diverged":
-            raise FloatingPointError(
-                "training diverged: the loss became NaN or infinite with "
-                f"learning_rate_init={self.learning_rate_init}. "
-                "Lower learning_rate_init (by 10, say), or scale the inputs (input_encoding='standard'). "
-                "The estimator keeps the weights of the last good epoch."
-            )
+        if failure is not None:
+            self._raise(failure, "The estimator keeps the weights of the last good epoch.")
         return self
+
+    def _raise(self, failure, outcome):
+        """Raise an interrupt or a divergence, with what became of the estimator."""
+        if failure == "interrupted":
+            raise KeyboardInterrupt(f"training was interrupted. {outcome}")
+        raise FloatingPointError(
+            "training diverged: the loss became NaN or infinite with "
+            f"learning_rate_init={self.learning_rate_init}. Lower learning_rate_init (by 10, say), or scale the inputs "
+            f"(input_encoding='standard'). {outcome}"
+        )
+
+    def _goes_on(self):
+        """Whether fit continues from the last one."""
+        return self.warm_start and hasattr(self, "_training_state")
+
+    @abstractmethod
+    def _kind(self):
+        """Return a dict of the parameters that must not change while training goes on."""
 
     # ---- rows ----
 
     def _rows(self, X, coded, weights):
         """Encoded rows in the dtype of the weights, with weights of mean 1."""
         if weights is not None:
+            weights = relative(weights)
             weights = weights * (len(weights) / weights.sum())
         return Rows(self._encoded(X), coded, weights)
 
@@ -196,21 +219,21 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         """Groups of columns that share a scale."""
         return 1
 
-    def _split(self, X, coded, weights, held_out, generator):
-        """Return the training part (X, coded, weights) and held-out rows or None."""
+    def _split(self, X, coded, weights, held_out, seed):
+        """Return the training part (X, coded, weights) and held-out rows or None; a warm start holds out the same."""
         if held_out is not None or not self.early_stopping:
             return (X, coded, weights), held_out
-        chosen = _held_out_rows(coded, self.validation_fraction, generator)
+        chosen = _held_out_rows(coded, self.validation_fraction, np.random.default_rng([seed, _SPLIT]))
         rest = ~chosen
         parts = [(X[mask], coded[mask], None if weights is None else weights[mask]) for mask in (rest, chosen)]
         return parts[0], parts[1]
 
     def _held_out(self, X_val, y_val, sample_weight_val):
         """Return given validation rows as (X, coded, weights), or None; half a pair is an error."""
-        if X_val is None and y_val is None:
+        if X_val is None and y_val is None and sample_weight_val is None:
             return None
         if X_val is None or y_val is None:
-            raise ValueError("X_val and y_val must be given together.")
+            raise ValueError("X_val and y_val must be given together (and sample_weight_val with them, if at all).")
         X_val = self._read_features(X_val, reset=False)
         return (
             X_val,
@@ -280,9 +303,11 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         """Go on from the kept state; other shapes are an error."""
         state = self._training_state["execution"]
         message = (
-            "the network or its optimiser has changed since the last fit: hidden layers, solver, feedback and "
-            "preconditioner must stay as they were to go on (warm_start or partial_fit)."
+            f"the network or its optimiser has changed since the last fit: {', '.join(self._kind())} and the shape of "
+            "the network must stay as they were to go on (warm_start or partial_fit)."
         )
+        if self._training_state["kind"] != self._kind():
+            raise ValueError(message)
         if _layout(network.fitted(execution)) != _layout({name: getattr(self, name) for name in network.names}):
             raise ValueError(message)
         try:
@@ -333,12 +358,24 @@ def _layout(tree):
     return [np.shape(value) for value in tree] if isinstance(tree, list) else np.shape(tree)
 
 
+def relative(weights):
+    """Return weights over the largest: sums of the largest numbers are none."""
+    return None if weights is None else weights / weights.max()
+
+
 def check_real(name, value, low, high, words, open_low=False, open_high=False):
     """Refuse what is not a finite real number within bounds."""
     number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     inside = number and math.isfinite(value) and low <= value <= high
     if not inside or (open_low and value == low) or (open_high and value == high):
         raise ValueError(f"{name} must be a number {words}, got {value!r}.")
+
+
+def check_device(device):
+    """Refuse a device that cannot be used, before anything is trained."""
+    get_backend(device)
+    if device.removeprefix("torch:").startswith("meta"):
+        raise ValueError(f"device={device!r} holds no numbers: choose 'cpu', 'torch:cpu' or 'cuda'.")
 
 
 def _held_out_rows(coded, fraction, generator):

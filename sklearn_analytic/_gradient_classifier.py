@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
@@ -11,6 +12,7 @@ from sklearn_analytic.backend import is_tensor
 from sklearn_analytic.nn import Rows, mean_loss, softmax
 
 _TEMPERATURES = (-2.0, 3.0)  # bounds of the logarithm
+_DOUBT = 5.0  # what (log T)^2 costs, in units of one row's log-loss: few held-out rows say little
 
 
 class GradientClassifierMixin:
@@ -48,7 +50,8 @@ class GradientClassifierMixin:
         ndarray of shape (n, n_classes)
             Log-probabilities.
         """
-        return np.log(np.maximum(host(self.predict_proba(X)), np.finfo(np.float64).tiny))
+        check_is_fitted(self)
+        return log_softmax(host(self._raw_outputs(X)) / self.temperature_, axis=1)
 
     def predict(self, X):
         """Return the most probable class of every row.
@@ -66,7 +69,7 @@ class GradientClassifierMixin:
         check_is_fitted(self)
         return self.classes_[host(self._raw_outputs(X)).argmax(axis=1)]
 
-    def _read_labelled_rows(self, X, y, sample_weight, reset=True):
+    def _read_labelled_rows(self, X, y, sample_weight, reset):
         """Return checked X, labels and weights without rows that weigh nothing."""
         X = self._read_features(X, reset=reset)
         y = class_labels(y, X)
@@ -83,10 +86,11 @@ class GradientClassifierMixin:
         return class_labels(y, X)
 
     def _settle_classes(self, y):
-        """Take the classes of a full fit; going on keeps the old ones."""
-        if self.warm_start and hasattr(self, "_training_state"):
+        """Take the classes of a full fit; going on keeps the old ones. A temperature is of this fit alone."""
+        self.temperature_ = 1.0
+        if self._goes_on():
             return
-        self.classes_, self.temperature_ = np.unique(y), 1.0
+        self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y contains one class, {self.classes_.tolist()[0]!r}: a classifier needs at least two. "
@@ -95,11 +99,11 @@ class GradientClassifierMixin:
 
     def _meet_classes(self, classes):
         """Take the classes of a stream from its first call; later calls may repeat them."""
-        first = not hasattr(self, "_training_state")
+        first, self.temperature_ = not hasattr(self, "_training_state"), 1.0
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit: all labels that may appear.")
         if first:
-            self.classes_, self.temperature_ = np.unique(classes), 1.0
+            self.classes_ = np.unique(classes)
             if len(self.classes_) < 2:
                 raise ValueError(f"classes={classes!r} has one class: a classifier needs at least two.")
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
@@ -130,9 +134,10 @@ class GradientClassifierMixin:
         return float(accuracy_score(y, outputs.argmax(axis=1), sample_weight=weight))
 
     def _settle_outputs(self, outputs, y, weight):
-        """One temperature of least log-loss on held-out rows: it changes no prediction."""
+        """One temperature of least log-loss on held-out rows, drawn towards 1: it changes no prediction."""
         rows, outputs = Rows(outputs, y, weight), outputs.astype(np.float64)
-        found = minimize_scalar(
-            lambda t: mean_loss(outputs / np.exp(t), rows, "softmax"), bounds=_TEMPERATURES, method="bounded"
-        )
-        self.temperature_ = float(np.exp(found.x))
+
+        def cost(t):
+            return len(y) * mean_loss(outputs / np.exp(t), rows, "softmax") + _DOUBT * t * t
+
+        self.temperature_ = float(np.exp(minimize_scalar(cost, bounds=_TEMPERATURES, method="bounded").x))

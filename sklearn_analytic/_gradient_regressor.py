@@ -1,12 +1,13 @@
 """Numeric targets of networks trained by steps: standardised for training, in their own units outside."""
 
 import numpy as np
-from sklearn.metrics import r2_score
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import checked_weights, regression_targets
 from sklearn_analytic.backend import backend_for
+
+_FLAT = 1e-14  # a target that varies less than this share of its size is rounding
 
 
 class GradientRegressorMixin:
@@ -38,7 +39,7 @@ class GradientRegressorMixin:
         tags.target_tags.multi_output = True
         return tags
 
-    def _read_target_rows(self, X, y, sample_weight, reset=True):
+    def _read_target_rows(self, X, y, sample_weight, reset):
         """Return checked X, targets (n, c) and weights without rows that weigh nothing."""
         X = self._read_features(X, reset=reset)
         n_before = None if reset else len(self._target_mean)
@@ -62,13 +63,19 @@ class GradientRegressorMixin:
             raise ValueError(f"y_val has {y.shape[1]} targets, but y has {len(self._target_mean)}.")
         return np.asarray(y, dtype=np.float64)
 
-    def _settle_targets(self, y, weights):
-        """Take mean and deviation of the targets; going on keeps the old ones. A constant target keeps its unit."""
-        if self.warm_start and hasattr(self, "_training_state"):
+    def _settle_targets(self, y, weights, stream=False):
+        """Take mean and deviation of the targets; going on keeps the old ones. A constant target keeps its unit.
+
+        The first block of a stream may be one row: its size is then the best guess of the spread to come.
+        """
+        if self._goes_on() and not stream:
             return
-        self._target_mean = np.average(y, axis=0, weights=weights)
-        deviation = np.sqrt(np.average((y - self._target_mean) ** 2, axis=0, weights=weights))
-        self._target_scale = np.where(deviation > 0, deviation, 1.0)
+        size = np.maximum(np.abs(y).max(axis=0), np.finfo(np.float64).tiny)  # squares of 1e200 are no numbers
+        mean = np.average(y / size, axis=0, weights=weights)
+        deviation = np.sqrt(np.average((y / size - mean) ** 2, axis=0, weights=weights))
+        constant = np.maximum(size, 1.0) if stream else 1.0
+        scale = np.maximum(deviation * size, np.finfo(np.float64).tiny)
+        self._target_mean, self._target_scale = mean * size, np.where(deviation > _FLAT, scale, constant)
 
     def _coded_targets(self, y):
         """Standardised targets."""
@@ -79,5 +86,8 @@ class GradientRegressorMixin:
         return len(self._target_mean)
 
     def _score_outputs(self, outputs, y, weight):
-        """R2, the mean over targets."""
-        return float(r2_score(y, outputs, sample_weight=weight))
+        """One less the mean squared error of standardised targets: R2 against the spread of the training rows.
+
+        It is a number for a single row and for a constant, too.
+        """
+        return 1.0 - float(np.average(np.mean((outputs - y) ** 2, axis=1), weights=weight))

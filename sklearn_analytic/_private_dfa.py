@@ -163,7 +163,7 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
     Warns
     -----
     PrivacyLeakWarning
-        If bounds or classes are taken from the rows, or ``delta`` is not below 1 / n.
+        If bounds or classes are taken from the rows, ``delta`` is not below 1 / n, or ``random_state`` is set.
 
     Notes
     -----
@@ -184,7 +184,7 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
     >>> from sklearn.model_selection import train_test_split
     >>> from sklearn_analytic import PrivateDFAClassifier
     >>> X, X_test, y, y_test = train_test_split(*load_digits(return_X_y=True), random_state=0)
-    >>> model = PrivateDFAClassifier(epsilon=3.0, bounds=(0, 16), classes=range(10), accountant="rdp", random_state=0)
+    >>> model = PrivateDFAClassifier(epsilon=3.0, bounds=(0, 16), classes=range(10), accountant="rdp")
     >>> bool(model.fit(X, y).score(X_test, y_test) > 0.8)
     True
     >>> bool(2.9 < model.epsilon_spent_ <= 3.0)
@@ -272,6 +272,8 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
             Itself.
         """
         self._check_parameters()
+        if self.random_state is not None and self.epsilon != math.inf:
+            _warn_of_leak("random_state is set: whoever knows it can draw the noise again and take it off")
         with self._unchanged_on_error():
             X = self._read_features(X, reset=True)
             y = class_labels(y, X)

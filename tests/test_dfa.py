@@ -375,7 +375,7 @@ def test_an_interrupt_leaves_a_usable_estimator(digits, monkeypatch):
 
     monkeypatch.setattr(MLPExecution, "epoch", interrupted)
     model = small()
-    with pytest.raises(KeyboardInterrupt, match="last whole epoch"):
+    with pytest.raises(KeyboardInterrupt, match="last good epoch"):
         model.fit(X, y)
     assert model.n_iter_ == 3 and model.score(X_test, y_test) > 0.8
     assert pickle.loads(pickle.dumps(model)).score(X_test, y_test) == model.score(X_test, y_test)
@@ -538,7 +538,7 @@ def test_torch_is_asked_for_by_name(digits, monkeypatch):
 
     def no_torch(name, *args, **kwargs):
         if name == "torch" or "_torch_parts" in (args[2] or () if len(args) > 2 else ()):
-            raise ImportError("No module named 'torch'")
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", no_torch)

@@ -65,15 +65,18 @@ def ranks(tmp_path_factory):
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, str(folder / "worker.py"), str(folder)]
-    options = {"env": environment, "stderr": subprocess.PIPE, "text": True, "cwd": folder}
-    workers = [subprocess.Popen([*command, str(rank)], **options) for rank in (0, 1)]
+    logs = [folder / f"errors{rank}.txt" for rank in (0, 1)]
+    workers = []
+    for rank, log in enumerate(logs):
+        with log.open("w") as stream:
+            workers.append(subprocess.Popen([*command, str(rank)], env=environment, stderr=stream, cwd=folder))
     try:
-        for worker in workers:
-            _, errors = worker.communicate(timeout=SECONDS)
-            assert worker.returncode == 0, errors[-3000:]
+        codes = [worker.wait(timeout=SECONDS) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
+            worker.wait()
+    assert codes == [0, 0], "".join(log.read_text()[-3000:] for log in logs)
     return {rank: dict(np.load(folder / f"rank{rank}.npz")) for rank in (0, 1)}
 
 

@@ -8,17 +8,17 @@ from sklearn_analytic.backend import _numba_training as training
 from sklearn_analytic.backend import _numba_trees as trees
 from sklearn_analytic.backend._numpy import ACTIVATIONS, NumpyBackend
 from sklearn_analytic.backend._protocol import Backend
-from sklearn_analytic.backend._threads import blas_threads
+from sklearn_analytic.backend._threads import one_blas_thread
 
 __all__ = [
     "ACTIVATION_NAMES",
     "Backend",
     "backend_for",
-    "blas_threads",
     "dtype_name",
     "get_backend",
     "is_tensor",
     "n_threads",
+    "one_blas_thread",
     "training",
     "trees",
 ]

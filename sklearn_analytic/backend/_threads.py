@@ -1,8 +1,13 @@
 """Threads of BLAS, told to compiled loops that call it for products of any size."""
 
+from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 
 from threadpoolctl import ThreadpoolController
+
+_LOCK = Lock()
+_HELD = []  # [the limit in force, how many contexts are inside it]
 
 
 @lru_cache(maxsize=1)
@@ -11,6 +16,25 @@ def _controller():
     return ThreadpoolController()
 
 
-def blas_threads(limit):
-    """Return a context in which BLAS uses at most ``limit`` threads; None leaves it alone."""
-    return _controller().limit(limits=limit, user_api="blas")
+@contextmanager
+def one_blas_thread(wanted=True):
+    """Let BLAS use one thread inside, where ``wanted``.
+
+    The limit is the process's, and contexts of several Python threads overlap: the first one in sets it, the last one
+    out restores what was before.
+    """
+    if not wanted:
+        yield
+        return
+    with _LOCK:
+        if not _HELD:
+            _HELD.extend([_controller().limit(limits=1, user_api="blas"), 0])
+        _HELD[1] += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _HELD[1] -= 1
+            if _HELD[1] == 0:
+                _HELD[0].restore_original_limits()
+                _HELD.clear()

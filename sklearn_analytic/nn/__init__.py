@@ -42,7 +42,9 @@ def torch_parts():
     """Return the module of torch's execution; ImportError with advice where torch is not installed."""
     try:
         from sklearn_analytic.nn import _torch_parts
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "torch":
+            raise
         raise ImportError(
             "image_shape, recurrent_layer_sizes, network, precision='bfloat16', distributed=True and any device but "
             "'cpu' need torch: install sklearn_analytic[torch]."

@@ -25,6 +25,8 @@ def draw_feedback(feedback, sizes, n_outputs, generator):
     if feedback.shared:
         widest = max(sizes, default=0)
         whole = _draw(feedback, n_outputs, widest, generator)
+        if feedback.name != "random":  # signs have the same size in every layer
+            return [whole[:, :n] for n in sizes]
         return [whole[:, :n] * np.sqrt(widest / n) for n in sizes]  # Launay et al. 2019: the norm follows the layer
     return [_draw(feedback, n_outputs, n, generator) for n in sizes]
 
@@ -46,7 +48,8 @@ def _draw(feedback, n_outputs, n, generator):
 def _sparse_signs(n_outputs, n, density, generator):
     """Signs in a share of the entries, at least one in every column: no hidden unit is left without an error."""
     chosen = generator.random((n_outputs, n)) < density
-    chosen[generator.integers(n_outputs, size=n), np.arange(n)] = True
+    empty = np.flatnonzero(~chosen.any(axis=0))
+    chosen[generator.integers(n_outputs, size=len(empty)), empty] = True
     signs = np.where(generator.random((n_outputs, n)) < 0.5, -1.0, 1.0)
     return np.where(chosen, signs, 0.0) / np.sqrt(np.maximum(chosen.sum(axis=0), 1))
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sklearn_analytic.backend import blas_threads, training
+from sklearn_analytic.backend import one_blas_thread, training
 from sklearn_analytic.nn._activations import ACTIVATION_CODES
 from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._feedback import FEEDBACKS, first_feedback, pack_signs, tangent_feedback
@@ -60,7 +60,7 @@ class MLPExecution:
         order = np.ascontiguousarray(order, dtype=np.int64)
         work = self._buffers(-(-len(order) // len(rates)))
         advance = self._single_steps if self._is_stepwise() else self._compiled_steps
-        with blas_threads(self._thread_limit()):
+        with one_blas_thread(self._products_are_small()):
             total = advance(placed, order, np.ascontiguousarray(rates, dtype=np.float64), work)
         if self._kfac is not None:
             self._kfac = self._kfac.after_epoch()
@@ -79,6 +79,8 @@ class MLPExecution:
         state = {"theta": self._model.theta, "first": self._model.first, "second": self._model.second}
         state |= {"feedback": self._feedback.dense, "steps": np.array(self._steps)}
         state |= {"feedback_moments": self._feedback_moments}
+        if self._signs_are_kept():
+            state |= {"signs": self._feedback.signs, "scales": self._feedback.scales}
         if self._kfac is not None:
             state |= self._kfac.arrays()
         return {name: array.copy() for name, array in state.items()}
@@ -89,9 +91,16 @@ class MLPExecution:
             getattr(self._model, name)[:] = snapshot[name]
         self._feedback.dense[:] = snapshot["feedback"]
         self._feedback_moments[:] = snapshot["feedback_moments"]
+        if self._signs_are_kept():
+            self._feedback.signs[:], self._feedback.scales[:] = snapshot["signs"], snapshot["scales"]
         self._steps = int(snapshot["steps"])
         if self._kfac is not None:
             self._kfac = self._kfac.loaded(snapshot)
+
+    def _signs_are_kept(self):
+        """Signs of the first weights are state; drawn ones come back with the seed."""
+        made = self.recipe.feedback.init in ("product", "sign_product")
+        return made and self._feedback.kind == training.SIGNS
 
     def is_finite(self):
         """Whether all weights are numbers."""
@@ -144,24 +153,31 @@ class MLPExecution:
         total = 0.0
         for k, rate in enumerate(rates):
             rows = batch(order, k, len(rates))
-            share = np.ascontiguousarray(batch(rows, self._ranks.rank, self._ranks.size))
+            share, n_rows = self._share(rows)
             interval = self._feedback.interval
             refresh = interval > 0 and self._steps % interval == 0
             if refresh and self._ranks.size > 1:
-                self._refresh_together(data, share, len(rows), work)
+                self._refresh_together(data, share, n_rows, work)
                 refresh = False
             loss = training.gradient(data, share, self._model, self._feedback, work, self._rule, refresh)
             if self._ranks.size > 1:
-                loss = self._average(loss, len(share) / len(rows))
+                loss = self._average(loss * len(rows) / n_rows, len(share) / n_rows)
             total += loss
             if not np.isfinite(total):
                 return total
             self._learn_feedback(data, share, work)
             if self._kfac is not None:
-                self._precondition(work, len(share), len(rows), rate)
+                self._precondition(work, len(share), n_rows, rate)
             self._steps += 1
             training.apply_update(self._model, self._rule, float(rate), self._steps)
         return total
+
+    def _share(self, rows):
+        """This rank's rows of a batch, and how many rows all ranks count; too few to share are taken by all."""
+        size = self._ranks.size
+        if len(rows) < size:
+            return np.ascontiguousarray(rows), len(rows) * size
+        return np.ascontiguousarray(batch(rows, self._ranks.rank, size)), len(rows)
 
     def _average(self, loss, share):
         """Make gradient and loss those of the whole batch."""
@@ -264,10 +280,9 @@ class MLPExecution:
         starts = m * np.concatenate([[0], np.cumsum(self.sizes[1:])])
         return [work.kept[a:b].reshape(m, -1) for a, b in pairwise(starts)]
 
-    def _thread_limit(self):
-        """One thread where all products are small; otherwise what BLAS may use."""
-        largest = self.recipe.batch_size * int(np.max(self.sizes[:-1] * self.sizes[1:]))
-        return 1 if largest < _WORK_FOR_THREADS else None
+    def _products_are_small(self):
+        """Whether a second thread would only wait."""
+        return self.recipe.batch_size * int(np.max(self.sizes[:-1] * self.sizes[1:])) < _WORK_FOR_THREADS
 
 
 def raw_outputs(layers, activation, x):
@@ -304,7 +319,7 @@ def _work_space(execution, m):
         np.zeros(len(sizes), dtype),
         np.empty(m * sizes[-1], dtype),
         np.empty(2 * m * widest, dtype),
-        np.empty(sizes[-1] * widest, dtype),
+        np.empty(sizes[-1] * int(sizes[1:-1].max(initial=0)), dtype),
         np.empty(m * int(sizes[1:].sum()) if keep else 0, dtype),
         np.zeros(hidden, dtype),
     )

@@ -35,7 +35,8 @@ class KFACState:
         """Factors are the identity before the first batch."""
         eyes = ((np.eye(n_in + 1, dtype=dtype), np.eye(n_out, dtype=dtype)) for n_in, n_out in pairwise(sizes))
         factors = tuple(eyes)
-        return KFACState(options, factors, tuple(_eigenbasis(pair) for pair in factors))
+        bases = tuple((a, np.ones(len(a), dtype), g, np.ones(len(g), dtype)) for a, g in factors)
+        return KFACState(options, factors, bases)
 
     def step(self, inputs, errors, n_rows, gradients, rate, ranks):
         """Renew what is due, precondition ``gradients`` in place and clip them; return the next state."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_analytic.backend import blas_threads, training
+from sklearn_analytic.backend import one_blas_thread, training
 from sklearn_analytic.nn._accountants import least_noise, noise_multiplier_for, prv_epsilon, rdp_epsilon
 from sklearn_analytic.nn._activations import ACTIVATION_CODES, ACTIVATIONS
 from sklearn_analytic.nn._alignment import alignment
@@ -158,8 +158,8 @@ class PrivateExecution:
     def epoch(self, placed, order, rates):
         """One private step per rate; see the class."""
         largest = self.recipe.batch_size * int(np.max(self.sizes[:-1] * self.sizes[1:]))
-        limit = 1 if largest < _WORK_FOR_THREADS else None
-        with blas_threads(limit), np.errstate(over="ignore", invalid="ignore"):
+        small = largest < _WORK_FOR_THREADS
+        with one_blas_thread(small), np.errstate(over="ignore", invalid="ignore"):
             for rate in rates:
                 self._step(placed, float(rate))
                 if not self.is_finite():

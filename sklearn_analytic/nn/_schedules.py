@@ -22,5 +22,5 @@ def rates(name, rate, first, n_steps, total, warmup=0):
     steps = np.arange(first, first + n_steps, dtype=np.float64)
     done = (steps - warmup) / max(total - warmup, 1)
     factors = SCHEDULES[name](np.clip(done, 0.0, 1.0))
-    rising = (steps + 1) / max(warmup, 1)
+    rising = np.minimum((steps + 1) / max(warmup, 1), 1.0)
     return rate * np.where(steps < warmup, rising, factors)

@@ -26,7 +26,7 @@ class History:
     losses: list = field(default_factory=list)
     scores: list = field(default_factory=list)
     best_score: float = -math.inf
-    best_epoch: int = 0
+    best_epoch: int = -1  # none yet
     failure: str | None = None  # "diverged" or "interrupted": the weights are the last good ones
 
 
@@ -39,11 +39,11 @@ def train(execution, rows, plan, generator, *, score=None, after_epoch=None):
     """
     history, placed, n = History(), execution.place(rows), len(rows.x)
     per_epoch = -(-n // plan.batch_size)
-    total = per_epoch * plan.n_epochs
+    total, warmup = per_epoch * plan.n_epochs, round(plan.warmup * per_epoch * plan.n_epochs)
     good, best, stale = execution.snapshot(), None, 0
     try:
         for epoch in range(plan.n_epochs):
-            steps = rates(plan.schedule, plan.rate, epoch * per_epoch, per_epoch, total, plan.warmup * total)
+            steps = rates(plan.schedule, plan.rate, epoch * per_epoch, per_epoch, total, warmup)
             loss = execution.epoch(placed, generator.permutation(n), steps)
             if not (math.isfinite(loss) and execution.is_finite()):
                 history.failure = "diverged"

@@ -1,0 +1,311 @@
+"""State of networks trained by steps: every parameter reaches the recipe, and going on changes nothing silently."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.datasets import load_diabetes, load_digits, load_iris
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from sklearn_analytic import DFAClassifier, DFARegressor
+from sklearn_analytic.nn import KFAC
+from tests.checks import assert_close
+
+X, Y = load_digits(return_X_y=True)
+X, Y = X[:400], Y[:400]
+
+
+def classifier(**parameters):
+    return DFAClassifier(**{"hidden_layer_sizes": (16, 16), "random_state": 0, "max_iter": 4} | parameters)
+
+
+def regressor(**parameters):
+    return DFARegressor(**{"hidden_layer_sizes": (16,), "random_state": 0, "max_iter": 20} | parameters)
+
+
+# ---- every parameter arrives ----
+
+RECIPE = {
+    "scheme": ("modular", lambda r: r.scheme),
+    "feedback": ("dkp", lambda r: r.feedback.name),
+    "feedback_init": ("uniform", lambda r: r.feedback.init),
+    "feedback_shared": (True, lambda r: r.feedback.shared),
+    "feedback_density": (0.3, lambda r: r.feedback.density),
+    "feedback_scale": (2.0, lambda r: r.feedback.scale),
+    "feedback_learning_rate": (0.01, lambda r: r.feedback.rate),
+    "refresh_interval": (7, lambda r: r.feedback.interval),
+    "module_size": (3, lambda r: r.module_size),
+    "solver": ("sgd", lambda r: r.optimizer.name),
+    "momentum": (0.5, lambda r: r.optimizer.momentum),
+    "nesterovs_momentum": (False, lambda r: r.optimizer.nesterov),
+    "beta_1": (0.5, lambda r: r.optimizer.beta_1),
+    "beta_2": (0.6, lambda r: r.optimizer.beta_2),
+    "epsilon": (1e-3, lambda r: r.optimizer.epsilon),
+    "alpha": (0.1, lambda r: r.optimizer.alpha),
+    "preconditioner": ("kfac", lambda r: None if r.kfac is None else "kfac"),
+    "activation_bits": (8, lambda r: r.activation_bits),
+    "tol_error": (0.2, lambda r: r.tol_error),
+    "batch_size": (33, lambda r: r.batch_size),
+    "precision": ("float64", lambda r: r.precision),
+}
+PLAN = {
+    "max_iter": (9, lambda p: p.n_epochs),
+    "batch_size": (33, lambda p: p.batch_size),
+    "learning_rate_init": (0.5, lambda p: p.rate),
+    "learning_rate": ("step", lambda p: p.schedule),
+    "warmup_fraction": (0.2, lambda p: p.warmup),
+    "tol": (0.5, lambda p: p.tol),
+}
+
+
+@pytest.mark.parametrize("name", RECIPE)
+def test_the_recipe_carries_the_parameter(name):
+    value, read = RECIPE[name]
+    assert read(classifier()._recipe(400)) != value
+    assert read(classifier(**{name: value})._recipe(400)) == value
+
+
+@pytest.mark.parametrize("name", PLAN)
+def test_the_plan_carries_the_parameter(name):
+    value, read = PLAN[name]
+    plans = [model._plan(400, model._recipe(400)) for model in (classifier(), classifier(**{name: value}))]
+    assert read(plans[0]) != value and read(plans[1]) == value
+
+
+def test_patience_belongs_to_early_stopping():
+    for early, patience in ((True, 3), (False, None)):
+        model = classifier(early_stopping=early, n_iter_no_change=3)
+        assert model._plan(400, model._recipe(400)).patience == patience
+
+
+def test_kfac_params_arrive():
+    given = {"damping": 0.1, "kl_clip": 0.2, "factor_decay": 0.3, "factor_interval": 4, "eigen_interval": 6}
+    given |= {"interval_growth": 2.0, "damping_decay": 0.5, "milestones": (3,)}
+    assert set(given) == {field.name for field in dataclasses.fields(KFAC)}
+    assert classifier(preconditioner="kfac", kfac_params=given)._recipe(400).kfac == KFAC(**given)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"damping": -1},
+        {"damping": np.nan},
+        {"damping": "a"},
+        {"kl_clip": 0},
+        {"factor_decay": 1},
+        {"factor_interval": 0},
+        {"eigen_interval": 2.5},
+        {"milestones": 3},
+        {"interval_growth": 0},
+    ],
+    ids=str,
+)
+def test_wrong_kfac_params_are_named(wrong):
+    with pytest.raises(ValueError, match=rf"kfac_params\['{next(iter(wrong))}'\] must be"):
+        classifier(preconditioner="kfac", kfac_params=wrong).fit(X, Y)
+
+
+def test_validation_fraction_and_weights_of_held_out_rows():
+    models = [classifier(early_stopping=True, validation_fraction=f) for f in (0.1, 0.4)]
+    held_out = [model._split(X, Y, None, None, 0)[1][0] for model in models]
+    assert [len(rows) for rows in held_out] == [pytest.approx(40, abs=6), pytest.approx(160, abs=6)]
+    weight = np.where(np.arange(100) < 50, 1.0, 0.0)
+    found = classifier().fit(X, Y, X_val=X[:100], y_val=Y[:100], sample_weight_val=weight)
+    assert found.best_validation_score_ == found.score(X[:50], Y[:50])
+    with pytest.raises(ValueError, match="must be given together"):
+        classifier().fit(X, Y, sample_weight_val=weight)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "meta", "nonsense", "torch:nonsense"])
+def test_a_device_that_cannot_be_used_is_named(device):
+    pytest.importorskip("torch")
+    with pytest.raises(ValueError, match=f"device='{device}'"):
+        classifier(device=device).fit(X, Y)
+
+
+@pytest.mark.parametrize("shape", [8, "88", (8.0, 8.0), (8, 8, 1, 1), (-8, -8)])
+def test_an_image_shape_is_integers(shape):
+    with pytest.raises(ValueError, match=r"image_shape must be \(H, W\)"):
+        classifier(image_shape=shape).fit(X, Y)
+
+
+# ---- going on ----
+
+
+def test_a_warm_start_keeps_features_targets_and_classes():
+    A, b = load_diabetes(return_X_y=True)
+    model = regressor(warm_start=True).fit(A, b)
+    with pytest.raises(ValueError, match="20 features"):
+        model.fit(np.hstack([A, A]), b)
+    with pytest.raises(ValueError, match="2 targets, but the network has 1"):
+        model.fit(A, np.column_stack([b, b]))
+    labels = classifier(warm_start=True).fit(X, Y)
+    with pytest.raises(ValueError, match="labels that are not in classes"):
+        labels.fit(X, Y + 100)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"feedback": "sparse"},
+        {"feedback_init": "uniform"},
+        {"feedback_shared": True},
+        {"solver": "sgd"},
+        {"scheme": "backprop"},
+        {"preconditioner": "kfac"},
+        {"activation": "tanh"},
+        {"precision": "float64"},
+    ],
+    ids=str,
+)
+def test_what_training_stands_on_may_not_change(change):
+    model = classifier(feedback="random", warm_start=True).fit(X, Y)
+    before = model.predict_proba(X)
+    model.set_params(**change)
+    with pytest.raises(ValueError, match="has changed since the last fit"):
+        model.partial_fit(X, Y)
+    model.set_params(**classifier(feedback="random").get_params())
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
+@pytest.mark.parametrize("change", [{"alpha": 5.0}, {"learning_rate_init": 0.1}, {"beta_1": 0.1}])
+def test_other_parameters_may_change(change):
+    model = classifier(warm_start=True).fit(X, Y)
+    same = classifier(warm_start=True).fit(X, Y).fit(X, Y)
+    assert not np.array_equal(model.set_params(**change).fit(X, Y).coefs_[0], same.coefs_[0])
+
+
+@pytest.mark.parametrize("init", ["normal", "product", "sign_product"])
+def test_binary_feedback_stays_what_it_was(init):
+    """Signs made from the first weights are kept; drawn ones come back with the seed."""
+    model = classifier(feedback="binary", feedback_init=init, warm_start=True, random_state=None)
+    seen = []
+    real = type(model)._network
+
+    def network(self, n_inputs):
+        plan = real(self, n_inputs)
+        build = plan.execution
+
+        def execution(recipe, generator):
+            seen.append(build(recipe, generator))
+            return seen[-1]
+
+        object.__setattr__(plan, "execution", execution)
+        return plan
+
+    model._network = network.__get__(model)
+    model.fit(X, Y).fit(X, Y)
+    del model._network
+    first, again = (execution.feedback_matrices() for execution in seen)
+    for b, c in zip(first, again, strict=True):
+        np.testing.assert_array_equal(b, c)
+
+
+def test_held_out_rows_stay_held_out():
+    rng = np.random.default_rng(0)
+    noise, labels = rng.standard_normal((300, 10)), rng.integers(2, size=300)
+    model = classifier(early_stopping=True, warm_start=True, max_iter=60, validation_fraction=0.3, n_iter_no_change=60)
+    for _ in range(3):
+        model.fit(noise, labels)
+    assert model.validation_scores_[-1] < 0.75
+
+
+def test_what_an_earlier_fit_left_is_gone():
+    model = classifier(early_stopping=True, alignment=True).fit(X, Y)
+    assert model.temperature_ != 1.0
+    model.set_params(early_stopping=False, alignment=False).fit(X, Y)
+    assert model.temperature_ == 1.0
+    assert not {"validation_scores_", "best_validation_score_", "alignment_"} & set(vars(model))
+
+
+def test_divergence_at_once_leaves_a_fitted_estimator_alone():
+    model = classifier(solver="sgd").fit(X, Y)
+    before = model.predict_proba(X)
+    with pytest.raises(FloatingPointError, match="as it was before this fit"):
+        model.set_params(learning_rate_init=1e30).fit(X, Y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    fresh = classifier(solver="sgd", learning_rate_init=1e30)
+    with pytest.raises(FloatingPointError, match="as it was before this block"):
+        fresh.partial_fit(X, Y, classes=np.arange(10))
+    assert not hasattr(fresh, "classes_") and not hasattr(fresh, "coefs_")
+
+
+# ---- numbers at the edge ----
+
+
+def test_one_validation_row_is_enough():
+    A, b = load_diabetes(return_X_y=True)
+    model = regressor(max_iter=40).fit(A[:300], b[:300], X_val=A[300:301], y_val=b[300:301])
+    assert np.isfinite(model.validation_scores_).all()
+    assert model.best_validation_score_ == max(model.validation_scores_)
+
+
+def test_few_held_out_rows_hardly_move_the_temperature():
+    A, b = load_iris(return_X_y=True)
+    rows = np.r_[0:20, 50:70, 100:120]
+    model = classifier(early_stopping=True, max_iter=40).fit(A[rows], b[rows])
+    assert 0.5 < model.temperature_ < 2
+
+
+def test_log_probabilities_of_sure_rows():
+    A, b = load_iris(return_X_y=True)
+    model = classifier(max_iter=50).fit(A, b)
+    outputs = model._raw_outputs(1e4 * A)
+    np.testing.assert_allclose(model.predict_log_proba(1e4 * A), log_softmax(outputs, axis=1))
+    assert np.isfinite(model.predict_log_proba(1e4 * A)).all()
+
+
+@pytest.mark.parametrize("size", [1e308, 1e-320, 1.0])
+def test_the_size_of_weights_does_not_matter(size):
+    expected = classifier().fit(X, Y).predict_proba(X)
+    assert_close(classifier().fit(X, Y, sample_weight=np.full(400, size)).predict_proba(X), expected, "float32")
+
+
+def test_a_stream_refuses_weights_beyond_float32():
+    with pytest.raises(ValueError, match="weights of a stream must be below"):
+        classifier().partial_fit(X, Y, classes=np.arange(10), sample_weight=np.full(400, 1e300))
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_the_size_of_targets_does_not_matter(size):
+    A, b = load_diabetes(return_X_y=True)
+    expected = regressor().fit(A, b).predict(A)
+    assert_close(regressor().fit(A, b * size).predict(A) / size, expected, "float32")
+
+
+def test_a_regression_stream_may_start_with_one_row():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((400, 3))
+    b = 1e5 * (A @ [1.0, 2.0, -1.0]) + 3e5
+    model = regressor(learning_rate_init=3e-3).partial_fit(A[:1], b[:1])
+    for _ in range(20):
+        model.partial_fit(A, b)
+    assert model.score(A, b) > 0.95
+
+
+def test_dkp_and_low_bits_exclude_each_other():
+    with pytest.raises(ValueError, match="reads exact activations"):
+        classifier(feedback="dkp", activation_bits=4).fit(X, Y)
+    for parameters in ({"feedback": "dkp"}, {"feedback": "learned"}, {"activation_bits": 4}):
+        with pytest.raises(ValueError, match="look at each process's share"):
+            classifier(distributed=True, **parameters).fit(X, Y)
+
+
+# ---- threads ----
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_concurrent_fits_are_the_serial_ones_and_leave_the_threads_of_blas():
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        expected = [classifier(random_state=k).fit(X, Y).predict_proba(X) for k in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda k: classifier(random_state=k).fit(X, Y).predict_proba(X), [0, 1, 2, 3] * 3))
+        assert blas_threads() == before
+    for k, probabilities in enumerate(found):
+        np.testing.assert_array_equal(probabilities, expected[k % 4])
