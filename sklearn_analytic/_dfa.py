@@ -110,8 +110,9 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         training rows (the mean over rows' errors in compiled networks, of the weights' gradient in torch), and warn
         of a bottleneck.
     input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"} or None, default="auto"
-        How columns are restated. "auto" is "standard" for plain networks, one scale per channel for images, one scale
-        for sequences and given networks. ``partial_fit`` learns it from its first block.
+        How columns are restated. "auto" is "standard" for plain networks (one scale for all columns where there are
+        many, non-negative and of one range, as pixels are), one scale per channel for images, one scale for sequences
+        and given networks. ``partial_fit`` learns it from its first block.
     class_weight : dict, "balanced" or None, default=None
         Weights of classes; "balanced" needs all rows at once (``fit``).
     warm_start : bool, default=False

@@ -110,8 +110,9 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         training rows (the mean over rows' errors in compiled networks, of the weights' gradient in torch), and warn
         of a bottleneck.
     input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"} or None, default="auto"
-        How columns are restated. "auto" is "standard" for plain networks, one scale per channel for images, one scale
-        for sequences and given networks. ``partial_fit`` learns it from its first block.
+        How columns are restated. "auto" is "standard" for plain networks (one scale for all columns where there are
+        many, non-negative and of one range, as pixels are), one scale per channel for images, one scale for sequences
+        and given networks. ``partial_fit`` learns it from its first block.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights of the last one.
     distributed : bool, default=False

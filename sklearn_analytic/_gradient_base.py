@@ -20,11 +20,12 @@ from sklearn_analytic._base import (
 from sklearn_analytic._blocks import dense_rows, host, short_block_size
 from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks
 from sklearn_analytic.backend import get_backend
-from sklearn_analytic.features import ENCODINGS, standard_encoding
+from sklearn_analytic.features import ENCODINGS, fit_input_encoding, standard_encoding
 from sklearn_analytic.nn import SCHEDULES, Plan, Rows, train
 
 _ENCODED_ENTRIES = 2e7  # entries of X from which an encoding is learned; more rows than that are drawn from
 _STEPS, _EPOCHS = 2000, (30, 200)  # max_iter="auto": about so many steps, in so few or many epochs
+_LEAST_ROWS, _SEEN_ROWS = 50, 2000  # on which columns are found to be pixels
 _SPLIT = 1  # the stream of random numbers that draws held-out rows
 _LARGEST_WEIGHT = 1e30  # float32 ends at 3e38
 _BATCH = (16, 128)  # batch_size="auto": a fiftieth of the rows, within these
@@ -199,7 +200,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         index = np.arange(n) if n <= most else np.sort(generator.choice(n, most, replace=False))
         rows = np.asarray(host(dense_rows(X[index])), dtype=np.float64)
         weights = None if weights is None else weights[index]
-        if self._encoding_name() in ("image", "global"):
+        if self._encoding_name() == "image" or (self.input_encoding == "auto" and _are_pixels(rows)):
             return _shared_scale(rows, weights, self._n_channels())
         encoding = ENCODINGS[self._encoding_name()](rows, weights)
         if encoding.n_columns == 0:  # all columns are constant
@@ -210,7 +211,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         return encoding
 
     def _encoding_name(self):
-        """The encoding that "auto" means: columns by themselves, pixels by channel, anything else by one scale."""
+        """The encoding that "auto" means, unless the columns turn out to be pixels."""
         if self.input_encoding != "auto":
             return self.input_encoding
         return "standard"
@@ -393,6 +394,11 @@ def _held_out_rows(coded, fraction, generator):
             "pass X_val and y_val, or early_stopping=False."
         )
     return chosen
+
+
+def _are_pixels(rows):
+    """Whether many columns are non-negative and on one scale; a few rows cannot tell."""
+    return len(rows) >= _LEAST_ROWS and fit_input_encoding(rows[:_SEEN_ROWS]).on_common_scale
 
 
 def _shared_scale(rows, weights, n_channels):

@@ -210,6 +210,15 @@ def test_pipeline_and_search(digits):
     assert search.score(X_test, y_test) > 0.9
 
 
+def test_pixels_share_a_scale(rng):
+    pixels, y = rng.integers(0, 255, (200, 400)).astype(float), rng.integers(2, size=200)
+    pixels[:, :50] *= 0.01  # rare pixels are not blown up
+    assert len(np.unique(small(max_iter=1).fit(pixels, y)._encoding.slope)) == 1
+    columns = pixels * rng.uniform(0.1, 100, 400) - 50
+    assert len(np.unique(small(max_iter=1).fit(columns, y)._encoding.slope)) > 100
+    assert len(np.unique(small(max_iter=1, input_encoding="standard").fit(pixels, y)._encoding.slope)) > 100
+
+
 def test_the_same_seed_is_the_same_network(digits):
     X, _, y, _ = digits
     first, second = small(max_iter=2).fit(X, y), small(max_iter=2).fit(X, y)
