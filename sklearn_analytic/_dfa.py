@@ -104,7 +104,8 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
     sequence_length : int or None, default=None
         Steps of a sequence.
     network : torch.nn.Sequential or None, default=None
-        A network to train instead, from its own weights; it is copied.
+        A network to train instead, from its own weights; it is copied. A plain Sequential without hooks or lazy
+        layers, whose last layer gives raw outputs; Sequentials of another class inside count as one layer.
     alignment : bool, default=False
         Measure, every epoch, the cosine between what each hidden layer gets and its true gradient, on at most 512
         training rows (the mean over rows' errors in compiled networks, of the weights' gradient in torch), and warn

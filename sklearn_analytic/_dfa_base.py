@@ -298,8 +298,8 @@ class DFABase(GradientEstimator):
             raise ValueError("feedback='dkp' reads exact activations: set activation_bits=None.")
         if self.distributed and (learned or self.activation_bits is not None):
             raise ValueError(
-                "distributed=True gives the network of one process; feedback='dkp' or 'learned' and activation_bits "
-                "look at each process's share alone. Choose another feedback, and activation_bits=None."
+                "distributed=True gives the network of one process, but feedback='dkp' or 'learned' and "
+                "activation_bits look at each process's share alone. Choose another feedback, and activation_bits=None."
             )
 
     def _check_kfac(self):

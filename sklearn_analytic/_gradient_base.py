@@ -314,7 +314,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         try:
             execution.restore(state)
         except (KeyError, ValueError, RuntimeError) as error:
-            raise ValueError(message) from error
+            raise ValueError(f"{message} ({error})") from error
 
     def _raw_outputs(self, X):
         """Raw outputs (n, c) of checked rows, in the kind and on the device of X."""

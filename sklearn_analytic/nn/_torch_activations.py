@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sklearn_analytic.nn._torch_modes import kept_modes, own_modes, own_randomness, train
 from sklearn_analytic.nn._torch_stages import split
 
 BITS = (4, 8)
@@ -179,56 +180,58 @@ def packed(network, bits):
             del module.forward
 
 
-def activation_bytes(network, x, bits):
+def activation_bytes(network, x, bits, still=()):
     """Return bytes kept for the backward pass of the batch ``x``: with ``bits`` ("stored") and without ("exact").
 
     Counted from what autograd saves in a training forward pass, each memory once, without parameters and ``x``.
-    "shared" is the room for the largest copy spread out again, which one layer at a time needs.
+    "shared" is the room for the largest copy spread out again, which one layer at a time needs. Modules in ``still``
+    stay in evaluation mode.
     """
-    training, buffers = network.training, [b.clone() for b in network.buffers()]
-    network.train()
-    with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+    buffers = [b.clone() for b in network.buffers()]
+    with kept_modes(network), own_modes(x.device.type), own_randomness(x.device, 0):
+        train(network, still)
         stored, shared = _saved_bytes(network, x, bits)
         exact, _ = _saved_bytes(network, x, None)
     for buffer, value in zip(network.buffers(), buffers, strict=True):
         buffer.copy_(value)
-    network.train(training)
     return {"stored": stored, "shared": shared, "exact": exact}
 
 
-def numeric_padding(module):
-    """Return the padding of a convolution as numbers, "same" and "valid" included.
+def has_even_padding(module):
+    """Return whether a module pads with zeros, as much on one side as on the other; what does not pad does so."""
+    if getattr(module, "padding", None) != "same":
+        return getattr(module, "padding_mode", "zeros") == "zeros"
+    return module.padding_mode == "zeros" and not any(extent % 2 for extent in _extents(module))
 
-    Raises
-    ------
-    ValueError
-        For "same" with an even extent, whose padding is not the same on both sides.
-    """
+
+def numeric_padding(module):
+    """Return the padding of an evenly padded convolution as numbers, "same" and "valid" included."""
     if module.padding == "valid":
         return (0, 0)
     if module.padding == "same":
-        extents = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
-        if any(extent % 2 for extent in extents):
-            raise ValueError(f"padding='same' with kernel_size={module.kernel_size} is one-sided: use odd kernels")
-        return tuple(extent // 2 for extent in extents)
+        return tuple(extent // 2 for extent in _extents(module))
     return module.padding
 
 
+def _extents(module):
+    """Zeros that "same" adds along each axis, on both sides together."""
+    return [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+
+
 def _replaceable(network):
-    """Modules with a packed form, except the first layer and convolutions that pad by other than zeros."""
+    """Modules with a packed form, except the first layer and convolutions that pad unevenly or by other than zeros."""
     first = split(network)[0].layer
-    modules = [m for m in network.modules() if type(m) in _PACKED and m is not first]
-    return [m for m in modules if getattr(m, "padding_mode", "zeros") == "zeros"]
+    return [m for m in network.modules() if type(m) in _PACKED and m is not first and has_even_padding(m)]
 
 
 def _exact_types(module, bits):
     """The packed forward outside of autocast: the custom backward computes in the dtype of the weights."""
     run = partial(_PACKED[type(module)], module, bits)
-    weight = getattr(module, "weight", None)
 
     def forward(x):
         if not torch.is_grad_enabled():
             return type(module).forward(module, x)  # nothing is kept: predictions, and probes in forward mode
+        weight = getattr(module, "weight", None)  # a hook may just have made it
         with torch.autocast(x.device.type, enabled=False):
             return run(x if weight is None else x.to(weight.dtype))
 

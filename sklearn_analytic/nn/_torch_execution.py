@@ -11,13 +11,15 @@ from sklearn_analytic.nn._feedback import FEEDBACKS
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._recipe import batch
 from sklearn_analytic.nn._torch_activations import BITS, activation_bytes, packed
+from sklearn_analytic.nn._torch_checks import check_last, check_network, check_stages, check_trainable, output_shape
 from sklearn_analytic.nn._torch_kfac import TorchKFAC
-from sklearn_analytic.nn._torch_networks import RecurrentLayer, check_network, load_state, output_shape, state_arrays
+from sklearn_analytic.nn._torch_modes import dropout_seed, in_own_modes, own_randomness, still_norms, train
+from sklearn_analytic.nn._torch_networks import RecurrentLayer, load_state, state_arrays
+from sklearn_analytic.nn._torch_optimizers import OPTIMIZERS, load_moments, optimizer_of
 from sklearn_analytic.nn._torch_schemes import SCHEMES
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, run_segments, split
 
 _BLOCK = 2048
-_GOLDEN = 0x9E3779B9  # spreads the seeds of epochs
 
 # {output: loss of every row}
 LOSSES = {
@@ -32,30 +34,17 @@ PRECISIONS = {
 }
 
 
-_FUSED = ("cpu", "cuda")  # devices on which torch updates all parameters in one pass
-
-
-def _sgd(groups, o, fused):
-    nesterov = o.nesterov and o.momentum > 0
-    return torch.optim.SGD(groups, lr=0.0, momentum=o.momentum, nesterov=nesterov, fused=fused)
-
-
-def _adam(kind, groups, o, fused):
-    return kind(groups, lr=0.0, betas=(o.beta_1, o.beta_2), eps=o.epsilon, fused=fused)
-
-
-OPTIMIZERS = {"sgd": _sgd, "adam": partial(_adam, torch.optim.Adam), "adamw": partial(_adam, torch.optim.AdamW)}
-
-
 class TorchExecution:
     """Trains an nn.Sequential in place, as the :class:`~sklearn_analytic.nn._recipe.Execution` protocol asks.
 
     Parameters
     ----------
     network : torch.nn.Sequential
-        Moved to the device and trained in place; give a copy where the original must stay.
+        Moved to the device and trained in place; give a copy where the original must stay. Batch normalisations that
+        come frozen and in evaluation mode stay so.
     recipe : Recipe
-        What to do. With K-FAC the penalty ``alpha`` is added after the preconditioning.
+        What to do. With K-FAC the penalty ``alpha`` is added after the preconditioning. ``tol_error`` masks the errors
+        of skipped rows: the steps are those of the CPU path, but the rows are computed all the same.
     device : str or torch.device
         Where.
     generator_seed : int
@@ -68,42 +57,44 @@ class TorchExecution:
     def __init__(self, network, recipe, device="cpu", generator_seed=0, ranks=None):
         _check(recipe)
         self.recipe, self.device, self.seed = recipe, torch.device(device), generator_seed
+        self._build(network, ranks)
+
+    @in_own_modes
+    def _build(self, network, ranks):
+        """Cut the network into segments, and make what changes it."""
+        recipe = self.recipe
         self.ranks = ranks or Alone()
         self.dtype, self._autocast = PRECISIONS[recipe.precision]
         self.stages = split(network)
-        self.network = network.to(self.device, self.dtype)
+        check_trainable(network)
+        check_last(self.stages, recipe.output)
+        self.network, self._still = network.to(self.device, self.dtype), still_norms(network)
         for module in network.modules():
             if isinstance(module, RecurrentLayer):
                 module.time_feedback = None
         cut, self._make_feedback, self._gradients = SCHEMES[recipe.scheme]
         self.segments = cut(self.stages, recipe)
-        fused = self.device.type in _FUSED
-        self.optimizer = OPTIMIZERS[recipe.optimizer.name](self._groups(), recipe.optimizer, fused)
+        self.optimizer = optimizer_of(network, recipe.optimizer, self.device)
         self.kfac = None if recipe.kfac is None else TorchKFAC(network, recipe.kfac, self.ranks)
         self.feedback = None
         self.epochs = 0
         self._probe = self._n_features = None
 
-    def _groups(self):
-        """Weights with the penalty, all other parameters (biases, normalisations) without."""
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
-        weights = [p for p in parameters if p.ndim > 1]
-        others = [p for p in parameters if p.ndim < 2]
-        groups = [(weights, self.recipe.optimizer.alpha), (others, 0.0)]
-        return [{"params": members, "weight_decay": decay} for members, decay in groups if members]
-
+    @in_own_modes
     def place(self, rows):
         """Return (x, y, weight) on the device; check the network against them, and draw the feedback once.
 
         Raises
         ------
         ValueError
-            If the network does not map the rows to the targets' number of outputs.
+            If the network does not map the rows to the targets' number of outputs, or computes something else than
+            its modules do in their order.
         """
         check_network(self.network, rows.x.shape[1], self._count_outputs(rows))
         x, weight = (None if a is None else self._tensor(a).to(self.dtype) for a in (rows.x, rows.weight))
         y = self._tensor(rows.y)
         y = y.to(torch.int64 if self.recipe.output == "softmax" else self.dtype)
+        check_stages(self.network, self.stages, x[:2])
         if self.feedback is None:
             self._draw(x.shape[1])
         # the first batch, for :meth:`activation_bytes`
@@ -114,7 +105,7 @@ class TorchExecution:
         """Columns of the targets; with codes, the outputs of the network, which must reach the largest code."""
         if rows.y.ndim == 2:
             return rows.y.shape[1]
-        return max(int(rows.y.max(initial=-1)) + 1, output_shape(self.network, rows.x.shape[1])[-1])
+        return max((int(rows.y.max(initial=-1)) + 1, *output_shape(self.network, rows.x.shape[1])[-1:]))
 
     def _tensor(self, array):
         """A host array on the device."""
@@ -125,19 +116,19 @@ class TorchExecution:
         """Make the scheme's state from the shapes of two zero rows."""
         self._n_features = n_features
         self.network.eval()
-        with torch.no_grad():
+        with torch.no_grad(), own_randomness(self.device, self.seed):
             x = torch.zeros((2, n_features), dtype=self.dtype, device=self.device)
             _, outputs = run_segments(self.segments, x)
         self.feedback = self._make_feedback(self.recipe, self.segments, outputs, self.seed, self.ranks)
 
+    @in_own_modes
     def epoch(self, placed, order, rates):
         """Take one step per rate; return the mean (weighted) loss of the rows, without the penalty."""
         order = torch.as_tensor(np.asarray(order), device=self.device)
         self._check_batches(len(order), len(rates))
-        self.network.train()
-        total, devices = 0.0, [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), packed(self.network, self.recipe.activation_bits):
-            torch.manual_seed((self.seed + _GOLDEN * self.epochs) % 2**63)  # of dropout only
+        train(self.network, self._still)
+        total, seed = 0.0, dropout_seed(self.seed, self.epochs, self.ranks.rank)
+        with own_randomness(self.device, seed), packed(self.network, self.recipe.activation_bits):
             for k, rate in enumerate(rates):
                 rows = batch(order, k, len(rates))
                 total += self._step(placed, rows, float(rate)) * len(rows)
@@ -149,7 +140,8 @@ class TorchExecution:
     def _check_batches(self, n, n_batches):
         """Refuse a batch whose moments do not exist."""
         smallest = n // n_batches // self.ranks.size
-        if n and smallest < 2 and any(isinstance(m, BATCH_NORMS) for m in self.network.modules()):
+        norms = [m for m in self.network.modules() if isinstance(m, BATCH_NORMS) and m not in self._still]
+        if n and smallest < 2 and norms:
             raise ValueError(
                 f"batch_size={self.recipe.batch_size} leaves a batch of one row of {n}, and batch normalisation needs "
                 "two: choose a batch_size that leaves more, or a network without batch normalisation"
@@ -170,6 +162,7 @@ class TorchExecution:
             self.kfac.begin(total, self.epochs)
         with torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None):
             loss = self._gradients(self.segments, self.feedback, x[share], error_of)
+        torch.clear_autocast_cache()  # of weights before this step: torch clears it only where no other autocast is on
         loss = float(self.ranks.sum_(loss))
         if math.isfinite(loss):
             self._update(rate)
@@ -206,6 +199,7 @@ class TorchExecution:
             error = error * (norms >= self.recipe.tol_error)
         return loss.detach(), error
 
+    @in_own_modes
     def outputs(self, x):
         """Return the raw outputs (n, c) of host rows in evaluation mode, in their dtype, computed in blocks."""
         self.network.eval()
@@ -225,12 +219,31 @@ class TorchExecution:
             "kfac": self.kfac.state() if self.kfac else None,
         }
         counters = {"epochs": self.epochs, "seed": self.seed, "n_features": self._n_features}
-        return {"network": state_arrays(self.network), **counters, **to_host(states)}
+        return {"network": state_arrays(self.network), "kind": self._kind(), **counters, **to_host(states)}
 
+    def _kind(self):
+        """What the states of a snapshot belong to."""
+        recipe = self.recipe
+        names = {"scheme": recipe.scheme, "optimizer": recipe.optimizer.name}
+        return names | {"preconditioner": "kfac" if self.kfac else None}
+
+    @in_own_modes
     def restore(self, snapshot):
-        """Put a snapshot back, bit for bit."""
+        """Put a snapshot back, bit for bit; constants of the recipe (momenta, penalty) stay this execution's.
+
+        Raises
+        ------
+        ValueError
+            If the snapshot was taken with another scheme, optimiser or preconditioner.
+        """
+        for name, value in self._kind().items():
+            if snapshot["kind"][name] != value:
+                raise ValueError(
+                    f"{name}={value!r} cannot go on from a state of {name}={snapshot['kind'][name]!r}: keep it, or "
+                    "start from new weights"
+                )
         load_state(self.network, snapshot["network"])
-        self.optimizer.load_state_dict(to_tensors(snapshot["optimizer"]))
+        load_moments(self.optimizer, to_tensors(snapshot["optimizer"]))
         self.epochs, self.seed = snapshot["epochs"], snapshot["seed"]
         if snapshot["feedback"] is not None:
             if self.feedback is None:
@@ -243,6 +256,7 @@ class TorchExecution:
         """Return whether all weights are finite numbers."""
         return all(bool(torch.isfinite(p).all()) for p in self.network.parameters())
 
+    @in_own_modes
     def alignment(self, x, y):
         """Return the cosine of every hidden stage's weight gradient to the true one, bottom to top, on host rows."""
         state, sent, exact = self.snapshot(), SCHEMES[self.recipe.scheme], SCHEMES["backprop"]
@@ -267,12 +281,13 @@ class TorchExecution:
         self.optimizer.zero_grad()
         return [torch.cat(part) for part in parts]
 
+    @in_own_modes
     def activation_bytes(self):
         """Return bytes that autograd keeps of one batch of the placed rows, the rows excluded.
 
         "stored" and "exact" are with and without low-bit copies; "shared" is the largest copy spread out again.
         """
-        return activation_bytes(self.network, self._probe, self.recipe.activation_bits)
+        return activation_bytes(self.network, self._probe, self.recipe.activation_bits, self._still)
 
 
 def _gradient(parameter):

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from sklearn_analytic.nn._feedback import draw_feedback, first_feedback
 from sklearn_analytic.nn._kfac import is_due
+from sklearn_analytic.nn._torch_optimizers import load_moments
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, receptive_field
 
 _GROUPS = 4  # most groups of a feedback convolution
@@ -48,7 +50,7 @@ class ProjectedFeedback:
         self._first_dense = _first_dense(segments, sizes)
         drawn = self._draw(sizes, np.random.default_rng(seed))
         self.matrices = [torch.from_numpy(np.array(b)).to(outputs[-1]) for b in drawn]
-        self.step = 0
+        self.step, self._slopes = 0, {}
         decay = feedback.decay if feedback.name == "dkp" else 0.0
         learns = feedback.name in _LEARNED and self.matrices
         self._adam = torch.optim.Adam(self.matrices, lr=feedback.rate, weight_decay=decay) if learns else None
@@ -62,28 +64,42 @@ class ProjectedFeedback:
         layers = [_host_layer(segment.last.layer) for segment in self._segments[k:]]
         return behind + first_feedback(self._feedback, layers, generator)
 
-    def prepare(self, outputs):
+    def _is_due(self):
+        """Whether this step refreshes the matrices."""
+        return self._feedback.name == "refresh" and is_due(self.step, self._feedback.interval)
+
+    def watches(self):
+        """Return {index of a dense hidden segment over another: function that keeps its slopes}, where they are due."""
+        self._slopes = {}
+        hidden = range(self._first_dense + 1, len(self._segments) - 1) if self._is_due() else ()
+        return {k: partial(self._keep_slope, k) for k in hidden}
+
+    def _keep_slope(self, k, slope):
+        """Keep (sum over the rows, number of rows) of slopes (n, n_k); of another shape they cannot be told."""
+        if slope.shape[1:] == (self._segments[k].last.layer.out_features,):
+            slope = slope.to(self.matrices[-1].dtype)
+            self._slopes[k] = torch.cat([slope.sum(0), slope.new_full((1,), len(slope))])
+
+    def prepare(self):
         """Refresh the matrices from the weights and the mean slopes of the batch, where that is due."""
-        if self._feedback.name == "refresh" and is_due(self.step, self._feedback.interval):
-            self._refresh(outputs)
+        if self._is_due():
+            self._refresh()
+        self._slopes = {}
 
     @torch.no_grad()
-    def _refresh(self, outputs):
+    def _refresh(self):
         """``B_{L-1} = W_L^T``, ``B_l = (B_{l+1} mean f'(z_{l+1})) W_{l+1}^T`` over dense segments."""
         below = None
         for k in range(len(self._segments) - 1, self._first_dense, -1):
             weight = self._segments[k].last.layer.weight  # (n_k, n_{k-1})
-            if below is None:
-                below = weight
-            else:
-                below = (below * self._mean_slope(self._segments[k].last, outputs[k])) @ weight
+            below = weight if below is None else (below * self._mean_slope(k)) @ weight
             self.matrices[k - 1].copy_(below)
 
-    def _mean_slope(self, stage, output):
-        """Mean slope (n,) over the rows of all ranks, which may hold different numbers of them."""
-        slopes = stage.slope(output.detach().to(self.matrices[-1].dtype))
-        sums = torch.cat([slopes.sum(0), slopes.new_full((1,), len(slopes))])
-        self._ranks.sum_(sums)
+    def _mean_slope(self, k):
+        """Mean slope (n_k,) over the rows of all ranks, which may hold different numbers of them; 1 if not known."""
+        if k not in self._slopes:
+            return 1.0
+        sums = self._ranks.sum_(self._slopes[k])
         return sums[:-1] / sums[-1]
 
     def project(self, k, error, output):
@@ -124,8 +140,8 @@ class ProjectedFeedback:
         for matrix, value in zip(self.matrices, state["matrices"], strict=True):
             matrix.copy_(value)
         self.step, self._seed = state["step"], state["seed"]
-        if self._adam:
-            self._adam.load_state_dict(state["adam"])
+        if self._adam and state["adam"]:
+            load_moments(self._adam, state["adam"])
 
 
 _LEARNED = {"dkp": ProjectedFeedback._kolen_pollack, "learned": ProjectedFeedback._forward_mode}

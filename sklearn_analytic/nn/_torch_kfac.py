@@ -18,7 +18,7 @@ from sklearn_analytic.nn._kfac import (
     schedule,
 )
 from sklearn_analytic.nn._ranks import Alone
-from sklearn_analytic.nn._torch_activations import numeric_padding
+from sklearn_analytic.nn._torch_activations import has_even_padding, numeric_padding
 
 
 def _linear_rows(module, x):
@@ -52,8 +52,9 @@ class TorchKFAC:
     Parameters
     ----------
     network : Module
-        Its Linear modules and its Conv2d modules (one group, zero padding) are preconditioned; all other parameters
-        keep their gradient, scaled by the same clip.
+        Its Linear modules and its Conv2d modules (one group, zero padding, the same on both sides) with a weight of
+        their own are preconditioned; all other parameters keep their gradient, scaled by the same clip. A frozen bias
+        counts as none.
     constants : KFAC
         Damping, clip, decay and intervals.
     ranks : Ranks or Alone
@@ -65,7 +66,7 @@ class TorchKFAC:
         self.layers = [m for m in network.modules() if _is_served(m)]
         self._handles = [m.register_forward_hook(self._read) for m in self.layers]
         self._slots = {m: k for k, m in enumerate(self.layers)}
-        sizes = [tuple(reversed(_gradient(m, m.weight, m.bias).shape)) for m in self.layers]
+        sizes = [tuple(reversed(_gradient(m.weight, _bias(m)).shape)) for m in self.layers]
         likes = [m.weight.detach() for m in self.layers]
         self.a = [torch.eye(n, dtype=w.dtype, device=w.device) for (n, _), w in zip(sizes, likes, strict=True)]
         self.g = [torch.eye(n, dtype=w.dtype, device=w.device) for (_, n), w in zip(sizes, likes, strict=True)]
@@ -92,7 +93,7 @@ class TorchKFAC:
         k, (input_rows, error_rows) = self._slots[module], _ROWS[type(module)]
         with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
             a, places = input_rows(module, inputs[0].to(module.weight.dtype))
-            a = a if module.bias is None else F.pad(a, (0, 1), value=1.0)
+            a = a if _bias(module) is None else F.pad(a, (0, 1), value=1.0)
             self._new_a[k] += a.T @ a / (self._rows * places**2)
 
         def read_error(grad):
@@ -105,26 +106,28 @@ class TorchKFAC:
     def precondition(self, rate, epoch):
         """Replace all gradients by preconditioned and clipped ones; count the step."""
         damping, _, eigen_interval = schedule(self._constants, epoch)
+        # a layer that took no part in the loss has no gradient, and its factors saw nothing
+        live = [k for k, module in enumerate(self.layers) if module.weight.grad is not None]
         if self._rows is not None:
-            self._update_factors()
+            self._update_factors(live)
         if is_due(self.step, eigen_interval):
             self._decompose()
-        old = [_gradient(m, m.weight.grad, None if m.bias is None else m.bias.grad) for m in self.layers]
-        new = [precondition(g, *e, damping) for g, e in zip(old, self.eigen, strict=True)]
+        old = [_gradient_of(self.layers[k]) for k in live]
+        new = [precondition(g, *self.eigen[k], damping) for k, g in zip(live, old, strict=True)]
         scale = kl_scale(list(zip(new, old, strict=True)), rate, self._constants.kl_clip)
-        for module, gradient in zip(self.layers, new, strict=True):
-            _put_gradient(module, gradient)
+        for k, gradient in zip(live, new, strict=True):
+            _put_gradient(self.layers[k], gradient)
         for parameter in self._network.parameters():
             if parameter.grad is not None:
                 parameter.grad *= scale
         self.step, self._rows = self.step + 1, None
 
-    def _update_factors(self):
+    def _update_factors(self, live):
         """Running averages of the factors of all ranks together."""
         decay = self._constants.factor_decay
         for factors, news in ((self.a, self._new_a), (self.g, self._new_g)):
-            for k, new in enumerate(news):
-                factors[k] = running(factors[k], self._ranks.sum_(new), decay)
+            for k in live:
+                factors[k] = running(factors[k], self._ranks.sum_(news[k]), decay)
 
     def _decompose(self):
         """Eigendecompositions, each on its owner, then shared."""
@@ -155,21 +158,32 @@ class TorchKFAC:
 
 
 def _is_served(module):
-    """Whether the module's curvature is a Kronecker product here."""
-    if type(module) is nn.Conv2d and (module.groups > 1 or module.padding_mode != "zeros"):
+    """Whether the module's curvature is a Kronecker product here, and its weight a parameter of its own."""
+    if type(module) not in _ROWS or getattr(module, "groups", 1) > 1 or not has_even_padding(module):
         return False
-    return type(module) in _ROWS and module.weight.requires_grad
+    return isinstance(module.weight, nn.Parameter) and module.weight.requires_grad
 
 
-def _gradient(module, weight, bias):
+def _bias(module):
+    """The bias where it is trained."""
+    return module.bias if module.bias is not None and module.bias.requires_grad else None
+
+
+def _gradient(weight, bias):
     """[W | b] as one matrix (n_out, n_in [+ 1])."""
     flat = weight.reshape(len(weight), -1)
     return flat if bias is None else torch.cat([flat, bias[:, None]], dim=1)
 
 
+def _gradient_of(module):
+    """The gradients of W and b as one matrix."""
+    bias = _bias(module)
+    return _gradient(module.weight.grad, None if bias is None else bias.grad)
+
+
 def _put_gradient(module, gradient):
     """Split a matrix back into the gradients of W and b."""
-    if module.bias is not None:
+    if _bias(module) is not None:
         module.bias.grad.copy_(gradient[:, -1])
         gradient = gradient[:, :-1]
     module.weight.grad.copy_(gradient.reshape(module.weight.shape))

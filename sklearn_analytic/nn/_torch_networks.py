@@ -1,11 +1,14 @@
 """Networks of torch modules over flat rows: dense, convolutional and recurrent, with weights drawn on the host."""
 
+import contextlib
 import math
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import nn
+
+from sklearn_analytic.nn._torch_modes import own_modes
 
 _LEAK = 0.01
 _RECTIFIERS = (nn.ReLU, nn.LeakyReLU)
@@ -19,7 +22,15 @@ ACTIVATION_MODULES = {
     "logistic": nn.Sigmoid,
 }
 
-_unseeded = torch.random.fork_rng(devices=[])  # torch's modules draw weights of their own, from a global state
+
+@contextlib.contextmanager
+def _building():
+    """Torch's modules draw weights of their own, from a global state; and weights are made to be trained."""
+    with own_modes(), torch.random.fork_rng(devices=[]):
+        yield
+
+
+_unseeded = _building()
 
 
 class LastStep(nn.Module):
@@ -248,58 +259,14 @@ def initialize(network, generator):
                 nn.init.zeros_(parameter)
 
 
-def check_network(network, n_features, n_outputs):
-    """Refuse a network that does not map (n, n_features) to (n, n_outputs).
-
-    Raises
-    ------
-    ValueError
-        If the network is not a Sequential, its input shape does not fit the rows, or its output has another shape.
-    """
-    shape = output_shape(network, n_features)
-    if shape != (2, n_outputs):
-        raise ValueError(
-            f"the network's output for 2 rows has shape {shape}, expected (2, {n_outputs}): "
-            f"end it with {n_outputs} outputs per row"
-        )
-
-
-def check_sequential(network):
-    """Refuse anything but a non-empty nn.Sequential, whose layers can be told apart."""
-    if not isinstance(network, nn.Sequential) or not len(network):
-        raise ValueError(
-            f"the network must be a non-empty torch.nn.Sequential, got {type(network).__name__}: "
-            "wrap its layers in their order"
-        )
-
-
-def output_shape(network, n_features):
-    """Return the shape of the outputs of two zero rows; a network that refuses them is refused by a ValueError."""
-    check_sequential(network)
-    first = network[0]
-    if isinstance(first, nn.Unflatten) and math.prod(first.unflattened_size) != n_features:
-        raise ValueError(
-            f"image_shape (or the shape of a sequence) {tuple(first.unflattened_size)} has "
-            f"{math.prod(first.unflattened_size)} values, but rows have n_features={n_features}"
-        )
-    training = network.training
-    p = next(network.parameters(), torch.zeros(()))
-    try:
-        with torch.no_grad():
-            return tuple(network.eval()(torch.zeros((2, n_features), dtype=p.dtype, device=p.device)).shape)
-    except (RuntimeError, IndexError) as error:
-        raise ValueError(f"the network does not accept rows of n_features={n_features}: {error}") from error
-    finally:
-        network.train(training)
-
-
 def load_state(module, arrays):
     """Put a dict of NumPy arrays (parameters and buffers by name) into ``module``, on its device, in their dtype."""
-    tensors = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}
-    floating = [t.dtype for t in tensors.values() if t.is_floating_point()]
-    if floating:
-        module.to(floating[0])
-    module.load_state_dict(tensors)
+    with own_modes():
+        tensors = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}
+        floating = [t.dtype for t in tensors.values() if t.is_floating_point()]
+        if floating:
+            module.to(floating[0])
+        module.load_state_dict(tensors)
 
 
 def state_arrays(module):

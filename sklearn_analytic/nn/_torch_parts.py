@@ -1,14 +1,14 @@
 """What estimators use of torch, in one import that may fail."""
 
-from copy import deepcopy
+import copy
 
 import numpy as np
 import torch
 
+from sklearn_analytic.nn._torch_checks import check_network, check_sequential
 from sklearn_analytic.nn._torch_execution import TorchExecution
+from sklearn_analytic.nn._torch_modes import in_own_modes, own_modes
 from sklearn_analytic.nn._torch_networks import (
-    check_network,
-    check_sequential,
     dense_network,
     image_network,
     load_state,
@@ -36,6 +36,12 @@ __all__ = [
 _BLOCK = 2048
 
 
+def deepcopy(network):
+    """Return a copy of a network that can be trained, whatever mode it was made or is copied in."""
+    with own_modes():
+        return copy.deepcopy(network)
+
+
 def has_dense_hidden_layer(network):
     """Return whether a dense layer with units lies below the last layer: where "hybrid" injects its errors."""
     return any(stage.kind == "dense" for stage in split(network)[:-1])
@@ -45,15 +51,16 @@ class Forward:
     """A trained network in evaluation mode, over host rows."""
 
     def __init__(self, network, device):
-        self._device = torch.device(device.removeprefix("torch:"))
-        self._network = network.to(self._device).eval()
+        self.device = torch.device(device.removeprefix("torch:"))
+        self._network = network.to(self.device).eval()
 
+    @in_own_modes
     def outputs(self, x):
         """Return the raw outputs (n, c) of host rows, in their dtype, computed in that of the weights."""
         dtype = next(self._network.parameters()).dtype
         parts = []
         with torch.no_grad():
             for start in range(0, len(x), _BLOCK):
-                block = torch.from_numpy(np.array(x[start : start + _BLOCK])).to(self._device, dtype)
+                block = torch.from_numpy(np.array(x[start : start + _BLOCK])).to(self.device, dtype)
                 parts.append(self._network(block).cpu().numpy())
         return np.concatenate(parts).astype(x.dtype, copy=False)

@@ -21,9 +21,9 @@ def backprop(segments, feedback, x, error_of):
 
 def projected(segments, feedback, x, error_of):
     """Give every hidden segment ``e B_l`` and the last one ``e``; return the loss."""
-    _, outputs = run_segments(segments, x)
+    _, outputs = run_segments(segments, x, watches=feedback.watches())
     loss, error = error_of(outputs[-1])
-    feedback.prepare(outputs)
+    feedback.prepare()
     _give(outputs[-1], error)
     for k, output in enumerate(outputs[:-1]):
         _give(output, feedback.project(k, error, output))

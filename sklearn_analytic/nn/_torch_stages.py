@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn.modules import batchnorm, instancenorm
 
-from sklearn_analytic.nn._torch_networks import RecurrentLayer, check_sequential
+from sklearn_analytic.nn._torch_checks import check_sequential, is_chain
+from sklearn_analytic.nn._torch_networks import RecurrentLayer
 
 _KINDS = {nn.Linear: "dense", nn.Conv2d: "conv", RecurrentLayer: "recurrent"}
 _TAILS = (batchnorm._NormBase, instancenorm._InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
@@ -30,28 +31,31 @@ class Stage:
     modules: tuple
     layer: nn.Module
 
-    def __call__(self, x):
-        """Return the stage's output."""
-        for module in self.modules:
+    def __call__(self, x, watch=None):
+        """Return the stage's output; ``watch`` is given the slope f'(z) of the last activation, if that is known.
+
+        What follows the activation (dropout, normalisation) changes the output, so f' cannot be told from there.
+        """
+        watched = self._activation() if watch is not None else None
+        for k, module in enumerate(self.modules):
             x = module(x)
+            if k == watched:
+                watch(_slope(module, x))
         return x
+
+    def _activation(self):
+        """Place of the last activation with a known slope, or None."""
+        return max((k for k, module in enumerate(self.modules) if type(module) in _SLOPES), default=None)
 
     @property
     def kind(self):
-        """ "dense", "conv" (in two dimensions), "recurrent" or "other"."""
-        return _KINDS.get(type(self.layer), "other")
+        """ "dense", "conv" (in two dimensions), "recurrent" or "other"; parametrised layers are subclasses."""
+        return next((kind for layer, kind in _KINDS.items() if isinstance(self.layer, layer)), "other")
 
     @property
     def pools(self):
         """Whether the stage ends at a lower resolution."""
         return any(isinstance(module, _POOLS) for module in self.modules)
-
-    def slope(self, output):
-        """Return f'(z) of the stage's last activation, from the stage's output; ones where it cannot be told."""
-        for module in reversed(self.modules):
-            if type(module) in _SLOPES:
-                return _SLOPES[type(module)](output, module)
-        return torch.ones_like(output)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +64,11 @@ class Segment:
 
     stages: tuple
 
-    def __call__(self, x):
-        """Return the output of the last stage."""
-        for stage in self.stages:
+    def __call__(self, x, watch=None):
+        """Return the output of the last stage, which ``watch`` belongs to."""
+        for stage in self.stages[:-1]:
             x = stage(x)
-        return x
+        return self.last(x, watch)
 
     @property
     def last(self):
@@ -97,15 +101,19 @@ def split(network):
     return [Stage(tuple(modules), layer) for modules, layer in groups]
 
 
-def run_segments(segments, x, linked=()):
-    """Return (inputs, outputs) of segments that are cut from each other; ``linked`` inputs collect a gradient."""
+def run_segments(segments, x, linked=(), watches=None):
+    """Return (inputs, outputs) of segments that are cut from each other; ``linked`` inputs collect a gradient.
+
+    ``watches`` is {index of a segment: function of its slope}.
+    """
+    watches = watches or {}
     inputs, outputs = [], []
     for k, segment in enumerate(segments):
         x = x.detach()
         if k in linked:
             x.requires_grad_()
         inputs.append(x)
-        x = segment(x)
+        x = segment(x, watches.get(k))
         outputs.append(x)
     return inputs, outputs
 
@@ -122,12 +130,18 @@ def receptive_field(stages):
 
 
 def _leaves(network):
-    """Modules in order, with nested Sequentials opened."""
+    """Modules in order, with nested Sequentials opened; one that does more than its members do stays whole."""
     for module in network:
-        if isinstance(module, nn.Sequential):
+        if is_chain(module):
             yield from _leaves(module)
         else:
             yield module
+
+
+@torch.no_grad()
+def _slope(module, h):
+    """f'(z) of an activation from its value, outside of the graph."""
+    return _SLOPES[type(module)](h, module)
 
 
 def _is_layer(module):

@@ -19,10 +19,10 @@ from sklearn_analytic.nn._torch_activations import (  # noqa: E402
     quantize,
     unpack,
 )
+from sklearn_analytic.nn._torch_checks import check_network  # noqa: E402
 from sklearn_analytic.nn._torch_execution import TorchExecution  # noqa: E402
 from sklearn_analytic.nn._torch_networks import (  # noqa: E402
     RecurrentLayer,
-    check_network,
     dense_network,
     image_network,
     load_state,

@@ -7,12 +7,10 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from sklearn_analytic.nn._feedback import product_feedback  # noqa: E402
 from sklearn_analytic.nn._initializers import initial_layers  # noqa: E402
 from sklearn_analytic.nn._mlp import MLPExecution  # noqa: E402
 from sklearn_analytic.nn._recipe import KFAC, Feedback, Optimizer, Recipe, Rows  # noqa: E402
 from sklearn_analytic.nn._torch_execution import TorchExecution  # noqa: E402
-from sklearn_analytic.nn._torch_feedback import output_tangent  # noqa: E402
 from sklearn_analytic.nn._torch_networks import (  # noqa: E402
     RecurrentLayer,
     dense_network,
@@ -46,12 +44,12 @@ VALUES = {
 }
 
 
-def _rows(seed=0):
+def make_rows(seed=0):
     generator = np.random.default_rng(seed)
     return Rows(generator.standard_normal((N, D)), generator.integers(C, size=N), generator.uniform(0.5, 1.5, N))
 
 
-def _execution(network, scheme, feedback=None, **choices):
+def make_execution(network, scheme, feedback=None, **choices):
     """An execution in float64 with plain SGD, its rows placed."""
     recipe = Recipe(
         scheme=scheme,
@@ -62,10 +60,10 @@ def _execution(network, scheme, feedback=None, **choices):
         **choices,
     )
     execution = TorchExecution(network, recipe)
-    return execution, execution.place(_rows())
+    return execution, execution.place(make_rows())
 
 
-def _gradients(execution, placed):
+def gradients_of(execution, placed):
     """Gradients of one step on all rows, told from what plain SGD does at rate 1; the weights stay."""
     start = execution.snapshot()
     execution.epoch(placed, np.arange(N), [1.0])
@@ -77,7 +75,7 @@ def _gradients(execution, placed):
 
 def _autograd(network):
     """Gradients of the mean weighted cross-entropy, by autograd through the whole network and all time; and e."""
-    rows = _rows()
+    rows = make_rows()
     for module in network.modules():
         if isinstance(module, RecurrentLayer):
             module.time_feedback = None
@@ -95,9 +93,9 @@ def _assert_same(found, expected, keys=None):
         np.testing.assert_allclose(found[key], expected[key], rtol=1e-8, atol=1e-10, err_msg=key)
 
 
-def _output_error(logits):
+def output_error(logits):
     """e of the mean weighted cross-entropy, in NumPy."""
-    rows = _rows()
+    rows = make_rows()
     p = np.exp(logits - logits.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
     return (p - np.eye(C)[rows.y]) * rows.weight[:, None] / N
@@ -145,23 +143,23 @@ def test_receptive_field_of_two_pooled_blocks():
 @pytest.mark.parametrize(("scheme", "size"), [("backprop", 2), ("modular", 1)])
 def test_backprop_and_modules_of_one_equal_autograd(name, scheme, size):
     network = NETWORKS[name]()
-    execution, placed = _execution(network, scheme, module_size=size)
-    found = _gradients(execution, placed)
+    execution, placed = make_execution(network, scheme, module_size=size)
+    found = gradients_of(execution, placed)
     _assert_same(found, _autograd(network)[0])
 
 
 @pytest.mark.parametrize("activation", list(VALUES))
 def test_dfa_equals_its_formula(activation):
     network = dense_network((D, 9, 8, C), activation)
-    execution, placed = _execution(network, "dfa")
-    found = _gradients(execution, placed)
+    execution, placed = make_execution(network, "dfa")
+    found = gradients_of(execution, placed)
     layers = [network[k] for k in range(len(network)) if isinstance(network[k], nn.Linear)]
     names = [name.removesuffix(".weight") for name, p in network.named_parameters() if p.ndim == 2]
-    h, z = [_rows().x], []
+    h, z = [make_rows().x], []
     for layer in layers:
         z.append(h[-1] @ layer.weight.detach().numpy().T + layer.bias.detach().numpy())
         h.append(VALUES[activation](z[-1]))
-    e = _output_error(z[-1])
+    e = output_error(z[-1])
     for k, name in enumerate(names):
         b = None if k == 2 else execution.feedback.matrices[k].numpy()
         d = e if b is None else (e @ b) * SLOPES[activation](z[k])  # D_l = (e B_l) * f'(z_l)
@@ -172,10 +170,10 @@ def test_dfa_equals_its_formula(activation):
 @pytest.mark.parametrize("name", ["image", "recurrent"])
 def test_dfa_gives_every_stage_its_own_error(name):
     network = NETWORKS[name]()
-    execution, placed = _execution(network, "dfa")
-    found = _gradients(execution, placed)
+    execution, placed = make_execution(network, "dfa")
+    found = gradients_of(execution, placed)
     _, e = _autograd(network)
-    _, outputs = run_segments(execution.segments, torch.from_numpy(_rows().x))
+    _, outputs = run_segments(execution.segments, torch.from_numpy(make_rows().x))
     for k, output in enumerate(outputs[:-1]):
         error = (e @ execution.feedback.matrices[k]).reshape(output.shape)
         own = [p for m in execution.stages[k].modules for p in m.parameters()]
@@ -188,15 +186,15 @@ def test_dfa_gives_every_stage_its_own_error(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_hybrid_trunk_is_exact_under_the_projected_error(name):
     network = NETWORKS[name]()
-    execution, placed = _execution(network, "hybrid")
-    found = _gradients(execution, placed)
+    execution, placed = make_execution(network, "hybrid")
+    found = gradients_of(execution, placed)
     exact, e = _autograd(network)
     trunk = nn.Sequential(*execution.segments[0].last.modules)
     dense = next(k for k, m in enumerate(network) if isinstance(m, nn.Linear))
     through = network[: dense + 2]  # as far as the first dense hidden layer's activation
     assert trunk[-1] is through[-1]
     network.zero_grad()
-    through(torch.from_numpy(_rows().x)).backward(e @ execution.feedback.matrices[0])
+    through(torch.from_numpy(make_rows().x)).backward(e @ execution.feedback.matrices[0])
     expected = {f"{k}": p.grad.numpy() for k, p in through.named_parameters()}
     _assert_same(found, expected)
     last = [key for key in exact if key.startswith(f"{len(network) - 1}.")]
@@ -210,11 +208,11 @@ def test_hybrid_needs_a_dense_hidden_layer():
 
 def test_big_modules_differ_inside_and_their_borders_are_exact():
     network = NETWORKS["dense"]()  # stages 0 1 | 2 3
-    execution, placed = _execution(network, "modular", Feedback("random", density=0.5), module_size=2)
+    execution, placed = make_execution(network, "modular", Feedback("random", density=0.5), module_size=2)
     assert execution.feedback.modules == [[0, 1], [2, 3]]
-    found, (exact, e) = _gradients(execution, placed), _autograd(network)
+    found, (exact, e) = gradients_of(execution, placed), _autograd(network)
     _assert_same(found, exact, ["6.weight", "6.bias"])
-    x = torch.from_numpy(_rows().x)
+    x = torch.from_numpy(make_rows().x)
     h1 = network[:4](x).detach().requires_grad_()
     network.zero_grad()
     h2 = network[4:6](h1)
@@ -235,7 +233,7 @@ def test_convolutional_feedback_equals_its_formula():
     network = image_network((8, 8), (4, 6), (), C, "tanh")
     execution = TorchExecution(network, Recipe(scheme="modular", precision="float64"))
     x = np.random.default_rng(1).standard_normal((N, 64))
-    execution.place(Rows(x, _rows().y))
+    execution.place(Rows(x, make_rows().y))
     kernel = execution.feedback.paths[0].numpy()
     assert kernel.shape == (4, 3, 3, 3)  # 2 groups of 3 channels
     _, outputs = run_segments(execution.segments, torch.from_numpy(x))
@@ -255,9 +253,9 @@ def test_convolutional_feedback_equals_its_formula():
 def test_recurrent_modules_equal_their_formula(size):
     network = recurrent_network(8, D, (5,), (), C)
     layer = network[1]
-    execution, placed = _execution(network, "modular", Feedback("random", density=0.5), module_size=size)
-    found, (exact, e) = _gradients(execution, placed), _autograd(network)
-    h = layer(torch.from_numpy(_rows().x).reshape(N, 8, 2)).detach().numpy()
+    execution, placed = make_execution(network, "modular", Feedback("random", density=0.5), module_size=size)
+    found, (exact, e) = gradients_of(execution, placed), _autograd(network)
+    h = layer(torch.from_numpy(make_rows().x).reshape(N, 8, 2)).detach().numpy()
     u, s = layer.recurrent_weight.detach().numpy(), [m.numpy() for m in execution.feedback.times[0]]
     assert len(s) == size - 1
     g, d, border = e.numpy() @ network[-1].weight.detach().numpy(), [None] * 8, None
@@ -276,89 +274,12 @@ def test_recurrent_modules_equal_their_formula(size):
 
 def test_backprop_through_time_returns_after_a_modular_run():
     network = NETWORKS["recurrent"]()
-    _execution(network, "modular", module_size=3)
-    execution, placed = _execution(network, "backprop")
-    _assert_same(_gradients(execution, placed), _autograd(network)[0])
+    make_execution(network, "modular", module_size=3)
+    execution, placed = make_execution(network, "backprop")
+    _assert_same(gradients_of(execution, placed), _autograd(network)[0])
 
 
-# ---- feedback ----
-
-
-def test_product_feedback_is_that_of_the_cpu():
-    network = NETWORKS["dense"]()
-    execution, _ = _execution(network, "dfa", Feedback("product"))
-    layers = [(m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in network if isinstance(m, nn.Linear)]
-    for found, expected in zip(execution.feedback.matrices, product_feedback(layers), strict=True):
-        np.testing.assert_allclose(found.numpy(), expected)
-
-
-def test_refreshed_feedback_equals_the_mean_field_rule():
-    network = NETWORKS["dense"]()
-    execution, placed = _execution(network, "dfa", Feedback("refresh", interval=2))
-    execution.epoch(placed, np.arange(N), [0.1])
-    first = [b.numpy().copy() for b in execution.feedback.matrices]
-    execution.epoch(placed, np.arange(N), [0.1])  # not due
-    for a, b in zip(first, execution.feedback.matrices, strict=True):
-        np.testing.assert_array_equal(a, b.numpy())
-    w = {k: network[k].weight.detach().numpy().T.copy() for k in (0, 2, 4, 6)}
-    h = [m.detach().numpy() for m in run_segments(execution.segments, placed[0])[1]]
-    execution.epoch(placed, np.arange(N), [0.0])  # due
-    b3 = w[6].T
-    b2 = (b3 * (1 - h[2] ** 2).mean(0)) @ w[4].T
-    b1 = (b2 * (1 - h[1] ** 2).mean(0)) @ w[2].T
-    for found, expected in zip(execution.feedback.matrices, (b1, b2, b3), strict=True):
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
-
-
-def test_refresh_leaves_convolutions_their_random_matrices():
-    execution, placed = _execution(NETWORKS["image"](), "dfa", Feedback("refresh"))
-    before = [b.clone() for b in execution.feedback.matrices]
-    execution.epoch(placed, np.arange(N), [0.1])
-    same = [torch.equal(a, b) for a, b in zip(before, execution.feedback.matrices, strict=True)]
-    assert same[:3] == [True, True, False]  # the last one was W_L^T already
-
-
-def test_dkp_takes_adam_steps_along_error_times_activation():
-    execution, placed = _execution(NETWORKS["dense"](), "dfa", Feedback("dkp", rate=0.01, decay=0.0))
-    before = execution.feedback.matrices[2].numpy().copy()
-    _, outputs = run_segments(execution.segments, placed[0])
-    e = _output_error(outputs[-1].detach().numpy())
-    execution.epoch(placed, np.arange(N), [0.0])
-    gradient = e.T @ outputs[2].detach().numpy()
-    moved = before - execution.feedback.matrices[2].numpy()
-    np.testing.assert_allclose(moved, 0.01 * gradient / (np.abs(gradient) + 1e-8), rtol=1e-6)  # Adam's first step
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_forward_mode_tangent_equals_a_difference(name):
-    execution, placed = _execution(NETWORKS[name](), "dfa", Feedback("learned"))
-    network, x = execution.network, placed[0]
-    network.train()
-    buffers = [b.clone() for b in network.buffers()]
-    with torch.no_grad():
-        _, outputs = run_segments(execution.segments, x)
-        for buffer, value in zip(network.buffers(), buffers, strict=True):
-            buffer.copy_(value)
-        noises = [torch.randn(h.shape, dtype=h.dtype) for h in outputs[:-1]]
-        jv = output_tangent(execution.segments, x, noises)
-        assert all(torch.equal(a, b) for a, b in zip(network.buffers(), buffers, strict=True))
-        ends = []
-        for size in (1e-6, -1e-6):
-            h = x
-            for segment, noise in zip(execution.segments[:-1], noises, strict=True):
-                h = segment(h) + size * noise
-            ends.append(execution.segments[-1](h))
-    torch.testing.assert_close(jv, (ends[0] - ends[1]) / 2e-6, rtol=1e-4, atol=1e-6)
-
-
-def test_learned_feedback_approaches_the_mean_jacobian():
-    network = dense_network((D, 4, C), "tanh")
-    execution, placed = _execution(network, "dfa", Feedback("learned", rate=0.02))
-    target = network[2].weight.detach().clone()  # the last layer's Jacobian is its weight
-    before = (execution.feedback.matrices[0] - target).norm()
-    execution.epoch(placed, np.tile(np.arange(N), 300), np.zeros(300))
-    assert (execution.feedback.matrices[0] - target).norm() < 0.5 * before
-
+# ---- training ----
 
 ALL = ["random", "binary", "sparse", "product", "refresh", "dkp", "learned"]
 TRAINED = [
@@ -374,22 +295,22 @@ TRAINED = [
 def test_every_feedback_lowers_the_loss(name, scheme, feedback):
     recipe = Recipe(scheme=scheme, feedback=Feedback(feedback), batch_size=N)
     execution = TorchExecution(NETWORKS[name](), recipe)
-    placed = execution.place(_rows())
+    placed = execution.place(make_rows())
     losses = [execution.epoch(placed, np.arange(N), [0.01]) for _ in range(150)]
     assert losses[-1] < 0.9 * losses[0]
 
 
 def test_rows_of_small_errors_are_dropped():
     network = NETWORKS["dense"]()
-    rows = _rows()
+    rows = make_rows()
     with torch.no_grad():
         p = torch.softmax(network(torch.from_numpy(rows.x).float()), 1).numpy()
     norms = np.linalg.norm((p - np.eye(C)[rows.y]) * rows.weight[:, None], axis=1)
     bound = float(np.median(norms))
-    execution, placed = _execution(network, "backprop", tol_error=bound)
-    found = _gradients(execution, placed)
+    execution, placed = make_execution(network, "backprop", tol_error=bound)
+    found = gradients_of(execution, placed)
     kept = norms >= bound
-    execution, _ = _execution(network, "backprop")
+    execution, _ = make_execution(network, "backprop")
     placed = execution.place(Rows(rows.x[kept], rows.y[kept], rows.weight[kept]))
     start = execution.snapshot()
     execution.epoch(placed, np.arange(kept.sum()), [kept.sum() / N])
@@ -419,10 +340,10 @@ def test_the_cpu_path_takes_the_same_steps(name):
     executions = [MLPExecution(layers, "relu", recipe, None), TorchExecution(network, recipe, "cpu", 7)]
     losses, outputs = [], []
     for execution in executions:
-        placed = execution.place(_rows())
+        placed = execution.place(make_rows())
         orders = [np.random.default_rng(k).permutation(N) for k in range(4)]
         losses.append([execution.epoch(placed, order, np.full(3, 0.01)) for order in orders])
-        outputs.append(execution.outputs(_rows().x))
+        outputs.append(execution.outputs(make_rows().x))
     np.testing.assert_allclose(*losses, rtol=1e-7)
     np.testing.assert_allclose(*outputs, atol=1e-7)
 

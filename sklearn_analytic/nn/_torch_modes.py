@@ -1,0 +1,73 @@
+"""Modes of torch outside of networks and in their modules: what a caller left on must not change what is computed."""
+
+import contextlib
+from functools import wraps
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+_EPOCH = 0x9E3779B9  # spreads the seeds of epochs
+_RANK = 0xBF58476D1CE4E5B9  # spreads the seeds of ranks
+
+
+@contextlib.contextmanager
+def own_modes(device_type="cpu"):
+    """Record gradients and compute in a network's precision, inside a caller's no_grad, inference_mode or autocast."""
+    ambient = torch.is_autocast_enabled(device_type)
+    exact = torch.autocast(device_type, enabled=False) if ambient else contextlib.nullcontext()
+    # inference mode ends first: tensors made under it can never be trained
+    with torch.inference_mode(False), torch.enable_grad(), exact:
+        yield
+
+
+def in_own_modes(method):
+    """Decorate a method of an object with a ``device`` to run in :func:`own_modes`."""
+
+    @wraps(method)
+    def run(self, *args, **kwargs):
+        with own_modes(self.device.type):
+            return method(self, *args, **kwargs)
+
+    return run
+
+
+@contextlib.contextmanager
+def own_randomness(device, seed):
+    """Draw torch's random numbers from ``seed``, and leave the global states alone."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def kept_modes(network):
+    """Give every module its own training flag back, which is not always that of the whole."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def still_norms(network):
+    """Return the batch normalisations that a caller froze for good: all parameters, and the moments by ``eval()``."""
+    return [m for m in network.modules() if isinstance(m, _BatchNorm) and not m.training and _is_frozen(m)]
+
+
+def train(network, still):
+    """Put a network into training mode, except for the modules in ``still``."""
+    network.train()
+    for module in still:
+        module.eval()
+
+
+def dropout_seed(seed, epoch, rank):
+    """Return torch's seed of one epoch on one rank: shares of a batch must not get the same masks."""
+    return (seed + _EPOCH * epoch + _RANK * rank) % 2**63
+
+
+def _is_frozen(module):
+    """Whether a module has parameters, none of which trains."""
+    flags = [p.requires_grad for p in module.parameters()]
+    return bool(flags) and not any(flags)

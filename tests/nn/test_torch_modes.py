@@ -1,0 +1,95 @@
+"""Modes that a caller left on: none changes what is computed."""
+
+import copy
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from sklearn_analytic.nn import torch_parts  # noqa: E402
+from sklearn_analytic.nn._recipe import KFAC, Feedback  # noqa: E402
+from sklearn_analytic.nn._torch_checks import check_network  # noqa: E402
+from sklearn_analytic.nn._torch_networks import dense_network, load_state, recurrent_network, state_arrays  # noqa: E402
+from tests.nn.test_torch_faults import (  # noqa: E402
+    C,
+    D,
+    Noise,
+    assert_same,
+    between,
+    make_execution,
+    make_rows,
+    trained,
+)
+
+AMBIENT = {
+    "no_grad": torch.no_grad,
+    "set_grad_enabled": lambda: torch.set_grad_enabled(False),
+    "inference": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("ambient", AMBIENT)
+@pytest.mark.parametrize("choices", [{}, {"kfac": KFAC()}, {"scheme": "dfa"}, {"precision": "bfloat16"}], ids=" ".join)
+def test_ambient_modes_change_nothing(ambient, choices):
+    network = between(nn.ReLU())
+    alone = copy.deepcopy(network)
+    expected = trained(alone, **choices)
+    with AMBIENT[ambient]():
+        found = trained(network, **choices)
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("ambient", AMBIENT)
+def test_ambient_modes_change_no_measurement(ambient):
+    def measured():
+        network = dense_network((D, 8, C), "relu")
+        execution = make_execution(network, scheme="dfa", feedback=Feedback("random"), precision="float32")
+        execution.place(make_rows())
+        state = execution.snapshot()
+        execution.restore(state)
+        rows = make_rows()
+        return execution.alignment(rows.x, rows.y), execution.activation_bytes(), execution.outputs(rows.x).tolist()
+
+    expected = measured()
+    with AMBIENT[ambient]():
+        assert measured() == expected
+    assert 0 < abs(expected[0][0]) < 1
+
+
+@pytest.mark.parametrize("ambient", AMBIENT)
+def test_networks_made_and_read_under_ambient_modes(ambient):
+    parts = torch_parts()
+    with AMBIENT[ambient]():
+        made = [dense_network((D, 8, C), "relu"), recurrent_network(4, D, (5,), (), C), parts.deepcopy(between())]
+        for network in made:
+            for dtype in (np.float64, np.float32):  # a change of dtype makes new tensors
+                load_state(network, {k: a.astype(dtype) for k, a in state_arrays(network).items()})
+    for network in made:
+        assert not any(p.is_inference() for p in network.parameters())
+        make_execution(network, precision="float32")
+    x = np.ones((2, D), np.float32)
+    expected = parts.Forward(made[2], "cpu").outputs(x)
+    with AMBIENT[ambient]():
+        np.testing.assert_array_equal(parts.Forward(made[2], "cpu").outputs(x), expected)
+
+
+def test_a_network_made_under_inference_mode_needs_a_copy():
+    with torch.inference_mode():
+        network = between()
+    with pytest.raises(ValueError, match=r"inference_mode.*copy.deepcopy"):
+        make_execution(network)
+    make_execution(torch_parts().deepcopy(network))
+
+
+def test_random_numbers_of_the_caller_are_left_alone():
+    noise = Noise()
+    network = between(noise)
+    state = torch.get_rng_state()
+    check_network(network, D, C)
+    trained(network)
+    assert torch.equal(state, torch.get_rng_state())
+    assert noise.drawn

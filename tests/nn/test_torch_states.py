@@ -1,0 +1,66 @@
+"""Snapshots: moments go on, constants are those of the new recipe."""
+
+import copy
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from sklearn_analytic.nn._recipe import KFAC, Feedback, Optimizer  # noqa: E402
+from sklearn_analytic.nn._torch_networks import dense_network, state_arrays  # noqa: E402
+from tests.nn.test_torch_faults import C, D, N, assert_same, between, make_execution, make_rows  # noqa: E402
+
+CHANGED = {
+    "alpha": (Optimizer("sgd"), Optimizer("sgd", alpha=0.5)),
+    "momentum": (Optimizer("sgd"), Optimizer("sgd", momentum=0.1)),
+    "nesterov": (Optimizer("sgd"), Optimizer("sgd", nesterov=False)),
+    "betas": (Optimizer(), Optimizer(beta_1=0.2, beta_2=0.5)),
+    "epsilon": (Optimizer(), Optimizer(epsilon=0.1)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_constants_of_the_optimiser_are_those_of_the_new_recipe(name):
+    execution = make_execution(between(), optimizer=CHANGED[name][0])
+    placed = execution.place(make_rows())
+    execution.epoch(placed, np.arange(N), [0.1])
+    state = execution.snapshot()
+    fresh = make_execution(between(), optimizer=CHANGED[name][1])
+    expected = copy.deepcopy([{k: v for k, v in g.items() if k != "params"} for g in fresh.optimizer.param_groups])
+    fresh.restore(state)
+    found = [{k: v for k, v in g.items() if k != "params"} for g in fresh.optimizer.param_groups]
+    assert found == expected
+    moments = zip(*(e.optimizer.state_dict()["state"].values() for e in (execution, fresh)), strict=True)
+    for one, other in moments:
+        for key, value in one.items():
+            torch.testing.assert_close(other[key], value)
+
+
+def test_constants_of_learned_feedback_are_those_of_the_new_recipe():
+    executions = [make_execution(between(), scheme="dfa", feedback=Feedback("dkp", rate=rate)) for rate in (0.1, 0.2)]
+    for execution in executions:
+        placed = execution.place(make_rows())
+        execution.epoch(placed, np.arange(N), [0.1])
+    executions[1].restore(executions[0].snapshot())
+    assert executions[1].feedback._adam.param_groups[0]["lr"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"optimizer": Optimizer("adam")}, "optimizer='adam' cannot go on from a state of optimizer='sgd'"),
+        ({"kfac": KFAC()}, "preconditioner='kfac' cannot go on from a state of preconditioner=None"),
+        ({"scheme": "dfa"}, "scheme='dfa' cannot go on from a state of scheme='backprop'"),
+    ],
+    ids=["optimizer", "kfac", "scheme"],
+)
+def test_states_of_another_optimiser_are_refused_before_they_change_anything(choices, message):
+    one, other = make_execution(between()), make_execution(dense_network((D, 8, C), "identity"), **choices)
+    for execution in (one, other):
+        placed = execution.place(make_rows())
+        execution.epoch(placed, np.arange(N), [0.1])
+    before = state_arrays(other.network)
+    with pytest.raises(ValueError, match=message):
+        other.restore(one.snapshot())
+    assert_same(state_arrays(other.network), before)
