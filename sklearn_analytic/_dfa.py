@@ -76,9 +76,11 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         of rectifiers stay exact. ``activation_bytes_`` says what is stored. Made for "relu" and "leaky_relu": slopes of
         "tanh" and "logistic" are approximate in compiled networks, and keep their exact values, hence more bytes, in
         torch.
-    tol_error : float, default=0.0
+    tol_error : float or "auto", default="auto"
         Rows with an output error of smaller norm do not count in a step; 0 leaves out none. Compiled networks drop
-        them before the backward products, unless low bits, K-FAC or learned feedback read the batch.
+        them before the backward products, unless low bits, K-FAC or learned feedback read the batch. "auto" is 0.01
+        where that saves time with the default feedback (scheme "dfa", feedback "refresh"), else 0: all published
+        modes see all rows.
     batch_size : int or "auto", default="auto"
         Rows per step; "auto" is a fiftieth of the rows, within 16 and 128.
     max_iter : int or "auto", default="auto"
@@ -209,7 +211,7 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         preconditioner=None,
         kfac_params=None,
         activation_bits=None,
-        tol_error=0.0,
+        tol_error="auto",
         batch_size="auto",
         max_iter="auto",
         early_stopping=False,

@@ -33,6 +33,7 @@ _KFAC_RANGES = {
     "interval_growth": ("a finite number above 0", lambda v: 0 < v < math.inf),
     "damping_decay": ("a finite number above 0", lambda v: 0 < v < math.inf),
 }
+_TOL_ERROR = 0.01  # where the class of a row has a probability above .993; measured in docs/theory/dfa.md
 _WATCHED = 512  # rows on which alignment is measured
 
 
@@ -68,7 +69,7 @@ class DFABase(GradientEstimator):
         preconditioner=None,
         kfac_params=None,
         activation_bits=None,
-        tol_error=0.0,
+        tol_error="auto",
         batch_size="auto",
         max_iter="auto",
         early_stopping=False,
@@ -204,11 +205,18 @@ class DFABase(GradientEstimator):
             kfac=KFAC(**(self.kfac_params or {})) if self.preconditioner == "kfac" else None,
             batch_size=self._batch_size(n_rows),
             activation_bits=self.activation_bits,
-            tol_error=self.tol_error,
+            tol_error=self._tol_error(),
             module_size=self.module_size,
             precision=self.precision,
             seed=seed_of(self.random_state),
         )
+
+    def _tol_error(self):
+        """The error below which rows are skipped: "auto" skips where that is free, and leaves published modes alone."""
+        if self.tol_error != "auto":
+            return self.tol_error
+        free = self.activation_bits is None and self.preconditioner is None
+        return _TOL_ERROR if free and self._scheme() == "dfa" and self.feedback == "refresh" else 0.0
 
     def _encoding_name(self):
         """Pixels share a scale by channel, sequences and given networks one scale; columns have their own."""
@@ -279,7 +287,8 @@ class DFABase(GradientEstimator):
         for name in ("momentum", "beta_1", "beta_2"):
             check_real(name, getattr(self, name), 0, 1, "at least 0 and below 1", open_high=True)
         check_real("epsilon", self.epsilon, 0, 1, "above 0", open_low=True)
-        check_real("tol_error", self.tol_error, 0, math.inf, "0 or more")
+        if self.tol_error != "auto":
+            check_real("tol_error", self.tol_error, 0, math.inf, "0 or more")
         if self.activation_bits not in (None, 4, 8):
             raise ValueError(f"activation_bits must be 4, 8 or None, got {self.activation_bits!r}.")
         if self.feedback_init == "zeros" and FEEDBACKS[self.feedback] == "fixed":

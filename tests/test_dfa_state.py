@@ -74,6 +74,15 @@ def test_the_plan_carries_the_parameter(name):
     assert read(plans[0]) != value and read(plans[1]) == value
 
 
+def test_rows_are_skipped_by_default_with_the_default_feedback_alone():
+    def tolerance(**parameters):
+        return classifier(**parameters)._recipe(400).tol_error
+
+    assert tolerance() == 0.01 and tolerance(tol_error=0.0) == 0.0
+    others = [{"feedback": "random"}, {"scheme": "backprop"}, {"activation_bits": 4}, {"preconditioner": "kfac"}]
+    assert [tolerance(**other) for other in others] == [0.0] * 4
+
+
 def test_patience_belongs_to_early_stopping():
     for early, patience in ((True, 3), (False, None)):
         model = classifier(early_stopping=early, n_iter_no_change=3)

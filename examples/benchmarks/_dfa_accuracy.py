@@ -24,6 +24,7 @@ KFAC = {"preconditioner": "kfac", "solver": "sgd"}  # the rate is --kfac-rate
 CONTENDERS = {
     REFERENCE: {"scheme": "backprop"},
     "dfa": {},
+    "dfa, all rows": {"tol_error": 0.0},
     "random": {"feedback": "random"},
     "binary": {"feedback": "binary"},
     "sparse": {"feedback": "sparse"},
