@@ -10,14 +10,52 @@ from collections import namedtuple
 import numpy as np
 from numba import njit
 
-IDENTITY, RELU, LEAKY, TANH, LOGISTIC = range(5)
+from sklearn_analytic.backend._numba_optimizers import ADAM, ADAMW, SGD, apply_update
+from sklearn_analytic.backend._numba_units import (
+    COMPILED,
+    IDENTITY,
+    LEAKY,
+    LOGISTIC,
+    RELU,
+    TANH,
+    add_bias_and_activate,
+    mean_slope,
+    quantise,
+    restore,
+    times_slope,
+)
+
+__all__ = [
+    "ADAM",
+    "ADAMW",
+    "BACKPROP",
+    "IDENTITY",
+    "LEAKY",
+    "LOGISTIC",
+    "PROJECTED",
+    "RELU",
+    "SGD",
+    "SIGNS",
+    "SOFTMAX",
+    "SQUARED",
+    "TANH",
+    "Data",
+    "Feedback",
+    "Model",
+    "Rule",
+    "Work",
+    "add_bias_and_activate",
+    "apply_update",
+    "gradient",
+    "mean_slopes",
+    "quantise",
+    "refresh_feedback",
+    "restore",
+    "train_steps",
+]
+
 SOFTMAX, SQUARED = range(2)
 BACKPROP, PROJECTED, SIGNS = range(3)
-SGD, ADAM, ADAMW = range(3)
-LEAK = 0.01
-
-# "numpy" divides without a check for zero, which would keep loops from being vectorised.
-_COMPILED = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 # What is trained on, what is trained, where intermediate results live, how. Tuples of arrays compile to structs.
 Data = namedtuple("Data", "x codes targets weight")
@@ -27,13 +65,13 @@ Work = namedtuple("Work", "batch hidden packed steps output errors scratch kept 
 Rule = namedtuple("Rule", "optimizer momentum nesterov beta_1 beta_2 epsilon alpha bits tol_error compact")
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def _matrix(flat, start, rows, columns):
     """A contiguous part of a flat buffer as a matrix."""
     return flat[start : start + rows * columns].reshape(rows, columns)
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def _gather(x, rows, out):
     """Copy the rows of a batch, in the dtype of the work buffers."""
     for i in range(len(rows)):
@@ -42,74 +80,7 @@ def _gather(x, rows, out):
             out[i, j] = source[j]
 
 
-@njit(**_COMPILED)
-def add_bias_and_activate(z, bias, activation):
-    """``f(z + bias)`` in place, one pass; which f is decided outside the inner loop."""
-    zero, one, two, leak = z.dtype.type(0), z.dtype.type(1), z.dtype.type(2), z.dtype.type(LEAK)
-    rows, columns = z.shape
-    for i in range(rows):
-        row = z[i]
-        if activation == RELU:
-            for j in range(columns):
-                row[j] = max(row[j] + bias[j], zero)
-        elif activation == LEAKY:
-            for j in range(columns):
-                v = row[j] + bias[j]
-                row[j] = v if v > zero else leak * v
-        elif activation == TANH:  # by exponentials, which are vectorised; one rounding of 1 off, at most
-            for j in range(columns):
-                row[j] = one - two / (np.exp(two * (row[j] + bias[j])) + one)
-        elif activation == LOGISTIC:
-            for j in range(columns):
-                row[j] = one / (one + np.exp(-(row[j] + bias[j])))
-        else:
-            for j in range(columns):
-                row[j] += bias[j]
-
-
-@njit(**_COMPILED)
-def times_slope(d, h, activation):
-    """``d *= f'(z)`` in place, the slope told from the activation ``h = f(z)``."""
-    zero, one, leak = d.dtype.type(0), d.dtype.type(1), d.dtype.type(LEAK)
-    rows, columns = d.shape
-    for i in range(rows):
-        error, value = d[i], h[i]
-        if activation == RELU:
-            for j in range(columns):
-                error[j] *= one if value[j] > zero else zero
-        elif activation == LEAKY:
-            for j in range(columns):
-                error[j] *= one if value[j] > zero else leak
-        elif activation == TANH:
-            for j in range(columns):
-                error[j] *= one - value[j] * value[j]
-        elif activation == LOGISTIC:
-            for j in range(columns):
-                error[j] *= value[j] * (one - value[j])
-
-
-@njit(**_COMPILED)
-def mean_slope(h, activation, out):
-    """``out[j] = mean_i f'(z_ij)``, which the mean-field product needs."""
-    out[:] = 0
-    zero, one, leak = out.dtype.type(0), out.dtype.type(1), out.dtype.type(LEAK)
-    for i in range(h.shape[0]):
-        for j in range(h.shape[1]):
-            v = h[i, j]
-            if activation == RELU:
-                out[j] += one if v > zero else zero
-            elif activation == LEAKY:
-                out[j] += one if v > zero else leak
-            elif activation == TANH:
-                out[j] += one - v * v
-            elif activation == LOGISTIC:
-                out[j] += v * (one - v)
-            else:
-                out[j] += one
-    out /= h.shape[0]
-
-
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def _softmax_error(f, codes, rows, weight, weighted):
     """Turn raw outputs into ``w (p - y) / m`` in place; return the sum of ``-w log p_y``, in float64."""
     m, n_classes = f.shape
@@ -132,7 +103,7 @@ def _softmax_error(f, codes, rows, weight, weighted):
     return loss
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def _squared_error(f, targets, rows, weight, weighted):
     """Turn raw outputs into ``w (f - y) / m`` in place; return the sum of ``w |f - y|^2 / 2``, in float64."""
     m = f.shape[0]
@@ -147,59 +118,10 @@ def _squared_error(f, targets, rows, weight, weighted):
     return loss
 
 
-# ---- approximate activations ----
-
-
-@njit(**_COMPILED)
-def quantise(h, bits, signed, packed):
-    """Pack ``h`` to 4 or 8 bits; return the step. Zero (of the non-negative) and the sign (of the signed) are exact."""
-    levels, middle = (1 << bits) - 1, (1 << (bits - 1))
-    flat = h.reshape(h.size)
-    top = h.dtype.type(0)
-    for k in range(flat.size):
-        top = max(top, abs(flat[k]))
-    if not top > 0 or not np.isfinite(top):
-        top = h.dtype.type(1)
-    step = top / h.dtype.type(middle if signed else levels)
-    inverse = h.dtype.type(1) / step
-    n_bytes = (flat.size * bits + 7) // 8
-    if bits == 8:
-        for k in range(flat.size):
-            packed[k] = _code(flat[k], inverse, levels, middle, signed)
-        return step
-    for k in range(n_bytes):
-        low = _code(flat[2 * k], inverse, levels, middle, signed)
-        high = _code(flat[2 * k + 1], inverse, levels, middle, signed) if 2 * k + 1 < flat.size else np.uint8(0)
-        packed[k] = low | (high << 4)
-    return step
-
-
-@njit(**_COMPILED)
-def _code(value, inverse, levels, middle, signed):
-    """The level of one value: bin edges at zero, so that no sign and no zero is lost."""
-    if signed:
-        return np.uint8(min(max(int(np.floor(value * inverse)) + middle, 0), levels))
-    return np.uint8(min(int(np.ceil(value * inverse)), levels))
-
-
-@njit(**_COMPILED)
-def restore(packed, bits, signed, step, out):
-    """Mid-points of the levels that :func:`quantise` packed, into ``out``."""
-    middle = 1 << (bits - 1)
-    half, zero = out.dtype.type(0.5), out.dtype.type(0)
-    flat = out.reshape(out.size)
-    for k in range(flat.size):
-        code = packed[k] if bits == 8 else (packed[k >> 1] >> (4 * (k & 1))) & 15
-        if signed:
-            flat[k] = (out.dtype.type(np.int64(code) - middle) + half) * step
-        else:
-            flat[k] = (out.dtype.type(code) - half) * step if code > 0 else zero
-
-
 # ---- which error reaches which layer ----
 
 
-@njit(**_COMPILED, fastmath={"contract"})
+@njit(**COMPILED, fastmath={"contract"})
 def signed_projection(e, signs, n_units, scale, scratch, out):
     """``out = scale * e S`` for a matrix S of packed signs (C, n / 8): each entry of e is added or subtracted.
 
@@ -230,7 +152,7 @@ def signed_projection(e, signs, n_units, scale, scratch, out):
                 row[j] += p * sp[j]
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def refresh_feedback(model, dense, slopes, scratch):
     """The mean-field product: ``B_last = W_L^T``, ``B_l = (B_{l+1} diag(mean f'_{l+1})) W_{l+1}^T``, top down.
 
@@ -257,7 +179,7 @@ def refresh_feedback(model, dense, slopes, scratch):
         end_dense -= n_out * n_in
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def _keep_large_errors(model, work, rows, tol_error):
     """Move the rows of large output error to the front of all stored activations; return how many there are."""
     m = len(rows)
@@ -283,7 +205,7 @@ def _keep_large_errors(model, work, rows, tol_error):
     return kept
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def _clear_small_errors(error, tol_error):
     """Set the rows of small output error to zero: the same gradient, where rows cannot be moved."""
     bound = (tol_error / error.shape[0]) ** 2
@@ -295,7 +217,7 @@ def _clear_small_errors(error, tol_error):
             error[i, :] = 0
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def forward(model, work, rule, m):
     """Fill the activations of the batch in ``work.batch``; with low bits only their packed copies remain."""
     sizes = model.sizes
@@ -325,7 +247,7 @@ def forward(model, work, rule, m):
         here = after
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def _store_slopes(model, work, rule, m):
     """Mean slopes of all hidden layers, from what is stored of their activations."""
     if rule.bits > 0:
@@ -339,7 +261,7 @@ def _store_slopes(model, work, rule, m):
         start_slopes += n
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def _store_slopes_of_packed(model, work, rule, m):
     """The same from packed copies, a layer at a time."""
     signed = model.activation != RELU and model.activation != LOGISTIC
@@ -355,7 +277,7 @@ def _store_slopes_of_packed(model, work, rule, m):
         start_slopes += n
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def mean_slopes(data, rows, model, work, rule):
     """Fill ``work.slopes`` with the mean slopes of a batch: what ranks average before they refresh."""
     m = len(rows)
@@ -364,7 +286,7 @@ def mean_slopes(data, rows, model, work, rule):
     _store_slopes(model, work, rule, m)
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def backward(model, feedback, work, rule, m, m_stored):
     """Gradient of every layer, top down: ``D_L = e``; below it backpropagation or a projection of e, times the slope.
 
@@ -419,7 +341,7 @@ def backward(model, feedback, work, rule, m, m_stored):
             d = below
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def _column_sums(d, out):
     """``out = sum_i d_i``, row by row: vector additions."""
     out[:] = 0
@@ -428,7 +350,7 @@ def _column_sums(d, out):
             out[j] += d[i, j]
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def gradient(data, rows, model, feedback, work, rule, refresh):
     """Fill ``model.grad`` with the gradient (or what stands for it) of one batch; return the sum of its losses."""
     m = len(rows)
@@ -457,57 +379,7 @@ def gradient(data, rows, model, feedback, work, rule, refresh):
     return loss
 
 
-# ---- optimisers ----
-
-
-@njit(**_COMPILED, fastmath={"contract"})
-def _adam(theta, grad, first, second, alpha, decay, rule, size, root):
-    """One fused pass: moments, and ``theta -= size m / (sqrt(v) / root + eps)``; ``decay`` is decoupled."""
-    kind = theta.dtype.type
-    b1, b2, c1, c2 = kind(rule.beta_1), kind(rule.beta_2), kind(1 - rule.beta_1), kind(1 - rule.beta_2)
-    alpha, keep, size, eps, inverse = kind(alpha), kind(1 - decay), kind(size), kind(rule.epsilon), kind(1 / root)
-    for k in range(theta.size):
-        g = grad[k] + alpha * theta[k]
-        m = b1 * first[k] + c1 * g
-        v = b2 * second[k] + c2 * g * g
-        first[k] = m
-        second[k] = v
-        theta[k] = keep * theta[k] - size * m / (np.sqrt(v) * inverse + eps)
-
-
-@njit(**_COMPILED, fastmath={"contract"})
-def _sgd(theta, grad, velocity, alpha, rate, rule):
-    """``u = momentum u + g``, ``theta -= rate u``, or with Nesterov's look-ahead ``theta -= rate (g + momentum u)``."""
-    kind = theta.dtype.type
-    mu, rate, alpha = kind(rule.momentum), kind(rate), kind(alpha)
-    for k in range(theta.size):
-        pull = grad[k] + alpha * theta[k]
-        u = mu * velocity[k] + pull
-        velocity[k] = u
-        theta[k] -= rate * (pull + mu * u if rule.nesterov else u)
-
-
-@njit(**_COMPILED)
-def apply_update(model, rule, rate, step):
-    """One step of the optimiser on all layers; biases carry no penalty. ``step`` counts from 1."""
-    start = 0
-    size, root = rate / (1 - rule.beta_1**step), np.sqrt(1 - rule.beta_2**step)
-    for layer in range(len(model.sizes) - 1):
-        n_in, n_out = model.sizes[layer], model.sizes[layer + 1]
-        middle, stop = start + n_in * n_out, start + (n_in + 1) * n_out
-        for begin, end in ((start, middle), (middle, stop)):
-            alpha = rule.alpha if begin == start else 0.0
-            theta, grad, first = model.theta[begin:end], model.grad[begin:end], model.first[begin:end]
-            if rule.optimizer == SGD:
-                _sgd(theta, grad, first, alpha, rate, rule)
-            elif rule.optimizer == ADAM:
-                _adam(theta, grad, first, model.second[begin:end], alpha, 0.0, rule, size, root)
-            else:
-                _adam(theta, grad, first, model.second[begin:end], 0.0, rate * alpha, rule, size, root)
-        start = stop
-
-
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def train_steps(data, order, rates, begin, end, step, model, feedback, work, rule):
     """Batches ``begin .. end`` of ``order``, one per rate: gradient, update, a refresh every ``interval`` steps.
 

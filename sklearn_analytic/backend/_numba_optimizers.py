@@ -1,0 +1,55 @@
+"""Compiled optimisers: one fused pass over each layer's part of the flat parameters."""
+
+import numpy as np
+from numba import njit
+
+from sklearn_analytic.backend._numba_units import COMPILED
+
+SGD, ADAM, ADAMW = range(3)
+
+
+@njit(**COMPILED, fastmath={"contract"})
+def _adam(theta, grad, first, second, alpha, decay, rule, size, root):
+    """One fused pass: moments, and ``theta -= size m / (sqrt(v) / root + eps)``; ``decay`` is decoupled."""
+    kind = theta.dtype.type
+    b1, b2, c1, c2 = kind(rule.beta_1), kind(rule.beta_2), kind(1 - rule.beta_1), kind(1 - rule.beta_2)
+    alpha, keep, size, eps, inverse = kind(alpha), kind(1 - decay), kind(size), kind(rule.epsilon), kind(1 / root)
+    for k in range(theta.size):
+        g = grad[k] + alpha * theta[k]
+        m = b1 * first[k] + c1 * g
+        v = b2 * second[k] + c2 * g * g
+        first[k] = m
+        second[k] = v
+        theta[k] = keep * theta[k] - size * m / (np.sqrt(v) * inverse + eps)
+
+
+@njit(**COMPILED, fastmath={"contract"})
+def _sgd(theta, grad, velocity, alpha, rate, rule):
+    """``u = momentum u + g``, ``theta -= rate u``, or with Nesterov's look-ahead ``theta -= rate (g + momentum u)``."""
+    kind = theta.dtype.type
+    mu, rate, alpha = kind(rule.momentum), kind(rate), kind(alpha)
+    for k in range(theta.size):
+        pull = grad[k] + alpha * theta[k]
+        u = mu * velocity[k] + pull
+        velocity[k] = u
+        theta[k] -= rate * (pull + mu * u if rule.nesterov else u)
+
+
+@njit(**COMPILED)
+def apply_update(model, rule, rate, step):
+    """One step of the optimiser on all layers; biases carry no penalty. ``step`` counts from 1."""
+    start = 0
+    size, root = rate / (1 - rule.beta_1**step), np.sqrt(1 - rule.beta_2**step)
+    for layer in range(len(model.sizes) - 1):
+        n_in, n_out = model.sizes[layer], model.sizes[layer + 1]
+        middle, stop = start + n_in * n_out, start + (n_in + 1) * n_out
+        for begin, end in ((start, middle), (middle, stop)):
+            alpha = rule.alpha if begin == start else 0.0
+            theta, grad, first = model.theta[begin:end], model.grad[begin:end], model.first[begin:end]
+            if rule.optimizer == SGD:
+                _sgd(theta, grad, first, alpha, rate, rule)
+            elif rule.optimizer == ADAM:
+                _adam(theta, grad, first, model.second[begin:end], alpha, 0.0, rule, size, root)
+            else:
+                _adam(theta, grad, first, model.second[begin:end], 0.0, rate * alpha, rule, size, root)
+        start = stop
