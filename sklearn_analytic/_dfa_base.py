@@ -158,8 +158,6 @@ class DFABase(GradientEstimator):
             return partial(_copied, self.network, n_inputs, self._n_outputs())
         if self.image_shape is not None:
             shape = tuple(self.image_shape)
-            if math.prod(shape) != n_inputs:
-                raise ValueError(f"image_shape={shape} has {math.prod(shape)} values, but X has {n_inputs} features.")
             conv = _conv_blocks(self.conv_layer_sizes)
             return lambda generator: parts.image_network(
                 shape, conv, sizes, self._n_outputs(), self.activation, self.batch_norm, generator
@@ -168,6 +166,17 @@ class DFABase(GradientEstimator):
         return lambda generator: parts.recurrent_network(
             self.sequence_length, n_inputs, recurrent, sizes, self._n_outputs(), self.activation, generator
         )
+
+    def _check_columns(self, n_features):
+        """Refuse rows that are no images or sequences of the given shape."""
+        if self.image_shape is not None and math.prod(self.image_shape) != n_features:
+            shape = tuple(self.image_shape)
+            raise ValueError(f"image_shape={shape} has {math.prod(shape)} values, but X has {n_features} features.")
+        if self.sequence_length is not None and n_features % self.sequence_length:
+            raise ValueError(
+                f"sequence_length={self.sequence_length} does not divide the {n_features} features of a row: "
+                "give the number of steps of a flattened sequence."
+            )
 
     def _scheme(self):
         """The scheme that "auto" means: exact gradients in convolutions and recurrences, projected errors above."""

@@ -59,6 +59,9 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
     def _score_outputs(self, outputs, y, weight):
         """Return the score of raw outputs for coded targets; larger is better."""
 
+    def _check_columns(self, n_features):
+        """Refuse rows that do not have the shape that parameters tell."""
+
     def _settle_outputs(self, outputs, y, weight):
         """Learn from the outputs of held-out rows after training (a temperature, say)."""
 
@@ -75,6 +78,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
 
     def _fit_rows(self, X, y, weights, held_out):
         """Split, encode, train, keep; return what ended training early, or None."""
+        self._check_columns(X.shape[1])
         continued = self._goes_on()
         state = self._training_state if continued else {}
         seed = state["seed"] if continued else seed_of(self.random_state)
@@ -113,6 +117,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
 
     def _partial_fit_rows(self, X, y, weights):
         """The first block settles the encoding and the network; every block is one epoch."""
+        self._check_columns(X.shape[1])
         first = not hasattr(self, "_training_state")
         state = {} if first else self._training_state
         seed = seed_of(self.random_state) if first else state["seed"]

@@ -501,6 +501,10 @@ def test_a_given_network(digits):
         small(network=short).fit(X, y)
     with pytest.raises(ValueError, match=r"image_shape=\(7, 9\) has 63 values, but X has 64"):
         small(image_shape=(7, 9)).fit(X, y)
+    with pytest.raises(ValueError, match=r"image_shape=\(3, 5, 5\) has 75 values"):
+        small(image_shape=(3, 5, 5)).fit(X, y)
+    with pytest.raises(ValueError, match=r"image_shape=\(3, 5, 5\) has 75 values"):
+        small(image_shape=(3, 5, 5)).partial_fit(X, y, classes=range(10))
     with pytest.raises(ValueError, match="does not divide the 64 features"):
         small(recurrent_layer_sizes=4, sequence_length=7).fit(X, y)
 
