@@ -183,6 +183,14 @@ def check_positive_integer(name, value, allow_none=False):
         raise ValueError(f"{name} must be a positive integer{' or None' if allow_none else ''}, got {value!r}.")
 
 
+def check_real(name, value, low, high, words, open_low=False, open_high=False):
+    """Refuse what is not a finite real number within bounds."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    inside = number and math.isfinite(value) and low <= value <= high
+    if not inside or (open_low and value == low) or (open_high and value == high):
+        raise ValueError(f"{name} must be a number {words}, got {value!r}.")
+
+
 def check_flag(name, value):
     """Refuse what is not a boolean."""
     if not isinstance(value, bool | np.bool_):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 _FLOORS = (0.003, 0.01, 0.03, 0.1)
 _LEAST = 1e-300
@@ -23,7 +24,7 @@ class Link:
     def probabilities(self, scores):
         """Return rows that sum to one."""
         scores = scores if self.floor is None else _log_above(scores, self.floor)
-        return (1 - self.doubt) * softmax(self.slope * scores) + self.doubt / scores.shape[1]
+        return (1 - self.doubt) * softmax(self.slope * scores, axis=1) + self.doubt / scores.shape[1]
 
 
 def fit_link(scores, labels, weights):
@@ -47,12 +48,6 @@ def fit_link(scores, labels, weights):
 def _log_above(scores, floor):
     """log(s) above the floor and its tangent below: finite, and never out of the order of the scores."""
     return np.log(np.maximum(scores, floor)) + np.minimum(scores - floor, 0) / floor
-
-
-def softmax(scores):
-    """Exponentials over their sum, safe for large scores."""
-    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def _best_slope(floor, doubt, loss):

@@ -28,11 +28,7 @@ class ClassStreamMixin:
                 raise ValueError(f"classes={classes.tolist()} is not the same as in the first call: {known}.")
         if statistic is None:
             self.classes_, self._classes_fixed = (np.unique(y) if classes is None else classes), classes is not None
-        if (self.classes_.dtype.kind in "biuf") != (y.dtype.kind in "biuf"):
-            raise ValueError(
-                f"y has labels such as {y.tolist()[0]!r}, but the classes so far are {self.classes_.tolist()}: "
-                "numbers and strings cannot be mixed."
-            )
+        refuse_mixed_labels(self.classes_, y)
         union = np.union1d(self.classes_, y)
         if len(union) == len(self.classes_):
             return statistic
@@ -45,13 +41,7 @@ class ClassStreamMixin:
 
     def _codes(self, y, X):
         """Class indices of labels; ValueError on a label that is no class."""
-        y = class_labels(y, X)
-        codes = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
-        unseen = self.classes_[codes] != y
-        if np.any(unseen):
-            found = np.unique(y[unseen]).tolist()
-            raise ValueError(f"y contains labels that are not in classes {self.classes_.tolist()}: {found}.")
-        return codes
+        return class_codes(self.classes_, class_labels(y, X))
 
     def _widened(self, statistic, old, union):
         """Return a statistic with columns for all of ``union``: no row so far belonged to the new ones."""
@@ -59,6 +49,25 @@ class ClassStreamMixin:
         grown = statistic.add_targets(np.full(len(union) - len(old), self._absent))
         fresh = np.setdiff1d(np.arange(len(union)), positions)
         return grown.permute_targets(np.argsort(np.concatenate([positions, fresh])))
+
+
+def class_codes(classes, y):
+    """Return the index in sorted ``classes`` of every label; ValueError on a label that is no class."""
+    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    unseen = classes[codes] != y
+    if np.any(unseen):
+        found = np.unique(y[unseen]).tolist()
+        raise ValueError(f"y contains labels that are not in classes {classes.tolist()}: {found}.")
+    return codes
+
+
+def refuse_mixed_labels(classes, y):
+    """Numbers and strings have no common order."""
+    if (classes.dtype.kind in "biuf") != (y.dtype.kind in "biuf"):
+        raise ValueError(
+            f"y has labels such as {y.tolist()[0]!r}, but the classes so far are {classes.tolist()}: "
+            "numbers and strings cannot be mixed."
+        )
 
 
 def refuse_balanced(class_weight, method):

@@ -7,8 +7,15 @@ from functools import partial
 
 import numpy as np
 
-from sklearn_analytic._base import check_choice, check_flag, check_positive_integer, hidden_sizes, seed_of
-from sklearn_analytic._gradient_base import GradientEstimator, check_device, check_real
+from sklearn_analytic._base import (
+    check_choice,
+    check_flag,
+    check_positive_integer,
+    check_real,
+    hidden_sizes,
+    seed_of,
+)
+from sklearn_analytic._gradient_base import GradientEstimator, check_device
 from sklearn_analytic._networks import ModuleNetwork, dense_plan
 from sklearn_analytic.nn import (
     ACTIVATIONS,

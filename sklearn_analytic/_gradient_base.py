@@ -13,6 +13,7 @@ from sklearn_analytic._base import (
     check_choice,
     check_flag,
     check_positive_integer,
+    check_real,
     checked_weights,
     hidden_sizes,
     seed_of,
@@ -94,7 +95,8 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         if continued:
             self._load(network, execution)
         plan = self._plan(len(rows.x), recipe)
-        score = None if held_out is None else self._scorer(execution, held_out)
+        watched = None if held_out is None else self._rows(*held_out)
+        score = None if watched is None else self._scorer(execution, watched)
         tasks = EpochTasks(self, plan.n_epochs, {"X": X, "y": y})
 
         def after_epoch(epoch, history):
@@ -110,9 +112,8 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
             self._raise(history.failure, "The estimator is as it was before this fit.")
         self._keep(network, execution, history, score is not None)
         self._training_state |= {"blocks": state.get("blocks", 0) + 1, "seed": seed, "kind": self._kind()}
-        if score is not None:
-            rows = self._rows(*held_out)
-            self._settle_outputs(execution.outputs(rows.x), rows.y, rows.weight)
+        if watched is not None:
+            self._settle_outputs(execution.outputs(watched.x), watched.y, watched.weight)
         return history.failure
 
     def _partial_fit_rows(self, X, y, weights):
@@ -247,10 +248,9 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
             checked_weights(sample_weight_val, X_val.shape[0]),
         )
 
-    def _scorer(self, execution, held_out):
-        """Score of the network on held-out rows, which stay encoded."""
-        held_out = self._rows(*held_out)
-        return lambda: self._score_outputs(execution.outputs(held_out.x), held_out.y, held_out.weight)
+    def _scorer(self, execution, watched):
+        """Score of the network, as it then is, on encoded held-out rows."""
+        return lambda: self._score_outputs(execution.outputs(watched.x), watched.y, watched.weight)
 
     # ---- plan and state ----
 
@@ -364,17 +364,19 @@ def _layout(tree):
     return [np.shape(value) for value in tree] if isinstance(tree, list) else np.shape(tree)
 
 
+def weighing_rows(X, y, weights):
+    """Return the rows of positive weight: a row without weight is no row."""
+    if weights is None or np.all(weights > 0):
+        return X, y, weights
+    kept = np.flatnonzero(weights > 0)
+    if not len(kept):
+        raise ValueError("All rows have weight 0: sample_weight and class_weight leave nothing to learn from.")
+    return X[kept], y[kept], weights[kept]
+
+
 def relative(weights):
     """Return weights over the largest: sums of the largest numbers are none."""
     return None if weights is None else weights / weights.max()
-
-
-def check_real(name, value, low, high, words, open_low=False, open_high=False):
-    """Refuse what is not a finite real number within bounds."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    inside = number and math.isfinite(value) and low <= value <= high
-    if not inside or (open_low and value == low) or (open_high and value == high):
-        raise ValueError(f"{name} must be a number {words}, got {value!r}.")
 
 
 def check_device(device):

@@ -2,14 +2,16 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import checked_weights, class_labels, row_weights
 from sklearn_analytic._blocks import host
+from sklearn_analytic._classes import class_codes, refuse_mixed_labels
+from sklearn_analytic._gradient_base import weighing_rows
 from sklearn_analytic.backend import is_tensor
-from sklearn_analytic.nn import Rows, mean_loss, softmax
+from sklearn_analytic.nn import Rows, mean_loss
 
 _TEMPERATURES = (-2.0, 3.0)  # bounds of the logarithm
 _DOUBT = 5.0  # what (log T)^2 costs, in units of one row's log-loss: few held-out rows say little
@@ -35,7 +37,7 @@ class GradientClassifierMixin:
         outputs = self._raw_outputs(X)
         if is_tensor(outputs):
             return (outputs / self.temperature_).softmax(dim=1)
-        return softmax(outputs / self.temperature_)
+        return softmax(outputs / self.temperature_, axis=1)
 
     def predict_log_proba(self, X):
         """Return the logarithm of :meth:`predict_proba`.
@@ -74,12 +76,7 @@ class GradientClassifierMixin:
         X = self._read_features(X, reset=reset)
         y = class_labels(y, X)
         weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
-        if weights is not None and np.any(weights == 0):
-            kept = np.flatnonzero(weights > 0)
-            if not len(kept):
-                raise ValueError("All rows have weight 0: sample_weight and class_weight leave nothing to learn from.")
-            X, y, weights = X[kept], y[kept], weights[kept]
-        return X, y, weights
+        return weighing_rows(X, y, weights)
 
     def _read_targets(self, y, X):
         """Labels of validation rows."""
@@ -113,17 +110,8 @@ class GradientClassifierMixin:
 
     def _coded_targets(self, y):
         """Class indices; an unknown label is an error."""
-        if (self.classes_.dtype.kind in "biuf") != (y.dtype.kind in "biuf"):
-            raise ValueError(
-                f"y has labels such as {y.tolist()[0]!r}, but the classes are {self.classes_.tolist()}: "
-                "numbers and strings cannot be mixed."
-            )
-        codes = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
-        unseen = self.classes_[codes] != y
-        if np.any(unseen):
-            found = np.unique(y[unseen]).tolist()
-            raise ValueError(f"y contains labels that are not in classes {self.classes_.tolist()}: {found}.")
-        return codes
+        refuse_mixed_labels(self.classes_, y)
+        return class_codes(self.classes_, y)
 
     def _n_outputs(self):
         """One per class."""

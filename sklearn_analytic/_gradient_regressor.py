@@ -5,6 +5,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import checked_weights, regression_targets
+from sklearn_analytic._gradient_base import weighing_rows
 from sklearn_analytic.backend import backend_for
 
 _FLAT = 1e-14  # a target that varies less than this share of its size is rounding
@@ -49,11 +50,7 @@ class GradientRegressorMixin:
         if n_before not in (None, y.shape[1]):
             raise ValueError(f"y has {y.shape[1]} targets, but the network has {n_before} outputs.")
         self._one_target = one
-        weights = checked_weights(sample_weight, X.shape[0])
-        if weights is not None and np.any(weights == 0):
-            kept = np.flatnonzero(weights > 0)
-            X, y, weights = X[kept], y[kept], weights[kept]
-        return X, y, weights
+        return weighing_rows(X, y, checked_weights(sample_weight, X.shape[0]))
 
     def _read_targets(self, y, X):
         """Targets of validation rows."""

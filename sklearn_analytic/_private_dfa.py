@@ -13,13 +13,13 @@ from sklearn_analytic._base import (
     AnalyticEstimator,
     check_choice,
     check_positive_integer,
+    check_real,
     class_labels,
     hidden_sizes,
     seed_of,
 )
 from sklearn_analytic._blocks import dense_rows, host, short_block_size
 from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from sklearn_analytic._gradient_base import check_real
 from sklearn_analytic._gradient_classifier import GradientClassifierMixin
 from sklearn_analytic._public_scale import checked_ends, column_ends, scaled
 from sklearn_analytic.nn import SCHEDULES, Feedback, Optimizer, Plan, Recipe, Rows, initial_layers, raw_outputs, train

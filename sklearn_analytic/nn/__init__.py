@@ -4,7 +4,7 @@ from sklearn_analytic.nn._activations import ACTIVATIONS
 from sklearn_analytic.nn._alignment import alignment, bottleneck
 from sklearn_analytic.nn._feedback import FEEDBACKS, INITS
 from sklearn_analytic.nn._initializers import initial_layers
-from sklearn_analytic.nn._losses import OUTPUTS, mean_loss, softmax
+from sklearn_analytic.nn._losses import OUTPUTS, mean_loss
 from sklearn_analytic.nn._mlp import MLPExecution, raw_outputs
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._recipe import KFAC, Execution, Feedback, Optimizer, Recipe, Rows
@@ -32,7 +32,6 @@ __all__ = [
     "initial_layers",
     "mean_loss",
     "raw_outputs",
-    "softmax",
     "torch_parts",
     "train",
 ]

@@ -77,15 +77,15 @@ def first_feedback(feedback, layers, generator):
     """
     n_outputs = layers[-1][0].shape[1]
     sizes = [bias.shape[0] for _, bias in layers[:-1]]
-    drawn = draw_feedback(feedback, sizes, n_outputs, generator)
-    if feedback.name in ("product", "refresh") or feedback.init in ("product", "sign_product"):
-        made = [feedback.scale * b for b in product_feedback(layers)]
-        if feedback.init == "sign_product" or feedback.name == "binary":
-            made = [_signs(b, feedback.scale / np.sqrt(n_outputs)) for b in made]
-        if feedback.name == "sparse":
-            return [np.where(mask != 0, b, 0.0) for mask, b in zip(drawn, made, strict=True)]
-        return made
-    return drawn
+    if feedback.name not in ("product", "refresh") and feedback.init not in ("product", "sign_product"):
+        return draw_feedback(feedback, sizes, n_outputs, generator)
+    made = [feedback.scale * b for b in product_feedback(layers)]
+    if feedback.init == "sign_product" or feedback.name == "binary":
+        made = [_signs(b, feedback.scale / np.sqrt(n_outputs)) for b in made]
+    if feedback.name == "sparse":
+        drawn = draw_feedback(feedback, sizes, n_outputs, generator)
+        return [np.where(mask != 0, b, 0.0) for mask, b in zip(drawn, made, strict=True)]
+    return made
 
 
 def _signs(matrix, size):

@@ -38,9 +38,9 @@ class MLPExecution:
             np.zeros_like(theta if recipe.optimizer.name != "sgd" else theta[:0]),
         )
         self._feedback = self._first_feedback(layers)
-        learned = FEEDBACKS[recipe.feedback.name] == "learned"
-        self._feedback_moments = np.zeros((2, len(self._feedback.dense) if learned else 0), self._dtype)
-        self._rule = _rule(recipe)
+        self._learns = FEEDBACKS[recipe.feedback.name] == "learned" and self._feedback.kind != training.BACKPROP
+        self._feedback_moments = np.zeros((2, len(self._feedback.dense) if self._learns else 0), self._dtype)
+        self._rule = optimizer_rule(recipe)
         self._kfac = None if recipe.kfac is None else KFACState.start(recipe.kfac, self.sizes, self._dtype)
         self._steps, self._work, self._work_rows = 0, None, 0
 
@@ -60,7 +60,7 @@ class MLPExecution:
         order = np.ascontiguousarray(order, dtype=np.int64)
         work = self._buffers(-(-len(order) // len(rates)))
         advance = self._single_steps if self._is_stepwise() else self._compiled_steps
-        with one_blas_thread(self._products_are_small()):
+        with one_blas_thread(products_are_small(self.recipe.batch_size, self.sizes)):
             total = advance(placed, order, np.ascontiguousarray(rates, dtype=np.float64), work)
         if self._kfac is not None:
             self._kfac = self._kfac.after_epoch()
@@ -203,7 +203,7 @@ class MLPExecution:
     def _learn_feedback(self, data, rows, work):
         """Move learned feedback by one step of its own rule."""
         rule = self.recipe.feedback
-        if FEEDBACKS[rule.name] != "learned" or self._feedback.kind == training.BACKPROP:
+        if not self._learns:
             return
         matrices = self.feedback_matrices()
         if rule.name == "dkp":  # Webster et al. 2021
@@ -225,8 +225,7 @@ class MLPExecution:
 
     def _is_stepwise(self):
         """Whether Python looks at every step."""
-        learned = FEEDBACKS[self.recipe.feedback.name] == "learned" and self._feedback.kind != training.BACKPROP
-        return self._kfac is not None or learned or self._ranks.size > 1
+        return self._kfac is not None or self._learns or self._ranks.size > 1
 
     # ---- layout ----
 
@@ -280,9 +279,10 @@ class MLPExecution:
         starts = m * np.concatenate([[0], np.cumsum(self.sizes[1:])])
         return [work.kept[a:b].reshape(m, -1) for a, b in pairwise(starts)]
 
-    def _products_are_small(self):
-        """Whether a second thread would only wait."""
-        return self.recipe.batch_size * int(np.max(self.sizes[:-1] * self.sizes[1:])) < _WORK_FOR_THREADS
+
+def products_are_small(batch_size, sizes):
+    """Whether a second thread of BLAS would only wait."""
+    return batch_size * int(np.max(sizes[:-1] * sizes[1:])) < _WORK_FOR_THREADS
 
 
 def raw_outputs(layers, activation, x):
@@ -296,7 +296,7 @@ def raw_outputs(layers, activation, x):
     return h
 
 
-def _rule(recipe):
+def optimizer_rule(recipe):
     """The recipe's numbers in the layout of the kernels."""
     o = recipe.optimizer
     numbers = (float(value) for value in (o.beta_1, o.beta_2, o.epsilon, o.alpha))

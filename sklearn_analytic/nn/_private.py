@@ -15,13 +15,11 @@ from sklearn_analytic.nn._activations import ACTIVATION_CODES, ACTIVATIONS
 from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._feedback import FEEDBACKS, first_feedback, product_feedback
 from sklearn_analytic.nn._losses import OUTPUT_CODES, OUTPUTS
-from sklearn_analytic.nn._mlp import raw_outputs
+from sklearn_analytic.nn._mlp import optimizer_rule, products_are_small, raw_outputs
 from sklearn_analytic.nn._photonic import PhotonicBounds, photonic_epsilon
 
 _ACCOUNTANTS = {"prv": prv_epsilon, "rdp": rdp_epsilon}
-_OPTIMIZER_CODES = {"sgd": training.SGD, "adam": training.ADAM, "adamw": training.ADAMW}
 _CHUNK_ENTRIES = 4e6  # entries of the widest layer held at once; larger batches are summed in parts
-_WORK_FOR_THREADS = 4e6  # multiplications of the largest product, below which a second thread costs more than it gives
 _ROUNDINGS = 1e3  # norms are clipped this many units of rounding early, so that rounding does not exceed the bound
 # The largest absolute slope of each activation.
 SLOPES = {"identity": 1.0, "relu": 1.0, "leaky_relu": 1.0, "tanh": 1.0, "logistic": 0.25}
@@ -142,7 +140,7 @@ class PrivateExecution:
         second = np.zeros_like(theta if recipe.optimizer.name != "sgd" else theta[:0])
         codes = (ACTIVATION_CODES[activation], OUTPUT_CODES[recipe.output])
         self._model = training.Model(self.sizes, *codes, theta, np.zeros_like(theta), np.zeros_like(theta), second)
-        self._rule = _rule(recipe.optimizer)
+        self._rule = optimizer_rule(recipe)
         self._feedback = self._first_feedback(layers)
 
     # ---- the protocol ----
@@ -157,8 +155,7 @@ class PrivateExecution:
 
     def epoch(self, placed, order, rates):
         """One private step per rate; see the class."""
-        largest = self.recipe.batch_size * int(np.max(self.sizes[:-1] * self.sizes[1:]))
-        small = largest < _WORK_FOR_THREADS
+        small = products_are_small(self.recipe.batch_size, self.sizes)
         with one_blas_thread(small), np.errstate(over="ignore", invalid="ignore"):
             for rate in rates:
                 self._step(placed, float(rate))
@@ -317,12 +314,6 @@ def _finite_rows(norms, inputs, errors):
     if kept.all():
         return norms, inputs, errors
     return norms[kept], [h[kept] for h in inputs], [d[kept] for d in errors]
-
-
-def _rule(o):
-    """The optimiser's numbers in the layout of the kernels."""
-    moments = (float(o.momentum), bool(o.nesterov), float(o.beta_1), float(o.beta_2))
-    return training.Rule(_OPTIMIZER_CODES[o.name], *moments, float(o.epsilon), float(o.alpha), 0, 0.0, False)
 
 
 def _check(recipe, layers, mechanism, sample_rate):
