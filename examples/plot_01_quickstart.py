@@ -33,6 +33,8 @@ from sklearn_analytic import (
     CPNetClassifier,
     DFAClassifier,
     DFARegressor,
+    LayerwiseMLP,
+    LayerwiseMLPRegressor,
 )
 
 DATASETS = {"digits": load_digits, "breast cancer": load_breast_cancer}
@@ -66,7 +68,8 @@ def search(units):
 # %%
 # The models to compare. BRMP is exact least squares, linear or on a random hidden layer, with the
 # ridge chosen by generalised cross-validation; CPNet stacks modules of two such layers; DFA takes
-# gradient steps, but sends the output error straight to every layer.
+# gradient steps, but sends the output error straight to every layer; LayerwiseMLP trains one layer
+# after the other.
 
 
 def our_models(units):
@@ -76,6 +79,7 @@ def our_models(units):
         f"BRMP, {units} tanh": BRMPClassifier((units,), alpha="gcv", random_state=0),
         "CPNet": CPNetClassifier(random_state=0),
         f"DFA({units}, {units})": DFAClassifier((units, units), random_state=0),
+        f"Layerwise({units}, {units})": LayerwiseMLP((units, units), random_state=0),
     }
 
 
@@ -128,6 +132,7 @@ def regress(units):
         "BRMP, linear": BRMPRegressor(alpha="gcv"),
         f"BRMP, {units} tanh": BRMPRegressor((units,), alpha="gcv", random_state=0),
         f"DFA({units})": DFARegressor((units,), activation="tanh", early_stopping=True, random_state=0),
+        f"Layerwise({units})": LayerwiseMLPRegressor((units,), activation="tanh", early_stopping=True, random_state=0),
         "RidgeCV": RidgeCV(),
     }
     print(f"\n{'diabetes':22s}       R2     fit [s]")

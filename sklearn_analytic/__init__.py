@@ -4,10 +4,14 @@ from sklearn_analytic._alignment_display import AlignmentDisplay
 from sklearn_analytic._brmp import BRMPClassifier, BRMPRegressor
 from sklearn_analytic._closed_form import ClosedFormMLP
 from sklearn_analytic._closed_form_regressor import ClosedFormMLPRegressor
+from sklearn_analytic._communication_display import CommunicationDisplay
 from sklearn_analytic._cpnet import CPNetClassifier
 from sklearn_analytic._dfa import DFAClassifier
 from sklearn_analytic._dfa_regressor import DFARegressor
 from sklearn_analytic._importance_display import FeatureImportanceDisplay
+from sklearn_analytic._layer_diagnostics_display import LayerDiagnosticsDisplay
+from sklearn_analytic._layerwise import LayerwiseMLP
+from sklearn_analytic._layerwise_regressor import LayerwiseMLPRegressor
 from sklearn_analytic._private_dfa import PrivacyLeakWarning, PrivateDFAClassifier
 
 __version__ = "0.1.0.dev0"
@@ -19,9 +23,13 @@ __all__ = [
     "CPNetClassifier",
     "ClosedFormMLP",
     "ClosedFormMLPRegressor",
+    "CommunicationDisplay",
     "DFAClassifier",
     "DFARegressor",
     "FeatureImportanceDisplay",
+    "LayerDiagnosticsDisplay",
+    "LayerwiseMLP",
+    "LayerwiseMLPRegressor",
     "PrivacyLeakWarning",
     "PrivateDFAClassifier",
     "__version__",

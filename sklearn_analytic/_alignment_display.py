@@ -1,8 +1,10 @@
 """Alignment of hidden layers with the true gradient as a figure."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
+from sklearn_analytic._plotting import checked_names, fitted_attribute, pyplot_for
+
+_ADVICE = "set alignment=True and fit again (of a pipeline, give the last step)."
 _MARGIN = 0.05  # beyond 0 and 1, so that lines on the border are seen
 
 
@@ -54,7 +56,8 @@ class AlignmentDisplay:
 
     def __init__(self, alignment, *, layer_names=None, estimator_name=None):
         self.alignment_ = _checked_alignment(alignment)
-        self.layer_names = _checked_names(layer_names, self.alignment_.shape[1])
+        plain = [f"layer {k + 1}" for k in range(self.alignment_.shape[1])]
+        self.layer_names = checked_names("layer_names", layer_names, plain, "hidden layers")
         self.estimator_name = estimator_name
 
     @classmethod
@@ -76,7 +79,7 @@ class AlignmentDisplay:
         display : AlignmentDisplay
             The display, drawn.
         """
-        alignment = _checked_alignment(_alignment_of(estimator))
+        alignment = _checked_alignment(fitted_attribute(estimator, "alignment_", _ADVICE))
         names = _names_of(estimator, alignment.shape[1])
         display = cls(alignment, layer_names=names, estimator_name=type(estimator).__name__)
         return display.plot(ax, **line_kwargs)
@@ -97,7 +100,7 @@ class AlignmentDisplay:
             This display, with ``ax_``, ``figure_`` and ``lines_``.
         """
         if ax is None:
-            _, ax = _pyplot().subplots(layout="constrained")
+            _, ax = pyplot_for(type(self).__name__).subplots(layout="constrained")
         epochs = np.arange(1, len(self.alignment_) + 1)
         style = {"marker": "o"} if len(epochs) == 1 else {}  # a line through one point cannot be seen
         self.lines_ = [
@@ -110,18 +113,6 @@ class AlignmentDisplay:
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _alignment_of(estimator):
-    """The estimator's cosines, or an error that says how to get them."""
-    check_is_fitted(estimator)
-    try:
-        return estimator.alignment_
-    except AttributeError as error:
-        raise AttributeError(
-            f"{type(estimator).__name__} has no alignment_: set alignment=True and fit again (of a pipeline, give the "
-            "last step)."
-        ) from error
 
 
 def _names_of(estimator, n_hidden):
@@ -143,22 +134,3 @@ def _checked_alignment(alignment):
     if cosines.ndim != 2 or not cosines.size:
         raise ValueError(f"alignment must have shape (n_epochs, n_hidden), neither of them 0, got {cosines.shape}.")
     return cosines
-
-
-def _checked_names(names, n_hidden):
-    """Names as an array, one for each hidden layer."""
-    if names is None:
-        return np.array([f"layer {k + 1}" for k in range(n_hidden)], dtype=object)
-    names = np.asarray(names, dtype=object)
-    if names.shape != (n_hidden,):
-        raise ValueError(f"layer_names has shape {names.shape}, but there are {n_hidden} hidden layers.")
-    return names
-
-
-def _pyplot():
-    """matplotlib, imported only here: the package does not need it."""
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError('AlignmentDisplay needs matplotlib: pip install "sklearn_analytic[plot]".') from error
-    return pyplot

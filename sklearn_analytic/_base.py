@@ -170,9 +170,12 @@ def seed_of(random_state):
 
 
 def check_choice(name, value, choices):
-    """Refuse a value that is not one of a few strings."""
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}.")
+    """Refuse what is not one of the words, or None where None is among them."""
+    words = [choice for choice in choices if choice is not None]
+    if (value is None and len(words) < len(choices)) or (isinstance(value, str) and value in words):
+        return
+    none = " or None" if len(words) < len(choices) else ""
+    raise ValueError(f"{name} must be one of {sorted(words)}{none}, got {value!r}.")
 
 
 def check_positive_integer(name, value, allow_none=False):

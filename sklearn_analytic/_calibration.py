@@ -6,8 +6,12 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
+from sklearn_analytic.nn import LINKS
+
 _FLOORS = (0.003, 0.01, 0.03, 0.1)
 _LEAST = 1e-300
+
+_NETWORK_FLOOR = 0.01  # of outputs that estimate probabilities themselves
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ def fit_link(scores, labels, weights):
     return min(links, key=loss)
 
 
+def log_outputs(outputs, rule):
+    """Return scores whose softmax is the probabilities of raw outputs under an output rule, at temperature 1."""
+    return _LOG_OUTPUTS[rule](outputs)
+
+
 def _log_above(scores, floor):
     """log(s) above the floor and its tangent below: finite, and never out of the order of the scores."""
     return np.log(np.maximum(scores, floor)) + np.minimum(scores - floor, 0) / floor
@@ -57,3 +66,17 @@ def _best_slope(floor, doubt, loss):
         lambda t: loss(Link(float(np.exp(t)), floor, doubt)), bounds=bounds, method="bounded", options={"xatol": 0.02}
     )
     return Link(float(np.exp(found.x)), floor, doubt)
+
+
+def _log_of_link(rule):
+    """The logarithm of a link that may be zero or below."""
+    return lambda outputs: _log_above(LINKS[rule][0](outputs), _NETWORK_FLOOR)
+
+
+# {output rule of a network: the logarithm of o(z), up to a constant}: docs/theory/outputs.md, equations (8) and (9)
+_LOG_OUTPUTS = {
+    "softmax": lambda outputs: outputs,
+    "linear": _log_of_link("linear"),
+    "expgb": lambda outputs: outputs,
+    "pow3gb": _log_of_link("pow3gb"),
+}

@@ -13,20 +13,31 @@ except ImportError:  # scikit-learn < 1.9
 
 
 class EpochTasks:
-    """The epochs of one fit as tasks of scikit-learn's callbacks; silent where none are set."""
+    """The epochs of one fit as tasks of scikit-learn's callbacks, perhaps in groups; silent where none are set."""
 
-    def __init__(self, estimator, n_epochs, data):
+    def __init__(self, estimator, data):
         self._estimator, self._data = estimator, data
-        start = getattr(estimator, "_init_callback_context", None)
-        self._context = None if start is None else start(max_subtasks=n_epochs)
+        self._context = self._group = None
+
+    def begin(self, n_tasks):
+        """Tell callbacks that a fit of so many epochs, or groups of epochs, begins."""
+        start = getattr(self._estimator, "_init_callback_context", None)
+        self._context = None if start is None else start(max_subtasks=n_tasks)
         if self._context is not None:
-            self._context.call_on_fit_task_begin(estimator=estimator, **data)
+            self._context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+
+    def begin_group(self, name, n_epochs):
+        """Tell callbacks that the last group is over, if there was one, and that another begins."""
+        self._end_group()
+        if self._context is not None:
+            self._group = self._context.subcontext(task_name=name, max_subtasks=n_epochs)
+            self._group.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def epoch(self, attributes):
         """Tell callbacks that an epoch is over; ``attributes()`` are the fitted attributes so far. True stops."""
         if self._context is None:
             return False
-        task = self._context.subcontext(task_name="epoch")
+        task = (self._group or self._context).subcontext(task_name="epoch")
         task.call_on_fit_task_begin(estimator=self._estimator, **self._data)
         return bool(
             task.call_on_fit_task_end(estimator=self._estimator, **self._data, reconstruction_attributes=attributes)
@@ -34,5 +45,12 @@ class EpochTasks:
 
     def end(self):
         """Tell callbacks that the fit is over."""
+        self._end_group()
         if self._context is not None:
             self._context.call_on_fit_task_end(estimator=self._estimator, **self._data)
+
+    def _end_group(self):
+        """Close the group that is open."""
+        if self._group is not None:
+            self._group.call_on_fit_task_end(estimator=self._estimator, **self._data)
+            self._group = None

@@ -2,17 +2,20 @@
 
 from sklearn.base import ClassifierMixin
 
+from sklearn_analytic._base import check_choice
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import refuse_balanced
 from sklearn_analytic._dfa_base import DFABase
 from sklearn_analytic._gradient_base import relative
 from sklearn_analytic._gradient_classifier import GradientClassifierMixin
+from sklearn_analytic.nn import CLASS_OUTPUTS
 
 
 class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
     r"""Neural network trained by direct feedback alignment: the output error goes straight to every hidden layer.
 
-    Minimises the mean cross-entropy. With :math:`h_l = f(h_{l-1} W_l + b_l)` and the output error :math:`e = p - y`,
+    Minimises the mean cross-entropy (or another loss: ``output``). With :math:`h_l = f(h_{l-1} W_l + b_l)` and the
+    output error :math:`e = p - y`,
 
     .. math:: D_L = e, \qquad D_l = (e B_l) \odot f'(z_l), \qquad \Delta W_l \propto -h_{l-1}^T D_l ,
 
@@ -52,6 +55,11 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         Layers (time steps, in a recurrent layer) of a module; 1 is backpropagation.
     activation : {"relu", "leaky_relu", "tanh", "logistic", "identity"}, default="relu"
         Activation of hidden layers.
+    output : {"softmax", "linear", "expgb", "pow3gb"}, default="softmax"
+        What raw outputs z mean, and the error e that is sent back: with one-hot targets t, :math:`e = o(z) - t`, and o
+        the softmax (cross-entropy), z itself ("linear", half the squared error), :math:`0.1 e^z` ("expgb") or
+        :math:`0.001 z^3` ("pow3gb"). The last three are not normalised; the rules are those of Oland et al. 2017, by a
+        second-hand account (docs/theory/outputs.md). "pow3gb" has outputs of the size of 10.
     solver : {"adam", "adamw", "sgd"}, default="adam"
         Update rule.
     learning_rate_init : float, default=1e-3
@@ -79,8 +87,8 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
     tol_error : float or "auto", default="auto"
         Rows with an output error of smaller norm do not count in a step; 0 leaves out none. Compiled networks drop
         them before the backward products, unless low bits, K-FAC or learned feedback read the batch. "auto" is 0.01
-        where that saves time with the default feedback (scheme "dfa", feedback "refresh"), else 0: all published
-        modes see all rows.
+        where that saves time with the default feedback (scheme "dfa", feedback "refresh", output "softmax"), else 0:
+        all published modes see all rows.
     batch_size : int or "auto", default="auto"
         Rows per step; "auto" is a fiftieth of the rows, within 16 and 128.
     max_iter : int or "auto", default="auto"
@@ -120,10 +128,12 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         Weights of classes; "balanced" needs all rows at once (``fit``).
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights of the last one.
-    distributed : bool, default=False
+    distributed : bool or "entropy", default=False
         Every process of the initialised torch.distributed group calls ``fit`` with the same rows; each computes its
         share of every mini-batch, and the eigendecompositions of its layers. The result is that of one process, but
-        for dropout and batch normalisation in a given network, which see their share.
+        for dropout and batch normalisation in a given network, which see their share. "entropy" sends gradients as
+        entropy-coded symbols of few bits (with torch: ``device="torch:cpu"`` or a GPU).
+        :func:`sklearn_analytic.distributed.data_parallel` starts the processes by itself.
     random_state : int, RandomState or None, default=None
         Seed of weights, feedback and order.
     device : str, default="cpu"
@@ -136,7 +146,8 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     temperature_ : float
-        Factor that divides the outputs before the softmax: of least log-loss on held-out rows, 1 without any.
+        Factor that divides the log-probabilities before they are normalised (the outputs, with "softmax" and "expgb"):
+        of least log-loss on held-out rows, 1 without any.
     coefs_, intercepts_ : list of ndarray
         Weights (n_in, n_out) and biases of plain networks.
     network_state_ : dict of ndarray
@@ -151,6 +162,8 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         Mean cosine to the true gradient, with ``alignment=True``.
     activation_bytes_ : dict
         Bytes of hidden activations of one batch: "stored", "shared" (work buffers) and "exact" (in full precision).
+    communication_ : dict
+        What torch's processes sent, with ``distributed``: see :class:`sklearn_analytic.distributed.DataParallel`.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -171,7 +184,8 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
     neural network for bio-plausible deep learning", arXiv 2006.12830. J. Launay et al., "Principled training of neural
     networks with direct feedback alignment", arXiv 1906.04554. J. G. Pauloski et al., "Convolutional neural network
     training with distributed K-FAC", arXiv 2007.00784. A. Chakrabarti, B. Moseley, "Backprop with approximate
-    activations for memory-efficient network training", arXiv 1901.07988.
+    activations for memory-efficient network training", arXiv 1901.07988. A. Oland et al., "Be careful what you
+    backpropagate: a case for linear output activations & gradient boosting", arXiv 1707.04199.
 
     Examples
     --------
@@ -198,6 +212,7 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         refresh_interval=20,
         module_size=2,
         activation="relu",
+        output="softmax",
         solver="adam",
         learning_rate_init=1e-3,
         learning_rate="cosine",
@@ -279,6 +294,7 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
             device=device,
             precision=precision,
         )
+        self.output = output
         self.class_weight = class_weight
 
     @with_callbacks
@@ -306,9 +322,18 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
             X, y, weights = self._read_labelled_rows(X, y, sample_weight, reset=not self._goes_on())
             self._settle_classes(y)
             held_out = self._held_out(X_val, y_val, sample_weight_val)
-            failure = self._fit_rows(X, y, relative(weights), held_out)
+            history = self._fit_rows(X, y, relative(weights), held_out)
         self._warn_of_bottleneck()
-        return self._finished(failure)
+        return self._finished(history)
+
+    def _kind(self):
+        """Outputs keep their meaning while training goes on."""
+        return super()._kind() | {"output": self.output}
+
+    def _check_parameters(self):
+        """Refuse parameters that mean nothing."""
+        check_choice("output", self.output, CLASS_OUTPUTS)
+        super()._check_parameters()
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.

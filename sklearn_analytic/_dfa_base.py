@@ -3,10 +3,10 @@
 import math
 import warnings
 from dataclasses import asdict, fields
-from functools import partial
 
 import numpy as np
 
+from sklearn_analytic._architecture import ArchitectureMixin
 from sklearn_analytic._base import (
     check_choice,
     check_flag,
@@ -16,7 +16,7 @@ from sklearn_analytic._base import (
     seed_of,
 )
 from sklearn_analytic._gradient_base import GradientEstimator, check_device
-from sklearn_analytic._networks import ModuleNetwork, dense_plan
+from sklearn_analytic._networks import ModuleNetwork, check_distributed, dense_plan
 from sklearn_analytic.nn import (
     ACTIVATIONS,
     FEEDBACKS,
@@ -41,13 +41,14 @@ _KFAC_RANGES = {
     "damping_decay": ("a finite number above 0", lambda v: 0 < v < math.inf),
 }
 _TOL_ERROR = 0.01  # where the class of a row has a probability above .993; measured in docs/theory/dfa.md
+_SKIPPED_OUTPUTS = ("softmax", "identity")  # under other rules hardly a row has an error that small
 _WATCHED = 512  # rows on which alignment is measured
 
 
-class DFABase(GradientEstimator):
+class DFABase(ArchitectureMixin, GradientEstimator):
     """Direct feedback alignment for plain, convolutional, recurrent and given networks."""
 
-    _output = "softmax"
+    _output = "identity"  # the output rule; that of classifiers is a parameter
 
     def __init__(
         self,
@@ -144,10 +145,6 @@ class DFABase(GradientEstimator):
 
     # ---- networks ----
 
-    def _is_plain(self):
-        """Whether the network has dense layers alone."""
-        return self.network is None and self.image_shape is None and self.recurrent_layer_sizes is None
-
     def _network(self, n_inputs):
         """The plan of the network; plain ones on the CPU are compiled, all others are torch's."""
         shared = {"device": self.device, "distributed": self.distributed}
@@ -156,34 +153,6 @@ class DFABase(GradientEstimator):
         sizes = (n_inputs, *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
         needs_torch = self.precision == "bfloat16" or self._scheme() == "modular"
         return dense_plan(sizes, self.activation, **shared, needs_torch=needs_torch)
-
-    def _builder(self, n_inputs):
-        """A function of a generator that builds the torch network."""
-        parts, sizes = torch_parts(), hidden_sizes(self.hidden_layer_sizes)
-        if self.network is not None:
-            parts.check_sequential(self.network)
-            return partial(_copied, self.network, n_inputs, self._n_outputs())
-        if self.image_shape is not None:
-            shape = tuple(self.image_shape)
-            conv = _conv_blocks(self.conv_layer_sizes)
-            return lambda generator: parts.image_network(
-                shape, conv, sizes, self._n_outputs(), self.activation, self.batch_norm, generator
-            )
-        recurrent = hidden_sizes(self.recurrent_layer_sizes)
-        return lambda generator: parts.recurrent_network(
-            self.sequence_length, n_inputs, recurrent, sizes, self._n_outputs(), self.activation, generator
-        )
-
-    def _check_columns(self, n_features):
-        """Refuse rows that are no images or sequences of the given shape."""
-        if self.image_shape is not None and math.prod(self.image_shape) != n_features:
-            shape = tuple(self.image_shape)
-            raise ValueError(f"image_shape={shape} has {math.prod(shape)} values, but X has {n_features} features.")
-        if self.sequence_length is not None and n_features % self.sequence_length:
-            raise ValueError(
-                f"sequence_length={self.sequence_length} does not divide the {n_features} features of a row: "
-                "give the number of steps of a flattened sequence."
-            )
 
     def _scheme(self):
         """The scheme that "auto" means: exact gradients in convolutions and recurrences, projected errors above."""
@@ -231,18 +200,8 @@ class DFABase(GradientEstimator):
         """The error below which rows are skipped: "auto" skips where that is free, and leaves published modes alone."""
         if self.tol_error != "auto":
             return self.tol_error
-        free = self.activation_bits is None and self.preconditioner is None
+        free = self.activation_bits is None and self.preconditioner is None and self._output in _SKIPPED_OUTPUTS
         return _TOL_ERROR if free and self._scheme() == "dfa" and self.feedback == "refresh" else 0.0
-
-    def _encoding_name(self):
-        """Pixels share a scale by channel, sequences and given networks one scale; columns have their own."""
-        if self.input_encoding != "auto":
-            return self.input_encoding
-        return "standard" if self._is_plain() else "image"
-
-    def _n_channels(self):
-        """Channels of an image; one scale for everything else."""
-        return self.image_shape[0] if self.image_shape is not None and len(self.image_shape) == 3 else 1
 
     def _kind(self):
         """What the kept state of optimiser and feedback belongs to."""
@@ -293,7 +252,7 @@ class DFABase(GradientEstimator):
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)
-        for name in ("feedback_shared", "nesterovs_momentum", "batch_norm", "alignment", "distributed"):
+        for name in ("feedback_shared", "nesterovs_momentum", "batch_norm", "alignment"):
             check_flag(name, getattr(self, name))
         for name in ("refresh_interval", "module_size"):
             check_positive_integer(name, getattr(self, name))
@@ -314,7 +273,8 @@ class DFABase(GradientEstimator):
             )
         self._check_kfac()
         self._check_pairs()
-        self._check_kind()
+        self._check_architecture()
+        check_distributed(self.distributed, self.random_state)
 
     def _check_pairs(self):
         """Refuse parameters that cannot be combined."""
@@ -323,8 +283,9 @@ class DFABase(GradientEstimator):
             raise ValueError("feedback='dkp' reads exact activations: set activation_bits=None.")
         if self.distributed and (learned or self.activation_bits is not None):
             raise ValueError(
-                "distributed=True gives the network of one process, but feedback='dkp' or 'learned' and "
-                "activation_bits look at each process's share alone. Choose another feedback, and activation_bits=None."
+                f"distributed={self.distributed!r} gives the network of one process, but feedback='dkp' or 'learned' "
+                "and activation_bits look at each process's share alone. Choose another feedback, and "
+                "activation_bits=None."
             )
 
     def _check_kfac(self):
@@ -343,47 +304,3 @@ class DFABase(GradientEstimator):
             raise ValueError(f"kfac_params['milestones'] must be a sequence of epochs, got {milestones!r}.")
         if self.preconditioner == "kfac" and self.activation_bits is not None:
             raise ValueError("preconditioner='kfac' needs exact activations: set activation_bits=None.")
-
-    def _check_kind(self):
-        """Refuse two kinds of network at once, and half of a recurrent one."""
-        names = ("network", "image_shape", "recurrent_layer_sizes")
-        kinds = [name for name in names if getattr(self, name) is not None]
-        if len(kinds) > 1:
-            raise ValueError(f"{' and '.join(kinds)} exclude each other: give one of them.")
-        if (self.recurrent_layer_sizes is None) != (self.sequence_length is None):
-            raise ValueError("recurrent_layer_sizes and sequence_length must be given together.")
-        if self.sequence_length is not None:
-            check_positive_integer("sequence_length", self.sequence_length)
-        if self.image_shape is not None:
-            _check_image_shape(self.image_shape)
-        if self.distributed and not isinstance(self.random_state, int | np.integer):
-            raise ValueError("distributed=True needs an integer random_state: all processes draw the same numbers.")
-
-
-def _check_image_shape(value):
-    """Refuse what is not two or three positive integers."""
-    numbers = value if isinstance(value, list | tuple | np.ndarray) else ()
-    if len(numbers) not in (2, 3) or not all(isinstance(v, int | np.integer) and v > 0 for v in numbers):
-        raise ValueError(f"image_shape must be (H, W) or (C, H, W), positive integers, got {value!r}.")
-
-
-def _conv_blocks(value):
-    """Return conv_layer_sizes as a tuple of tuples of positive integers."""
-    try:
-        blocks = [hidden_sizes(block) for block in value]
-    except (TypeError, ValueError):
-        blocks = [()]
-    if not all(blocks):
-        raise ValueError(
-            "conv_layer_sizes must be a sequence of positive integers, or of sequences of them (several convolutions "
-            f"before a pooling), got {value!r}."
-        )
-    return tuple(blocks)
-
-
-def _copied(network, n_inputs, n_outputs, generator):
-    """A copy of a given network, weights included, whose output was checked."""
-    parts = torch_parts()
-    network = parts.deepcopy(network)
-    parts.check_network(network, n_inputs, n_outputs)
-    return network

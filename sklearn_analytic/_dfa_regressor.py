@@ -118,10 +118,12 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         and given networks. ``partial_fit`` learns it from its first block.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights of the last one.
-    distributed : bool, default=False
+    distributed : bool or "entropy", default=False
         Every process of the initialised torch.distributed group calls ``fit`` with the same rows; each computes its
         share of every mini-batch, and the eigendecompositions of its layers. The result is that of one process, but
-        for dropout and batch normalisation in a given network, which see their share.
+        for dropout and batch normalisation in a given network, which see their share. "entropy" sends gradients as
+        entropy-coded symbols of few bits (with torch: ``device="torch:cpu"`` or a GPU).
+        :func:`sklearn_analytic.distributed.data_parallel` starts the processes by itself.
     random_state : int, RandomState or None, default=None
         Seed of weights, feedback and order.
     device : str, default="cpu"
@@ -145,6 +147,8 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         Mean cosine to the true gradient, with ``alignment=True``.
     activation_bytes_ : dict
         Bytes of hidden activations of one batch: "stored", "shared" (work buffers) and "exact" (in full precision).
+    communication_ : dict
+        What torch's processes sent, with ``distributed``: see :class:`sklearn_analytic.distributed.DataParallel`.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -206,9 +210,9 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
             weights = relative(weights)
             self._settle_targets(y, weights)
             held_out = self._held_out(X_val, y_val, sample_weight_val)
-            failure = self._fit_rows(X, y, weights, held_out)
+            history = self._fit_rows(X, y, weights, held_out)
         self._warn_of_bottleneck()
-        return self._finished(failure)
+        return self._finished(history)
 
     def partial_fit(self, X, y, sample_weight=None):
         """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.

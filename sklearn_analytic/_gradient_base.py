@@ -78,7 +78,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
     # ---- fits ----
 
     def _fit_rows(self, X, y, weights, held_out):
-        """Split, encode, train, keep; return what ended training early, or None."""
+        """Split, encode, train, keep; return the history."""
         self._check_columns(X.shape[1])
         continued = self._goes_on()
         state = self._training_state if continued else {}
@@ -94,27 +94,36 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         execution = network.execution(recipe, generator)
         if continued:
             self._load(network, execution)
-        plan = self._plan(len(rows.x), recipe)
         watched = None if held_out is None else self._rows(*held_out)
-        score = None if watched is None else self._scorer(execution, watched)
-        tasks = EpochTasks(self, plan.n_epochs, {"X": X, "y": y})
+        tasks = EpochTasks(self, {"X": X, "y": y})
 
-        def after_epoch(epoch, history):
+        def after_epoch(history):
+            network.log_epoch(execution)
             self._watch(execution, rows)
             return tasks.epoch(lambda: self._fitted_so_far(network, execution, history))
 
         self._begin_watching()
         self.__dict__.pop("validation_scores_", None)
         self.__dict__.pop("best_validation_score_", None)
-        history = train(execution, rows, plan, generator, score=score, after_epoch=after_epoch)
+        history = self._train(execution, rows, watched, recipe, generator, tasks, after_epoch)
         tasks.end()
         if history.failure and not history.losses and hasattr(self, "_training_state"):
-            self._raise(history.failure, "The estimator is as it was before this fit.")
-        self._keep(network, execution, history, score is not None)
+            self._raise(history, "The estimator is as it was before this fit.")
+        self._keep(network, execution, history, watched is not None)
         self._training_state |= {"blocks": state.get("blocks", 0) + 1, "seed": seed, "kind": self._kind()}
         if watched is not None:
             self._settle_outputs(execution.outputs(watched.x), watched.y, watched.weight)
-        return history.failure
+        return history
+
+    def _train(self, execution, rows, watched, recipe, generator, tasks, after_epoch):
+        """Train in place and return the history; ``after_epoch(history)`` is told of every epoch."""
+        plan = self._plan(len(rows.x), recipe)
+        tasks.begin(plan.n_epochs)
+        score = None
+        if watched is not None:
+            score = lambda: self._score_outputs(execution.outputs(watched.x), watched.y, watched.weight)  # noqa: E731
+        told = lambda epoch, history: after_epoch(history)  # noqa: E731
+        return train(execution, rows, plan, generator, score=score, after_epoch=told)
 
     def _partial_fit_rows(self, X, y, weights):
         """The first block settles the encoding and the network; every block is one epoch."""
@@ -139,10 +148,11 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         execution = network.execution(recipe, np.random.default_rng(seed) if first else generator)
         if not first:
             self._load(network, execution)
-        plan = Plan(1, min(recipe.batch_size, len(rows.x)), self.learning_rate_init)
-        history = train(execution, rows, plan, generator)
+        plan = Plan(1, min(recipe.batch_size, len(rows.x)), self._rate())
+        history = self._train_block(execution, rows, plan, generator)
         if history.failure:
-            self._raise(history.failure, "The estimator is as it was before this block.")
+            self._raise(history, "The estimator is as it was before this block.")
+        network.log_epoch(execution)
         self._watch(execution, rows)
         earlier = list(self.loss_curve_)
         self._keep(network, execution, history, False)
@@ -150,19 +160,23 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         self.n_iter_ = len(self.loss_curve_)
         self._training_state |= {"blocks": blocks + 1, "seed": seed, "kind": self._kind()}
 
-    def _finished(self, failure):
+    def _train_block(self, execution, rows, plan, generator):
+        """Train in place on one block of a stream and return the history."""
+        return train(execution, rows, plan, generator)
+
+    def _finished(self, history):
         """Raise what ended training early; the estimator is already usable."""
-        if failure is not None:
-            self._raise(failure, "The estimator keeps the weights of the last good epoch.")
+        if history.failure is not None:
+            self._raise(history, "The estimator keeps the weights of the last good epoch.")
         return self
 
-    def _raise(self, failure, outcome):
+    def _raise(self, history, outcome):
         """Raise an interrupt or a divergence, with what became of the estimator."""
-        if failure == "interrupted":
-            raise KeyboardInterrupt(f"training was interrupted. {outcome}")
+        if history.failure == "interrupted":
+            raise KeyboardInterrupt(f"training{history.where} was interrupted. {outcome}")
         raise FloatingPointError(
-            "training diverged: the loss became NaN or infinite with "
-            f"learning_rate_init={self.learning_rate_init}. Lower learning_rate_init (by 10, say), or scale the inputs "
+            f"training{history.where} diverged: the loss became NaN or infinite with "
+            f"learning_rate_init={self._rate()}. Lower learning_rate_init (by 10, say), or scale the inputs "
             f"(input_encoding='standard'). {outcome}"
         )
 
@@ -248,10 +262,6 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
             checked_weights(sample_weight_val, X_val.shape[0]),
         )
 
-    def _scorer(self, execution, watched):
-        """Score of the network, as it then is, on encoded held-out rows."""
-        return lambda: self._score_outputs(execution.outputs(watched.x), watched.y, watched.weight)
-
     # ---- plan and state ----
 
     def _batch_size(self, n_rows):
@@ -279,19 +289,25 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         return Plan(
             self._n_epochs(n_rows, recipe.batch_size),
             recipe.batch_size,
-            self.learning_rate_init,
+            self._rate(),
             self.learning_rate,
             self.warmup_fraction,
             self.n_iter_no_change if self.early_stopping else None,
             self.tol,
         )
 
+    def _rate(self):
+        """The largest learning rate."""
+        return self.learning_rate_init
+
     def _begin_watching(self):
         """Forget what an earlier fit saw."""
 
     def _keep(self, network, execution, history, scored):
         """Store what was learned, as host arrays."""
-        for name, value in self._fitted_so_far(network, execution, history).items():
+        self.__dict__.pop("communication_", None)
+        fitted = self._fitted_so_far(network, execution, history) | network.communication(execution)
+        for name, value in fitted.items():
             setattr(self, name, value)
         self._training_state = {"execution": execution.snapshot()}
         self.activation_bytes_ = execution.activation_bytes()
@@ -314,7 +330,8 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         )
         if self._training_state["kind"] != self._kind():
             raise ValueError(message)
-        if _layout(network.fitted(execution)) != _layout({name: getattr(self, name) for name in network.names}):
+        fitted = network.fitted(execution)
+        if any(_layout(fitted[name]) != _layout(getattr(self, name)) for name in network.names):
             raise ValueError(message)
         try:
             execution.restore(state)
@@ -346,7 +363,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
                 check_positive_integer(name, getattr(self, name))
         for name in ("early_stopping", "warm_start"):
             check_flag(name, getattr(self, name))
-        check_real("learning_rate_init", self.learning_rate_init, 0, math.inf, "above 0", open_low=True)
+        check_real("learning_rate_init", self._rate(), 0, math.inf, "above 0", open_low=True)
         check_real("warmup_fraction", self.warmup_fraction, 0, 1, "at least 0 and below 1", open_high=True)
         check_real("validation_fraction", self.validation_fraction, 0, 1, "between 0 and 1", True, True)
         check_real("alpha", self.alpha, 0, math.inf, "0 or more")

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import checked_weights, class_labels, row_weights
 from sklearn_analytic._blocks import host
+from sklearn_analytic._calibration import log_outputs
 from sklearn_analytic._classes import class_codes, refuse_mixed_labels
 from sklearn_analytic._gradient_base import weighing_rows
 from sklearn_analytic.backend import is_tensor
@@ -18,7 +19,7 @@ _DOUBT = 5.0  # what (log T)^2 costs, in units of one row's log-loss: few held-o
 
 
 class GradientClassifierMixin:
-    """What a classifier adds to :class:`GradientEstimator`."""
+    """What a classifier adds to :class:`GradientEstimator`; ``output`` is its parameter, one of ``CLASS_OUTPUTS``."""
 
     def predict_proba(self, X):
         """Return the probabilities of all classes.
@@ -35,9 +36,8 @@ class GradientClassifierMixin:
         """
         check_is_fitted(self)
         outputs = self._raw_outputs(X)
-        if is_tensor(outputs):
-            return (outputs / self.temperature_).softmax(dim=1)
-        return softmax(outputs / self.temperature_, axis=1)
+        found = self._probabilities(host(outputs))
+        return outputs.new_tensor(found) if is_tensor(outputs) else found
 
     def predict_log_proba(self, X):
         """Return the logarithm of :meth:`predict_proba`.
@@ -53,7 +53,7 @@ class GradientClassifierMixin:
             Log-probabilities.
         """
         check_is_fitted(self)
-        return log_softmax(host(self._raw_outputs(X)) / self.temperature_, axis=1)
+        return log_softmax(self._log_scores(host(self._raw_outputs(X))), axis=1)
 
     def predict(self, X):
         """Return the most probable class of every row.
@@ -70,6 +70,24 @@ class GradientClassifierMixin:
         """
         check_is_fitted(self)
         return self.classes_[host(self._raw_outputs(X)).argmax(axis=1)]
+
+    @property
+    def _output(self):
+        """The rule by which the network's outputs are trained and read."""
+        return self.output
+
+    def _link(self):
+        """The rule by which outputs are read."""
+        return self.output
+
+    def _log_scores(self, outputs, rule=None):
+        """Scores whose softmax is the probabilities, of outputs by the estimator's rule or another one."""
+        return log_outputs(outputs, self._link() if rule is None else rule) / self.temperature_
+
+    def _probabilities(self, outputs, rule=None):
+        """Softmax of scores; what is too small for the dtype is its smallest number, whose logarithm is finite."""
+        found = softmax(self._log_scores(outputs, rule), axis=1)
+        return np.maximum(found, np.finfo(found.dtype).tiny)
 
     def _read_labelled_rows(self, X, y, sample_weight, reset):
         """Return checked X, labels and weights without rows that weigh nothing."""
@@ -123,9 +141,9 @@ class GradientClassifierMixin:
 
     def _settle_outputs(self, outputs, y, weight):
         """One temperature of least log-loss on held-out rows, drawn towards 1: it changes no prediction."""
-        rows, outputs = Rows(outputs, y, weight), outputs.astype(np.float64)
+        rows, scores = Rows(outputs, y, weight), log_outputs(outputs.astype(np.float64), self._link())
 
         def cost(t):
-            return len(y) * mean_loss(outputs / np.exp(t), rows, "softmax") + _DOUBT * t * t
+            return len(y) * mean_loss(scores / np.exp(t), rows, "softmax") + _DOUBT * t * t
 
         self.temperature_ = float(np.exp(minimize_scalar(cost, bounds=_TEMPERATURES, method="bounded").x))

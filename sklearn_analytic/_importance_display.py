@@ -1,9 +1,14 @@
 """Feature importances as a figure."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import check_positive_integer
+from sklearn_analytic._plotting import checked_names, fitted_attribute, pyplot_for
+
+_ADVICE = (
+    "give the last step of a pipeline, or take sklearn.inspection.permutation_importance and "
+    "FeatureImportanceDisplay(importances).plot()."
+)
 
 
 class FeatureImportanceDisplay:
@@ -53,8 +58,9 @@ class FeatureImportanceDisplay:
     """
 
     def __init__(self, importances, *, feature_names=None, estimator_name=None):
-        self.importances_ = np.asarray(importances, dtype=np.float64)
-        self.feature_names = _checked_names(feature_names, self.importances_)
+        self.importances_ = _checked_importances(importances)
+        plain = [f"x{k}" for k in range(len(self.importances_))]
+        self.feature_names = checked_names("feature_names", feature_names, plain, "importances")
         self.estimator_name = estimator_name
 
     @classmethod
@@ -82,8 +88,8 @@ class FeatureImportanceDisplay:
         """
         if feature_names is None:
             feature_names = getattr(estimator, "feature_names_in_", None)
-        name = type(estimator).__name__
-        display = cls(_importances_of(estimator), feature_names=feature_names, estimator_name=name)
+        importances = fitted_attribute(estimator, "feature_importances_", _ADVICE)
+        display = cls(importances, feature_names=feature_names, estimator_name=type(estimator).__name__)
         return display.plot(ax, max_features=max_features, **bar_kwargs)
 
     def plot(self, ax=None, *, max_features=20, **bar_kwargs):
@@ -106,7 +112,7 @@ class FeatureImportanceDisplay:
         shown = self._largest(max_features)
         if ax is None:
             height = 1.2 + 0.28 * len(shown)  # inches: a line of text per bar
-            _, ax = _pyplot().subplots(figsize=(6.4, height), layout="constrained")
+            _, ax = pyplot_for(type(self).__name__).subplots(figsize=(6.4, height), layout="constrained")
         places = np.arange(len(shown))
         self.bars_ = ax.barh(places, self.importances_[shown], **bar_kwargs)
         ax.set_yticks(places, self.feature_names[shown])
@@ -120,34 +126,9 @@ class FeatureImportanceDisplay:
         return np.argsort(-self.importances_, kind="stable")[:max_features]
 
 
-def _importances_of(estimator):
-    """The estimator's importances, or an error that says where they would come from."""
-    check_is_fitted(estimator)
-    try:
-        return estimator.feature_importances_
-    except AttributeError as error:
-        raise AttributeError(
-            f"{type(estimator).__name__} has no feature_importances_: give the last step of a pipeline, or take "
-            "sklearn.inspection.permutation_importance and FeatureImportanceDisplay(importances).plot()."
-        ) from error
-
-
-def _checked_names(names, importances):
-    """Names as an array, one for each importance."""
+def _checked_importances(importances):
+    """Importances as an array of one dimension."""
+    importances = np.asarray(importances, dtype=np.float64)
     if importances.ndim != 1:
         raise ValueError(f"importances must have shape (n_features,), got {importances.shape}.")
-    if names is None:
-        return np.array([f"x{k}" for k in range(len(importances))], dtype=object)
-    names = np.asarray(names, dtype=object)
-    if names.shape != importances.shape:
-        raise ValueError(f"feature_names has shape {names.shape}, but there are {len(importances)} importances.")
-    return names
-
-
-def _pyplot():
-    """matplotlib, imported only here: the package does not need it."""
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError('FeatureImportanceDisplay needs matplotlib: pip install "sklearn_analytic[plot]".') from error
-    return pyplot
+    return importances

@@ -18,6 +18,14 @@ class NetworkPlan(ABC):
     def execution(self, recipe, generator):
         """Return the network, freshly drawn, ready to be trained."""
 
+    def log_epoch(self, execution):
+        """Record what processes sent in an epoch that is over, where that is counted."""
+        return None
+
+    def communication(self, execution):
+        """Return the record of what processes sent as a fitted attribute, where one was kept."""
+        return {}
+
     @abstractmethod
     def fitted(self, execution):
         """Return the fitted attributes {name: value} of an estimator: host arrays."""
@@ -38,6 +46,11 @@ class DenseNetwork(NetworkPlan):
 
     def execution(self, recipe, generator):
         """Layers drawn on the host."""
+        if self.distributed == "entropy":
+            raise ValueError(
+                "distributed='entropy' compresses gradients in torch, but device='cpu' trains a plain network in "
+                "compiled code: choose device='torch:cpu', or distributed=True."
+            )
         layers = initial_layers(self.sizes, self.activation, generator)
         return MLPExecution(layers, self.activation, recipe, generator, ranks_of(self.distributed))
 
@@ -65,6 +78,14 @@ class TorchDenseNetwork(DenseNetwork):
         parts.load_state(network, dict(zip(parts.state_arrays(network), arrays, strict=True)))
         return _torch_execution(network, recipe, self.device, self.distributed)
 
+    def log_epoch(self, execution):
+        """Torch's execution counts."""
+        execution.log_epoch()
+
+    def communication(self, execution):
+        """As torch's execution recorded it."""
+        return communication_of(execution)
+
     def fitted(self, execution):
         """Torch keeps weights transposed."""
         arrays = list(parts_of(execution).values())
@@ -83,6 +104,14 @@ class ModuleNetwork(NetworkPlan):
     def execution(self, recipe, generator):
         """The network, built anew."""
         return _torch_execution(self.build(generator), recipe, self.device, self.distributed)
+
+    def log_epoch(self, execution):
+        """Torch's execution counts."""
+        execution.log_epoch()
+
+    def communication(self, execution):
+        """As torch's execution recorded it."""
+        return communication_of(execution)
 
     def fitted(self, execution):
         """Parameters and buffers."""
@@ -107,9 +136,21 @@ def dense_plan(sizes, activation, device, distributed, needs_torch):
     return TorchDenseNetwork(sizes, activation, distributed, device)
 
 
+def check_distributed(distributed, random_state):
+    """Refuse what is no way to train together, and processes that would not draw the same numbers."""
+    if distributed != "entropy" and not isinstance(distributed, bool | np.bool_):
+        raise ValueError(f"distributed must be True, False or 'entropy', got {distributed!r}.")
+    if distributed and not isinstance(random_state, int | np.integer):
+        raise ValueError(
+            f"distributed={distributed!r} needs an integer random_state: all processes draw the same numbers."
+        )
+
+
 def ranks_of(distributed):
-    """The processes that train together."""
-    return torch_parts().Ranks() if distributed else Alone()
+    """The processes that train together: alone (False), sending gradients in full (True), or as "entropy" says."""
+    if not distributed:
+        return Alone()
+    return torch_parts().Ranks(compression="entropy" if distributed == "entropy" else None)
 
 
 def parts_of(execution):
@@ -121,6 +162,12 @@ def _torch_execution(network, recipe, device, distributed):
     """An execution on a torch device."""
     parts = torch_parts()
     return parts.TorchExecution(network, recipe, device.removeprefix("torch:"), recipe.seed, ranks_of(distributed))
+
+
+def communication_of(execution):
+    """The record under its name."""
+    record = execution.communication()
+    return {} if record is None else {"communication_": record}
 
 
 def _coefs(layers):

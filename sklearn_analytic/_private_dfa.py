@@ -22,7 +22,18 @@ from sklearn_analytic._blocks import dense_rows, host, short_block_size
 from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sklearn_analytic._gradient_classifier import GradientClassifierMixin
 from sklearn_analytic._public_scale import checked_ends, column_ends, scaled
-from sklearn_analytic.nn import SCHEDULES, Feedback, Optimizer, Plan, Recipe, Rows, initial_layers, raw_outputs, train
+from sklearn_analytic.nn import (
+    CLASS_OUTPUTS,
+    SCHEDULES,
+    Feedback,
+    Optimizer,
+    Plan,
+    Recipe,
+    Rows,
+    initial_layers,
+    raw_outputs,
+    train,
+)
 from sklearn_analytic.nn._private import (
     SLOPES,
     GaussianMechanism,
@@ -50,8 +61,9 @@ class PrivacyLeakWarning(UserWarning):
 class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSupportMixin, AnalyticEstimator):
     r"""Neural network trained with differential privacy, by direct feedback alignment or by backpropagation.
 
-    Minimises the mean cross-entropy by noised steps. With the errors :math:`D_L = e`, :math:`D_l = (e B_l) \odot
-    f'(z_l)` (or those of backpropagation) and Poisson-sampled batches of expected size :math:`qn`,
+    Minimises the mean cross-entropy (or another loss: ``output``) by noised steps. With the errors :math:`D_L = e`,
+    :math:`D_l = (e B_l) \odot f'(z_l)` (or those of backpropagation) and Poisson-sampled batches of expected size
+    :math:`qn`,
 
     .. math:: \hat g_l = \frac1{qn}\Big(\sum_i c_i [h_{l-1,i}, 1]^T D_{l,i} + \sigma C\, \xi_l\Big), \qquad
         c_i = \min(1, C / n_i), \qquad n_i^2 = \sum_l \|D_{l,i}\|^2 (\|h_{l-1,i}\|^2 + 1).
@@ -98,6 +110,9 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
         Steps between refreshes.
     activation : {"tanh", "relu", "leaky_relu", "logistic", "identity"}, default="tanh"
         Activation of hidden layers; bounded ones keep the norms of gradients small.
+    output : {"softmax", "linear", "expgb", "pow3gb"}, default="softmax"
+        What raw outputs mean, and which error is sent back: see :class:`DFAClassifier`. Clipping bounds what a row does
+        under every rule.
     solver : {"sgd", "adam"}, default="sgd"
         Update rule on the noised gradient.
     learning_rate_init : float, default=0.1
@@ -210,6 +225,7 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
         feedback_scale=1.0,
         refresh_interval=1,
         activation="tanh",
+        output="softmax",
         solver="sgd",
         learning_rate_init=0.1,
         learning_rate="cosine",
@@ -236,6 +252,7 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
         self.feedback_scale = feedback_scale
         self.refresh_interval = refresh_interval
         self.activation = activation
+        self.output = output
         self.solver = solver
         self.learning_rate_init = learning_rate_init
         self.learning_rate = learning_rate
@@ -318,7 +335,8 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
         layers = initial_layers(sizes, self.activation, drawn)
         execution = PrivateExecution(layers, self.activation, recipe, mechanism, rate, noise)
         plan = Plan(n_epochs, batch_size, self.learning_rate_init, self.learning_rate)
-        tasks = EpochTasks(self, n_epochs, {"X": X, "y": y})
+        tasks = EpochTasks(self, {"X": X, "y": y})
+        tasks.begin(n_epochs)
         history = train(
             execution,
             rows,
@@ -343,6 +361,7 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
         """The parameters as values."""
         return Recipe(
             scheme=self.scheme,
+            output=self.output,
             optimizer=Optimizer(self.solver, momentum=self.momentum, nesterov=False),
             feedback=Feedback(self.feedback, scale=self.feedback_scale, interval=self.refresh_interval),
             batch_size=batch_size,
@@ -425,6 +444,7 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
             "accountant": ("prv", "rdp"),
             "scheme": ("dfa", "backprop"),
             "activation": SLOPES,
+            "output": CLASS_OUTPUTS,
             "solver": ("sgd", "adam"),
             "learning_rate": SCHEDULES,
             "precision": ("float32", "float64"),

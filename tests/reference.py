@@ -1,5 +1,6 @@
 """Naive textbook versions of what the package computes fast: the oracles of its tests."""
 
+import itertools
 import math
 
 import numpy as np
@@ -241,20 +242,42 @@ SLOPES = {
 }
 
 
-def network_loss(layers, activation, X, y, weight=None):
-    """Mean loss of a plain network: cross-entropy for codes y (n,), half the squared error for targets (n, c)."""
+def output_loss(rule, z, k):
+    """Loss of one row's raw outputs z for class k: log-loss, squared error, Poisson deviance, quartic."""
+    others = np.arange(len(z)) != k
+    return {
+        "softmax": lambda: np.log(np.sum(np.exp(z - z[k]))),
+        "linear": lambda: 0.5 * ((z[k] - 1) ** 2 + np.sum(z[others] ** 2)),
+        "expgb": lambda: np.sum(0.1 * np.exp(z)) - 1 - np.log(0.1 * np.exp(z[k])),
+        "pow3gb": lambda: np.sum(0.001 * z**4 / 4) - z[k] + 7.5,
+    }[rule]()
+
+
+def output_error(rule, z, k):
+    """Its derivative: o - t."""
+    o = {
+        "softmax": lambda: np.exp(z - z.max()) / np.sum(np.exp(z - z.max())),
+        "linear": lambda: z,
+        "expgb": lambda: 0.1 * np.exp(z),
+        "pow3gb": lambda: 0.001 * z**3,
+    }[rule]()
+    return o - np.eye(len(z))[k]
+
+
+def network_loss(layers, activation, X, y, weight=None, output="softmax"):
+    """Mean loss of a plain network: an output rule's for codes y (n,), half the squared error for targets (n, c)."""
     h = X
     for W, b in layers[:-1]:
         h = SLOPES[activation][0](h @ W + b)
     f = h @ layers[-1][0] + layers[-1][1]
     if y.ndim == 1:
-        losses = np.array([np.log(np.sum(np.exp(row - row[k]))) for row, k in zip(f, y, strict=True)])
+        losses = np.array([output_loss(output, row, k) for row, k in zip(f, y, strict=True)])
     else:
         losses = 0.5 * np.sum((f - y) ** 2, axis=1)
     return np.mean(losses if weight is None else weight * losses)
 
 
-def network_gradient(layers, activation, X, y, weight=None, feedback=None):
+def network_gradient(layers, activation, X, y, weight=None, feedback=None, output="softmax"):
     """[(dW, db), ...] of the mean loss, one row at a time; ``feedback`` [B_l (C, n_l)] replaces the transposes."""
     f, slope = SLOPES[activation]
     total = [(np.zeros_like(W), np.zeros_like(b)) for W, b in layers]
@@ -264,9 +287,7 @@ def network_gradient(layers, activation, X, y, weight=None, feedback=None):
             z.append(h[-1] @ W + b)
             h.append(f(z[-1]))
         if y.ndim == 1:
-            e = np.exp(z[-1] - z[-1].max())
-            e /= e.sum()
-            e[y[i]] -= 1
+            e = output_error(output, z[-1], y[i])
         else:
             e = z[-1] - y[i]
         e = e * (1 if weight is None else weight[i])
@@ -292,3 +313,67 @@ def optimiser_step(name, state, theta, grad, rate, t, momentum, nesterov, beta_1
     state["v"] = beta_2 * state.get("v", 0) + (1 - beta_2) * grad**2
     m, v = state["m"] / (1 - beta_1**t), state["v"] / (1 - beta_2**t)
     return theta - rate * m / (np.sqrt(v) + epsilon)
+
+
+# ---- layer-wise training ----
+
+
+def chain_values(layers, activations, X):
+    """[X, what each layer puts out ...] of layers with an activation each; the last one has none."""
+    values = [X]
+    for (W, b), name in zip(layers, (*activations, "identity"), strict=True):
+        values.append(SLOPES[name][0](values[-1] @ W + b))
+    return values
+
+
+def alike(a, b, n_classes):
+    """How alike two targets are: the cosine of centred one-hot vectors, or a Gaussian of the distance of numbers."""
+    if np.ndim(a):
+        return math.exp(-sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) / 2)
+    one, other = (np.eye(n_classes)[k] - 1 / n_classes for k in (a, b))
+    return one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
+
+
+def similarity_loss(h, projection, y, n_classes, weight):
+    """Mean squared difference of the similarities of rows and of targets, one pair at a time."""
+    rows = []
+    for z in h @ projection:
+        z = z - z.mean()
+        rows.append(z / np.linalg.norm(z) if np.linalg.norm(z) > 1e-12 else 0 * z)
+    total = 0.0
+    for i, u in enumerate(rows):
+        for j, v in enumerate(rows):
+            total += weight[i] * weight[j] * (u @ v - alike(y[i], y[j], n_classes)) ** 2
+    return total / len(h) ** 2
+
+
+def pull_loss(h, below, weight):
+    """Half the mean squared distance of rows from where they came from."""
+    return np.mean([w * np.mean((a - b) ** 2) / 2 for a, b, w in zip(h, below, weight, strict=True)])
+
+
+def slopes_of(f, array, step=1e-6):
+    """Derivative of a function without arguments by every entry of an array that it reads, by central differences."""
+    found = np.empty_like(array)
+    for place in np.ndindex(array.shape):
+        kept = array[place]
+        values = []
+        for sign in (1, -1):
+            array[place] = kept + sign * step
+            values.append(f())
+        array[place] = kept
+        found[place] = (values[0] - values[1]) / (2 * step)
+    return found
+
+
+def largest_sum_of_best_cut(units, n_parts):
+    """Least largest sum of consecutive groups, by trying all cuts."""
+    cuts = itertools.combinations(range(1, len(units)), n_parts - 1)
+    return min(max(sum(units[a:b]) for a, b in itertools.pairwise((0, *cut, len(units)))) for cut in cuts)
+
+
+def entropy_rank(features):
+    """exp of the entropy of singular values over their sum, from the eigenvalues of the Gram matrix."""
+    values = np.sqrt(np.clip(np.linalg.eigvalsh(features.T @ features), 0, None))
+    p = values[values > 1e-7 * values.max()] / values.sum()
+    return math.prod(share**-share for share in p)

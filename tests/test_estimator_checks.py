@@ -19,6 +19,8 @@ from sklearn_analytic import (
     CPNetClassifier,
     DFAClassifier,
     DFARegressor,
+    LayerwiseMLP,
+    LayerwiseMLPRegressor,
 )
 from tests import checks
 from tests.checks import HOUSE_CHECKS
@@ -41,8 +43,13 @@ ESTIMATORS = [
     ClosedFormMLPRegressor((20, 20), hidden="random", input_encoding="standard"),
     DFAClassifier(),
     DFAClassifier((16, 16), feedback="binary", activation_bits=4),
+    DFAClassifier((16, 16), output="expgb"),
     DFARegressor(),
     DFARegressor((16, 16), feedback="learned", activation="tanh", preconditioner="kfac"),
+    LayerwiseMLP((32, 32)),  # wider ones interpolate rows of weight 1e-4 in check_class_weight_classifiers
+    LayerwiseMLP((16, 16), order="simultaneous", local_loss="predsim"),
+    LayerwiseMLPRegressor(),
+    LayerwiseMLPRegressor((16, 16), interlayer="window", order="laps"),
 ]
 
 # {(class name, alpha): {check: reason}}, at most two each. They are strict: an entry that passes fails.
@@ -53,6 +60,8 @@ _MINI_BATCHES = {
 EXPECTED_FAILED_CHECKS = {
     ("DFAClassifier", 0.0): _MINI_BATCHES,
     ("DFARegressor", 0.0): _MINI_BATCHES,
+    ("LayerwiseMLP", 0.0): _MINI_BATCHES,
+    ("LayerwiseMLPRegressor", 0.0): _MINI_BATCHES,
     ("CPNetClassifier", 0.0): {
         "check_class_weight_classifiers": "without a ridge the readout interpolates rows of weight 1e-4 as well"
     },

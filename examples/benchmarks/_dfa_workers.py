@@ -16,8 +16,10 @@ from threadpoolctl import threadpool_limits
 POOLS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def in_fresh_process(kind, task, threads):
+def in_fresh_process(kind, task, threads, script=__file__, variables=None):
     """The answer of ``WORKERS[kind]`` to a task, computed under a limit on all pools of threads.
+
+    ``script`` is the file with the workers, ``variables`` are more environment variables.
 
     Raises
     ------
@@ -25,7 +27,8 @@ def in_fresh_process(kind, task, threads):
         With the last line of the process's errors, if it fails.
     """
     environment = os.environ | dict.fromkeys(POOLS, str(threads)) | {"OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, __file__, json.dumps({"kind": kind, "task": task, "threads": threads})]
+    environment |= variables or {}
+    command = [sys.executable, script, json.dumps({"kind": kind, "task": task, "threads": threads})]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     if result.returncode:
         lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
@@ -81,13 +84,14 @@ def peak(task, threads):
 WORKERS = {"speed": speed, "peak": peak}
 
 
-def main():
+def answer(workers):
+    """Do what the first argument asks for, and print the answer."""
     request = json.loads(sys.argv[1])
     with threadpool_limits(request["threads"]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        answer = WORKERS[request["kind"]](request["task"], request["threads"])
-    print(json.dumps(answer))
+        found = workers[request["kind"]](request["task"], request["threads"])
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main()
+    answer(WORKERS)

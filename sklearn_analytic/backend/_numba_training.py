@@ -11,6 +11,17 @@ import numpy as np
 from numba import njit
 
 from sklearn_analytic.backend._numba_optimizers import ADAM, ADAMW, SGD, apply_update
+from sklearn_analytic.backend._numba_outputs import (
+    EXPGB,
+    LINEAR,
+    POW3GB,
+    SOFTMAX,
+    SQUARED,
+    link_error,
+    softmax_error,
+    squared_error,
+)
+from sklearn_analytic.backend._numba_sides import Side, add_side_error, side_error
 from sklearn_analytic.backend._numba_units import (
     COMPILED,
     IDENTITY,
@@ -29,9 +40,12 @@ __all__ = [
     "ADAM",
     "ADAMW",
     "BACKPROP",
+    "EXPGB",
     "IDENTITY",
     "LEAKY",
+    "LINEAR",
     "LOGISTIC",
+    "POW3GB",
     "PROJECTED",
     "RELU",
     "SGD",
@@ -43,6 +57,7 @@ __all__ = [
     "Feedback",
     "Model",
     "Rule",
+    "Side",
     "Work",
     "add_bias_and_activate",
     "apply_update",
@@ -54,12 +69,11 @@ __all__ = [
     "train_steps",
 ]
 
-SOFTMAX, SQUARED = range(2)
 BACKPROP, PROJECTED, SIGNS = range(3)
 
 # What is trained on, what is trained, where intermediate results live, how. Tuples of arrays compile to structs.
 Data = namedtuple("Data", "x codes targets weight")
-Model = namedtuple("Model", "sizes activation loss theta grad first second")
+Model = namedtuple("Model", "sizes activations loss theta grad first second")
 Feedback = namedtuple("Feedback", "kind dense signs scales interval")
 Work = namedtuple("Work", "batch hidden packed steps output errors scratch kept slopes")
 Rule = namedtuple("Rule", "optimizer momentum nesterov beta_1 beta_2 epsilon alpha bits tol_error compact")
@@ -78,44 +92,6 @@ def _gather(x, rows, out):
         source = x[rows[i]]
         for j in range(out.shape[1]):
             out[i, j] = source[j]
-
-
-@njit(**COMPILED)
-def _softmax_error(f, codes, rows, weight, weighted):
-    """Turn raw outputs into ``w (p - y) / m`` in place; return the sum of ``-w log p_y``, in float64."""
-    m, n_classes = f.shape
-    loss = 0.0
-    for i in range(m):
-        row, code = f[i], codes[rows[i]]
-        top = row[0]
-        for j in range(1, n_classes):
-            top = max(top, row[j])
-        shifted, total = np.float64(row[code] - top), 0.0
-        for j in range(n_classes):
-            row[j] = np.exp(row[j] - top)
-            total += row[j]
-        w = np.float64(weight[rows[i]]) if weighted else 1.0
-        loss += w * (np.log(total) - shifted)
-        scale, share = f.dtype.type(w / (total * m)), f.dtype.type(w / m)
-        for j in range(n_classes):
-            row[j] *= scale
-        row[code] -= share
-    return loss
-
-
-@njit(**COMPILED)
-def _squared_error(f, targets, rows, weight, weighted):
-    """Turn raw outputs into ``w (f - y) / m`` in place; return the sum of ``w |f - y|^2 / 2``, in float64."""
-    m = f.shape[0]
-    loss = 0.0
-    for i in range(m):
-        w = np.float64(weight[rows[i]]) if weighted else 1.0
-        share = f.dtype.type(w / m)
-        for j in range(f.shape[1]):
-            miss = f[i, j] - targets[rows[i], j]
-            loss += 0.5 * w * np.float64(miss) * np.float64(miss)
-            f[i, j] = share * miss
-    return loss
 
 
 # ---- which error reaches which layer ----
@@ -218,11 +194,16 @@ def _clear_small_errors(error, tol_error):
 
 
 @njit(**COMPILED)
+def _is_signed(activation):
+    """Whether an activation has negative values."""
+    return activation != RELU and activation != LOGISTIC
+
+
+@njit(**COMPILED)
 def forward(model, work, rule, m):
     """Fill the activations of the batch in ``work.batch``; with low bits only their packed copies remain."""
     sizes = model.sizes
     n_layers = len(sizes) - 1
-    signed = model.activation != RELU and model.activation != LOGISTIC
     here = _matrix(work.batch, 0, m, sizes[0])
     start = start_theta = start_packed = 0
     for layer in range(n_layers):
@@ -230,7 +211,7 @@ def forward(model, work, rule, m):
         weights = _matrix(model.theta, start_theta, n_in, n_out)
         bias = model.theta[start_theta + n_in * n_out : start_theta + (n_in + 1) * n_out]
         start_theta += (n_in + 1) * n_out
-        last = layer == n_layers - 1
+        last, code = layer == n_layers - 1, model.activations[layer]
         if last:
             after = _matrix(work.output, 0, m, n_out)
         elif rule.bits > 0:  # two buffers in turn
@@ -238,10 +219,11 @@ def forward(model, work, rule, m):
         else:
             after = _matrix(work.hidden, start, m, n_out)
         np.dot(here, weights, after)
-        add_bias_and_activate(after, bias, IDENTITY if last else model.activation)
+        add_bias_and_activate(after, bias, code)
         if not last and rule.bits > 0:
             n_bytes = (m * n_out * rule.bits + 7) // 8
-            work.steps[layer] = quantise(after, rule.bits, signed, work.packed[start_packed : start_packed + n_bytes])
+            packed = work.packed[start_packed : start_packed + n_bytes]
+            work.steps[layer] = quantise(after, rule.bits, _is_signed(code), packed)
             start_packed += n_bytes
         start += m * n_out
         here = after
@@ -256,7 +238,8 @@ def _store_slopes(model, work, rule, m):
     start = start_slopes = 0
     for layer in range(1, len(model.sizes) - 1):
         n = model.sizes[layer]
-        mean_slope(_matrix(work.hidden, start, m, n), model.activation, work.slopes[start_slopes : start_slopes + n])
+        h = _matrix(work.hidden, start, m, n)
+        mean_slope(h, model.activations[layer - 1], work.slopes[start_slopes : start_slopes + n])
         start += m * n
         start_slopes += n
 
@@ -264,15 +247,14 @@ def _store_slopes(model, work, rule, m):
 @njit(**COMPILED)
 def _store_slopes_of_packed(model, work, rule, m):
     """The same from packed copies, a layer at a time."""
-    signed = model.activation != RELU and model.activation != LOGISTIC
     start_packed = start_slopes = 0
     for layer in range(1, len(model.sizes) - 1):
-        n = model.sizes[layer]
+        n, code = model.sizes[layer], model.activations[layer - 1]
         h = _matrix(work.hidden, 0, m, n)
         n_bytes = (m * n * rule.bits + 7) // 8
         packed = work.packed[start_packed : start_packed + n_bytes]
-        restore(packed, rule.bits, signed, work.steps[layer - 1], h)
-        mean_slope(h, model.activation, work.slopes[start_slopes : start_slopes + n])
+        restore(packed, rule.bits, _is_signed(code), work.steps[layer - 1], h)
+        mean_slope(h, code, work.slopes[start_slopes : start_slopes + n])
         start_packed += n_bytes
         start_slopes += n
 
@@ -287,14 +269,13 @@ def mean_slopes(data, rows, model, work, rule):
 
 
 @njit(**COMPILED)
-def backward(model, feedback, work, rule, m, m_stored):
+def backward(model, feedback, work, rule, side, m, m_stored):
     """Gradient of every layer, top down: ``D_L = e``; below it backpropagation or a projection of e, times the slope.
 
-    ``m`` rows remain of the ``m_stored`` for which buffers are laid out.
+    ``m`` rows remain of the ``m_stored`` for which buffers are laid out. ``side`` adds an error at one layer.
     """
     sizes = model.sizes
     n_layers, n_out = len(sizes) - 1, sizes[-1]
-    signed = model.activation != RELU and model.activation != LOGISTIC
     error = _matrix(work.output, 0, m, n_out)
     half = len(work.errors) // 2
     d = error
@@ -315,7 +296,7 @@ def backward(model, feedback, work, rule, m, m_stored):
             end_packed -= n_bytes
             packed = work.packed[end_packed : end_packed + n_bytes]
             h = _matrix(work.hidden, 0, m, n_in)
-            restore(packed, rule.bits, signed, work.steps[layer - 1], h)
+            restore(packed, rule.bits, _is_signed(model.activations[layer - 1]), work.steps[layer - 1], h)
         else:
             end -= m_stored * n_in
             h = _matrix(work.hidden, end, m, n_in)
@@ -325,7 +306,7 @@ def backward(model, feedback, work, rule, m, m_stored):
             end_kept -= m * n_here
             _matrix(work.kept, end_kept, m, n_here)[:] = d
         if layer > 0:
-            below = _matrix(work.errors, (layer & 1) * half, m, n_in)
+            below = _matrix(work.errors, (layer & 1) * half if n_layers > 2 else 0, m, n_in)
             if feedback.kind == BACKPROP:
                 np.dot(d, _matrix(model.theta, end_theta, n_in, n_here).T, below)
             elif feedback.kind == PROJECTED:
@@ -337,7 +318,9 @@ def backward(model, feedback, work, rule, m, m_stored):
                 scale = feedback.scales[layer - 1]
                 signs = feedback.signs[end_signs : end_signs + n_bytes]
                 signed_projection(error, signs, n_in, scale, work.scratch, below)
-            times_slope(below, h, model.activation)
+            if layer == side.layer:
+                add_side_error(below, h, _matrix(work.batch, 0, m, sizes[0]), side)
+            times_slope(below, h, model.activations[layer - 1])
             d = below
 
 
@@ -351,7 +334,7 @@ def _column_sums(d, out):
 
 
 @njit(**COMPILED)
-def gradient(data, rows, model, feedback, work, rule, refresh):
+def gradient(data, rows, model, feedback, work, rule, side, refresh):
     """Fill ``model.grad`` with the gradient (or what stands for it) of one batch; return the sum of its losses."""
     m = len(rows)
     _gather(data.x, rows, _matrix(work.batch, 0, m, model.sizes[0]))
@@ -359,9 +342,13 @@ def gradient(data, rows, model, feedback, work, rule, refresh):
     output = _matrix(work.output, 0, m, model.sizes[-1])
     weighted = len(data.weight) > 0
     if model.loss == SOFTMAX:
-        loss = _softmax_error(output, data.codes, rows, data.weight, weighted)
+        loss = softmax_error(output, data.codes, rows, data.weight, weighted)
+    elif model.loss == SQUARED:
+        loss = squared_error(output, data.targets, rows, data.weight, weighted)
     else:
-        loss = _squared_error(output, data.targets, rows, data.weight, weighted)
+        loss = link_error(output, data.codes, rows, data.weight, weighted, model.loss)
+    if side.layer > 0:
+        loss = side.share * loss + _side_loss(data, rows, model, work, side, m)
     if not np.isfinite(loss):
         return loss
     if refresh:
@@ -375,12 +362,22 @@ def gradient(data, rows, model, feedback, work, rule, refresh):
     if kept == 0:
         model.grad[:] = 0
     else:
-        backward(model, feedback, work, rule, kept, m)
+        backward(model, feedback, work, rule, side, kept, m)
     return loss
 
 
 @njit(**COMPILED)
-def train_steps(data, order, rates, begin, end, step, model, feedback, work, rule):
+def _side_loss(data, rows, model, work, side, m):
+    """The losses of the side layer, whose errors wait there for the backward pass."""
+    start = 0
+    for layer in range(1, side.layer):
+        start += m * model.sizes[layer]
+    h = _matrix(work.hidden, start, m, model.sizes[side.layer])
+    return side_error(h, _matrix(work.batch, 0, m, model.sizes[0]), data, rows, model.sizes[-1], side)
+
+
+@njit(**COMPILED)
+def train_steps(data, order, rates, begin, end, step, model, feedback, work, rule, side):
     """Batches ``begin .. end`` of ``order``, one per rate: gradient, update, a refresh every ``interval`` steps.
 
     ``step`` is the number of steps taken before the first batch of ``order``. Returns the sum of the losses; NaN or
@@ -391,9 +388,11 @@ def train_steps(data, order, rates, begin, end, step, model, feedback, work, rul
         start = (k * len(order)) // len(rates)
         stop = ((k + 1) * len(order)) // len(rates)
         refresh = feedback.interval > 0 and (step + k) % feedback.interval == 0
-        loss = gradient(data, order[start:stop], model, feedback, work, rule, refresh)
+        loss = gradient(data, order[start:stop], model, feedback, work, rule, side, refresh)
         total += loss
         if not np.isfinite(loss):
             break
         apply_update(model, rule, rates[k], step + k + 1)
+        if side.similarity > 0:
+            apply_update(side.projection, rule, rates[k], step + k + 1)
     return total

@@ -2,10 +2,22 @@
 
 from sklearn_analytic.nn._activations import ACTIVATIONS
 from sklearn_analytic.nn._alignment import alignment, bottleneck
+from sklearn_analytic.nn._dense_stack import DenseStack
+from sklearn_analytic.nn._feature_cache import CACHES
 from sklearn_analytic.nn._feedback import FEEDBACKS, INITS
 from sklearn_analytic.nn._initializers import initial_layers
-from sklearn_analytic.nn._losses import OUTPUTS, mean_loss
+from sklearn_analytic.nn._layered import Layered
+from sklearn_analytic.nn._layerwise import LayerTurns, described, train_layers
+from sklearn_analytic.nn._losses import CLASS_OUTPUTS, LINKS, OUTPUTS, mean_loss
 from sklearn_analytic.nn._mlp import MLPExecution, raw_outputs
+from sklearn_analytic.nn._partitions import (
+    INTERLAYER,
+    LOCAL_LOSSES,
+    STARTS,
+    LocalRule,
+    balanced_partitions,
+    largest_batch,
+)
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._recipe import KFAC, Execution, Feedback, Optimizer, Recipe, Rows
 from sklearn_analytic.nn._schedules import SCHEDULES
@@ -14,12 +26,21 @@ from sklearn_analytic.nn._training import History, Plan, train
 __all__ = [
     "ACTIVATIONS",
     "Alone",
+    "CACHES",
+    "CLASS_OUTPUTS",
+    "DenseStack",
     "Execution",
     "FEEDBACKS",
     "Feedback",
     "History",
     "INITS",
+    "INTERLAYER",
     "KFAC",
+    "Layered",
+    "LayerTurns",
+    "LINKS",
+    "LOCAL_LOSSES",
+    "LocalRule",
     "MLPExecution",
     "OUTPUTS",
     "Optimizer",
@@ -27,13 +48,18 @@ __all__ = [
     "Recipe",
     "Rows",
     "SCHEDULES",
+    "STARTS",
     "alignment",
+    "balanced_partitions",
     "bottleneck",
+    "described",
     "initial_layers",
+    "largest_batch",
     "mean_loss",
     "raw_outputs",
     "torch_parts",
     "train",
+    "train_layers",
 ]
 
 

@@ -25,4 +25,11 @@ ACTIVATIONS = {
     "tanh": (np.tanh, lambda h: 1 - h * h),
     "logistic": (_logistic, lambda h: h * (1 - h)),
 }
+PASSING = ("identity", "relu", "leaky_relu", "tanh")  # f(f(z)) is f(z), or near it
 ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
+
+
+def activation_codes(activation, n_layers, last="identity"):
+    """Return the codes of all layers: one name for all hidden layers or a name for each, then ``last``."""
+    names = (activation,) * (n_layers - 1) if isinstance(activation, str) else tuple(activation)
+    return np.array([ACTIVATION_CODES[name] for name in (*names, last)][:n_layers], dtype=np.int64)

@@ -7,11 +7,11 @@ _GAINS = {"relu": 2.0, "leaky_relu": 2.0, "tanh": 1.0, "logistic": 1.0, "identit
 _OUTPUT_GAIN = 1 / 3  # first outputs are small beside standardised targets
 
 
-def initial_layers(sizes, activation, generator):
-    """Return [(W (n_in, n_out), b (n_out,)), ...] in float64: uniform weights of variance gain / n_in, zero biases."""
+def initial_layers(sizes, activation, generator, dtype=np.float64):
+    """Return [(W (n_in, n_out), b (n_out,)), ...]: uniform of variance gain / n_in, drawn in float64; biases are 0."""
     gains = [_GAINS[activation]] * (len(sizes) - 2) + [_OUTPUT_GAIN]
     return [
-        (_uniform(n_in, n_out, gain, generator), np.zeros(n_out))
+        (_uniform(n_in, n_out, gain, generator).astype(dtype, copy=False), np.zeros(n_out, dtype))
         for n_in, n_out, gain in zip(sizes[:-1], sizes[1:], gains, strict=True)
     ]
 

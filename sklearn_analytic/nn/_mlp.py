@@ -5,24 +5,30 @@ from itertools import pairwise
 import numpy as np
 
 from sklearn_analytic.backend import one_blas_thread, training
-from sklearn_analytic.nn._activations import ACTIVATION_CODES
+from sklearn_analytic.nn._activations import activation_codes
 from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._feedback import FEEDBACKS, first_feedback, pack_signs, tangent_feedback
 from sklearn_analytic.nn._losses import OUTPUT_CODES
 from sklearn_analytic.nn._preconditioner import KFACState
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._recipe import batch
+from sklearn_analytic.nn._sides import start_side, with_buffers
 
 _OPTIMIZER_CODES = {"sgd": training.SGD, "adam": training.ADAM, "adamw": training.ADAMW}
+_TRAINED = ("theta", "first", "second")  # arrays of a model that are its state
 _FEEDBACK_BETAS, _FEEDBACK_EPSILON = (0.9, 0.999), 1e-8
 _WORK_PER_CALL = 2e10  # multiplications: a compiled call cannot be interrupted, so it lasts a second or less
 _WORK_FOR_THREADS = 1.6e7  # of the largest product: below, a second thread costs more than it gives
 
 
 class MLPExecution:
-    """A plain network in training with NumPy and numba: see :class:`Execution`."""
+    """A plain network in training with NumPy and numba: see :class:`Execution`.
 
-    def __init__(self, layers, activation, recipe, generator, ranks=None):
+    ``activation`` is a name, or one for each hidden layer; ``side`` is a :class:`SideLoss` or None. ``top`` is the
+    hidden layer whose activations :meth:`batch_features` returns.
+    """
+
+    def __init__(self, layers, activation, recipe, generator, ranks=None, side=None, top=0):
         self.sizes = np.array([layers[0][0].shape[0], *(bias.shape[0] for _, bias in layers)], dtype=np.int64)
         self.recipe, self.activation = recipe, activation
         self._dtype = np.dtype(recipe.precision)
@@ -30,7 +36,7 @@ class MLPExecution:
         theta = np.concatenate([part.ravel() for layer in layers for part in layer]).astype(self._dtype)
         self._model = training.Model(
             self.sizes,
-            ACTIVATION_CODES[activation],
+            activation_codes(activation, len(layers)),
             OUTPUT_CODES[recipe.output],
             theta,
             np.zeros_like(theta),
@@ -42,7 +48,9 @@ class MLPExecution:
         self._feedback_moments = np.zeros((2, len(self._feedback.dense) if self._learns else 0), self._dtype)
         self._rule = optimizer_rule(recipe)
         self._kfac = None if recipe.kfac is None else KFACState.start(recipe.kfac, self.sizes, self._dtype)
-        self._steps, self._work, self._work_rows = 0, None, 0
+        self._side = start_side(side, self.sizes, self._dtype, generator)
+        self._top = top
+        self._steps, self._work, self._work_rows, self._batch_rows = 0, None, 0, 0
 
     # ---- the protocol ----
 
@@ -58,6 +66,7 @@ class MLPExecution:
     def epoch(self, placed, order, rates):
         """One step per rate; see :class:`Execution`."""
         order = np.ascontiguousarray(order, dtype=np.int64)
+        self._batch_rows = len(order) - (len(rates) - 1) * len(order) // len(rates)
         work = self._buffers(-(-len(order) // len(rates)))
         advance = self._single_steps if self._is_stepwise() else self._compiled_steps
         with one_blas_thread(products_are_small(self.recipe.batch_size, self.sizes)):
@@ -81,14 +90,18 @@ class MLPExecution:
         state |= {"feedback_moments": self._feedback_moments}
         if self._signs_are_kept():
             state |= {"signs": self._feedback.signs, "scales": self._feedback.scales}
+        if self._side.similarity > 0:
+            state |= {f"projection_{name}": getattr(self._side.projection, name) for name in _TRAINED}
         if self._kfac is not None:
             state |= self._kfac.arrays()
         return {name: array.copy() for name, array in state.items()}
 
     def restore(self, snapshot):
         """Put a snapshot back."""
-        for name in ("theta", "first", "second"):
+        for name in _TRAINED:
             getattr(self._model, name)[:] = snapshot[name]
+            if self._side.similarity > 0:
+                getattr(self._side.projection, name)[:] = snapshot[f"projection_{name}"]
         self._feedback.dense[:] = snapshot["feedback"]
         self._feedback_moments[:] = snapshot["feedback_moments"]
         if self._signs_are_kept():
@@ -116,6 +129,16 @@ class MLPExecution:
         shared = 2 * self.recipe.batch_size * int(self.sizes[1:-1].max(initial=0)) * item
         return {"stored": packed, "shared": shared, "exact": exact}
 
+    def batch_features(self):
+        """Return a view of the activations of layer ``top`` (0 is the input) for the last batch."""
+        return self._inputs(self._work, self._batch_rows)[self._top]
+
+    def training_bytes(self):
+        """Bytes of gradients, optimiser state and work space for the largest batch so far."""
+        model, side = self._model, self._side
+        arrays = [model.grad, model.first, model.second, *side.projection[4:], *side[5:]]
+        return sum(array.nbytes for array in (*arrays, *(self._work or ())))
+
     def alignment(self, x, y):
         """Return the mean cosine of every hidden layer's error to the true gradient, on encoded rows."""
         feedback = None if self._feedback.kind == training.BACKPROP else self.feedback_matrices()
@@ -141,7 +164,7 @@ class MLPExecution:
         for begin in range(0, len(rates), stride):
             end = min(begin + stride, len(rates))
             total += training.train_steps(
-                data, order, rates, begin, end, self._steps, self._model, self._feedback, work, self._rule
+                data, order, rates, begin, end, self._steps, self._model, self._feedback, work, self._rule, self._side
             )
             if not np.isfinite(total):
                 return total
@@ -159,7 +182,7 @@ class MLPExecution:
             if refresh and self._ranks.size > 1:
                 self._refresh_together(data, share, n_rows, work)
                 refresh = False
-            loss = training.gradient(data, share, self._model, self._feedback, work, self._rule, refresh)
+            loss = training.gradient(data, share, self._model, self._feedback, work, self._rule, self._side, refresh)
             if self._ranks.size > 1:
                 loss = self._average(loss * len(rows) / n_rows, len(share) / n_rows)
             total += loss
@@ -254,7 +277,8 @@ class MLPExecution:
     def _buffers(self, m):
         """Work space for batches of ``m`` rows, kept between epochs."""
         if self._work is None or self._work_rows < m:
-            self._work, self._work_rows = _work_space(self, m), m
+            self._work, self._work_rows = _work_space(self.sizes, self.recipe, m), m
+            self._side = with_buffers(self._side, m, self.sizes)
         return self._work
 
     def _layers(self):
@@ -285,13 +309,11 @@ def products_are_small(batch_size, sizes):
     return batch_size * int(np.max(sizes[:-1] * sizes[1:])) < _WORK_FOR_THREADS
 
 
-def raw_outputs(layers, activation, x):
-    """Return the outputs (n, c) of a plain network, in the dtype of ``x``."""
+def raw_outputs(layers, activation, x, last="identity"):
+    """Return the outputs (n, c) of a plain network, in the dtype of ``x``; ``last`` activates them."""
     h = x
-    for k, (weights, bias) in enumerate(layers):
+    for (weights, bias), code in zip(layers, activation_codes(activation, len(layers), last), strict=True):
         h = h @ weights.astype(x.dtype, copy=False)
-        last = k == len(layers) - 1
-        code = ACTIVATION_CODES["identity" if last else activation]
         training.add_bias_and_activate(h, bias.astype(x.dtype, copy=False), code)
     return h
 
@@ -307,18 +329,28 @@ def optimizer_rule(recipe):
     return training.Rule(*kind, *numbers, recipe.activation_bits or 0, float(recipe.tol_error), compact)
 
 
-def _work_space(execution, m):
+def training_bytes(sizes, recipe, side):
+    """Return what :meth:`MLPExecution.training_bytes` is for a batch of the recipe; nothing is filled in."""
+    m, dtype = recipe.batch_size, np.dtype(recipe.precision)
+    entries = int(np.sum((sizes[:-1] + 1) * sizes[1:]))
+    moments = 2 if recipe.optimizer.name == "sgd" else 3
+    state = with_buffers(start_side(side, sizes, dtype, np.random.default_rng(0)), m, sizes)
+    arrays = [*state.projection[4:], *state[5:], *_work_space(sizes, recipe, m)]
+    return moments * entries * dtype.itemsize + sum(array.nbytes for array in arrays)
+
+
+def _work_space(sizes, recipe, m):
     """Buffers of one batch; with low bits two full-precision buffers in turn and packed copies of all layers."""
-    sizes, dtype = execution.sizes, execution._dtype
-    hidden, widest, bits = int(sizes[1:-1].sum()), int(sizes[1:].max()), execution.recipe.activation_bits or 0
-    keep = execution.recipe.kfac is not None
+    dtype, bits, keep = np.dtype(recipe.precision), recipe.activation_bits or 0, recipe.kfac is not None
+    hidden, widest = int(sizes[1:-1].sum()), int(sizes[1:].max())
+    errors = 0 if len(sizes) == 2 else (1 if len(sizes) == 3 else 2) * m * widest
     return training.Work(
         np.empty(m * sizes[0], dtype),
         np.empty(2 * m * widest if bits else m * hidden, dtype),
         np.empty((m * hidden * bits + 7) // 8 + len(sizes) if bits else 0, np.uint8),
         np.zeros(len(sizes), dtype),
         np.empty(m * sizes[-1], dtype),
-        np.empty(2 * m * widest, dtype),
+        np.empty(errors, dtype),
         np.empty(sizes[-1] * int(sizes[1:-1].max(initial=0)), dtype),
         np.empty(m * int(sizes[1:].sum()) if keep else 0, dtype),
         np.zeros(hidden, dtype),

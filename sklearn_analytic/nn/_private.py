@@ -11,7 +11,7 @@ import numpy as np
 
 from sklearn_analytic.backend import one_blas_thread, training
 from sklearn_analytic.nn._accountants import least_noise, noise_multiplier_for, prv_epsilon, rdp_epsilon
-from sklearn_analytic.nn._activations import ACTIVATION_CODES, ACTIVATIONS
+from sklearn_analytic.nn._activations import ACTIVATIONS, activation_codes
 from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._feedback import FEEDBACKS, first_feedback, product_feedback
 from sklearn_analytic.nn._losses import OUTPUT_CODES, OUTPUTS
@@ -138,7 +138,7 @@ class PrivateExecution:
         self.sizes = np.array([layers[0][0].shape[0], *(b.shape[0] for _, b in layers)], dtype=np.int64)
         theta = np.concatenate([part.ravel() for layer in layers for part in layer]).astype(self._dtype)
         second = np.zeros_like(theta if recipe.optimizer.name != "sgd" else theta[:0])
-        codes = (ACTIVATION_CODES[activation], OUTPUT_CODES[recipe.output])
+        codes = (activation_codes(activation, len(layers)), OUTPUT_CODES[recipe.output])
         self._model = training.Model(self.sizes, *codes, theta, np.zeros_like(theta), np.zeros_like(theta), second)
         self._rule = optimizer_rule(recipe)
         self._feedback = self._first_feedback(layers)

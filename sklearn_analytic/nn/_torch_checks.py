@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from sklearn_analytic.nn._losses import LINKS
 from sklearn_analytic.nn._torch_modes import kept_modes, own_modes, own_randomness
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -109,10 +110,15 @@ def check_trainable(network):
 
 
 def check_last(stages, output):
-    """Refuse probabilities where the loss takes logits."""
+    """Refuse probabilities where the loss takes raw outputs."""
     modules = [m for m in stages[-1].modules if not isinstance(m, _PASSIVE)]
+    name = type(modules[-1]).__name__
+    if output in LINKS and isinstance(modules[-1], (*_PROBABILITIES, nn.LogSoftmax)):
+        raise ValueError(
+            f"the network ends in {name}, but output={output!r} is a rule of outputs that are not normalised: remove "
+            f"{name}, or choose output='softmax'"
+        )
     if output == "softmax" and isinstance(modules[-1], _PROBABILITIES):
-        name = type(modules[-1]).__name__
         raise ValueError(
             f"the network ends in {name}, but classifiers apply the softmax themselves to its outputs: remove {name} "
             "(or end in LogSoftmax, which a softmax does not change)"

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from sklearn_analytic.nn._feedback import FEEDBACKS
+from sklearn_analytic.nn._losses import CUBE_SCALE, EXP_SCALE, EXP_TOP, link_rest
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._recipe import batch
 from sklearn_analytic.nn._torch_activations import BITS, activation_bytes, packed
@@ -16,15 +17,34 @@ from sklearn_analytic.nn._torch_kfac import TorchKFAC
 from sklearn_analytic.nn._torch_modes import dropout_seed, in_own_modes, own_randomness, still_norms, train
 from sklearn_analytic.nn._torch_networks import RecurrentLayer, load_state, state_arrays
 from sklearn_analytic.nn._torch_optimizers import OPTIMIZERS, load_moments, optimizer_of
+from sklearn_analytic.nn._torch_reduction import gradient_sum
 from sklearn_analytic.nn._torch_schemes import SCHEMES
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, run_segments, split
 
 _BLOCK = 2048
 
+
+def _exp_integral(logits):
+    """The integral of the tangent-continued exponential: nn._losses has the naive story."""
+    beyond = (logits - EXP_TOP).relu()
+    return EXP_SCALE * logits.clamp(max=EXP_TOP).exp() * (1 + beyond + 0.5 * beyond.square())
+
+
+def _link_loss(integral, rest, logits, y):
+    """A loss whose gradient is ``o - t``, t one-hot."""
+    return integral(logits).sum(1) - logits.gather(1, y[:, None])[:, 0] + rest
+
+
+_INTEGRALS = {
+    "linear": lambda logits: 0.5 * logits.square(),
+    "expgb": _exp_integral,
+    "pow3gb": lambda logits: 0.25 * CUBE_SCALE * logits.pow(4),
+}
 # {output: loss of every row}
 LOSSES = {
     "softmax": lambda logits, y: F.cross_entropy(logits, y, reduction="none"),
     "identity": lambda logits, y: 0.5 * (logits - y).square().sum(1),
+    **{name: partial(_link_loss, integral, link_rest(name)) for name, integral in _INTEGRALS.items()},
 }
 # {precision: (dtype of weights and data, dtype of autocast or None)}
 PRECISIONS = {
@@ -51,11 +71,15 @@ class TorchExecution:
         Host seed of feedback matrices, probes and dropout.
     ranks : Ranks or None
         With several processes, each calls :meth:`epoch` with the same rows and order and takes its share of every
-        batch; the steps are those of one process (batch normalisation: by the share's moments).
+        batch; the steps are those of one process (batch normalisation: by the share's moments; gradients that travel
+        compressed: up to what the quantiser leaves out).
+    tap : Tap or None
+        A module of the network that adds losses of its own, and is told of every batch.
     """
 
-    def __init__(self, network, recipe, device="cpu", generator_seed=0, ranks=None):
+    def __init__(self, network, recipe, device="cpu", generator_seed=0, ranks=None, tap=None):
         _check(recipe)
+        self.tap = tap
         self.recipe, self.device, self.seed = recipe, torch.device(device), generator_seed
         self._build(network, ranks)
 
@@ -76,9 +100,10 @@ class TorchExecution:
         self.segments = cut(self.stages, recipe)
         self.optimizer = optimizer_of(network, recipe.optimizer, self.device)
         self.kfac = None if recipe.kfac is None else TorchKFAC(network, recipe.kfac, self.ranks)
+        self._sum = gradient_sum(self.ranks, network)
         self.feedback = None
         self.epochs = 0
-        self._probe = self._n_features = None
+        self._probe = self._n_features = self._accepted = None
 
     @in_own_modes
     def place(self, rows):
@@ -90,11 +115,16 @@ class TorchExecution:
             If the network does not map the rows to the targets' number of outputs, or computes something else than
             its modules do in their order.
         """
-        check_network(self.network, rows.x.shape[1], self._count_outputs(rows))
+        shape = rows.x.shape[1], self._count_outputs(rows)
+        check = shape != self._accepted  # once: rows may be placed batch by batch
+        if check:
+            check_network(self.network, *shape)
         x, weight = (None if a is None else self._tensor(a).to(self.dtype) for a in (rows.x, rows.weight))
         y = self._tensor(rows.y)
-        y = y.to(torch.int64 if self.recipe.output == "softmax" else self.dtype)
-        check_stages(self.network, self.stages, x[:2])
+        y = y.to(torch.int64 if y.ndim == 1 else self.dtype)
+        if check:
+            check_stages(self.network, self.stages, x[:2])
+            self._accepted = shape
         if self.feedback is None:
             self._draw(x.shape[1])
         # the first batch, for :meth:`activation_bytes`
@@ -105,10 +135,15 @@ class TorchExecution:
         """Columns of the targets; with codes, the outputs of the network, which must reach the largest code."""
         if rows.y.ndim == 2:
             return rows.y.shape[1]
-        return max((int(rows.y.max(initial=-1)) + 1, *output_shape(self.network, rows.x.shape[1])[-1:]))
+        n_features, known = rows.x.shape[1], self._accepted
+        has_same = known is not None and known[0] == n_features
+        outputs = known[1:] if has_same else output_shape(self.network, n_features)[-1:]
+        return max((int(rows.y.max(initial=-1)) + 1, *outputs))
 
     def _tensor(self, array):
-        """A host array on the device."""
+        """A host array, or a tensor, on the device."""
+        if isinstance(array, torch.Tensor):
+            return array.to(self.device)
         array = np.ascontiguousarray(array)
         return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
 
@@ -156,33 +191,35 @@ class TorchExecution:
         share, total = batch(rows, self.ranks.rank, self.ranks.size), len(rows)
         if len(rows) < self.ranks.size:  # too few rows to share: every rank takes them all
             share, total = rows, len(rows) * self.ranks.size
-        error_of = partial(self._error_of, y[share], None if weight is None else weight[share], total)
+        x, y, weight = x[share], y[share], None if weight is None else weight[share]
+        error_of = partial(self._error_of, y, weight, total)
         self.optimizer.zero_grad()
         if self.kfac:
             self.kfac.begin(total, self.epochs)
+        if self.tap is not None:
+            self.tap.begin(x, y, weight, total)
         with torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None):
-            loss = self._gradients(self.segments, self.feedback, x[share], error_of)
+            loss = self._gradients(self.segments, self.feedback, x, error_of, self._sum.run)
         torch.clear_autocast_cache()  # of weights before this step: torch clears it only where no other autocast is on
+        loss = loss if self.tap is None else self.tap.end(loss)
         loss = float(self.ranks.sum_(loss))
         if math.isfinite(loss):
             self._update(rate)
         return loss
 
     def _update(self, rate):
-        """Gradients of all ranks, preconditioned where asked, into the optimiser."""
-        self._share_gradients()
+        """Gradients, which are those of all ranks, preconditioned where asked, into the optimiser."""
+        self._sum.finish()
+        self._share_buffers()
         if self.kfac:
             self.kfac.precondition(rate, self.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
 
-    def _share_gradients(self):
-        """Sum over ranks, each of which divided by the rows of all."""
+    def _share_buffers(self):
+        """Moving averages become means over ranks."""
         if self.ranks.size > 1:
-            for parameter in self.network.parameters():
-                if parameter.grad is not None:
-                    self.ranks.sum_(parameter.grad)
             for buffer in self.network.buffers():
                 if buffer.is_floating_point():
                     self.ranks.mean_(buffer)
@@ -275,11 +312,22 @@ class TorchExecution:
         """Gradients of all weights of each stage in evaluation mode, flat, in double precision."""
         self.network.eval()
         self.optimizer.zero_grad()
-        y = self._tensor(y).to(torch.int64 if self.recipe.output == "softmax" else self.dtype)
+        y = self._tensor(y).to(torch.int64 if y.ndim == 1 else self.dtype)
         gradients(segments, feedback, self._tensor(x).to(self.dtype), partial(self._error_of, y, None, len(x)))
         parts = [[_gradient(p).double().ravel() for p in stage.layer.parameters()] for stage in self.stages]
         self.optimizer.zero_grad()
         return [torch.cat(part) for part in parts]
+
+    def log_epoch(self):
+        """Record what the ranks sent since the last call, and the entropy of the weights; alone, nothing.
+
+        It is for the caller to say what an epoch is: rows may be placed batch by batch.
+        """
+        self._sum.end_epoch()
+
+    def communication(self):
+        """Return the record of all :meth:`log_epoch`; None for a process alone."""
+        return self._sum.record()
 
     @in_own_modes
     def activation_bytes(self):

@@ -7,6 +7,7 @@ import torch
 
 from sklearn_analytic.nn._torch_checks import check_network, check_sequential
 from sklearn_analytic.nn._torch_execution import TorchExecution
+from sklearn_analytic.nn._torch_heads import hidden_outputs
 from sklearn_analytic.nn._torch_modes import in_own_modes, own_modes
 from sklearn_analytic.nn._torch_networks import (
     dense_network,
@@ -15,20 +16,25 @@ from sklearn_analytic.nn._torch_networks import (
     recurrent_network,
     state_arrays,
 )
-from sklearn_analytic.nn._torch_ranks import Ranks
+from sklearn_analytic.nn._torch_ranks import Ranks, check_gpus
+from sklearn_analytic.nn._torch_stack import TorchStack
 from sklearn_analytic.nn._torch_stages import split
 
 __all__ = [
     "Forward",
     "Ranks",
     "TorchExecution",
+    "TorchStack",
+    "check_gpus",
     "check_network",
     "check_sequential",
     "deepcopy",
     "dense_network",
     "has_dense_hidden_layer",
+    "hidden_outputs",
     "image_network",
     "load_state",
+    "n_stages",
     "recurrent_network",
     "state_arrays",
 ]
@@ -45,6 +51,11 @@ def deepcopy(network):
 def has_dense_hidden_layer(network):
     """Return whether a dense layer with units lies below the last layer: where "hybrid" injects its errors."""
     return any(stage.kind == "dense" for stage in split(network)[:-1])
+
+
+def n_stages(network):
+    """Return how many layers with weights a Sequential has."""
+    return len(split(network))
 
 
 class Forward:

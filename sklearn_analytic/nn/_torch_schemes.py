@@ -2,7 +2,7 @@
 
 Every segment of stages runs on a detached input, and its output is given an error; so the derivatives of its own
 activation, pooling and normalisation are exact, whatever the error. Notation of docs/theory: e = dLoss/dlogits, one
-row per sample, on the scale of the mean loss.
+row per sample, on the scale of the mean loss. ``run`` is run_segments, or what runs it for several processes.
 """
 
 import torch
@@ -11,35 +11,33 @@ from sklearn_analytic.nn._torch_feedback import ModularFeedback, NoFeedback, Pro
 from sklearn_analytic.nn._torch_stages import Segment, run_segments
 
 
-def backprop(segments, feedback, x, error_of):
+def backprop(segments, feedback, x, error_of, run=run_segments):
     """Send the error through the whole network; return the loss."""
-    logits = segments[0](x)
-    loss, error = error_of(logits)
-    _give(logits, error)
+    _, outputs = run(segments, x)
+    loss, error = error_of(outputs[-1])
+    _give(outputs, [error])
     return loss
 
 
-def projected(segments, feedback, x, error_of):
+def projected(segments, feedback, x, error_of, run=run_segments):
     """Give every hidden segment ``e B_l`` and the last one ``e``; return the loss."""
-    _, outputs = run_segments(segments, x, watches=feedback.watches())
+    _, outputs = run(segments, x, watches=feedback.watches())
     loss, error = error_of(outputs[-1])
     feedback.prepare()
-    _give(outputs[-1], error)
-    for k, output in enumerate(outputs[:-1]):
-        _give(output, feedback.project(k, error, output))
+    projections = [feedback.project(k, error, output) for k, output in enumerate(outputs[:-1])]
+    _give(outputs, [*projections, error])
     feedback.learn(x, outputs, error)
     return loss
 
 
-def modular(segments, feedback, x, error_of):
+def modular(segments, feedback, x, error_of, run=run_segments):
     """Carry the error exactly over the borders of modules, and by fixed sparse paths inside; return the loss."""
-    inputs, outputs = run_segments(segments, x, linked={m[0] for m in feedback.modules[1:]})
+    inputs, outputs = run(segments, x, linked={m[0] for m in feedback.modules[1:]})
     loss, error = error_of(outputs[-1])
     for module in reversed(feedback.modules):
         last = module[-1]
-        _give(outputs[last], error)
-        for k in module[:-1]:
-            _give(outputs[k], feedback.spread(k, last, error, outputs[k]))
+        spread = [feedback.spread(k, last, error, outputs[k]) for k in module[:-1]]
+        _give([outputs[k] for k in module], [*spread, error])
         error = inputs[module[0]].grad
     return loss
 
@@ -109,7 +107,8 @@ SCHEMES = {
 }
 
 
-def _give(output, error):
-    """Start a backward pass at ``output``; a segment without trainable parameters needs none."""
-    if output.requires_grad:
-        torch.autograd.backward(output, error.to(output.dtype))
+def _give(outputs, errors):
+    """Start one backward pass from all outputs; a segment without trainable parameters needs none."""
+    pairs = [(h, e.to(h.dtype)) for h, e in zip(outputs, errors, strict=True) if h.requires_grad]
+    if pairs:
+        torch.autograd.backward(*map(list, zip(*pairs, strict=True)))

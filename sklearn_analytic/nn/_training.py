@@ -28,6 +28,7 @@ class History:
     best_score: float = -math.inf
     best_epoch: int = -1  # none yet
     failure: str | None = None  # "diverged" or "interrupted": the weights are the last good ones
+    where: str = ""  # the part of the network that failed, as in "training of layer 2 diverged"
 
 
 def train(execution, rows, plan, generator, *, score=None, after_epoch=None):

@@ -36,7 +36,7 @@ def gradient(ex, rows, refresh=False):
     """Loss and gradient [(dW, db), ...] of one batch with all rows."""
     data, n = ex.place(rows), len(rows.x)
     work = ex._buffers(n)
-    loss = training.gradient(data, np.arange(n), ex._model, ex._feedback, work, ex._rule, refresh)
+    loss = training.gradient(data, np.arange(n), ex._model, ex._feedback, work, ex._rule, ex._side, refresh)
     segments = [ex._segment(ex._model.grad, k) for k in range(len(ex.sizes) - 1)]
     return loss / n, [(part[:-1].copy(), part[-1].copy()) for part in segments]
 

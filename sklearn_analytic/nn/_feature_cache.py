@@ -1,0 +1,181 @@
+"""Features of all training rows between partitions: kept in memory, in half precision, in a file, or computed anew."""
+
+import contextlib
+import mmap
+import os
+import tempfile
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+_BLOCK_ENTRIES = 1e6  # of the wider side of a partition, forwarded at once
+
+
+class FeatureCache(ABC):
+    """Rows of the partition in training. It starts with the encoded inputs, which are never copied."""
+
+    def __init__(self, x, folder=None):
+        self._x, self._folder, self._index = x, folder, None
+
+    def __len__(self):
+        return len(self._x if self._index is None else self._index)
+
+    in_memory = False  # whether the rows are one array
+
+    @abstractmethod
+    def take(self, rows):
+        """Return the features of some rows (indices or a slice), in the dtype of the inputs."""
+
+    @abstractmethod
+    def advance(self, forward):
+        """Replace the features by ``forward`` of them."""
+
+    def restrict(self, rows):
+        """Go on with these rows alone."""
+        self._index = rows if self._index is None else self._index[rows]
+
+    def close(self):  # noqa: B027 - most caches have nothing outside of memory
+        """Drop what is outside of memory."""
+
+    def _stored(self, rows):
+        """What is kept of some rows."""
+        return self._x[rows if self._index is None else self._index[rows]]
+
+    def blocks(self):
+        """Slices of rows that are short where rows are wide."""
+        size = max(1, int(_BLOCK_ENTRIES // max(self._x.shape[1], 1)))
+        return [slice(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+
+    def _replace(self, x):
+        """Keep new features of the rows that were left."""
+        self._x, self._index = x, None
+
+
+class MemoryCache(FeatureCache):
+    """All features in memory, in the dtype of the inputs."""
+
+    in_memory = True
+
+    def take(self, rows):
+        """Index the array; all rows are the array itself."""
+        return self._x if isinstance(rows, slice) and rows == slice(None) else self._x[rows]
+
+    def restrict(self, rows):
+        """Copy the rows."""
+        self._x = self._x[rows]
+
+    def advance(self, forward):
+        """Fill a new array block by block."""
+        new = None
+        for rows in self.blocks():
+            part = forward(self._x[rows])
+            new = np.empty((len(self), part.shape[1]), self._x.dtype) if new is None else new
+            new[rows] = part
+        self._replace(new)
+
+
+class HalfCache(FeatureCache):
+    """Features in half precision: half the memory, eleven bits."""
+
+    def __init__(self, x, folder=None):
+        super().__init__(x, folder)
+        self._dtype = x.dtype
+
+    def take(self, rows):
+        """Index the array, and widen."""
+        return self._stored(rows).astype(self._dtype, copy=False)
+
+    def advance(self, forward):
+        """Fill a new array of half floats; a feature beyond their range is an error."""
+        new, largest = None, np.finfo(np.float16).max
+        for rows in self.blocks():
+            part = forward(self.take(rows))
+            size = np.abs(part).max(initial=0)
+            if size > largest:
+                raise ValueError(
+                    f"cache='float16' holds features up to {largest:.0f}, but a layer put out {size:.3g}: use "
+                    "cache='memory' or 'memmap', or scale the inputs (input_encoding='standard')."
+                )
+            new = np.empty((len(self), part.shape[1]), np.float16) if new is None else new
+            new[rows] = part
+        self._replace(new)
+
+
+class FileCache(FeatureCache):
+    """Features in a file that is mapped, so that the operating system may drop them from memory."""
+
+    def __init__(self, x, folder=None):
+        super().__init__(x, folder)
+        self._path = None
+
+    def take(self, rows):
+        """Copy rows out of the map."""
+        found = np.array(self._stored(rows))
+        if self._path is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._x._mmap.madvise(mmap.MADV_DONTNEED)  # pages of the file need not stay in this process
+        return found
+
+    def advance(self, forward):
+        """Write a new file; it is written, not mapped, so that a full disk is an error and not a crash."""
+        old, dtype, width = self._path, self._x.dtype, None
+        handle, path = tempfile.mkstemp(prefix="features-", suffix=".bin", dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for rows in self.blocks():
+                    part = np.ascontiguousarray(forward(self.take(rows)), dtype=dtype)
+                    width = part.shape[1]
+                    file.write(part.data)
+        except OSError as error:
+            _remove(path)
+            raise self._disk_error(error, path, width) from error
+        except BaseException:
+            _remove(path)
+            raise
+        self._replace(np.memmap(path, dtype, "r", shape=(len(self), width)))
+        self._path = path
+        _remove(old)
+
+    def _disk_error(self, error, path, width):
+        """What failed, how much space it takes, what to do."""
+        needed = f"{len(self) * width * self._x.dtype.itemsize:,} bytes" if width else "space"
+        return OSError(
+            error.errno,
+            f"the features of one layer need {needed} in {os.path.dirname(path)!r}, and writing them failed "
+            f"({error.strerror}): free space there, point the variable TMPDIR to another folder, or use "
+            "cache='float16', 'memory' or None",
+        )
+
+    def close(self):
+        """Remove the file."""
+        _remove(self._path)
+        self._path = None
+
+
+class NoCache(FeatureCache):
+    """Nothing is kept: each batch goes through the layers below again."""
+
+    def __init__(self, x, folder=None):
+        super().__init__(x, folder)
+        self._below = []
+
+    def take(self, rows):
+        """Forward the inputs of the rows through all layers below."""
+        h = self._stored(rows)
+        for forward in self._below:
+            h = forward(h)
+        return h
+
+    def advance(self, forward):
+        """Remember one more partition."""
+        self._below.append(forward)
+
+
+# {cache=: its class}
+CACHES = {"memory": MemoryCache, "float16": HalfCache, "memmap": FileCache, None: NoCache}
+
+
+def _remove(path):
+    """Take a file away, if there is one."""
+    if path is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
