@@ -15,7 +15,7 @@ from sklearn_analytic._base import (
     hidden_sizes,
     seed_of,
 )
-from sklearn_analytic._gradient_base import GradientEstimator, check_device
+from sklearn_analytic._gradient_base import SKIPPED_OUTPUTS, TOL_ERROR, GradientEstimator, check_device
 from sklearn_analytic._networks import ModuleNetwork, check_distributed, dense_plan
 from sklearn_analytic.nn import (
     ACTIVATIONS,
@@ -40,8 +40,6 @@ _KFAC_RANGES = {
     "interval_growth": ("a finite number above 0", lambda v: 0 < v < math.inf),
     "damping_decay": ("a finite number above 0", lambda v: 0 < v < math.inf),
 }
-_TOL_ERROR = 0.01  # where the class of a row has a probability above .993; measured in docs/theory/dfa.md
-_SKIPPED_OUTPUTS = ("softmax", "identity")  # under other rules hardly a row has an error that small
 _WATCHED = 512  # rows on which alignment is measured
 
 
@@ -200,8 +198,8 @@ class DFABase(ArchitectureMixin, GradientEstimator):
         """The error below which rows are skipped: "auto" skips where that is free, and leaves published modes alone."""
         if self.tol_error != "auto":
             return self.tol_error
-        free = self.activation_bits is None and self.preconditioner is None and self._output in _SKIPPED_OUTPUTS
-        return _TOL_ERROR if free and self._scheme() == "dfa" and self.feedback == "refresh" else 0.0
+        free = self.activation_bits is None and self.preconditioner is None and self._output in SKIPPED_OUTPUTS
+        return TOL_ERROR if free and self._scheme() == "dfa" and self.feedback == "refresh" else 0.0
 
     def _kind(self):
         """What the kept state of optimiser and feedback belongs to."""

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic._architecture import ArchitectureMixin, conv_blocks
 from sklearn_analytic._base import check_choice, check_flag, check_positive_integer, check_real, hidden_sizes, seed_of
 from sklearn_analytic._blocks import host
-from sklearn_analytic._gradient_base import GradientEstimator, check_device
+from sklearn_analytic._gradient_base import SKIPPED_OUTPUTS, TOL_ERROR, GradientEstimator, check_device
 from sklearn_analytic._layer_plans import DenseLayers, ModuleLayers, TorchDenseLayers
 from sklearn_analytic._layer_readout import refit_readout
 from sklearn_analytic._networks import check_distributed
@@ -150,9 +150,15 @@ class LayerwiseBase(ArchitectureMixin, GradientEstimator):
             output=self._output,
             optimizer=Optimizer(self.solver, *moments),
             batch_size=self._batch_size(n_rows),
+            tol_error=self._tol_error(),
             precision=self.precision,
             seed=seed_of(self.random_state),
         )
+
+    def _tol_error(self):
+        """The error below which rows are skipped, which costs nothing where partitions take turns; not in backprop."""
+        free = self.order != "simultaneous" and self._output in SKIPPED_OUTPUTS and self._n_partitions() > 1
+        return TOL_ERROR if free else 0.0
 
     def _kind(self):
         """What the kept weights, heads and optimisers belong to."""
@@ -235,6 +241,10 @@ class LayerwiseBase(ArchitectureMixin, GradientEstimator):
         if self.learning_rate_init != "auto":
             return self.learning_rate_init
         return _RATE if self.order == "simultaneous" else _RATE * min(self._n_partitions(), _MOST_TIMES)
+
+    def _stream_rate(self):
+        """That of partitions side by side."""
+        return _RATE if self.learning_rate_init == "auto" else self.learning_rate_init
 
     def _n_partitions(self):
         """Partitions of the network."""

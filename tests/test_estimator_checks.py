@@ -46,7 +46,7 @@ ESTIMATORS = [
     DFAClassifier((16, 16), output="expgb"),
     DFARegressor(),
     DFARegressor((16, 16), feedback="learned", activation="tanh", preconditioner="kfac"),
-    LayerwiseMLP((32, 32)),  # wider ones interpolate rows of weight 1e-4 in check_class_weight_classifiers
+    LayerwiseMLP(),
     LayerwiseMLP((16, 16), order="simultaneous", local_loss="predsim"),
     LayerwiseMLPRegressor(),
     LayerwiseMLPRegressor((16, 16), interlayer="window", order="laps"),

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_analytic import DFAClassifier, LayerDiagnosticsDisplay
 from sklearn_analytic.nn import DenseStack
+from tests.checks import assert_close
 from tests.test_layerwise import X_TEST, Y_TEST, A, B, X, Y, assert_same_weights, classifier, differ, regressor
 
 # ---- going on ----
@@ -24,6 +25,13 @@ def test_a_warm_start_goes_on(order):
     first = model.loss_
     assert model.fit(X, Y).loss_ < first
     assert len(model.loss_curve_) == model.n_iter_
+
+
+def test_a_warm_start_puts_no_layer_back_to_the_identity():
+    model = classifier(warm_start=True, learning_rate_init=0.01).fit(X, Y)
+    before = model.coefs_[1]
+    model.set_params(learning_rate_init=1e-9).fit(X, Y)
+    assert_close(model.coefs_[1], before, "float32")
 
 
 @pytest.mark.parametrize("hidden", [(16,), (16, 16, 16), (16, 20)])

@@ -54,10 +54,11 @@ class DenseStack:
         """Partitions, bottom to top."""
         return len(self.partitions)
 
-    def begin(self, k, batch_size):
+    def begin(self, k, batch_size, together=False):
         """Partition k in training."""
         first, stop = self.partitions[k]
-        chain, recipe = self._chain(k), replace(self.recipe, batch_size=batch_size)
+        chain = self._chain(k)
+        recipe = self._recipe(chain.side, batch_size, together)
         trunk = [part for layer in self.layers[first:stop] for part in self._factors(layer)]
         generator = np.random.default_rng([self.recipe.seed, _PROJECTIONS, k])
         layers = [*trunk, *self.exit_layers(k, training=True)]
@@ -136,9 +137,14 @@ class DenseStack:
         """Bytes of training but the weights."""
         chain = self._chain(k)
         sizes = np.array(chain.sizes, dtype=np.int64)
-        return training_bytes(sizes, replace(self.recipe, batch_size=batch_size), chain.side)
+        return training_bytes(sizes, self._recipe(chain.side, batch_size), chain.side)
 
     # ---- parts ----
+
+    def _recipe(self, side, batch_size, together=False):
+        """The recipe of one partition; rows are not skipped under a loss of their pairs or of their features."""
+        tol_error = 0.0 if side or together else self.recipe.tol_error
+        return replace(self.recipe, batch_size=batch_size, tol_error=tol_error)
 
     @property
     def _factored(self):

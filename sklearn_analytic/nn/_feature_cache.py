@@ -118,8 +118,9 @@ class FileCache(FeatureCache):
     def advance(self, forward):
         """Write a new file; it is written, not mapped, so that a full disk is an error and not a crash."""
         old, dtype, width = self._path, self._x.dtype, None
-        handle, path = tempfile.mkstemp(prefix="features-", suffix=".bin", dir=self._folder)
+        path = None
         try:
+            handle, path = tempfile.mkstemp(prefix="features-", suffix=".bin", dir=self._folder)
             with os.fdopen(handle, "wb") as file:
                 for rows in self.blocks():
                     part = np.ascontiguousarray(forward(self.take(rows)), dtype=dtype)
@@ -127,7 +128,7 @@ class FileCache(FeatureCache):
                     file.write(part.data)
         except OSError as error:
             _remove(path)
-            raise self._disk_error(error, path, width) from error
+            raise self._disk_error(error, width) from error
         except BaseException:
             _remove(path)
             raise
@@ -135,12 +136,13 @@ class FileCache(FeatureCache):
         self._path = path
         _remove(old)
 
-    def _disk_error(self, error, path, width):
+    def _disk_error(self, error, width):
         """What failed, how much space it takes, what to do."""
         needed = f"{len(self) * width * self._x.dtype.itemsize:,} bytes" if width else "space"
+        folder = self._folder or tempfile.gettempdir()
         return OSError(
             error.errno,
-            f"the features of one layer need {needed} in {os.path.dirname(path)!r}, and writing them failed "
+            f"the features of one layer need {needed} in {folder!r}, and writing them failed "
             f"({error.strerror}): free space there, point the variable TMPDIR to another folder, or use "
             "cache='float16', 'memory' or None",
         )

@@ -52,7 +52,7 @@ class Layered:
         """Rows stay on the host: their features change at every border."""
         for k in range(self.stack.n_partitions):
             if k not in self._live:
-                self._live[k] = self.stack.begin(k, self.batch_size)
+                self._live[k] = self.stack.begin(k, self.batch_size, together=True)
                 if k in self._resting:
                     self._live[k].restore(self._resting.pop(k))
         return rows

@@ -221,9 +221,21 @@ def effective_rank(features):
     """Return ``exp(H(p))`` of the singular values over their sum, p (Roy and Vetterli 2007); 0 where all are 0."""
     if not np.isfinite(features).all() or not features.any():
         return 0.0
-    values = np.linalg.svd(features.astype(np.float64), compute_uv=False)
+    values = _singular_values(features)
     shares = values[values > 0] / values.sum()
     return float(np.exp(-np.sum(shares * np.log(shares))))
+
+
+def _singular_values(features):
+    """Singular values; of wide features from the Gram matrix of rows, which loses those with shares of nothing."""
+    n, width = features.shape
+    if width <= 4 * n:
+        return np.linalg.svd(features.astype(np.float64), compute_uv=False)
+    gram = np.zeros((n, n))
+    for start in range(0, width, 4 * n):
+        part = features[:, start : start + 4 * n].astype(np.float64)
+        gram += part @ part.T
+    return np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0))
 
 
 def _spread(n):

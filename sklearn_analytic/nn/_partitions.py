@@ -69,8 +69,11 @@ class Stack(Protocol):
     n_partitions: int
     recipe: Any  # the Recipe of all partitions, but for their batch sizes
 
-    def begin(self, k, batch_size) -> LocalExecution:
-        """Return partition k in training, from its present weights and those of its head."""
+    def begin(self, k, batch_size, together=False) -> LocalExecution:
+        """Return partition k in training, from its present weights and those of its head.
+
+        ``together`` with others, it skips no rows: all of their features are asked for.
+        """
 
     def keep(self, k, execution) -> None:
         """Take the weights of partition k and its head back."""

@@ -244,6 +244,7 @@ def _saved_bytes(network, x, bits):
     sizes, alive, spread = {}, [], [0]
 
     def keep(tensor):
+        tensor = tensor.detach()  # a graph that saves its own output would keep itself alive
         address = tensor.untyped_storage().data_ptr()
         if address not in known:
             sizes[address] = tensor.untyped_storage().nbytes()

@@ -103,16 +103,19 @@ class TorchStack:
     # ---- training ----
 
     @in_own_modes
-    def begin(self, k, batch_size):
+    def begin(self, k, batch_size, together=False):
         """Copies of partition k and its head in training."""
         with own_randomness(self.device, 0):
             modules = copy.deepcopy([*self._trunk(k), *self._rest(k)])
             trunk, rest = modules[: len(self._trunk(k))], modules[len(self._trunk(k)) :]
             parts = [_parts(module, own) for module, own in zip(trunk, self._factored(k), strict=True)]
-            tap = Tap(*self._side(k), self.n_outputs)
+            side, projection = self._side(k)
+            tap = Tap(side, projection, self.n_outputs)
         chain = nn.Sequential(*self._entry(k), *(part for found in parts for part in found), tap, *rest)
         seed = (self.seed + _PARTITION * k) % 2**63
-        return TorchPartition(chain, tap, replace(self.recipe, batch_size=batch_size), self.device, seed, self.ranks)
+        tol_error = 0.0 if together or side is not None else self.recipe.tol_error
+        recipe = replace(self.recipe, batch_size=batch_size, tol_error=tol_error)
+        return TorchPartition(chain, tap, recipe, self.device, seed, self.ranks)
 
     @in_own_modes
     def keep(self, k, execution):

@@ -249,8 +249,8 @@ def overflowing(monkeypatch, k, epoch=0):
     """Let partition k return NaN in some epoch."""
     real = DenseStack.begin
 
-    def begin(self, j, batch_size):
-        execution = real(self, j, batch_size)
+    def begin(self, j, batch_size, together=False):
+        execution = real(self, j, batch_size, together)
         if j == k:
             step, left = execution.epoch, [epoch]
 
