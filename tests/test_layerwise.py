@@ -277,7 +277,7 @@ def test_a_budget_of_all_partitions_at_once(monkeypatch):
     usual = classifier(**small).fit(X, Y)
     budget = int(usual.layer_bytes_.sum()) + 2000
     seen, real = [], DenseStack.begin
-    monkeypatch.setattr(DenseStack, "begin", lambda stack, k, size: seen.append(size) or real(stack, k, size))
+    monkeypatch.setattr(DenseStack, "begin", lambda stack, k, size, together: seen.append(size) or real(stack, k, size))
     model = classifier(**small, memory_budget=budget).fit(X, Y)
     assert model.layer_bytes_.sum() <= budget and model.batch_sizes_[0] == model.batch_sizes_[1] > 4
     assert set(seen) == {model.batch_sizes_[0]}

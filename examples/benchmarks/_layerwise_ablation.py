@@ -23,7 +23,9 @@ BASE = {"interlayer": None, "head_depth": 0, "layer_start": "identity"}
 TRANSPORT, WINDOW = (BASE | {"interlayer": name} for name in ("transport", "window"))
 CONTENDERS = {
     BACKPROP: {"n_partitions": 1},
+    "backprop, rate .003": {"n_partitions": 1, "learning_rate_init": 3e-3},
     "head 0": BASE,
+    "head 0, rate .001": BASE | {"learning_rate_init": 1e-3},
     "head 1": BASE | {"head_depth": 1},
     "head 2": BASE | {"head_depth": 2},
     "head 0, random start": BASE | {"layer_start": "random"},
@@ -32,6 +34,7 @@ CONTENDERS = {
     "lookahead": BASE | {"interlayer": "lookahead"},
     "lookahead, head 1": BASE | {"interlayer": "lookahead", "head_depth": 1},
     "window": WINDOW,
+    "window, rate .001": WINDOW | {"learning_rate_init": 1e-3},
     "window, head 1": WINDOW | {"head_depth": 1},
     "transport": TRANSPORT,
     "sim": BASE | {"local_loss": "sim"},
@@ -68,7 +71,7 @@ def run(job, options):
 
 def fitted(job, options, split, epochs):
     """One timed fit."""
-    parameters = {"hidden_layer_sizes": NETWORK, "batch_size": options.batch_size, "learning_rate_init": options.rate}
+    parameters = {"hidden_layer_sizes": NETWORK, "batch_size": options.batch_size}
     parameters |= CONTENDERS[job["contender"]] | {"max_iter": epochs}
     warm_up(WatchedLayerwise, parameters)
     model = WatchedLayerwise(random_state=job["seed"], **parameters)

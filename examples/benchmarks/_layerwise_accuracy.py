@@ -20,7 +20,9 @@ NETWORK = (256, 256, 256)
 # {contender: (parameters of LayerwiseMLP, epochs over those of backprop)}
 CONTENDERS = {
     BACKPROP: ({"n_partitions": 1}, 1),
+    "backprop, rate .003": ({"n_partitions": 1, "learning_rate_init": 3e-3}, 1),
     "sequential": ({}, 1),
+    "transport": ({"interlayer": "transport"}, 1),
     "sequential, long": ({}, 3),
     "simultaneous": ({"order": "simultaneous"}, 1),
     "laps": ({"order": "laps"}, 1),
@@ -50,7 +52,7 @@ COLUMNS = {
 def parameters_of(contender, options):
     """Parameters of one contender, the common ones included."""
     own, times = ALL[contender]
-    shared = {"hidden_layer_sizes": NETWORK, "batch_size": options.batch_size, "learning_rate_init": options.rate}
+    shared = {"hidden_layer_sizes": NETWORK, "batch_size": options.batch_size}
     return shared | {"max_iter": times * options.epochs} | own
 
 
