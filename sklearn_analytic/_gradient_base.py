@@ -28,6 +28,7 @@ _ENCODED_ENTRIES = 2e7  # entries of X from which an encoding is learned; more r
 _STEPS, _EPOCHS = 2000, (30, 200)  # max_iter="auto": about so many steps, in so few or many epochs
 _LEAST_ROWS, _SEEN_ROWS = 50, 2000  # on which columns are found to be pixels
 _SPLIT = 1  # the stream of random numbers that draws held-out rows
+_LEAST_WEIGHT = 1e-4  # over the mean: of a row that is not skipped before it is learned
 _LARGEST_WEIGHT = 1e30  # float32 ends at 3e38
 TOL_ERROR = 0.01  # where the class of a row has a probability above .993; measured in docs/theory/dfa.md
 SKIPPED_OUTPUTS = ("softmax", "identity")  # others come near their targets from both sides
@@ -91,7 +92,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
             self._encoding = self._learned_encoding(train_part[0], train_part[2], generator)
         rows = self._rows(*train_part)
         self._warn_of_batch_size(len(rows.x))
-        recipe = replace(self._recipe(len(rows.x)), seed=seed)
+        recipe = _of_lightest(replace(self._recipe(len(rows.x)), seed=seed), rows.weight)
         network = self._network(rows.x.shape[1])
         execution = network.execution(recipe, generator)
         if continued:
@@ -145,7 +146,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
             largest = float(weights.max())
             raise ValueError(f"sample_weight has {largest:.3g}: weights of a stream must be below {_LARGEST_WEIGHT}.")
         rows = Rows(self._encoded(X), coded, weights)
-        recipe = replace(self._recipe(len(rows.x)), seed=seed)
+        recipe = _of_lightest(replace(self._recipe(len(rows.x)), seed=seed), rows.weight)
         network = self._network(rows.x.shape[1])
         execution = network.execution(recipe, np.random.default_rng(seed) if first else generator)
         if not first:
@@ -332,7 +333,8 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         state = self._training_state["execution"]
         message = (
             f"the network or its optimiser has changed since the last fit: {', '.join(self._kind())} and the shape of "
-            "the network must stay as they were to go on (warm_start or partial_fit)."
+            "the network must stay as they were to go on (warm_start or partial_fit), and device may not change "
+            "between 'cpu' and those of torch."
         )
         if self._training_state["kind"] != self._kind():
             raise ValueError(message)
@@ -395,6 +397,16 @@ def weighing_rows(X, y, weights):
     if not len(kept):
         raise ValueError("All rows have weight 0: sample_weight and class_weight leave nothing to learn from.")
     return X[kept], y[kept], weights[kept]
+
+
+def _of_lightest(recipe, weight):
+    """Skip rows by the error of the lightest one: an error counts with its weight, and light rows shall be learned.
+
+    Rows below the least weight that counts are noise beside the others, and may go unlearned.
+    """
+    if weight is None:
+        return recipe
+    return replace(recipe, tol_error=recipe.tol_error * min(1.0, max(float(weight.min()), _LEAST_WEIGHT)))
 
 
 def relative(weights):

@@ -60,13 +60,14 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
     memory_budget : int or None, default=None
         Bytes for gradients, optimiser state and activations of the partition in training (weights, rows and cached
         features are not counted): each partition takes the largest batch that fits, at most a twentieth of the rows,
-        and its learning rate grows with the root of the batch.
+        and its learning rate grows with the root of the batch. ``partial_fit`` does not look at it.
     cache : {"memory", "float16", "memmap"} or None, default="memory"
         Where features of all rows wait between partitions: in memory, in half precision, in a file in the folder for
         temporary files (TMPDIR), or nowhere: then every batch passes the layers below again.
     subsample : float, default=1.0
         Share of its rows that a partition hands to the next one: rows of large output error first, weighted so that
-        sums over all rows stay unbiased (ours, after the thesis's data filtering). 1 hands on all.
+        sums over all rows stay unbiased (ours, after the thesis's data filtering). 1 hands on all, as "simultaneous"
+        and ``partial_fit`` always do.
     refit_head : bool, default=False
         Solve the last layer by ridge regression on the last features, the ridge by generalised cross-validation.
     activation : {"relu", "leaky_relu", "tanh", "logistic", "identity"}, default="relu"
@@ -119,7 +120,8 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
     class_weight : dict, "balanced" or None, default=None
         Weights of classes; "balanced" needs all rows at once (``fit``).
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights of the last one.
+        Whether ``fit`` goes on from the weights of the last one. Optimisers go on with "simultaneous" alone: those of
+        partitions that take turns are forgotten after each turn, that of a single one (backpropagation) included.
     distributed : bool or "entropy", default=False
         Every process of the initialised torch.distributed group calls ``fit`` with the same rows and computes its
         share of every mini-batch; "entropy" compresses the gradients that it sends. See

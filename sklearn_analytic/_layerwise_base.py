@@ -25,6 +25,7 @@ from sklearn_analytic.nn import (
     Recipe,
     balanced_partitions,
     described,
+    judged_rows,
     largest_batch,
     torch_parts,
     train_layers,
@@ -185,6 +186,9 @@ class LayerwiseBase(ArchitectureMixin, GradientEstimator):
         if self.refit_head and history.failure is None:
             refit_readout(layered, rows, self._n_outputs())
             self._is_solved = True
+            judged = judged_rows(rows, watched)  # the score of the head as it was is out of date
+            outputs = layered.outputs(judged.x)
+            history.layer_scores[layered.last] = self._score_outputs(outputs, judged.y, judged.weight)
         return history
 
     def _take_turns(self, layered, rows, watched, sizes, generator, tasks, after_epoch):
@@ -255,7 +259,7 @@ class LayerwiseBase(ArchitectureMixin, GradientEstimator):
             return max(len(sizes), 1)
         if self.network is not None:
             return max(torch_parts().n_stages(self.network) - 1, 1)
-        return sum(map(len, conv_blocks(self.conv_layer_sizes))) + len(sizes)
+        return max(sum(map(len, conv_blocks(self.conv_layer_sizes))) + len(sizes), 1)
 
     def _batch_sizes(self, stack, n_rows, usual):
         """Rows per batch of every partition: the usual, or what ``memory_budget`` has room for."""

@@ -451,13 +451,35 @@ def test_given_validation_rows_are_watched(order):
         model.fit(X, Y, X_val=X_TEST)
 
 
-def test_layer_scores_are_those_of_the_stages():
-    model = classifier(max_iter=10).fit(X, Y)
+@pytest.mark.parametrize("order", ["sequential", "simultaneous", "laps"])
+@pytest.mark.parametrize("refit_head", [False, True])
+def test_layer_scores_are_those_of_the_stages(order, refit_head):
+    """Those of a readout that was solved for, too: the head before it is thrown away."""
+    model = classifier(max_iter=10, order=order, refit_head=refit_head).fit(X, Y)
     stages = [np.mean(stage == Y) for stage in model.staged_predict(X)]
     assert_close(model.layer_scores_, stages, "float64")
+    watched = classifier(max_iter=10, order=order, refit_head=refit_head).fit(X, Y, X_val=X_TEST, y_val=Y_TEST)
+    stages = [np.mean(stage == Y_TEST) for stage in watched.staged_predict(X_TEST)]
+    assert_close(watched.layer_scores_, stages, "float64")
 
 
 # ---- weights and targets ----
+
+
+@pytest.mark.parametrize("estimator", [LayerwiseMLP, DFAClassifier])
+@pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
+def test_light_rows_are_learned(estimator, device):
+    """Skipped are rows that are learned, not rows of little weight: in a fit, and in a stream of small weights."""
+    if device != "cpu":
+        pytest.importorskip("torch")
+    given = {"random_state": 0, "device": device, "learning_rate_init": 0.01}
+    binary, light = Y == 1, np.where(Y == 1, 1e4, 1.0)
+    model = estimator((16, 16), max_iter=60, **given).fit(X, binary, light)
+    assert np.mean(model.predict(X)[~binary] == 0) > 0.5
+    stream = estimator((16, 16), **given)
+    for _ in range(20):
+        stream.partial_fit(X, Y, classes=np.arange(10), sample_weight=np.full(300, 1e-3))
+    assert stream.score(X, Y) > 0.9
 
 
 @pytest.mark.parametrize("order", ["sequential", "simultaneous"])
@@ -538,6 +560,8 @@ def test_small_images(order):
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     loaded.partial_fit(X, Y)
     assert len(classifier(**shape, max_iter=1).fit(X[:50], Y[:50]).partitions_) == 3
+    none = {"image_shape": (8, 8), "conv_layer_sizes": (), "hidden_layer_sizes": ()}
+    assert classifier(**none).fit(X, Y).partitions_ == [(0, 0)]
 
 
 def test_a_given_network():

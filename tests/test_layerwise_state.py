@@ -72,6 +72,15 @@ def test_what_training_stands_on_may_not_change(change):
     np.testing.assert_array_equal(model.predict_proba(X), before)
 
 
+def test_a_device_of_the_other_kind_is_no_warm_start():
+    pytest.importorskip("torch")
+    model = classifier(warm_start=True, max_iter=1).fit(X, Y).set_params(device="torch:cpu")
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match="device may not change between 'cpu' and those of torch"):
+        model.fit(X, Y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
 def test_the_order_may_change():
     model = classifier(order="simultaneous", warm_start=True).fit(X, Y)
     first = model.score(X, Y)

@@ -23,7 +23,8 @@ def data_parallel(estimator, n_workers=2, *, compression=None, timeout=300.0):
     Every process holds the network and takes its share of each mini-batch; gradients are added by
     torch.distributed (gloo on the CPU, NCCL on GPUs) through DistributedDataParallel and its communication hook. So
     ``batch_size`` is that of all processes together, and without compression the result is that of one process, up to
-    the order of sums.
+    the order of sums. Batch normalisation, dropout and similarity matching are exceptions: each process has its own
+    moments, masks and pairs of rows.
 
     Parameters
     ----------

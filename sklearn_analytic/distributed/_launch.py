@@ -61,7 +61,7 @@ def run_task(task, rows):
     with tempfile.TemporaryDirectory(prefix="sklearn_analytic_", ignore_cleanup_errors=True) as folder:
         folder = Path(folder)
         joblib.dump(rows, folder / "rows.joblib")
-        (folder / "task.pickle").write_bytes(pickle.dumps(task))
+        (folder / "task.pickle").write_bytes(_packed(task))
         workers = []
         try:
             for rank in range(task.n_workers):
@@ -70,6 +70,17 @@ def run_task(task, rows):
             return pickle.loads((folder / "result.pickle").read_bytes())
         finally:
             _stop(workers)
+
+
+def _packed(task):
+    """The task as bytes, or an error that says what a worker can be sent."""
+    try:
+        return pickle.dumps(task)
+    except Exception as error:  # whatever a part of the estimator raises
+        raise TypeError(
+            f"estimator={type(task.estimator).__name__} cannot be sent to workers ({error}): give it no lambdas, local "
+            "functions, open files or locks, and put its classes and functions into a file that can be imported."
+        ) from error
 
 
 def _start(folder, rank, n_workers):
@@ -122,7 +133,8 @@ def _failure(workers, folder):
         return RuntimeError(f"worker {rank} of {len(workers)} died ({how}); the others were stopped.")
     told = {rank: failure for rank, failure in failures.items() if failure is not None}
     rank = min(told, key=lambda rank: told[rank].when)
-    error = RuntimeError(f"worker {rank} of {len(workers)} failed: {told[rank].line}. The others were stopped.")
+    line = told[rank].line.rstrip(".")
+    error = RuntimeError(f"worker {rank} of {len(workers)} failed: {line}. The others were stopped.")
     error.__cause__ = told[rank].error
     return error
 
@@ -136,7 +148,7 @@ def _await_death(workers):
 
 def _read(path):
     """A worker's own account, if there is a whole one."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(Exception):  # no file, or an error that only the worker can import
         return pickle.loads(path.read_bytes())
     return None
 

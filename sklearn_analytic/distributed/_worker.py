@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import shutil
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ from sklearn_analytic.distributed._launch import Failure, Result
 def main():
     """Run the task of the folder that the command line names, as the rank that it names."""
     folder, rank = Path(sys.argv[1]), int(sys.argv[2])
-    _end_with_parent()
+    _end_with_parent(folder)
     try:
         _run(folder, rank)
     except BaseException as error:
@@ -32,7 +33,7 @@ def main():
 def _run(folder, rank):
     """Fit on this rank's share of every batch; all ranks end with the same estimator, and the first one keeps it."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    task = pickle.loads((folder / "task.pickle").read_bytes())
+    task = _task(folder)
     X, y, sample_weight, fit_params = joblib.load(folder / "rows.joblib", mmap_mode="r")
     if task.backend == "nccl":
         torch.cuda.set_device(rank)
@@ -48,9 +49,20 @@ def _run(folder, rank):
     dist.destroy_process_group()
 
 
+def _task(folder):
+    """The task, or an error that says why it cannot be loaded here."""
+    try:
+        return pickle.loads((folder / "task.pickle").read_bytes())
+    except (AttributeError, ImportError) as error:
+        raise ImportError(
+            f"the estimator cannot be loaded ({error}): put its classes and functions into a file that can be imported"
+        ) from error
+
+
 def _told(error):
     """The failure, with the error itself where it can travel."""
     line = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    error.add_note("In the worker:\n" + "".join(traceback.format_exception(error)))  # pickled errors have no traceback
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -65,12 +77,16 @@ def _write(path, value):
     partial.replace(path)
 
 
-def _end_with_parent():
-    """End this process when the parent's end of the pipe closes, however that happens."""
+def _end_with_parent(folder):
+    """End this process when the parent's end of the pipe closes, and remove the folder of rows that it left.
+
+    A parent that lives stops its workers before it closes the pipe: so this is a parent that was killed.
+    """
 
     def wait():
         with contextlib.suppress(OSError):
             os.read(sys.stdin.fileno(), 1)  # nothing is ever written; a buffered read would hold a lock at exit
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

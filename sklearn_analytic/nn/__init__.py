@@ -7,7 +7,7 @@ from sklearn_analytic.nn._feature_cache import CACHES
 from sklearn_analytic.nn._feedback import FEEDBACKS, INITS
 from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._layered import Layered
-from sklearn_analytic.nn._layerwise import LayerTurns, described, train_layers
+from sklearn_analytic.nn._layerwise import LayerTurns, described, judged_rows, train_layers
 from sklearn_analytic.nn._losses import CLASS_OUTPUTS, LINKS, OUTPUTS, mean_loss
 from sklearn_analytic.nn._mlp import MLPExecution, raw_outputs
 from sklearn_analytic.nn._partitions import (
@@ -54,6 +54,7 @@ __all__ = [
     "bottleneck",
     "described",
     "initial_layers",
+    "judged_rows",
     "largest_batch",
     "mean_loss",
     "raw_outputs",

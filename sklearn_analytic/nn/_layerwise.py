@@ -1,5 +1,6 @@
 """Layer-wise training: partitions one after the other, once or in laps, each on the cached features of those below."""
 
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
 
@@ -83,17 +84,22 @@ def described(history, layered, rows, watched, judge):
     """Return the history of a simultaneous run with what a sequential one has: scores and ranks of all partitions."""
     n = layered.stack.n_partitions
     full = LayerHistory(**vars(history), n_epochs=np.full(n, len(history.losses)), failed=layered.diverged)
-    seen = _spread(len(rows.x))
-    x, judged = rows.x[seen], watched
-    if watched is None:
-        judged = Rows(x, rows.y[seen], None if rows.weight is None else rows.weight[seen])
+    judged = judged_rows(rows, watched)
     layered.settle()
-    h = judged.x
+    x, h = rows.x[_spread(len(rows.x))], judged.x
     for k in range(n):
         x, h = (layered.stack.features(k, part) for part in (x, h))
         full.effective_ranks.append(effective_rank(x))
         full.layer_scores.append(judge(layered.stack.exit(k, h), judged.y, judged.weight))
     return full
+
+
+def judged_rows(rows, watched):
+    """Return the rows on which heads are scored: held-out rows, or else at most 1000 training rows."""
+    if watched is not None:
+        return watched
+    seen = _spread(len(rows.x))
+    return Rows(rows.x[seen], rows.y[seen], None if rows.weight is None else rows.weight[seen])
 
 
 class _Lap:
@@ -124,6 +130,9 @@ class _Lap:
                     self._move_up(k, generator)
             except KeyboardInterrupt:  # partition k is complete, and predicts
                 history.failure, history.failed = "interrupted", k
+                if len(history.layer_scores) == k:  # it was not judged yet
+                    with contextlib.suppress(KeyboardInterrupt):
+                        self._look(k, history)
                 return
 
     def _train(self, k, plan, generator, history, after_epoch):
@@ -146,18 +155,17 @@ class _Lap:
         return local.failure
 
     def _look(self, k, history):
-        """Judge partition k by its head, and tell how many dimensions its features have."""
+        """Judge partition k by its head, and tell how many dimensions its features have; an interrupt undoes it."""
         seen = _spread(len(self.cache))
         features = self.layered.stack.features(k, self.cache.take(seen))
-        rank = effective_rank(features)
-        if self.watched is not None:
-            held = self.watched
-            self.watched = Rows(self.layered.stack.features(k, held.x), held.y, held.weight)
-            outputs, y, weight = self.layered.stack.exit(k, self.watched.x), held.y, held.weight
+        rank, held = effective_rank(features), self.watched
+        if held is not None:
+            held = judged = Rows(self.layered.stack.features(k, held.x), held.y, held.weight)
         else:
-            outputs, y = self.layered.stack.exit(k, features), self.y[seen]
-            weight = None if self.weight is None else self.weight[seen]
-        history.layer_scores.append(self.judge(outputs, y, weight))
+            judged = Rows(features, self.y[seen], None if self.weight is None else self.weight[seen])
+        score = self.judge(self.layered.stack.exit(k, judged.x), judged.y, judged.weight)
+        self.watched = held
+        history.layer_scores.append(score)
         history.effective_ranks.append(rank)
         if history.layer_scores[-1] > history.best_score:
             history.best_score, history.best_epoch = history.layer_scores[-1], int(history.n_epochs.sum()) - 1

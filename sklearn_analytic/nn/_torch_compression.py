@@ -57,8 +57,9 @@ class _TensorState:
         wanted = gradient + self._error
         scaled = wanted / self._scale
         bits, step = self._grid(scaled)
-        if not 0 < step < math.inf:  # nothing to send (0), or nothing that can be sent: NaN everywhere
-            return write_symbols(np.zeros(scaled.numel(), np.int8), 0.0 if step == 0 else math.nan, bits)
+        least = torch.finfo(scaled.dtype).tiny  # a smaller step may be 0 in the dtype: 0 / 0
+        if not least <= step < math.inf:  # nothing to send, or nothing that can be sent: NaN everywhere
+            return write_symbols(np.zeros(scaled.numel(), np.int8), 0.0 if step < least else math.nan, bits)
         symbols = quantised(scaled, step, bits)
         self._error = wanted - symbols * step * self._scale
         return write_symbols(symbols.to(torch.int8).cpu().numpy(), step, bits)

@@ -1,6 +1,7 @@
 """Modes of torch outside of networks and in their modules: what a caller left on must not change what is computed."""
 
 import contextlib
+import threading
 from functools import wraps
 
 import torch
@@ -8,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 _EPOCH = 0x9E3779B9  # spreads the seeds of epochs
 _RANK = 0xBF58476D1CE4E5B9  # spreads the seeds of ranks
+_DRAWING = threading.RLock()  # torch's random state is that of the process: fits in several threads draw in turns
 
 
 @contextlib.contextmanager
@@ -33,8 +35,8 @@ def in_own_modes(method):
 
 @contextlib.contextmanager
 def own_randomness(device, seed):
-    """Draw torch's random numbers from ``seed``, and leave the global states alone."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    """Draw torch's random numbers from ``seed``, one thread at a time, and leave the global states alone."""
+    with _DRAWING, torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 

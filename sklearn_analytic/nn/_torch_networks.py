@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_analytic.nn._torch_modes import own_modes
+from sklearn_analytic.nn._torch_modes import own_modes, own_randomness
 
 _LEAK = 0.01
 _RECTIFIERS = (nn.ReLU, nn.LeakyReLU)
@@ -26,7 +26,7 @@ ACTIVATION_MODULES = {
 @contextlib.contextmanager
 def _building():
     """Torch's modules draw weights of their own, from a global state; and weights are made to be trained."""
-    with own_modes(), torch.random.fork_rng(devices=[]):
+    with own_modes(), own_randomness(torch.device("cpu"), 0):
         yield
 
 

@@ -1,6 +1,8 @@
 """Processes train the network that one process trains; compressed, they send less; dead, they are named."""
 
 import pickle
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -158,6 +160,7 @@ def test_a_raising_worker_is_named(digits, temporary):
     model = data_parallel(RaisingClassifier(**SMALL), 2)
     error, seconds = refused(model, "worker 1 of 2 failed: ZeroDivisionError: the rank gave up", X, y)
     assert isinstance(error.__cause__, ZeroDivisionError)
+    assert "estimators.py" in error.__cause__.__notes__[0]  # the traceback of the worker
     assert seconds < SECONDS
     assert list(temporary.iterdir()) == []
 
@@ -184,6 +187,35 @@ def test_an_interrupt_stops_the_workers(digits, temporary, monkeypatch):
     assert len(started) == 2
     assert all(worker.returncode is not None for worker in started)
     assert list(temporary.iterdir()) == []
+
+
+def test_workers_of_a_killed_parent_end_and_leave_no_rows(tmp_path):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    script = (
+        "import sys, time, pathlib\n"
+        "from sklearn_analytic.distributed._worker import _end_with_parent\n"
+        "_end_with_parent(pathlib.Path(sys.argv[1]))\n"
+        "time.sleep(600)"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE)
+    worker.stdin.close()  # as the system does when the parent is gone
+    assert worker.wait(SECONDS) == 1
+    assert not folder.exists()
+
+
+def test_what_cannot_travel_is_refused(digits, temporary):
+    from sklearn_analytic.distributed import _worker
+
+    X, _, y, _ = digits
+    network = torch.nn.Sequential(torch.nn.Linear(64, 10))
+    network.held = lambda: 0
+    with pytest.raises(TypeError, match=r"cannot be sent to workers .*: give it no lambdas"):
+        data_parallel(DFAClassifier(network=network, max_iter=1, random_state=0), 2).fit(X, y)
+    assert list(temporary.iterdir()) == []
+    (temporary / "task.pickle").write_bytes(b"cno_such_module\nAnything\n.")
+    with pytest.raises(ImportError, match=r"cannot be loaded .*no_such_module.* put its classes"):
+        _worker._task(temporary)
 
 
 @pytest.mark.parametrize(

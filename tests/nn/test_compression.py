@@ -192,6 +192,21 @@ def test_zeros_and_faults_travel():
     assert broken.isnan().all()  # every rank sees that there is no step to take
 
 
+@pytest.mark.parametrize("n", [10, 1000])
+def test_an_error_that_fades_away_is_no_fault(n, rng):
+    """Gradients of exactly 0 (rows that are skipped) shrink the error memory until its step underflows."""
+    torch = pytest.importorskip("torch")
+    summed, _ = exchange()
+    first = torch.from_numpy(rng.standard_normal(n).astype(np.float32))
+    sent = first.clone()
+    summed.sum_(["w"], [sent])
+    for _ in range(300):
+        gradient = torch.zeros(n)
+        summed.sum_(["w"], [gradient])
+        sent += gradient
+    assert_close(sent, first, "float32")
+
+
 # ---- counts ----
 
 

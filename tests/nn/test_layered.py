@@ -316,6 +316,29 @@ def test_an_interrupt_between_partitions_keeps_the_lower_one(rng, monkeypatch, t
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("place", ["rank", "score"])
+def test_an_interrupt_of_the_judgement_does_not_lose_it(rng, monkeypatch, held, place):
+    """The partition that predicts has a score, and held-out rows move up once."""
+    rows, net, whole, calls = rows_of(rng), network(), network(), []
+    watched = rows_of(rng) if held else None
+    expected = run(whole, rows, watched=watched)
+    owner, name = {"rank": (layerwise, "effective_rank"), "score": (DenseStack, "exit")}[place]
+    usual = getattr(owner, name)
+
+    def interrupt_once(*arguments):
+        calls.append(name)
+        if len(calls) == 2:  # of the second partition
+            raise KeyboardInterrupt
+        return usual(*arguments)
+
+    monkeypatch.setattr(owner, name, interrupt_once)
+    history = run(net, rows, watched=watched)
+    assert (history.failure, history.failed, net.last) == ("interrupted", 1, 1)
+    assert history.layer_scores == expected.layer_scores[:2]
+    assert history.effective_ranks == expected.effective_ranks[:2]
+
+
 def test_any_other_error_removes_the_file(rng, tmp_path):
     def fail(k, epoch, history):
         if k == 1:

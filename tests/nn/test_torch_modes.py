@@ -1,6 +1,8 @@
 """Modes that a caller left on: none changes what is computed."""
 
 import copy
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from torch import nn  # noqa: E402
 from sklearn_analytic.nn import torch_parts  # noqa: E402
 from sklearn_analytic.nn._recipe import KFAC, Feedback  # noqa: E402
 from sklearn_analytic.nn._torch_checks import check_network  # noqa: E402
+from sklearn_analytic.nn._torch_modes import own_randomness  # noqa: E402
 from sklearn_analytic.nn._torch_networks import dense_network, load_state, recurrent_network, state_arrays  # noqa: E402
 from tests.nn.test_torch_faults import (  # noqa: E402
     C,
@@ -93,3 +96,23 @@ def test_random_numbers_of_the_caller_are_left_alone():
     trained(network)
     assert torch.equal(state, torch.get_rng_state())
     assert noise.drawn
+
+
+def test_networks_in_several_threads_draw_what_each_draws_alone():
+    """Torch's random state is that of the process: without turns a thread draws the numbers of another one."""
+
+    def draw(seed):
+        drawn = []
+        for _ in range(20):
+            with own_randomness(torch.device("cpu"), seed):
+                drawn.append(torch.rand(4))
+                time.sleep(1e-4)  # the other threads come in between
+                drawn.append(torch.rand(4))
+        return torch.stack(drawn)
+
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(draw, range(4)))
+    assert torch.equal(state, torch.get_rng_state())
+    for seed, drawn in enumerate(found):
+        assert torch.equal(drawn, draw(seed))
