@@ -4,6 +4,7 @@ import sys
 
 from threadpoolctl import threadpool_info
 
+from sklearn_analytic.backend import _numba_modules as modules
 from sklearn_analytic.backend import _numba_training as training
 from sklearn_analytic.backend import _numba_trees as trees
 from sklearn_analytic.backend._numpy import ACTIVATIONS, NumpyBackend
@@ -17,6 +18,7 @@ __all__ = [
     "dtype_name",
     "get_backend",
     "is_tensor",
+    "modules",
     "n_threads",
     "one_blas_thread",
     "training",

@@ -53,3 +53,13 @@ def apply_update(model, rule, rate, step):
             else:
                 _adam(theta, grad, first, model.second[begin:end], 0.0, rate * alpha, rule, size, root)
         start = stop
+
+
+@njit(**COMPILED, fastmath={"contract"})
+def adam_ahead(model, rule, distance, step, out):
+    """``out = theta - distance m / (sqrt(v) + eps)``, with the moments of ``step`` updates corrected; no penalty."""
+    kind = out.dtype.type
+    size, inverse = kind(distance / (1 - rule.beta_1**step)), kind(1 / np.sqrt(1 - rule.beta_2**step))
+    eps = kind(rule.epsilon)
+    for k in range(out.size):
+        out[k] = model.theta[k] - size * model.first[k] / (np.sqrt(model.second[k]) * inverse + eps)

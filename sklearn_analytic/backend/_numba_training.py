@@ -10,7 +10,7 @@ from collections import namedtuple
 import numpy as np
 from numba import njit
 
-from sklearn_analytic.backend._numba_optimizers import ADAM, ADAMW, SGD, apply_update
+from sklearn_analytic.backend._numba_optimizers import ADAM, ADAMW, SGD, adam_ahead, apply_update
 from sklearn_analytic.backend._numba_outputs import (
     EXPGB,
     LINEAR,
@@ -59,6 +59,7 @@ __all__ = [
     "Rule",
     "Side",
     "Work",
+    "adam_ahead",
     "add_bias_and_activate",
     "apply_update",
     "gradient",

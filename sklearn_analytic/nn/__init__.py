@@ -2,6 +2,7 @@
 
 from sklearn_analytic.nn._activations import ACTIVATIONS
 from sklearn_analytic.nn._alignment import alignment, bottleneck
+from sklearn_analytic.nn._dense_cells import DenseCells
 from sklearn_analytic.nn._dense_stack import DenseStack
 from sklearn_analytic.nn._feature_cache import CACHES
 from sklearn_analytic.nn._feedback import FEEDBACKS, INITS
@@ -18,9 +19,21 @@ from sklearn_analytic.nn._partitions import (
     balanced_partitions,
     largest_batch,
 )
+from sklearn_analytic.nn._pipeline import DELAYS, PREDICTORS, RATE_RULES, PipelineRule, staleness_counts
+from sklearn_analytic.nn._pipeline_execution import Pipeline
+from sklearn_analytic.nn._pipeline_executors import ModuleError, Sequential, Threads
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._recipe import KFAC, Execution, Feedback, Optimizer, Recipe, Rows
 from sklearn_analytic.nn._schedules import SCHEDULES
+from sklearn_analytic.nn._simulation import ModuleCosts, simulate
+from sklearn_analytic.nn._splitting import (
+    RECOMPUTED,
+    balanced_modules,
+    check_modules,
+    dense_costs,
+    given_modules,
+    measured_costs,
+)
 from sklearn_analytic.nn._training import History, Plan, train
 
 __all__ = [
@@ -58,9 +71,27 @@ __all__ = [
     "largest_batch",
     "mean_loss",
     "raw_outputs",
+    "simulate",
     "torch_parts",
     "train",
     "train_layers",
+    "DELAYS",
+    "DenseCells",
+    "ModuleCosts",
+    "ModuleError",
+    "PREDICTORS",
+    "Pipeline",
+    "PipelineRule",
+    "RATE_RULES",
+    "RECOMPUTED",
+    "Sequential",
+    "Threads",
+    "balanced_modules",
+    "check_modules",
+    "dense_costs",
+    "given_modules",
+    "measured_costs",
+    "staleness_counts",
 ]
 
 

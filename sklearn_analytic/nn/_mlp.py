@@ -56,12 +56,7 @@ class MLPExecution:
 
     def place(self, rows):
         """Return the rows as the compiled code reads them."""
-        x = np.ascontiguousarray(rows.x, dtype=self._dtype)
-        coded = rows.y.ndim == 1
-        codes = np.ascontiguousarray(rows.y if coded else np.zeros(0), dtype=np.int64)
-        targets = np.ascontiguousarray(np.zeros((0, 0)) if coded else rows.y, dtype=self._dtype)
-        weight = np.zeros(0, self._dtype) if rows.weight is None else rows.weight.astype(self._dtype)
-        return training.Data(x, codes, targets, weight)
+        return compiled_rows(rows, self._dtype)
 
     def epoch(self, placed, order, rates):
         """One step per rate; see :class:`Execution`."""
@@ -302,6 +297,16 @@ class MLPExecution:
         """Views of the error at every layer's pre-activations in the last batch."""
         starts = m * np.concatenate([[0], np.cumsum(self.sizes[1:])])
         return [work.kept[a:b].reshape(m, -1) for a, b in pairwise(starts)]
+
+
+def compiled_rows(rows, dtype):
+    """Return rows as the compiled code reads them."""
+    x = np.ascontiguousarray(rows.x, dtype=dtype)
+    coded = rows.y.ndim == 1
+    codes = np.ascontiguousarray(rows.y if coded else np.zeros(0), dtype=np.int64)
+    targets = np.ascontiguousarray(np.zeros((0, 0)) if coded else rows.y, dtype=dtype)
+    weight = np.zeros(0, dtype) if rows.weight is None else rows.weight.astype(dtype)
+    return training.Data(x, codes, targets, weight)
 
 
 def products_are_small(batch_size, sizes):
