@@ -13,6 +13,8 @@ from sklearn_analytic.nn._torch_modes import own_modes, own_randomness
 _LEAK = 0.01
 _RECTIFIERS = (nn.ReLU, nn.LeakyReLU)
 _RECTIFIED_GAIN, _GAIN, _OUTPUT_GAIN = 2.0, 1.0, 1 / 3  # those of nn._initializers: one experiment on every device
+# {normalization: modules for so many units}
+_NORMS = {None: lambda n: [], "batch": lambda n: [nn.BatchNorm1d(n)], "layer": lambda n: [nn.LayerNorm(n)]}
 # {name: a factory of the module}; None is no module at all
 ACTIVATION_MODULES = {
     "identity": None,
@@ -127,8 +129,8 @@ def _time_errors(grad, states, recurrent, feedback):
 
 
 @_unseeded
-def dense_network(sizes, activation, generator=None):
-    """Return Linear and activation modules for layers of ``sizes``; no activation after the last Linear.
+def dense_network(sizes, activation, generator=None, normalization=None):
+    """Return Linear and activation modules for layers of ``sizes``; nothing follows the last Linear.
 
     Parameters
     ----------
@@ -138,6 +140,8 @@ def dense_network(sizes, activation, generator=None):
         "identity", "relu", "leaky_relu" (slope 0.01), "tanh" or "logistic".
     generator : numpy.random.Generator or None
         Source of the weights, see :func:`initialize`; None is ``default_rng(0)``.
+    normalization : {"batch", "layer"} or None
+        What normalises hidden layers before their activation.
 
     Examples
     --------
@@ -145,7 +149,7 @@ def dense_network(sizes, activation, generator=None):
     >>> len(dense_network((4, 8, 3), "tanh"))
     3
     """
-    return _initialized(nn.Sequential(*_dense(sizes, activation)), generator)
+    return _initialized(nn.Sequential(*_dense(sizes, activation, normalization)), generator)
 
 
 @_unseeded
@@ -274,12 +278,12 @@ def state_arrays(module):
     return {name: t.detach().cpu().numpy().copy() for name, t in module.state_dict().items()}
 
 
-def _dense(sizes, activation):
-    """Linear modules with activations between them."""
+def _dense(sizes, activation, normalization=None):
+    """Linear modules with normalisations and activations between them."""
     modules = []
-    for n_in, n_out in pairwise(sizes):
-        modules += [nn.Linear(n_in, n_out), *_activation(activation)]
-    return modules[: len(modules) - len(_activation(activation))]
+    for n_in, n_out in pairwise(sizes[:-1]):
+        modules += [nn.Linear(n_in, n_out), *_NORMS[normalization](n_out), *_activation(activation)]
+    return [*modules, nn.Linear(*sizes[-2:])]
 
 
 def _convolution(n_in, n_out, activation, batch_norm):

@@ -5,7 +5,10 @@ import copy
 import numpy as np
 import torch
 
+from sklearn_analytic.nn._torch_cells import TorchCells
 from sklearn_analytic.nn._torch_checks import check_network, check_sequential
+from sklearn_analytic.nn._torch_costs import measured_costs, stage_costs
+from sklearn_analytic.nn._torch_devices import devices_of
 from sklearn_analytic.nn._torch_execution import TorchExecution
 from sklearn_analytic.nn._torch_heads import hidden_outputs
 from sklearn_analytic.nn._torch_modes import in_own_modes, own_modes
@@ -23,19 +26,23 @@ from sklearn_analytic.nn._torch_stages import split
 __all__ = [
     "Forward",
     "Ranks",
+    "TorchCells",
     "TorchExecution",
     "TorchStack",
     "check_gpus",
     "check_network",
     "check_sequential",
     "deepcopy",
+    "devices_of",
     "dense_network",
     "has_dense_hidden_layer",
     "hidden_outputs",
     "image_network",
     "load_state",
+    "measured_costs",
     "n_stages",
     "recurrent_network",
+    "stage_costs",
     "state_arrays",
 ]
 
