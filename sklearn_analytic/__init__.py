@@ -6,6 +6,8 @@ from sklearn_analytic._closed_form import ClosedFormMLP
 from sklearn_analytic._closed_form_regressor import ClosedFormMLPRegressor
 from sklearn_analytic._communication_display import CommunicationDisplay
 from sklearn_analytic._cpnet import CPNetClassifier
+from sklearn_analytic._decoupled import DecoupledMLPClassifier
+from sklearn_analytic._decoupled_regressor import DecoupledMLPRegressor
 from sklearn_analytic._dfa import DFAClassifier
 from sklearn_analytic._dfa_regressor import DFARegressor
 from sklearn_analytic._importance_display import FeatureImportanceDisplay
@@ -13,6 +15,7 @@ from sklearn_analytic._layer_diagnostics_display import LayerDiagnosticsDisplay
 from sklearn_analytic._layerwise import LayerwiseMLP
 from sklearn_analytic._layerwise_regressor import LayerwiseMLPRegressor
 from sklearn_analytic._private_dfa import PrivacyLeakWarning, PrivateDFAClassifier
+from sklearn_analytic._timeline_display import TimelineDisplay
 
 __version__ = "0.1.0.dev0"
 
@@ -26,11 +29,14 @@ __all__ = [
     "CommunicationDisplay",
     "DFAClassifier",
     "DFARegressor",
+    "DecoupledMLPClassifier",
+    "DecoupledMLPRegressor",
     "FeatureImportanceDisplay",
     "LayerDiagnosticsDisplay",
     "LayerwiseMLP",
     "LayerwiseMLPRegressor",
     "PrivacyLeakWarning",
     "PrivateDFAClassifier",
+    "TimelineDisplay",
     "__version__",
 ]

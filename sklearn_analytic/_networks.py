@@ -71,12 +71,16 @@ class TorchDenseNetwork(DenseNetwork):
 
     def execution(self, recipe, generator):
         """The same draws as on the CPU."""
+        return _torch_execution(self._drawn(generator), recipe, self.device, self.distributed)
+
+    def _drawn(self, generator):
+        """The network with the weights that the CPU would draw."""
         parts = torch_parts()
         layers = initial_layers(self.sizes, self.activation, generator)
         network = parts.dense_network(self.sizes, self.activation)
         arrays = [array for weights, bias in layers for array in (weights.T, bias)]
         parts.load_state(network, dict(zip(parts.state_arrays(network), arrays, strict=True)))
-        return _torch_execution(network, recipe, self.device, self.distributed)
+        return network
 
     def log_epoch(self, execution):
         """Torch's execution counts."""

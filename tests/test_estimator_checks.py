@@ -17,6 +17,8 @@ from sklearn_analytic import (
     ClosedFormMLP,
     ClosedFormMLPRegressor,
     CPNetClassifier,
+    DecoupledMLPClassifier,
+    DecoupledMLPRegressor,
     DFAClassifier,
     DFARegressor,
     LayerwiseMLP,
@@ -41,6 +43,12 @@ ESTIMATORS = [
     ClosedFormMLP(20, hidden="sampled", alpha=0.1),
     ClosedFormMLPRegressor(),
     ClosedFormMLPRegressor((20, 20), hidden="random", input_encoding="standard"),
+    DecoupledMLPClassifier(max_iter=30),
+    DecoupledMLPClassifier((16, 16), schedule="dtrp", n_modules=3, accumulation_steps=2, max_iter=20),
+    DecoupledMLPRegressor(max_iter=30),
+    DecoupledMLPRegressor(
+        (16, 16), schedule="ddg", weight_version="current", drain=False, executor="threads", max_iter=20
+    ),
     DFAClassifier(),
     DFAClassifier((16, 16), feedback="binary", activation_bits=4),
     DFAClassifier((16, 16), output="expgb"),
@@ -58,6 +66,8 @@ _MINI_BATCHES = {
     for kind in ("dense", "sparse")
 }
 EXPECTED_FAILED_CHECKS = {
+    ("DecoupledMLPClassifier", 0.0): _MINI_BATCHES,
+    ("DecoupledMLPRegressor", 0.0): _MINI_BATCHES,
     ("DFAClassifier", 0.0): _MINI_BATCHES,
     ("DFARegressor", 0.0): _MINI_BATCHES,
     ("LayerwiseMLP", 0.0): _MINI_BATCHES,

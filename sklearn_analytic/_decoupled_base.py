@@ -1,0 +1,324 @@
+"""What the estimators of decoupled training share: their parameters as a rule of the pipeline, and its record."""
+
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from sklearn_analytic._architecture import ArchitectureMixin
+from sklearn_analytic._base import check_choice, check_flag, check_positive_integer, check_real, hidden_sizes, seed_of
+from sklearn_analytic._gradient_base import GradientEstimator, check_device
+from sklearn_analytic._module_plans import DenseModules, ModuleModules, Modules, TorchDenseModules
+from sklearn_analytic.backend import n_threads
+from sklearn_analytic.nn import (
+    ACTIVATIONS,
+    DELAYS,
+    PREDICTORS,
+    RATE_RULES,
+    RECOMPUTED,
+    Optimizer,
+    PipelineRule,
+    Recipe,
+    torch_parts,
+)
+
+EXECUTORS = ("auto", "sequential", "threads", "cuda")
+ORDERS = ("auto", "backward_first", "forward_first")
+_WORK_FOR_THREADS = 2e7  # multiplications of a module per batch: below, handing batches on costs more than it gives
+_PREDICTORS = {"adam": "adam", "adamw": "adam", "sgd": "velocity"}
+
+
+class DecoupledBase(ArchitectureMixin, GradientEstimator):
+    """Modules that train side by side on errors of older batches: plain, convolutional and given networks."""
+
+    _output = "identity"
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(256, 256),
+        *,
+        schedule="auto",
+        n_modules=2,
+        module_layers=None,
+        balance="counted",
+        operation_order="auto",
+        shrink=1.0,
+        accumulation_steps=1,
+        accumulation="sum",
+        weight_version="stash",
+        recompute="auto",
+        predictor="auto",
+        regulator=1.0,
+        batch_compensation=None,
+        module_rates="equal",
+        drain=True,
+        executor="auto",
+        activation="relu",
+        normalization=None,
+        solver="adam",
+        learning_rate_init=1e-3,
+        learning_rate="cosine",
+        warmup_fraction=0.0,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        alpha=0.0,
+        batch_size="auto",
+        max_iter="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        image_shape=None,
+        conv_layer_sizes=(32, 64),
+        network=None,
+        input_encoding="auto",
+        warm_start=False,
+        random_state=None,
+        device="cpu",
+        precision="float32",
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.schedule = schedule
+        self.n_modules = n_modules
+        self.module_layers = module_layers
+        self.balance = balance
+        self.operation_order = operation_order
+        self.shrink = shrink
+        self.accumulation_steps = accumulation_steps
+        self.accumulation = accumulation
+        self.weight_version = weight_version
+        self.recompute = recompute
+        self.predictor = predictor
+        self.regulator = regulator
+        self.batch_compensation = batch_compensation
+        self.module_rates = module_rates
+        self.drain = drain
+        self.executor = executor
+        self.activation = activation
+        self.normalization = normalization
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.learning_rate = learning_rate
+        self.warmup_fraction = warmup_fraction
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.image_shape = image_shape
+        self.conv_layer_sizes = conv_layer_sizes
+        self.network = network
+        self.input_encoding = input_encoding
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+        self.precision = precision
+
+    # ---- the network and how its modules work ----
+
+    def _network(self, n_inputs):
+        """The plan of the network; plain ones on the CPU are compiled, all others are torch's."""
+        modules = self._modules(n_inputs)
+        if not self._is_plain():
+            build = self._builder(n_inputs)
+            return ModuleModules(build, self.device, modules=modules, n_inputs=n_inputs)
+        sizes = (n_inputs, *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
+        if self.normalization is not None:
+            build = partial(torch_parts().dense_network, sizes, self.activation, normalization=self.normalization)
+            return ModuleModules(build, self.device, modules=modules, n_inputs=n_inputs)
+        if self.device != "cpu" or self.precision == "bfloat16":
+            return TorchDenseModules(sizes, self.activation, device=self.device, modules=modules)
+        return DenseModules(sizes, self.activation, modules=modules)
+
+    @property
+    def batch_norm(self):
+        """Whether convolutions are normalised."""
+        return self.normalization == "batch"
+
+    def _modules(self, n_inputs):
+        """The parameters of modules as values; a network that goes on keeps its modules."""
+        known = self.modules_ if self.balance == "measured" and hasattr(self, "_training_state") else None
+        layers = self.module_layers if known is None else [stop - first for first, stop in known]
+        n_modules = self.n_modules if layers is None else len(layers)
+        rule = self._rule()
+        return Modules(
+            rule,
+            n_modules,
+            None if layers is None else tuple(int(n) for n in layers),
+            self.balance == "measured",
+            self.batch_compensation == "split" and rule.recompute,
+            self._executor(n_inputs, n_modules),
+        )
+
+    def _rule(self):
+        """The schedule and what goes with it; "auto" is as published, and for a schedule the best that we measured."""
+        schedule, n_modules = self.schedule, self._n_modules()
+        if schedule == "auto":
+            schedule = "fdg" if n_modules < 3 else "ddg"  # of the same staleness for two, but with some slack
+        predicts = schedule == "dtrp" or (self.schedule == "auto" and n_modules > 2)
+        recompute = schedule == "dtrp" if self.recompute == "auto" else self.recompute
+        order, predictor = self.operation_order, self.predictor
+        if predictor == "auto":
+            predictor = _PREDICTORS[self.solver] if predicts else None
+        return PipelineRule(
+            schedule,
+            schedule == "ddg" if order == "auto" else order == "forward_first",
+            float(self.shrink),
+            self.accumulation_steps,
+            self.accumulation == "mean",
+            self.weight_version == "stash",
+            bool(recompute),
+            predictor,
+            float(self.regulator),
+            self.module_rates,
+            bool(self.drain),
+        )
+
+    def _n_modules(self):
+        """Modules of the network."""
+        return self.n_modules if self.module_layers is None else len(self.module_layers)
+
+    def _executor(self, n_inputs, n_modules):
+        """Who calls the modules: "auto" takes threads where there are cores for them and work enough."""
+        if self.executor != "auto":
+            return self.executor
+        if self.device.startswith("cuda"):
+            return "cuda"
+        sizes = (n_inputs, *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
+        products = sum(a * b for a, b in pairwise(sizes))
+        rows = 128 if self.batch_size == "auto" else self.batch_size
+        is_large = not self._is_plain() or products * rows / n_modules > _WORK_FOR_THREADS
+        return "threads" if is_large and n_modules > 1 and n_threads() > 1 else "sequential"
+
+    def _recipe(self, n_rows):
+        """The parameters as values."""
+        moments = (self.momentum, self.nesterovs_momentum, self.beta_1, self.beta_2, self.epsilon, self.alpha)
+        return Recipe(
+            scheme="backprop",
+            output=self._output,
+            optimizer=Optimizer(self.solver, *moments),
+            batch_size=self._batch_size(n_rows),
+            precision=self.precision,
+            seed=seed_of(self.random_state),
+        )
+
+    def _batch_size(self, n_rows):
+        """Rows per batch; compensated, as many as take the time of a batch that is not forwarded twice."""
+        usual = super()._batch_size(n_rows)
+        if self.batch_compensation == "batch" and self._rule().recompute:
+            return min(round(RECOMPUTED * usual), n_rows)
+        return usual
+
+    def _kind(self):
+        """What the kept weights and optimisers belong to."""
+        names = ("solver", "activation", "normalization", "precision", "n_modules", "module_layers", "balance")
+        return {name: getattr(self, name) for name in names}
+
+    # ---- training ----
+
+    def _train_block(self, pipeline, rows, plan, generator):
+        """A block of a stream leaves nothing on its way."""
+        pipeline.drain_always()
+        return super()._train_block(pipeline, rows, plan, generator)
+
+    def _keep(self, network, execution, history, scored):
+        """What was measured of the modules, beside the weights."""
+        super()._keep(network, execution, history, scored)
+        for name, value in execution.record().items():
+            setattr(self, name, value)
+
+    def _raise(self, history, outcome):
+        """A divergence names what keeps delayed gradients stable."""
+        if history.failure == "interrupted":
+            super()._raise(history, outcome)
+        rule = self._rule()
+        stale = rule.mean_staleness(self._n_modules() - 1)
+        advice = "Lower learning_rate_init (by 10, say)"
+        if stale > 0:
+            tried = [name for name, used in self._remedies().items() if not used]
+            advice += f", or, as gradients are up to {stale:g} updates old, " + ", ".join(tried)
+        raise FloatingPointError(
+            f"training{history.where} diverged: the loss became NaN or infinite with schedule={self.schedule!r}, "
+            f"learning_rate_init={self._rate()} and module_rates={self.module_rates!r}. {advice}, or scale the inputs "
+            f"(input_encoding='standard'). {outcome}"
+        )
+
+    def _remedies(self):
+        """What tames stale gradients, and whether it is already in use."""
+        return {
+            "choose module_rates='inverse'": self.module_rates in ("inverse", "stability"),
+            "shrink=0.7": self.shrink < 1,
+            "schedule='auto' (half the delay, and prediction)": self.schedule in ("auto", "ddg"),
+            "fewer modules (n_modules)": False,
+        }
+
+    # ---- parameters ----
+
+    def _check_parameters(self):
+        """Refuse parameters that mean nothing."""
+        self._check_training_parameters()
+        check_device(self.device)
+        choices = {
+            "schedule": ("auto", *DELAYS),
+            "balance": ("counted", "measured"),
+            "operation_order": ORDERS,
+            "accumulation": ("sum", "mean"),
+            "weight_version": ("stash", "current"),
+            "predictor": ("auto", None, *PREDICTORS),
+            "batch_compensation": (None, "batch", "split"),
+            "module_rates": RATE_RULES,
+            "executor": EXECUTORS,
+            "activation": ACTIVATIONS,
+            "normalization": (None, "batch", "layer"),
+            "solver": ("sgd", "adam", "adamw"),
+        }
+        for name, allowed in choices.items():
+            check_choice(name, getattr(self, name), allowed)
+        for name in ("drain", "nesterovs_momentum", *(("recompute",) if self.recompute != "auto" else ())):
+            check_flag(name, getattr(self, name))
+        for name in ("n_modules", "accumulation_steps"):
+            check_positive_integer(name, getattr(self, name))
+        check_real("shrink", self.shrink, 0, 1, "above 0 and at most 1", open_low=True)
+        check_real("regulator", self.regulator, 0, 1, "at least 0 and at most 1")
+        for name in ("momentum", "beta_1", "beta_2"):
+            check_real(name, getattr(self, name), 0, 1, "at least 0 and below 1", open_high=True)
+        check_real("epsilon", self.epsilon, 0, 1, "above 0", open_low=True)
+        self._check_modules()
+        self._check_pairs()
+        self._check_architecture()
+
+    def _check_pairs(self):
+        """Refuse parameters that exclude each other."""
+        if self.predictor == "adam" and self.solver == "sgd":
+            raise ValueError("predictor='adam' reads Adam's moments, but solver='sgd' has none: choose 'velocity'.")
+        if self.executor == "cuda" and not self.device.startswith("cuda"):
+            raise ValueError(f"executor='cuda' needs device='cuda', got device={self.device!r}: choose 'threads'.")
+        if self.normalization is not None and self.network is not None:
+            raise ValueError("normalization is of networks that are built here: put such layers into network itself.")
+        if self.normalization == "layer" and self.image_shape is not None:
+            raise ValueError("normalization='layer' is for dense layers; with image_shape choose 'batch'.")
+        if self.batch_compensation is not None and not self._rule().recompute:
+            raise ValueError(
+                f"batch_compensation={self.batch_compensation!r} makes up for the second forward pass of "
+                "recompute=True, which is off: choose schedule='dtrp' or recompute=True, or batch_compensation=None."
+            )
+
+    def _check_modules(self):
+        """Refuse modules that do not add up, where the layers are known."""
+        if self.module_layers is not None:
+            found = self.module_layers if isinstance(self.module_layers, list | tuple | np.ndarray) else ()
+            if not len(found) or not all(isinstance(n, int | np.integer) and n > 0 for n in found):
+                raise ValueError(
+                    f"module_layers must be a sequence of positive integers, layers of every module, got "
+                    f"{self.module_layers!r}."
+                )

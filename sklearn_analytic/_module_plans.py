@@ -1,0 +1,136 @@
+"""Plans of networks in modules: what cuts them, builds the pipeline, and restores fitted outputs."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sklearn_analytic._networks import DenseNetwork, ModuleNetwork, TorchDenseNetwork
+from sklearn_analytic.nn import (
+    DenseCells,
+    Pipeline,
+    PipelineRule,
+    Sequential,
+    Threads,
+    balanced_modules,
+    check_modules,
+    dense_costs,
+    given_modules,
+    initial_layers,
+    measured_costs,
+    torch_parts,
+)
+
+
+@dataclass(frozen=True)
+class Modules:
+    """Into which modules a network is cut, and who calls them."""
+
+    rule: PipelineRule
+    n_modules: int
+    layers: tuple | None = None  # of each module; None balances costs
+    is_measured: bool = False  # costs in seconds, in place of counted operations
+    is_compensated: bool = False  # modules that run forward twice get fewer layers
+    executor: str = "sequential"  # "sequential", "threads" or "cuda"
+
+    def ranges(self, costs_of, n_layers):
+        """Return half-open ranges of layers; ``costs_of()`` are the layers' costs."""
+        if self.layers is not None:
+            return given_modules(self.layers, n_layers)
+        check_modules(self.n_modules, n_layers)
+        return balanced_modules(costs_of(), self.n_modules, self.is_compensated)
+
+    @property
+    def run_alone(self):
+        """Whether every operation keeps to one thread: modules run beside each other, or give the same bits."""
+        return self.rule.lag(1) > 0 and self.n_modules > 1
+
+    def pipeline(self, stack, recipe, ranges):
+        """The modules as an execution."""
+        n = len(ranges)
+        executor = Sequential() if self.executor == "sequential" or n == 1 else Threads(n)
+        return Pipeline(stack, self.rule, recipe, executor, ranges)
+
+
+class _Unlogged:
+    """Modules of one process send nothing to others."""
+
+    def log_epoch(self, execution):
+        """Nothing was sent."""
+
+    def communication(self, execution):
+        """Nothing was sent."""
+        return {}
+
+
+@dataclass(frozen=True)
+class DenseModules(_Unlogged, DenseNetwork):
+    """Dense layers in compiled modules; fitted they are ``coefs_`` and ``intercepts_``."""
+
+    modules: Any = None
+
+    def execution(self, recipe, generator):
+        """Layers drawn on the host, cut into modules."""
+        layers = initial_layers(self.sizes, self.activation, generator, recipe.precision)
+
+        def stack_of(ranges):
+            return DenseCells(layers, self.activation, recipe, ranges, self.modules.run_alone)
+
+        def costs():
+            if self.modules.is_measured:
+                return _seconds(stack_of, self.sizes, recipe)
+            return dense_costs(self.sizes, recipe.batch_size)
+
+        ranges = self.modules.ranges(costs, len(layers))
+        return self.modules.pipeline(stack_of(ranges), recipe, ranges)
+
+
+@dataclass(frozen=True)
+class TorchDenseModules(_Unlogged, TorchDenseNetwork):
+    """Dense layers in modules of torch; fitted they are what the CPU's are, and need no torch."""
+
+    modules: Any = None
+
+    def execution(self, recipe, generator):
+        """The same draws as on the CPU."""
+        network = self._drawn(generator)
+        counted = partial(dense_costs, self.sizes)  # cut as on the CPU
+        return _torch_pipeline(network, self.modules, recipe, self.device, self.sizes[0], counted)
+
+
+@dataclass(frozen=True)
+class ModuleModules(_Unlogged, ModuleNetwork):
+    """Any Sequential in modules of its stages; fitted it is ``network_state_``."""
+
+    modules: Any = None
+    n_inputs: int = 0
+
+    def execution(self, recipe, generator):
+        """The network, built anew."""
+        network = self.build(generator)
+        counted = partial(torch_parts().stage_costs, network, self.n_inputs)
+        return _torch_pipeline(network, self.modules, recipe, self.device, self.n_inputs, counted)
+
+
+def _torch_pipeline(network, modules, recipe, device, n_inputs, counted):
+    """A pipeline of the stages of a torch network; ``counted(n_rows)`` are their costs."""
+    parts, device = torch_parts(), device.removeprefix("torch:")
+
+    def costs():
+        n_rows = max(recipe.batch_size, 2)  # one row has no statistics
+        if modules.is_measured:
+            return parts.measured_costs(network, n_inputs, n_rows, recipe.precision, device)
+        return counted(n_rows)
+
+    ranges = modules.ranges(costs, parts.n_stages(network))
+    stack = parts.TorchCells(network, ranges, recipe, device, recipe.seed, alone=modules.run_alone)
+    return modules.pipeline(stack, recipe, ranges)
+
+
+def _seconds(stack_of, sizes, recipe):
+    """Seconds of every dense layer, on noise."""
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((recipe.batch_size, sizes[0])).astype(recipe.precision)
+    y = np.zeros(len(x), np.int64) if recipe.output != "identity" else np.zeros((len(x), sizes[-1]), x.dtype)
+    return measured_costs(stack_of, len(sizes) - 1, x, y, recipe)
