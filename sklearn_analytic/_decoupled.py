@@ -32,7 +32,7 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         al. 2021; the same with ``accumulation_steps``): 2(K - k) batches. "ddg" (Huo et al. 2018): K - k, with a
         free-running forward pass. "dtrp" (Peng et al. 2023; its predictor is our reconstruction): as "fdg", with
         ``recompute`` and ``predictor``. "backprop": none; modules wait for each other. "auto" is the best that we
-        measured: "fdg" for two modules, and for more "ddg" with a ``predictor``.
+        measured: "ddg", above two modules with a ``predictor``. For two modules "fdg" and "ddg" are the same steps.
     n_modules : int, default=2
         Modules K, at most as many as layers (the output layer counts); 1 is backpropagation.
     module_layers : sequence of int or None, default=None
@@ -42,14 +42,14 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         (``modules_``) may differ from run to run.
     operation_order : {"auto", "backward_first", "forward_first"}, default="auto"
         What a module with a delay does first in a step; "auto" is "forward_first" for "ddg" and else
-        "backward_first", which saves one update of staleness.
+        "backward_first", which saves one update of staleness. Backward first, "ddg" leaves no work to overlap.
     shrink : float, default=1.0
         Factor beta in (0, 1] of the error at every border between modules; it is applied to the learning rate under
         "adam" and "adamw", which no factor on a gradient changes.
     accumulation_steps : int, default=1
         Backward passes M per update: gradients are then at most ceil(delay / M) updates old.
     accumulation : {"sum", "mean"}, default="sum"
-        Of the M gradients; the sum is as published.
+        Of the M gradients; the sum is as published. The penalty ``alpha`` counts once per update in either case.
     weight_version : {"stash", "current"}, default="stash"
         Weights of the backward pass: a copy of those that the batch's forward pass saw (the published formula), or
         those of now with the old activations (what the authors' code did).
@@ -72,8 +72,9 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         Whether the pipeline is emptied at the end of every epoch; as published it is not, and the last gradients of a
         fit are dropped. Blocks of a stream are always drained.
     executor : {"auto", "sequential", "threads", "cuda"}, default="auto"
-        One thread in turns, a thread for each module, or one with a stream or a GPU of its own. All give the same
-        bits; "auto" takes threads where BLAS may use several and batches are large.
+        One thread in turns, a thread for each module, or one with a stream or a GPU of its own. Turns and threads give
+        the same bits; "auto" takes threads where BLAS may use several and modules have work enough for them (all of
+        torch do).
     activation : {"relu", "leaky_relu", "tanh", "logistic", "identity"}, default="relu"
         Activation of hidden layers.
     normalization : {"batch", "layer"} or None, default=None
@@ -148,14 +149,15 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
     weight_versions_ : ndarray of shape (K,)
         Most versions of a module's weights in memory at once.
     module_seconds_, utilisation_ : ndarray of shape (K,)
-        Seconds that each module worked, and their share of the time of training.
+        Seconds that each module worked (on a GPU: launched its work), and their share of the time of training.
     module_activation_bytes_ : ndarray of shape (K,)
         Most bytes of activations that waited for backward passes at once.
     activation_bytes_ : dict
         Their sum as "stored" and "exact"; "shared" is 0.
     timeline_ : structured ndarray
-        The last operations: module, kind ("forward", "backward", "update"), batch, begin and end in seconds, and the
-        module's number of updates. See :class:`TimelineDisplay`.
+        The last 600 operations of each module, after ``partial_fit`` those of the last block: module, kind ("forward",
+        "backward", "update"), batch, begin and end in seconds, and the module's number of updates. See
+        :class:`TimelineDisplay`.
     n_iter_ : int
         Epochs, of the last ``fit`` and the ``partial_fit`` calls after it.
     loss_, loss_curve_ : float, list of float

@@ -24,7 +24,7 @@ from sklearn_analytic.nn import (
 
 EXECUTORS = ("auto", "sequential", "threads", "cuda")
 ORDERS = ("auto", "backward_first", "forward_first")
-_WORK_FOR_THREADS = 2e7  # multiplications of a module per batch: below, handing batches on costs more than it gives
+_WORK_FOR_THREADS = 4e6  # multiplications of a module for a batch: below, handing on costs more than it gives
 _PREDICTORS = {"adam": "adam", "adamw": "adam", "sgd": "velocity"}
 
 
@@ -147,10 +147,8 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
 
     def _modules(self, n_inputs):
         """The parameters of modules as values; a network that goes on keeps its modules."""
-        known = self.modules_ if self.balance == "measured" and hasattr(self, "_training_state") else None
-        layers = self.module_layers if known is None else [stop - first for first, stop in known]
-        n_modules = self.n_modules if layers is None else len(layers)
-        rule = self._rule()
+        n_modules, layers, rule = self._n_modules(), self.module_layers, self._rule()
+        known = getattr(self, "modules_", None)
         return Modules(
             rule,
             n_modules,
@@ -158,14 +156,13 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
             self.balance == "measured",
             self.batch_compensation == "split" and rule.recompute,
             self._executor(n_inputs, n_modules),
+            None if known is None else tuple(known),
         )
 
     def _rule(self):
         """The schedule and what goes with it; "auto" is as published, and for a schedule the best that we measured."""
-        schedule, n_modules = self.schedule, self._n_modules()
-        if schedule == "auto":
-            schedule = "fdg" if n_modules < 3 else "ddg"  # of the same staleness for two, but with some slack
-        predicts = schedule == "dtrp" or (self.schedule == "auto" and n_modules > 2)
+        schedule = "ddg" if self.schedule == "auto" else self.schedule  # for two modules, "fdg" is the same program
+        predicts = schedule == "dtrp" or (self.schedule == "auto" and self._n_modules() > 2)
         recompute = schedule == "dtrp" if self.recompute == "auto" else self.recompute
         order, predictor = self.operation_order, self.predictor
         if predictor == "auto":
@@ -198,7 +195,8 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
         products = sum(a * b for a, b in pairwise(sizes))
         rows = 128 if self.batch_size == "auto" else self.batch_size
         is_large = not self._is_plain() or products * rows / n_modules > _WORK_FOR_THREADS
-        return "threads" if is_large and n_modules > 1 and n_threads() > 1 else "sequential"
+        overlaps = n_modules > 1 and self.schedule != "backprop"
+        return "threads" if is_large and overlaps and n_threads() > 1 else "sequential"
 
     def _recipe(self, n_rows):
         """The parameters as values."""
@@ -221,10 +219,17 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
 
     def _kind(self):
         """What the kept weights and optimisers belong to."""
-        names = ("solver", "activation", "normalization", "precision", "n_modules", "module_layers", "balance")
-        return {name: getattr(self, name) for name in names}
+        names = ("solver", "activation", "normalization", "precision", "n_modules", "balance")
+        layers = None if self.module_layers is None else tuple(int(n) for n in self.module_layers)
+        return {name: getattr(self, name) for name in names} | {"module_layers": layers}
 
     # ---- training ----
+
+    def _fit_rows(self, X, y, weights, held_out):
+        """A fit that does not go on cuts its network anew."""
+        if not self._goes_on():
+            self.__dict__.pop("modules_", None)
+        return super()._fit_rows(X, y, weights, held_out)
 
     def _train_block(self, pipeline, rows, plan, generator):
         """A block of a stream leaves nothing on its way."""
@@ -258,6 +263,7 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
         return {
             "choose module_rates='inverse'": self.module_rates in ("inverse", "stability"),
             "shrink=0.7": self.shrink < 1,
+            "a smaller momentum": self.solver != "sgd" or self.momentum == 0,
             "schedule='auto' (half the delay, and prediction)": self.schedule in ("auto", "ddg"),
             "fewer modules (n_modules)": False,
         }

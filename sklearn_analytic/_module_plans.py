@@ -33,18 +33,22 @@ class Modules:
     is_measured: bool = False  # costs in seconds, in place of counted operations
     is_compensated: bool = False  # modules that run forward twice get fewer layers
     executor: str = "sequential"  # "sequential", "threads" or "cuda"
+    known: tuple | None = None  # ranges of a network that goes on: costs change with the batch size, its modules do not
 
     def ranges(self, costs_of, n_layers):
         """Return half-open ranges of layers; ``costs_of()`` are the layers' costs."""
         if self.layers is not None:
             return given_modules(self.layers, n_layers)
+        if self.known is not None and (len(self.known), self.known[-1][1]) == (self.n_modules, n_layers):
+            return list(self.known)
         check_modules(self.n_modules, n_layers)
-        return balanced_modules(costs_of(), self.n_modules, self.is_compensated)
+        costs = costs_of() if self.n_modules > 1 else [1.0] * n_layers  # one module needs no cut, and no trial
+        return balanced_modules(costs, self.n_modules, self.is_compensated)
 
     @property
     def run_alone(self):
         """Whether every operation keeps to one thread: modules run beside each other, or give the same bits."""
-        return self.rule.lag(1) > 0 and self.n_modules > 1
+        return self.rule.lag(self.n_modules - 1) > 0  # the lowest module waits most
 
     def pipeline(self, stack, recipe, ranges):
         """The modules as an execution."""

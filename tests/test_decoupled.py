@@ -8,6 +8,7 @@ from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import DecoupledMLPClassifier, DecoupledMLPRegressor, DFAClassifier, DFARegressor, _decoupled_base
 from sklearn_analytic.nn import staleness_counts
+from tests.checks import assert_close
 
 X, Y = load_digits(return_X_y=True)
 X, X_TEST, Y, Y_TEST = X[:300], X[300:500], Y[:300], Y[300:500]
@@ -115,7 +116,7 @@ def test_the_regulator_of_a_prediction():
         ({"schedule": "dtrp"}, ("dtrp", False, True, "adam")),
         ({"schedule": "dtrp", "solver": "sgd"}, ("dtrp", False, True, "velocity")),
         ({"schedule": "dtrp", "recompute": False, "predictor": None}, ("dtrp", False, False, None)),
-        ({"schedule": "auto"}, ("fdg", False, False, None)),
+        ({"schedule": "auto"}, ("ddg", True, False, None)),
         ({"schedule": "auto", "n_modules": 3}, ("ddg", True, False, "adam")),
         ({"schedule": "auto", "module_layers": (1, 1, 1, 1), "solver": "sgd"}, ("ddg", True, False, "velocity")),
         ({"schedule": "auto", "n_modules": 3, "predictor": None}, ("ddg", True, False, None)),
@@ -211,6 +212,23 @@ def test_torch_trains_the_same_network(parameters):
     np.testing.assert_array_equal(compiled.staleness_, torched.staleness_)
 
 
+def test_without_momentum_nothing_is_known_of_the_way():
+    """The velocity of plain steps is zero, on every device."""
+    plain = {"solver": "sgd", "momentum": 0.0, "schedule": "dtrp", "n_modules": 3, "precision": "float64"}
+    model = classifier(**plain).fit(X, Y)
+    assert_same_weights(model, classifier(**plain, predictor=None).fit(X, Y))
+    pytest.importorskip("torch")
+    other = classifier(**plain, device="torch:cpu").fit(X, Y)
+    for a, b in zip(model.coefs_, other.coefs_, strict=True):
+        assert_close(a, b, "float64", 20.0)
+
+
+def test_modules_that_overlap_compute_in_one_thread_each():
+    for parameters in ({"schedule": "ddg", "operation_order": "backward_first", "n_modules": 3}, {"n_modules": 2}):
+        assert classifier(executor="sequential", **parameters)._modules(64).run_alone
+    assert not classifier(executor="sequential", schedule="backprop", n_modules=3)._modules(64).run_alone
+
+
 @pytest.mark.parametrize("accumulation", [1, 2, 5])
 def test_measured_staleness_is_that_of_the_formula(accumulation):
     model = classifier(n_modules=4, accumulation_steps=accumulation, batch_size=30, max_iter=1).fit(X, Y)
@@ -218,6 +236,11 @@ def test_measured_staleness_is_that_of_the_formula(accumulation):
     # the first epoch begins with an empty pipeline, and ends with one
     np.testing.assert_allclose(model.staleness_, [counts.mean() for counts in expected])
     assert np.all(model.weight_versions_ <= -(-np.array([5, 3, 1, 0]) // accumulation) + 1)
+
+
+def test_two_modules_are_fdg_and_ddg_at_once():
+    first, second = (classifier(schedule=schedule).fit(X, Y) for schedule in ("fdg", "ddg"))
+    assert_same_weights(first, second)
 
 
 def test_record():

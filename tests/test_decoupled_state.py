@@ -10,6 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sklearn_analytic import DecoupledMLPClassifier
 from sklearn_analytic.nn import DenseCells
 from sklearn_analytic.nn._dense_cells import DenseCell
 from tests.test_decoupled import A, B, X, Y, assert_same_weights, classifier, regressor
@@ -52,6 +53,52 @@ def test_what_training_stands_on_may_not_change(change):
         model.set_params(**change).partial_fit(X, Y)
     model.set_params(**classifier().get_params())
     np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
+def test_measured_modules_are_kept_while_training_goes_on_and_no_longer():
+    model = classifier(balance="measured", max_iter=1).fit(X, Y)
+    first = model.modules_
+    assert model.partial_fit(X, Y).modules_ == first
+    model.set_params(n_modules=3).fit(X, Y)
+    assert len(model.modules_) == 3
+    model.set_params(hidden_layer_sizes=(16, 16)).fit(X, Y)
+    assert model.modules_ == [(0, 1), (1, 2), (2, 3)]
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
+def test_a_short_block_moves_no_border(device):
+    """Counted costs depend on the rows of a batch, and with them the best cut."""
+    if device != "cpu":
+        pytest.importorskip("torch")
+    rows, labels = np.random.default_rng(0).standard_normal((6400, 10)), np.arange(6400) % 2
+    given = {"hidden_layer_sizes": (32, 16, 16), "device": device, "random_state": 0}
+    model = DecoupledMLPClassifier(**given, max_iter=1).partial_fit(rows, labels, classes=[0, 1])
+    assert model.modules_ == [(0, 2), (2, 4)]
+    assert model.partial_fit(rows[:100], labels[:100]).modules_ == [(0, 2), (2, 4)]
+    assert model.set_params(warm_start=True).fit(rows[:100], labels[:100]).modules_ == [(0, 2), (2, 4)]
+    assert model.set_params(warm_start=False).fit(rows[:100], labels[:100]).modules_ == [(0, 1), (1, 4)]
+
+
+def test_one_module_is_cut_without_a_trial():
+    """Stages are tried one by one for their costs; a layer that changes its input in place cannot be."""
+    torch = pytest.importorskip("torch")
+
+    class InPlace(torch.nn.Linear):
+        def forward(self, x):
+            x += 1
+            return super().forward(x)
+
+    network = torch.nn.Sequential(torch.nn.Linear(64, 8), InPlace(8, 10))
+    parameters = {"network": network, "max_iter": 8, "random_state": 0, "learning_rate_init": 0.01}
+    model = DecoupledMLPClassifier(n_modules=1, **parameters).fit(X, Y)
+    assert model.modules_ == [(0, 2)] and model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array])
+def test_equal_module_layers_of_another_kind_are_no_change(kind):
+    model = classifier(module_layers=np.array([1, 3])).partial_fit(X, Y, classes=np.arange(10))
+    model.set_params(module_layers=kind([1, 3])).partial_fit(X, Y)
+    assert model.modules_ == [(0, 1), (1, 4)] and model.n_iter_ == 2
 
 
 def test_the_schedule_may_change():

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn_analytic.backend import modules, one_blas_thread, training
 from sklearn_analytic.nn._activations import activation_codes
 from sklearn_analytic.nn._losses import OUTPUT_CODES
-from sklearn_analytic.nn._mlp import compiled_rows, optimizer_rule, raw_outputs
+from sklearn_analytic.nn._mlp import compiled_rows, optimizer_rule, products_are_small, raw_outputs
 from sklearn_analytic.nn._sides import start_side
 
 _STATE = ("theta", "first", "second")  # arrays of a model that outlive a batch
@@ -41,6 +41,7 @@ class DenseCell:
         self._feedback = training.Feedback(training.BACKPROP, none, np.zeros(0, np.uint8), none, 0)
         self._none, self._no_rows, self._no_bytes = none, np.empty((0, 0), self._dtype), np.zeros(0, np.uint8)
         self._kept, self._kept_bytes, self._n_summed, self._sum = {}, 0, 0, None
+        self._is_frozen = False  # whether batches on their way hold the live parameters
         self._n_in, self._n_hidden, self._n_out = int(sizes[0]), int(sizes[1:-1].sum()), int(sizes[-1])
         self._n_errors = (0 if len(layers) == 1 else 1 if len(layers) == 2 else 2) * int(sizes[1:].max())
 
@@ -79,12 +80,19 @@ class DenseCell:
         if scale != 1:
             total *= self._dtype.type(scale)
         self.n_updates += 1
+        self._part()
         training.apply_update(self._model._replace(grad=total), self._rule, float(rate), self.n_updates)
         self._n_summed = 0
 
     def frozen(self):
-        """A copy of the flat parameters."""
-        return self._model.theta.copy()
+        """The flat parameters themselves: the next update goes to a copy."""
+        self._is_frozen = True
+        return self._model.theta
+
+    def _part(self):
+        """Leave the parameters to batches on their way, before they change."""
+        if self._is_frozen:
+            self._model, self._is_frozen = self._model._replace(theta=self._model.theta.copy()), False
 
     def replaced(self, tensors):
         """The one flat vector."""
@@ -95,9 +103,10 @@ class DenseCell:
         return [self._model.theta]
 
     def moments(self):
-        """Moments of the flat vector; without second ones zeros."""
-        second = self._model.second
-        return [(self._model.first, second if len(second) else np.zeros_like(self._model.first))]
+        """Moments of the flat vector; zeros for those that the optimiser does not use, as in torch."""
+        first, second = self._model.first, self._model.second
+        is_plain = self.optimizer.name == "sgd" and self.optimizer.momentum == 0
+        return [(np.zeros_like(first) if is_plain else first, second if len(second) else np.zeros_like(first))]
 
     def adam_ahead(self, distance):
         """One pass over the flat parameters."""
@@ -119,6 +128,7 @@ class DenseCell:
 
     def load(self, state):
         """Put a state back."""
+        self._part()
         for name in _STATE:
             getattr(self._model, name)[:] = state[name]
         self.n_updates, self._kept, self._n_summed = int(state["n_updates"]), {}, 0
@@ -169,7 +179,9 @@ class DenseCells:
 
     def __init__(self, layers, activation, recipe, ranges, alone=True):
         last = len(layers)
-        self.activation, self._alone, self._dtype = activation, alone, np.dtype(recipe.precision)
+        self.activation, self._dtype = activation, np.dtype(recipe.precision)
+        sizes = np.array([layers[0][0].shape[0], *(bias.shape[0] for _, bias in layers)])
+        self._one_thread = alone or products_are_small(recipe.batch_size, sizes)
         self.cells = [
             DenseCell(layers[first:stop], activation, recipe, first == 0, stop == last) for first, stop in ranges
         ]
@@ -184,8 +196,8 @@ class DenseCells:
 
     @contextmanager
     def training(self, epoch, least):
-        """One thread of BLAS for each module."""
-        with one_blas_thread(self._alone):
+        """One thread of BLAS for each module, and where more would only wait."""
+        with one_blas_thread(self._one_thread):
             yield
 
     def outputs(self, x):

@@ -136,7 +136,7 @@ class Cell(Protocol):
         """Take an optimiser step with ``scale`` times the sum of gradients, which then is zero."""
 
     def frozen(self):
-        """Return a copy of the live weights."""
+        """Return the weights of now, which no later update changes."""
 
     def replaced(self, tensors):
         """Return weights made of other values, in the order of :meth:`tensors`."""

@@ -104,13 +104,15 @@ class Threads:
                 futures.append(self._pool.submit(self._run_one, k, workers))
             wait(futures)
         except BaseException:
-            _stop(workers)
-            wait(futures)
+            _end(workers, futures)
             raise
         errors = [error for error in (future.exception() for future in futures) if error is not None]
         own = [error for error in errors if not isinstance(error, Stopped)]
-        if errors:
-            raise own[0]
+        try:
+            if errors:
+                raise own[0]
+        finally:
+            del futures, errors, own  # the error's traceback holds this frame, and with it the threads
 
     @staticmethod
     def _run_one(k, workers):
@@ -121,6 +123,17 @@ class Threads:
         except BaseException:
             _stop(workers)
             raise
+
+
+def _end(workers, futures):
+    """Stop all modules and wait for their ends; through further interrupts, as one at work would spoil what follows."""
+    while True:
+        try:
+            _stop(workers)
+            wait(futures)
+            return
+        except KeyboardInterrupt:
+            continue
 
 
 def _stop(workers):
@@ -141,6 +154,3 @@ def _named(k, workers, step):
         raise ModuleError(
             f"module {k + 1} of {len(workers)} failed, and the others were stopped: {type(error).__name__}: {error}"
         ) from error
-
-
-EXECUTORS = {"sequential": Sequential, "threads": Threads}

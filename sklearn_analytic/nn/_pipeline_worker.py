@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sklearn_analytic.nn._pipeline import BACKWARD, FORWARD, UPDATE, Batch
 from sklearn_analytic.nn._predictors import PREDICTOR_CLASSES
 
-_REMEMBERED = 4000  # operations of a module in its record
+_REMEMBERED = 600  # operations of a module in its record, a few hundred batches
 
 
 class Diverged(ArithmeticError):
@@ -116,6 +116,8 @@ class PipelineWorker:
         output = self.cell.forward(batch, x, weights, keep=not self._recomputes)
         stashed = None if self._recomputes or not self.rule.stash else weights
         self._keep(index, Kept(batch, x if self._keeps_input else None, stashed, self.version))
+        if self._recomputes:
+            self._frozen = None  # a guess is of no use to the backward pass
         if self.channels.outputs is not None:
             self.channels.outputs.put((batch, output))
             return
@@ -192,5 +194,5 @@ class PipelineWorker:
         self.peak_bytes = max(self.peak_bytes, self._input_bytes + self.cell.kept_bytes())
         self.peak_kept = max(self.peak_kept, len(self._kept))
         versions = len(self._versions) + (self.version not in self._versions)
-        guesses = self._recomputes and self._frozen is not None
+        guesses = self._frozen is not None and not self._versions
         self.peak_versions = max(self.peak_versions, versions + guesses)

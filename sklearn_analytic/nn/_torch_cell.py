@@ -107,6 +107,7 @@ class TorchCell:
         self.n_updates += 1
         with self._working():
             self.placement.after_caller()  # a predictor may still read
+            self._twins.part()
             self._twins.hand_over(scale)
             if self._steps is None:
                 return
@@ -118,9 +119,9 @@ class TorchCell:
     # ---- weights ----
 
     def frozen(self):
-        """Copies of what trains."""
+        """What trains, in memory that the next update leaves alone."""
         with self._working():
-            return self._twins.leaves([p.detach().clone() for p in self._twins.parameters])
+            return self._twins.frozen()
 
     def replaced(self, tensors):
         """What trains, with other values."""
@@ -167,6 +168,7 @@ class TorchCell:
         """Put a state back, in place."""
         self.placement.before_caller()
         with own_modes(self.placement.device.type):
+            self._twins.part()
             self.network.load_state_dict(to_tensors(state["network"]))
             if self._steps is not None:
                 load_moments(self._steps, to_tensors(state["optimizer"]))

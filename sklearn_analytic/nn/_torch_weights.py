@@ -28,6 +28,7 @@ class Twins:
         named = [(m, name, p) for m in network.modules() for name, p in m.named_parameters(recurse=False)]
         self._unknown = [m for m in network.modules() if not is_known(m)]
         self._slots = [(module, name, place[id(p)]) for module, name, p in named if id(p) in place]
+        self._is_shared = False  # whether frozen weights have the memory of the live ones
 
     def replaced(self, leaves):
         """Compute with ``leaves``, one for each parameter, inside the block; None are the parameters themselves."""
@@ -73,6 +74,19 @@ class Twins:
         finally:
             for leaf, values in zip(leaves, kept, strict=True):
                 leaf.data.copy_(values)
+
+    def frozen(self):
+        """Return the weights of now, which no update will touch: it moves the live ones to new memory."""
+        self._is_shared = True
+        return self.leaves([p.data for p in self.parameters])
+
+    def part(self):
+        """Give live weights memory of their own, before they change."""
+        if not self._is_shared:
+            return
+        for twin, parameter in zip(self.optimised, self.parameters, strict=True):
+            twin.data = parameter.data = parameter.data.clone()
+        self._is_shared = False
 
     def leaves(self, tensors):
         """Return weights of other values, in the order of the parameters."""

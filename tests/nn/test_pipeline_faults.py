@@ -186,6 +186,26 @@ def test_interrupted_training_keeps_the_last_good_weights_and_can_go_on(executor
     assert run(found, rows, 1) == run(fresh, rows, 1)
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals to threads are POSIX")
+def test_a_second_interrupt_leaves_no_module_at_work(stopping):
+    """A module in the middle of an operation would spoil the weights that are put back."""
+    main, ended, early = threading.main_thread(), threading.Event(), []
+
+    def interrupt_twice(k, kind, batch):
+        interrupt_waiting_main(k, kind, batch)
+        if (k, kind) == (1, "backward") and batch.index == N_BATCHES + 2 and not early:
+            signal.pthread_kill(main.ident, signal.SIGINT)
+            early.append(ended.wait(0.5))  # main must not be done before this operation is
+
+    rows, found, fresh, plan = rows_of(), pipeline(3, "threads", interrupt_twice), pipeline(3), Plan(3, 4, 0.1)
+    history = train(found, rows, plan, np.random.default_rng(0))
+    ended.set()
+    assert history.failure == "interrupted" and early == [False]
+    train(fresh, rows, Plan(1, 4, 0.1), np.random.default_rng(0))
+    assert run(found, rows, 1) == run(fresh, rows, 1)
+    assert_same(layers_of(found), layers_of(fresh))
+
+
 # ---- threads ----
 
 
@@ -256,6 +276,21 @@ def test_many_pipelines_leave_no_threads(fails):
     del found
     gc.collect()
     assert_end([thread for thread in module_threads() if thread not in before])
+
+
+def test_threads_of_a_failure_end_without_the_collector():
+    """The error must not hold, through its traceback, a frame that holds the error."""
+    before = set(module_threads())
+    gc.collect()
+    gc.disable()
+    try:
+        found = pipeline(3, "threads", Fault(1, "backward", ValueError("no luck")))
+        with pytest.raises(ModuleError) as failed:
+            run(found, rows_of(), 1)
+        del found, failed
+        assert_end([thread for thread in module_threads() if thread not in before])
+    finally:
+        gc.enable()
 
 
 def test_a_pipeline_that_failed_lets_its_rows_go():
