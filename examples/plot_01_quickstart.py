@@ -31,6 +31,8 @@ from sklearn_analytic import (
     ClosedFormMLP,
     ClosedFormMLPRegressor,
     CPNetClassifier,
+    DecoupledMLPClassifier,
+    DecoupledMLPRegressor,
     DFAClassifier,
     DFARegressor,
     LayerwiseMLP,
@@ -69,7 +71,7 @@ def search(units):
 # The models to compare. BRMP is exact least squares, linear or on a random hidden layer, with the
 # ridge chosen by generalised cross-validation; CPNet stacks modules of two such layers; DFA takes
 # gradient steps, but sends the output error straight to every layer; LayerwiseMLP trains one layer
-# after the other.
+# after the other; DecoupledMLP trains two modules side by side, each on the error of an older batch.
 
 
 def our_models(units):
@@ -80,6 +82,7 @@ def our_models(units):
         "CPNet": CPNetClassifier(random_state=0),
         f"DFA({units}, {units})": DFAClassifier((units, units), random_state=0),
         f"Layerwise({units}, {units})": LayerwiseMLP((units, units), random_state=0),
+        f"Decoupled({units}, {units})": DecoupledMLPClassifier((units, units), random_state=0),
     }
 
 
@@ -133,6 +136,7 @@ def regress(units):
         f"BRMP, {units} tanh": BRMPRegressor((units,), alpha="gcv", random_state=0),
         f"DFA({units})": DFARegressor((units,), activation="tanh", early_stopping=True, random_state=0),
         f"Layerwise({units})": LayerwiseMLPRegressor((units,), activation="tanh", early_stopping=True, random_state=0),
+        f"Decoupled({units})": DecoupledMLPRegressor((units,), activation="tanh", early_stopping=True, random_state=0),
         "RidgeCV": RidgeCV(),
     }
     print(f"\n{'diabetes':22s}       R2     fit [s]")

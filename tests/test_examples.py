@@ -300,6 +300,7 @@ def test_quickstart(tmp_path):
     output = run_script(EXAMPLES / "plot_01_quickstart.py", "--out", tmp_path, cwd=tmp_path)
     for name in ("digits", "breast cancer", "diabetes", "ClosedFormMLP", "CPNet", "BRMP, linear", "GridSearchCV"):
         assert name in output
+    assert output.count("Decoupled(64") == 3  # two sets of classes, one of numbers
     assert output.startswith("ClosedFormMLP on breast cancer")  # what a user meets first
     assert (tmp_path / "quickstart.png").stat().st_size > 10_000
 
