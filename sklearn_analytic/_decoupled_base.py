@@ -1,5 +1,6 @@
 """What the estimators of decoupled training share: their parameters as a rule of the pipeline, and its record."""
 
+import math
 from functools import partial
 from itertools import pairwise
 
@@ -9,7 +10,6 @@ from sklearn_analytic._architecture import ArchitectureMixin
 from sklearn_analytic._base import check_choice, check_flag, check_positive_integer, check_real, hidden_sizes, seed_of
 from sklearn_analytic._gradient_base import GradientEstimator, check_device
 from sklearn_analytic._module_plans import DenseModules, ModuleModules, Modules, TorchDenseModules
-from sklearn_analytic.backend import n_threads
 from sklearn_analytic.nn import (
     ACTIVATIONS,
     DELAYS,
@@ -24,7 +24,6 @@ from sklearn_analytic.nn import (
 
 EXECUTORS = ("auto", "sequential", "threads", "cuda")
 ORDERS = ("auto", "backward_first", "forward_first")
-_WORK_FOR_THREADS = 4e6  # multiplications of a module for a batch: below, handing on costs more than it gives
 _PREDICTORS = {"adam": "adam", "adamw": "adam", "sgd": "velocity"}
 
 
@@ -155,7 +154,8 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
             None if layers is None else tuple(int(n) for n in layers),
             self.balance == "measured",
             self.batch_compensation == "split" and rule.recompute,
-            self._executor(n_inputs, n_modules),
+            "cuda" if self.executor == "auto" and self.device.startswith("cuda") else self.executor,
+            self._products(n_inputs),
             None if known is None else tuple(known),
         )
 
@@ -185,18 +185,10 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
         """Modules of the network."""
         return self.n_modules if self.module_layers is None else len(self.module_layers)
 
-    def _executor(self, n_inputs, n_modules):
-        """Who calls the modules: "auto" takes threads where there are cores for them and work enough."""
-        if self.executor != "auto":
-            return self.executor
-        if self.device.startswith("cuda"):
-            return "cuda"
+    def _products(self, n_inputs):
+        """Multiplications of a plain network for one row; others are always work enough for threads."""
         sizes = (n_inputs, *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
-        products = sum(a * b for a, b in pairwise(sizes))
-        rows = 128 if self.batch_size == "auto" else self.batch_size
-        is_large = not self._is_plain() or products * rows / n_modules > _WORK_FOR_THREADS
-        overlaps = n_modules > 1 and self.schedule != "backprop"
-        return "threads" if is_large and overlaps and n_threads() > 1 else "sequential"
+        return float(sum(a * b for a, b in pairwise(sizes))) if self._is_plain() else math.inf
 
     def _recipe(self, n_rows):
         """The parameters as values."""

@@ -1,5 +1,6 @@
 """Plans of networks in modules: what cuts them, builds the pipeline, and restores fitted outputs."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_analytic._networks import DenseNetwork, ModuleNetwork, TorchDenseNetwork
+from sklearn_analytic.backend import n_threads
 from sklearn_analytic.nn import (
     DenseCells,
     Pipeline,
@@ -22,6 +24,8 @@ from sklearn_analytic.nn import (
     torch_parts,
 )
 
+_WORK_FOR_THREADS = 4e6  # multiplications of a module for a batch: below, handing on costs more than it gives
+
 
 @dataclass(frozen=True)
 class Modules:
@@ -32,7 +36,8 @@ class Modules:
     layers: tuple | None = None  # of each module; None balances costs
     is_measured: bool = False  # costs in seconds, in place of counted operations
     is_compensated: bool = False  # modules that run forward twice get fewer layers
-    executor: str = "sequential"  # "sequential", "threads" or "cuda"
+    executor: str = "sequential"  # or "threads", "cuda", or "auto"
+    products: float = math.inf  # multiplications of the network for one row
     known: tuple | None = None  # ranges of a network that goes on: costs change with the batch size, its modules do not
 
     def ranges(self, costs_of, n_layers):
@@ -53,8 +58,15 @@ class Modules:
     def pipeline(self, stack, recipe, ranges):
         """The modules as an execution."""
         n = len(ranges)
-        executor = Sequential() if self.executor == "sequential" or n == 1 else Threads(n)
+        executor = Threads(n) if n > 1 and self._takes_threads(recipe.batch_size) else Sequential()
         return Pipeline(stack, self.rule, recipe, executor, ranges)
+
+    def _takes_threads(self, batch_size):
+        """Whether modules have threads of their own: "auto" asks whether they overlap, for cores, and for work."""
+        if self.executor != "auto":
+            return self.executor != "sequential"
+        is_large = self.products * batch_size / self.n_modules > _WORK_FOR_THREADS
+        return self.run_alone and is_large and n_threads() > 1
 
 
 class _Unlogged:

@@ -6,8 +6,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
 
-from sklearn_analytic import DecoupledMLPClassifier, DecoupledMLPRegressor, DFAClassifier, DFARegressor, _decoupled_base
-from sklearn_analytic.nn import staleness_counts
+from sklearn_analytic import DecoupledMLPClassifier, DecoupledMLPRegressor, DFAClassifier, DFARegressor, _module_plans
+from sklearn_analytic.nn import Sequential, Threads, staleness_counts
 from tests.checks import assert_close
 
 X, Y = load_digits(return_X_y=True)
@@ -223,10 +223,19 @@ def test_without_momentum_nothing_is_known_of_the_way():
         assert_close(a, b, "float64", 20.0)
 
 
-def test_modules_that_overlap_compute_in_one_thread_each():
-    for parameters in ({"schedule": "ddg", "operation_order": "backward_first", "n_modules": 3}, {"n_modules": 2}):
-        assert classifier(executor="sequential", **parameters)._modules(64).run_alone
-    assert not classifier(executor="sequential", schedule="backprop", n_modules=3)._modules(64).run_alone
+@pytest.mark.parametrize(
+    ("parameters", "alone"),
+    [
+        ({"schedule": "ddg", "operation_order": "backward_first", "n_modules": 3}, True),
+        ({"n_modules": 2}, True),
+        ({"schedule": "backprop", "n_modules": 3}, False),
+    ],
+    ids=str,
+)
+def test_modules_that_overlap_compute_in_one_thread_each(parameters, alone):
+    model = classifier(**parameters)
+    model.classes_ = np.arange(10)
+    assert model._modules(64).run_alone == alone
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 5])
@@ -352,11 +361,18 @@ def test_double_precision():
 
 
 def test_threads_are_taken_where_they_pay(monkeypatch):
-    for n, found in ((1, "sequential"), (2, "threads")):
-        monkeypatch.setattr(_decoupled_base, "n_threads", lambda n=n: n)
-        wide = classifier(hidden_layer_sizes=(512, 512, 512), batch_size=256, n_modules=2)
-        wide.classes_ = np.arange(10)
-        assert wide._executor(64, 2) == found
-        small = classifier()
-        small.classes_ = np.arange(10)
-        assert small._executor(64, 2) == "sequential"
+    wide = {"hidden_layer_sizes": (512, 512, 512), "batch_size": 256}
+    for n_cores, parameters, takes in (
+        (2, wide, True),
+        (1, wide, False),
+        (2, wide | {"schedule": "backprop"}, False),
+        (2, wide | {"batch_size": 4}, False),
+        (2, {}, False),
+        (2, {"executor": "threads"}, True),
+        (2, wide | {"executor": "sequential"}, False),
+    ):
+        monkeypatch.setattr(_module_plans, "n_threads", lambda n=n_cores: n)
+        model = classifier(**parameters)
+        model.classes_ = np.arange(10)
+        found = model._network(64).execution(model._recipe(1000), np.random.default_rng(0))
+        assert type(found._executor) is (Threads if takes else Sequential), parameters
