@@ -315,7 +315,8 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
         """Refuse modules that do not add up, where the layers are known."""
         if self.module_layers is not None:
             found = self.module_layers if isinstance(self.module_layers, list | tuple | np.ndarray) else ()
-            if not len(found) or not all(isinstance(n, int | np.integer) and n > 0 for n in found):
+            numbers = [isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in found]
+            if not numbers or not all(numbers):
                 raise ValueError(
                     f"module_layers must be a sequence of positive integers, layers of every module, got "
                     f"{self.module_layers!r}."

@@ -187,6 +187,7 @@ WRONG = [
     ({"module_layers": (2, 3)}, r"module_layers=\(2, 3\) covers 5 layers, but the network has 4"),
     ({"module_layers": (2, 0, 2)}, "module_layers must be a sequence of positive integers"),
     ({"module_layers": 2}, "module_layers must be a sequence of positive integers"),
+    ({"module_layers": (True, 3)}, "module_layers must be a sequence of positive integers"),
     ({"module_layers": ()}, "module_layers must be a sequence of positive integers"),
     ({"balance": "even"}, "balance must be one of"),
     ({"operation_order": "both"}, "operation_order must be one of"),
