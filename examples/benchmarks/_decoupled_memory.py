@@ -71,11 +71,16 @@ def _line(row, known):
     line |= {"activation_mb": row["activation_bytes"] / 1e6, "weight_mb": row["other_weight_bytes"] / 1e6}
     line["versions"] = " ".join(str(n) for n in row["weight_versions"])
     if plain:
-        line |= {"to_backprop": counted(row) / counted(plain), "peak_to_backprop": row["peak_mb"] / plain["peak_mb"]}
+        line |= {"to_backprop": counted(row) / counted(plain), "peak_to_backprop": _ratio(row, plain)}
     if stash:
         line["activation_to_stash"] = row["activation_bytes"] / stash["activation_bytes"]
-        line |= {"to_stash": counted(row) / counted(stash), "peak_to_stash": row["peak_mb"] / stash["peak_mb"]}
+        line |= {"to_stash": counted(row) / counted(stash), "peak_to_stash": _ratio(row, stash)}
     return line
+
+
+def _ratio(row, other):
+    """Of two peaks, where both were seen: a small one is below the grain of the kernel's count."""
+    return row["peak_mb"] / other["peak_mb"] if row["peak_mb"] and other["peak_mb"] else None
 
 
 def counted(row):
