@@ -128,6 +128,7 @@ def test_simulation(run_suite, module):
     assert len(chain) == 2 * 2 * len(simulation.CONTENDERS)
 
 
+@pytest.mark.slow
 def test_synchronous(run_suite, module):
     torch = pytest.importorskip("torch", exc_type=ImportError)
     if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
@@ -140,6 +141,7 @@ def test_synchronous(run_suite, module):
     assert row["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_stacked(run_suite, module):
     pytest.importorskip("torch", exc_type=ImportError)
     record, text = run_suite("stacked")
