@@ -13,17 +13,16 @@ from sklearn_analytic._module_plans import DenseModules, ModuleModules, Modules,
 from sklearn_analytic.nn import (
     ACTIVATIONS,
     DELAYS,
+    ORDERS,
     PREDICTORS,
     RATE_RULES,
     RECOMPUTED,
-    Optimizer,
-    PipelineRule,
     Recipe,
+    published_rule,
     torch_parts,
 )
 
 EXECUTORS = ("auto", "sequential", "threads", "cuda")
-ORDERS = ("auto", "backward_first", "forward_first")
 _PREDICTORS = {"adam": "adam", "adamw": "adam", "sgd": "velocity"}
 
 
@@ -163,22 +162,21 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
         """The schedule and what goes with it; "auto" is as published, and for a schedule the best that we measured."""
         schedule = "ddg" if self.schedule == "auto" else self.schedule  # for two modules, "fdg" is the same program
         predicts = schedule == "dtrp" or (self.schedule == "auto" and self._n_modules() > 2)
-        recompute = schedule == "dtrp" if self.recompute == "auto" else self.recompute
-        order, predictor = self.operation_order, self.predictor
+        predictor = self.predictor
         if predictor == "auto":
             predictor = _PREDICTORS[self.solver] if predicts else None
-        return PipelineRule(
+        return published_rule(
             schedule,
-            schedule == "ddg" if order == "auto" else order == "forward_first",
-            float(self.shrink),
-            self.accumulation_steps,
-            self.accumulation == "mean",
-            self.weight_version == "stash",
-            bool(recompute),
-            predictor,
-            float(self.regulator),
-            self.module_rates,
-            bool(self.drain),
+            self.operation_order,
+            self.recompute,
+            shrink=float(self.shrink),
+            accumulation=self.accumulation_steps,
+            average=self.accumulation == "mean",
+            stash=self.weight_version == "stash",
+            predictor=predictor,
+            regulator=float(self.regulator),
+            rate_rule=self.module_rates,
+            drain=bool(self.drain),
         )
 
     def _n_modules(self):
@@ -192,11 +190,10 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
 
     def _recipe(self, n_rows):
         """The parameters as values."""
-        moments = (self.momentum, self.nesterovs_momentum, self.beta_1, self.beta_2, self.epsilon, self.alpha)
         return Recipe(
             scheme="backprop",
             output=self._output,
-            optimizer=Optimizer(self.solver, *moments),
+            optimizer=self._optimizer(),
             batch_size=self._batch_size(n_rows),
             precision=self.precision,
             seed=seed_of(self.random_state),
@@ -278,19 +275,15 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
             "executor": EXECUTORS,
             "activation": ACTIVATIONS,
             "normalization": (None, "batch", "layer"),
-            "solver": ("sgd", "adam", "adamw"),
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)
-        for name in ("drain", "nesterovs_momentum", *(("recompute",) if self.recompute != "auto" else ())):
+        for name in ("drain", *(("recompute",) if self.recompute != "auto" else ())):
             check_flag(name, getattr(self, name))
         for name in ("n_modules", "accumulation_steps"):
             check_positive_integer(name, getattr(self, name))
         check_real("shrink", self.shrink, 0, 1, "above 0 and at most 1", open_low=True)
         check_real("regulator", self.regulator, 0, 1, "at least 0 and at most 1")
-        for name in ("momentum", "beta_1", "beta_2"):
-            check_real(name, getattr(self, name), 0, 1, "at least 0 and below 1", open_high=True)
-        check_real("epsilon", self.epsilon, 0, 1, "above 0", open_low=True)
         self._check_modules()
         self._check_pairs()
         self._check_architecture()

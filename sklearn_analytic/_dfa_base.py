@@ -23,7 +23,6 @@ from sklearn_analytic.nn import (
     INITS,
     KFAC,
     Feedback,
-    Optimizer,
     Recipe,
     bottleneck,
     torch_parts,
@@ -179,11 +178,10 @@ class DFABase(ArchitectureMixin, GradientEstimator):
             self.refresh_interval,
             self.feedback_learning_rate,
         )
-        moments = (self.momentum, self.nesterovs_momentum, self.beta_1, self.beta_2, self.epsilon, self.alpha)
         return Recipe(
             scheme=self._scheme() if not (self._is_plain() and self.scheme == "hybrid") else "dfa",
             output=self._output,
-            optimizer=Optimizer(self.solver, *moments),
+            optimizer=self._optimizer(),
             feedback=feedback,
             kfac=KFAC(**(self.kfac_params or {})) if self.preconditioner == "kfac" else None,
             batch_size=self._batch_size(n_rows),
@@ -246,20 +244,16 @@ class DFABase(ArchitectureMixin, GradientEstimator):
             "feedback": FEEDBACKS,
             "feedback_init": INITS,
             "activation": ACTIVATIONS,
-            "solver": ("sgd", "adam", "adamw"),
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)
-        for name in ("feedback_shared", "nesterovs_momentum", "batch_norm", "alignment"):
+        for name in ("feedback_shared", "batch_norm", "alignment"):
             check_flag(name, getattr(self, name))
         for name in ("refresh_interval", "module_size"):
             check_positive_integer(name, getattr(self, name))
         check_real("feedback_density", self.feedback_density, 0, 1, "above 0 and at most 1", open_low=True)
         check_real("feedback_scale", self.feedback_scale, 0, math.inf, "above 0", open_low=True)
         check_real("feedback_learning_rate", self.feedback_learning_rate, 0, 1, "between 0 and 1")
-        for name in ("momentum", "beta_1", "beta_2"):
-            check_real(name, getattr(self, name), 0, 1, "at least 0 and below 1", open_high=True)
-        check_real("epsilon", self.epsilon, 0, 1, "above 0", open_low=True)
         if self.tol_error != "auto":
             check_real("tol_error", self.tol_error, 0, math.inf, "0 or more")
         if self.activation_bits not in (None, 4, 8):

@@ -22,7 +22,7 @@ from sklearn_analytic._blocks import dense_rows, host, short_block_size
 from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.features import ENCODINGS, fit_input_encoding, standard_encoding
-from sklearn_analytic.nn import SCHEDULES, Plan, Rows, train
+from sklearn_analytic.nn import SCHEDULES, Optimizer, Plan, Rows, train
 
 _ENCODED_ENTRIES = 2e7  # entries of X from which an encoding is learned; more rows than that are drawn from
 _STEPS, _EPOCHS = 2000, (30, 200)  # max_iter="auto": about so many steps, in so few or many epochs
@@ -361,6 +361,11 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         """Columns after the encoding."""
         return self.n_features_in_ if self._encoding is None else self._encoding.n_columns
 
+    def _optimizer(self):
+        """The update rule as a value."""
+        moments = (self.momentum, self.nesterovs_momentum, self.beta_1, self.beta_2, self.epsilon, self.alpha)
+        return Optimizer(self.solver, *moments)
+
     def _check_training_parameters(self):
         """Refuse training parameters that mean nothing."""
         hidden_sizes(self.hidden_layer_sizes)
@@ -376,6 +381,11 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         check_real("validation_fraction", self.validation_fraction, 0, 1, "between 0 and 1", True, True)
         check_real("alpha", self.alpha, 0, math.inf, "0 or more")
         check_real("tol", self.tol, 0, math.inf, "0 or more")
+        for name in ("momentum", "beta_1", "beta_2"):
+            check_real(name, getattr(self, name), 0, 1, "at least 0 and below 1", open_high=True)
+        check_real("epsilon", self.epsilon, 0, 1, "above 0", open_low=True)
+        check_flag("nesterovs_momentum", self.nesterovs_momentum)
+        check_choice("solver", self.solver, ("sgd", "adam", "adamw"))
         check_choice("learning_rate", self.learning_rate, SCHEDULES)
         check_choice("precision", self.precision, ("float32", "float64", "bfloat16"))
         if self.input_encoding is not None:

@@ -21,7 +21,6 @@ from sklearn_analytic.nn import (
     STARTS,
     LayerTurns,
     LocalRule,
-    Optimizer,
     Recipe,
     balanced_partitions,
     described,
@@ -145,11 +144,10 @@ class LayerwiseBase(ArchitectureMixin, GradientEstimator):
 
     def _recipe(self, n_rows):
         """The parameters as values."""
-        moments = (self.momentum, self.nesterovs_momentum, self.beta_1, self.beta_2, self.epsilon, self.alpha)
         return Recipe(
             scheme="backprop",
             output=self._output,
-            optimizer=Optimizer(self.solver, *moments),
+            optimizer=self._optimizer(),
             batch_size=self._batch_size(n_rows),
             tol_error=self._tol_error(),
             precision=self.precision,
@@ -345,20 +343,16 @@ class LayerwiseBase(ArchitectureMixin, GradientEstimator):
             "interlayer": (None, *INTERLAYER),
             "cache": CACHES,
             "activation": ACTIVATIONS,
-            "solver": ("sgd", "adam", "adamw"),
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)
-        for name in ("refit_head", "nesterovs_momentum", "batch_norm"):
+        for name in ("refit_head", "batch_norm"):
             check_flag(name, getattr(self, name))
         check_positive_integer("n_laps", self.n_laps)
         is_integer = isinstance(self.head_depth, int | np.integer) and not isinstance(self.head_depth, bool)
         if not (is_integer and 0 <= self.head_depth <= 3):
             raise ValueError(f"head_depth must be 0, 1, 2 or 3, got {self.head_depth!r}.")
         check_real("subsample", self.subsample, 0, 1, "above 0 and at most 1", open_low=True)
-        for name in ("momentum", "beta_1", "beta_2"):
-            check_real(name, getattr(self, name), 0, 1, "at least 0 and below 1", open_high=True)
-        check_real("epsilon", self.epsilon, 0, 1, "above 0", open_low=True)
         self._check_architecture()
         self._check_partitions()
         check_distributed(self.distributed, self.random_state)

@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_analytic._base import check_choice, check_positive_integer
 from sklearn_analytic._plotting import fitted_attribute, pyplot_for
-from sklearn_analytic.nn import DELAYS, ModuleCosts, PipelineRule, simulate
+from sklearn_analytic.nn import DELAYS, ORDERS, ModuleCosts, published_rule, simulate
 
 _ADVICE = (
     "give a DecoupledMLPClassifier or a DecoupledMLPRegressor (of a pipeline, the last step); "
@@ -134,7 +134,7 @@ class TimelineDisplay:
             The display, drawn.
         """
         timeline = fitted_attribute(estimator, "timeline_", _ADVICE)
-        recompute = estimator.schedule == "dtrp" if estimator.recompute == "auto" else estimator.recompute
+        recompute = estimator._rule().recompute
         name = f"{type(estimator).__name__}(schedule={estimator.schedule!r})"
         display = cls(timeline, first_batch=first_batch, n_batches=n_batches, recomputes=recompute, title=name)
         return display.plot(ax, follow=follow, legend=legend)
@@ -181,22 +181,20 @@ class TimelineDisplay:
             The display, drawn.
         """
         check_choice("schedule", schedule, DELAYS)
-        check_choice("operation_order", operation_order, ("auto", "backward_first", "forward_first"))
+        check_choice("operation_order", operation_order, ORDERS)
         for name, value in (
             ("n_modules", n_modules),
             ("n_batches", n_batches),
             ("accumulation_steps", accumulation_steps),
         ):
             check_positive_integer(name, value)
-        again = schedule == "dtrp" if recompute == "auto" else bool(recompute)
-        is_forward_first = schedule == "ddg" if operation_order == "auto" else operation_order == "forward_first"
-        rule = PipelineRule(schedule, is_forward_first, accumulation=accumulation_steps, recompute=again)
+        rule = published_rule(schedule, operation_order, recompute, accumulation=accumulation_steps)
         timeline = simulate(rule, [ModuleCosts(1.0, 2.0)] * n_modules, n_batches)
         display = cls(
             timeline,
             scale=1.0,
             unit="forward passes of a module",
-            recomputes=again,
+            recomputes=rule.recompute,
             title=f"schedule={schedule!r}, ideal",
         )
         return display.plot(ax, follow=follow, legend=legend)

@@ -3,8 +3,8 @@
 import numpy as np
 from numba import njit
 
-from sklearn_analytic.backend._numba_outputs import SOFTMAX, SQUARED, link_error, softmax_error, squared_error
-from sklearn_analytic.backend._numba_training import _gather, backward, forward
+from sklearn_analytic.backend._numba_outputs import output_error
+from sklearn_analytic.backend._numba_training import backward, forward, gather
 from sklearn_analytic.backend._numba_units import COMPILED, times_slope
 
 
@@ -12,22 +12,11 @@ from sklearn_analytic.backend._numba_units import COMPILED, times_slope
 def module_forward(data, rows, model, work, rule, is_first, is_last):
     """Fill the activations of a batch, whose rows the first module reads; of the last one return the sum of losses."""
     if is_first:
-        _gather(data.x, rows, work.batch.reshape(len(rows), model.sizes[0]))
+        gather(data.x, rows, work.batch.reshape(len(rows), model.sizes[0]))
     forward(model, work, rule, len(rows))
-    return _loss(data, rows, model, work) if is_last else 0.0
-
-
-@njit(**COMPILED)
-def _loss(data, rows, model, work):
-    """Turn the outputs of a batch into their error; return the sum of the losses."""
-    m = len(rows)
-    output = work.output.reshape(m, model.sizes[-1])
-    weighted = len(data.weight) > 0
-    if model.loss == SOFTMAX:
-        return softmax_error(output, data.codes, rows, data.weight, weighted)
-    if model.loss == SQUARED:
-        return squared_error(output, data.targets, rows, data.weight, weighted)
-    return link_error(output, data.codes, rows, data.weight, weighted, model.loss)
+    if not is_last:
+        return 0.0
+    return output_error(work.output.reshape(len(rows), model.sizes[-1]), data, rows, model.loss)
 
 
 @njit(**COMPILED)
@@ -39,7 +28,7 @@ def module_backward(data, rows, model, feedback, work, rule, side, is_first, val
     sizes, m = model.sizes, len(rows)
     n_layers = len(sizes) - 1
     if is_first:
-        _gather(data.x, rows, work.batch.reshape(m, sizes[0]))
+        gather(data.x, rows, work.batch.reshape(m, sizes[0]))
     if values.size > 0:
         times_slope(work.output.reshape(values.shape), values, model.activations[n_layers - 1])
     backward(model, feedback, work, rule, side, m, m)

@@ -17,9 +17,7 @@ from sklearn_analytic.backend._numba_outputs import (
     POW3GB,
     SOFTMAX,
     SQUARED,
-    link_error,
-    softmax_error,
-    squared_error,
+    output_error,
 )
 from sklearn_analytic.backend._numba_sides import Side, add_side_error, side_error
 from sklearn_analytic.backend._numba_units import (
@@ -87,7 +85,7 @@ def _matrix(flat, start, rows, columns):
 
 
 @njit(**COMPILED)
-def _gather(x, rows, out):
+def gather(x, rows, out):
     """Copy the rows of a batch, in the dtype of the work buffers."""
     for i in range(len(rows)):
         source = x[rows[i]]
@@ -264,7 +262,7 @@ def _store_slopes_of_packed(model, work, rule, m):
 def mean_slopes(data, rows, model, work, rule):
     """Fill ``work.slopes`` with the mean slopes of a batch: what ranks average before they refresh."""
     m = len(rows)
-    _gather(data.x, rows, _matrix(work.batch, 0, m, model.sizes[0]))
+    gather(data.x, rows, _matrix(work.batch, 0, m, model.sizes[0]))
     forward(model, work, rule, m)
     _store_slopes(model, work, rule, m)
 
@@ -338,16 +336,10 @@ def _column_sums(d, out):
 def gradient(data, rows, model, feedback, work, rule, side, refresh):
     """Fill ``model.grad`` with the gradient (or what stands for it) of one batch; return the sum of its losses."""
     m = len(rows)
-    _gather(data.x, rows, _matrix(work.batch, 0, m, model.sizes[0]))
+    gather(data.x, rows, _matrix(work.batch, 0, m, model.sizes[0]))
     forward(model, work, rule, m)
     output = _matrix(work.output, 0, m, model.sizes[-1])
-    weighted = len(data.weight) > 0
-    if model.loss == SOFTMAX:
-        loss = softmax_error(output, data.codes, rows, data.weight, weighted)
-    elif model.loss == SQUARED:
-        loss = squared_error(output, data.targets, rows, data.weight, weighted)
-    else:
-        loss = link_error(output, data.codes, rows, data.weight, weighted, model.loss)
+    loss = output_error(output, data, rows, model.loss)
     if side.layer > 0:
         loss = side.share * loss + _side_loss(data, rows, model, work, side, m)
     if not np.isfinite(loss):

@@ -19,9 +19,17 @@ from sklearn_analytic.nn._partitions import (
     balanced_partitions,
     largest_batch,
 )
-from sklearn_analytic.nn._pipeline import DELAYS, PREDICTORS, RATE_RULES, PipelineRule, staleness_counts
+from sklearn_analytic.nn._pipeline import (
+    DELAYS,
+    ORDERS,
+    RATE_RULES,
+    PipelineRule,
+    published_rule,
+    staleness_counts,
+)
 from sklearn_analytic.nn._pipeline_execution import Pipeline
 from sklearn_analytic.nn._pipeline_executors import ModuleError, Sequential, Threads
+from sklearn_analytic.nn._predictors import PREDICTORS
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._recipe import KFAC, Execution, Feedback, Optimizer, Recipe, Rows
 from sklearn_analytic.nn._schedules import SCHEDULES
@@ -55,6 +63,7 @@ __all__ = [
     "LOCAL_LOSSES",
     "LocalRule",
     "MLPExecution",
+    "ORDERS",
     "OUTPUTS",
     "Optimizer",
     "Plan",
@@ -70,6 +79,7 @@ __all__ = [
     "judged_rows",
     "largest_batch",
     "mean_loss",
+    "published_rule",
     "raw_outputs",
     "simulate",
     "torch_parts",

@@ -7,8 +7,16 @@ import numpy as np
 
 from sklearn_analytic.backend import modules, one_blas_thread, training
 from sklearn_analytic.nn._activations import activation_codes
-from sklearn_analytic.nn._losses import OUTPUT_CODES
-from sklearn_analytic.nn._mlp import compiled_rows, optimizer_rule, products_are_small, raw_outputs
+from sklearn_analytic.nn._mlp import (
+    compiled_rows,
+    error_entries,
+    exact_feedback,
+    flat_layers,
+    flat_model,
+    optimizer_rule,
+    products_are_small,
+    raw_outputs,
+)
 from sklearn_analytic.nn._sides import start_side
 
 _STATE = ("theta", "first", "second")  # arrays of a model that outlive a batch
@@ -29,21 +37,19 @@ class DenseCell:
     """
 
     def __init__(self, layers, activation, recipe, is_first, is_last):
-        sizes = np.array([layers[0][0].shape[0], *(bias.shape[0] for _, bias in layers)], dtype=np.int64)
         self.optimizer, self.n_updates = recipe.optimizer, 0
         self._is_first, self._is_last, self._dtype = is_first, is_last, np.dtype(recipe.precision)
-        theta = np.concatenate([part.ravel() for layer in layers for part in layer]).astype(self._dtype)
         codes = activation_codes((activation,) * (len(layers) - 1), len(layers), "identity" if is_last else activation)
-        moments = [np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta[: self._n_second(len(theta))])]
-        self._model = training.Model(sizes, codes, OUTPUT_CODES[recipe.output], theta, *moments)
-        none = np.zeros(0, self._dtype)
+        self._model = flat_model(layers, codes, recipe)
+        sizes = self._model.sizes
         self._rule, self._side = optimizer_rule(recipe), start_side(None, sizes, self._dtype, None)
-        self._feedback = training.Feedback(training.BACKPROP, none, np.zeros(0, np.uint8), none, 0)
-        self._none, self._no_rows, self._no_bytes = none, np.empty((0, 0), self._dtype), np.zeros(0, np.uint8)
+        self._feedback = exact_feedback(self._dtype)
+        self._none, self._no_bytes = self._feedback.dense, self._feedback.signs
+        self._no_rows = np.empty((0, 0), self._dtype)
         self._kept, self._kept_bytes, self._n_summed, self._sum = {}, 0, 0, None
         self._is_frozen = False  # whether batches on their way hold the live parameters
         self._n_in, self._n_hidden, self._n_out = int(sizes[0]), int(sizes[1:-1].sum()), int(sizes[-1])
-        self._n_errors = (0 if len(layers) == 1 else 1 if len(layers) == 2 else 2) * int(sizes[1:].max())
+        self._n_errors = error_entries(sizes)
 
     def forward(self, batch, x, weights=None, keep=True):
         """Activations of all layers; the error takes the place of the last module's outputs."""
@@ -136,22 +142,13 @@ class DenseCell:
 
     def layers(self):
         """Return [(W, b), ...] as copies."""
-        found, start = [], 0
-        for n_in, n_out in zip(self._model.sizes[:-1], self._model.sizes[1:], strict=True):
-            part = self._model.theta[start : start + (n_in + 1) * n_out].reshape(n_in + 1, n_out).copy()
-            found.append((part[:-1], part[-1]))
-            start += (n_in + 1) * n_out
-        return found
+        return [(weights.copy(), bias.copy()) for weights, bias in flat_layers(self._model)]
 
     # ---- parts ----
 
     def _with(self, weights):
         """The model at other weights; gradients go to the live one's buffer."""
         return self._model if weights is None else self._model._replace(theta=weights)
-
-    def _n_second(self, n):
-        """Second moments, which plain steps do without."""
-        return n if self.optimizer.name != "sgd" else 0
 
     def _work_space(self, m, x, hidden, output, errors):
         """Buffers of one batch; the first module reads its rows into the first of them."""

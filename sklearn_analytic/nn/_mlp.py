@@ -29,20 +29,11 @@ class MLPExecution:
     """
 
     def __init__(self, layers, activation, recipe, generator, ranks=None, side=None, top=0):
-        self.sizes = np.array([layers[0][0].shape[0], *(bias.shape[0] for _, bias in layers)], dtype=np.int64)
         self.recipe, self.activation = recipe, activation
         self._dtype = np.dtype(recipe.precision)
         self._ranks, self._generator = Alone() if ranks is None else ranks, generator
-        theta = np.concatenate([part.ravel() for layer in layers for part in layer]).astype(self._dtype)
-        self._model = training.Model(
-            self.sizes,
-            activation_codes(activation, len(layers)),
-            OUTPUT_CODES[recipe.output],
-            theta,
-            np.zeros_like(theta),
-            np.zeros_like(theta),
-            np.zeros_like(theta if recipe.optimizer.name != "sgd" else theta[:0]),
-        )
+        self._model = flat_model(layers, activation_codes(activation, len(layers)), recipe)
+        self.sizes = self._model.sizes
         self._feedback = self._first_feedback(layers)
         self._learns = FEEDBACKS[recipe.feedback.name] == "learned" and self._feedback.kind != training.BACKPROP
         self._feedback_moments = np.zeros((2, len(self._feedback.dense) if self._learns else 0), self._dtype)
@@ -251,7 +242,7 @@ class MLPExecution:
         """The feedback of the recipe in the layout of the kernels."""
         none, no_signs, rule = np.zeros(0, self._dtype), np.zeros(0, np.uint8), self.recipe.feedback
         if self.recipe.scheme == "backprop" or len(self.sizes) == 2:
-            return training.Feedback(training.BACKPROP, none, no_signs, none, 0)
+            return exact_feedback(self._dtype)
         matrices = first_feedback(rule, layers, np.random.default_rng(self.recipe.seed))
         if rule.name == "binary":
             scales = np.array([np.abs(b).max() for b in matrices], self._dtype)
@@ -278,14 +269,11 @@ class MLPExecution:
 
     def _layers(self):
         """Views [(W, b), ...] of the parameters."""
-        segments = [self._segment(self._model.theta, layer) for layer in range(len(self.sizes) - 1)]
-        return [(part[:-1], part[-1]) for part in segments]
+        return flat_layers(self._model)
 
     def _segment(self, flat, layer):
         """One layer's [W; b] (n_in + 1, n_out) in a flat vector."""
-        lengths = (self.sizes[:-1] + 1) * self.sizes[1:]
-        start = int(lengths[:layer].sum())
-        return flat[start : start + lengths[layer]].reshape(-1, self.sizes[layer + 1])
+        return _segment(flat, self.sizes, layer)
 
     def _inputs(self, work, m):
         """Views of what every layer read in the last batch (exact activations only)."""
@@ -297,6 +285,39 @@ class MLPExecution:
         """Views of the error at every layer's pre-activations in the last batch."""
         starts = m * np.concatenate([[0], np.cumsum(self.sizes[1:])])
         return [work.kept[a:b].reshape(m, -1) for a, b in pairwise(starts)]
+
+
+def flat_model(layers, codes, recipe):
+    """Return layers [(W, b), ...] as the kernels' model, with moments of zero; plain steps have no second ones."""
+    sizes = np.array([layers[0][0].shape[0], *(bias.shape[0] for _, bias in layers)], dtype=np.int64)
+    theta = np.concatenate([part.ravel() for layer in layers for part in layer]).astype(np.dtype(recipe.precision))
+    second = theta if recipe.optimizer.name != "sgd" else theta[:0]
+    state = [np.zeros_like(part) for part in (theta, theta, second)]
+    return training.Model(sizes, codes, OUTPUT_CODES[recipe.output], theta, *state)
+
+
+def flat_layers(model):
+    """Return views [(W, b), ...] of a model's parameters."""
+    parts = [_segment(model.theta, model.sizes, layer) for layer in range(len(model.sizes) - 1)]
+    return [(part[:-1], part[-1]) for part in parts]
+
+
+def _segment(flat, sizes, layer):
+    """One layer's [W; b] (n_in + 1, n_out) in a flat vector of all."""
+    lengths = (sizes[:-1] + 1) * sizes[1:]
+    start = int(lengths[:layer].sum())
+    return flat[start : start + lengths[layer]].reshape(-1, sizes[layer + 1])
+
+
+def exact_feedback(dtype):
+    """Return the kernels' feedback of backpropagation: no matrices."""
+    none = np.zeros(0, dtype)
+    return training.Feedback(training.BACKPROP, none, np.zeros(0, np.uint8), none, 0)
+
+
+def error_entries(sizes):
+    """Return how many entries the errors of a row take on their way down: two neighbouring layers in turns."""
+    return min(len(sizes) - 2, 2) * int(sizes[1:].max())
 
 
 def compiled_rows(rows, dtype):
@@ -348,14 +369,13 @@ def _work_space(sizes, recipe, m):
     """Buffers of one batch; with low bits two full-precision buffers in turn and packed copies of all layers."""
     dtype, bits, keep = np.dtype(recipe.precision), recipe.activation_bits or 0, recipe.kfac is not None
     hidden, widest = int(sizes[1:-1].sum()), int(sizes[1:].max())
-    errors = 0 if len(sizes) == 2 else (1 if len(sizes) == 3 else 2) * m * widest
     return training.Work(
         np.empty(m * sizes[0], dtype),
         np.empty(2 * m * widest if bits else m * hidden, dtype),
         np.empty((m * hidden * bits + 7) // 8 + len(sizes) if bits else 0, np.uint8),
         np.zeros(len(sizes), dtype),
         np.empty(m * sizes[-1], dtype),
-        np.empty(errors, dtype),
+        np.empty(m * error_entries(sizes), dtype),
         np.empty(sizes[-1] * int(sizes[1:-1].max(initial=0)), dtype),
         np.empty(m * int(sizes[1:].sum()) if keep else 0, dtype),
         np.zeros(hidden, dtype),

@@ -28,7 +28,8 @@ RATE_RULES = {
     "inverse": lambda staleness: 1 / (1 + staleness),
     "stability": lambda staleness: math.sin(math.pi / (2 * (2 * staleness + 1))),
 }
-PREDICTORS = ("velocity", "difference", "adam")
+ORDERS = ("auto", "backward_first", "forward_first")
+_FORWARD_FIRST, _RECOMPUTING = ("ddg",), ("dtrp",)  # as published
 _SCALE_FREE = ("adam", "adamw")  # optimisers that a factor on the gradient leaves as they are
 
 
@@ -43,7 +44,7 @@ class PipelineRule:
     average: bool = False  # of the M gradients, in place of their sum
     stash: bool = True  # backward at the weights of the forward pass; False: at those of now, with old activations
     recompute: bool = False  # a module with a delay keeps its input alone
-    predictor: str | None = None  # one of PREDICTORS: of the weights that the forward pass reads
+    predictor: str | None = None  # a key of PREDICTORS: of the weights that the forward pass reads
     regulator: float = 1.0  # share of the horizon that is predicted
     rate_rule: str = "equal"  # a key of RATE_RULES
     drain: bool = True  # empty the pipeline at the end of an epoch
@@ -92,6 +93,13 @@ class PipelineRule:
             forward = [(FORWARD, step)] if step < stop else []
             backward = [(BACKWARD, step - delay)] if step - delay >= first else []
             yield from forward + backward if self.forward_first or delay == 0 else backward + forward
+
+
+def published_rule(schedule, order="auto", recompute="auto", **choices):
+    """Return the rule of a schedule; an "auto" order (one of ORDERS) and recomputation are as published."""
+    forward_first = schedule in _FORWARD_FIRST if order == "auto" else order == "forward_first"
+    again = schedule in _RECOMPUTING if recompute == "auto" else bool(recompute)
+    return PipelineRule(schedule, forward_first, recompute=again, **choices)
 
 
 def staleness_counts(lag, accumulation, n_batches):

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from typing import Any, NamedTuple
 
 from sklearn_analytic.nn._pipeline import BACKWARD, FORWARD, UPDATE, Batch
-from sklearn_analytic.nn._predictors import PREDICTOR_CLASSES
+from sklearn_analytic.nn._predictors import PREDICTORS
 
 _REMEMBERED = 600  # operations of a module in its record, a few hundred batches
 
@@ -67,7 +67,7 @@ class PipelineWorker:
         self._kept, self._n_waiting, self._frozen = {}, 0, None
         self._input_bytes, self._versions = 0, Counter()
         predicts = self.rule.predicts(self.above)
-        self._predictor = PREDICTOR_CLASSES[self.rule.predictor](self.cell) if predicts else None
+        self._predictor = PREDICTORS[self.rule.predictor](self.cell) if predicts else None
         self.version = 0
 
     # ---- what an executor calls ----

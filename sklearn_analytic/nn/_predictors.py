@@ -51,4 +51,4 @@ class Difference:
         self._last, self._count = now, self._count + 1
 
 
-PREDICTOR_CLASSES = {"velocity": Velocity, "difference": Difference, "adam": AdamStep}
+PREDICTORS = {"velocity": Velocity, "difference": Difference, "adam": AdamStep}

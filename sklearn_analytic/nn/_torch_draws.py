@@ -3,11 +3,10 @@
 import contextlib
 
 import numpy as np
-import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from sklearn_analytic.nn._torch_modes import _DRAWING
+from sklearn_analytic.nn._torch_modes import own_randomness
 
 _KNOWN = ("torch.nn.", "sklearn_analytic.")  # modules that draw only where the tables below say so
 _ALWAYS = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
@@ -49,7 +48,7 @@ class Draws:
             return contextlib.nullcontext()
         epoch = self._epochs.setdefault(batch.index, self.epoch)
         sequence = np.random.SeedSequence([self._seed, self._module, epoch, batch.index])
-        return _seeded(self._device, int(sequence.generate_state(1, np.uint64)[0]) % 2**63)
+        return own_randomness(self._device, int(sequence.generate_state(1, np.uint64)[0]) % 2**63)
 
     def forget(self, batch):
         """The batch is done."""
@@ -58,17 +57,6 @@ class Draws:
     def clear(self):
         """No batch is on its way."""
         self._epochs.clear()
-
-
-@contextlib.contextmanager
-def _seeded(device, seed):
-    """``own_randomness`` of two generators alone: to seed those of all devices takes longer than a batch."""
-    with _DRAWING, torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            place = torch.cuda.current_device() if device.index is None else device.index
-            torch.cuda.default_generators[place].manual_seed(seed)
-        yield
 
 
 def _draws(module):

@@ -37,8 +37,19 @@ def in_own_modes(method):
 def own_randomness(device, seed):
     """Draw torch's random numbers from ``seed``, one thread at a time, and leave the global states alone."""
     with _DRAWING, torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        _seed(device, seed)
         yield
+
+
+def _seed(device, seed):
+    """Seed the host and a GPU: ``torch.manual_seed`` looks at all kinds of device, longer than a small batch takes."""
+    if device.type not in ("cpu", "cuda"):
+        torch.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        place = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[place].manual_seed(seed)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ import torch
 from sklearn_analytic.nn._torch_cells import TorchCells
 from sklearn_analytic.nn._torch_checks import check_network, check_sequential
 from sklearn_analytic.nn._torch_costs import measured_costs, stage_costs
-from sklearn_analytic.nn._torch_devices import devices_of
 from sklearn_analytic.nn._torch_execution import TorchExecution
 from sklearn_analytic.nn._torch_heads import hidden_outputs
 from sklearn_analytic.nn._torch_modes import in_own_modes, own_modes
@@ -33,7 +32,6 @@ __all__ = [
     "check_network",
     "check_sequential",
     "deepcopy",
-    "devices_of",
     "dense_network",
     "has_dense_hidden_layer",
     "hidden_outputs",

@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import DFAClassifier, PrivateDFAClassifier
 from sklearn_analytic._calibration import log_outputs
+from sklearn_analytic.backend import _numba_outputs as kernels
 from sklearn_analytic.backend import training
 from sklearn_analytic.nn import CLASS_OUTPUTS, LINKS, OUTPUTS, Feedback, Recipe, Rows, initial_layers, mean_loss
 from sklearn_analytic.nn._losses import EXP_TOP, OUTPUT_CODES
@@ -113,13 +114,13 @@ def test_compiled_errors_are_the_naive_ones(rng, rule, precision):
     spread[rows] = codes
     f = outputs.astype(precision)
     exact = f.astype(float)
-    loss = training.link_error(f, spread, rows, weight.astype(precision), True, OUTPUT_CODES[rule])
+    loss = kernels.link_error(f, spread, rows, weight.astype(precision), True, OUTPUT_CODES[rule])
     w = weight.astype(precision)[rows].astype(float)
     expected = w[:, None] * OUTPUTS[rule][1](exact, codes) / len(rows)
     assert_close(f, expected, precision)
     assert_close(loss, np.sum(w * OUTPUTS[rule][0](exact, codes)), "float64")
     again = outputs.astype(precision)
-    unweighted = training.link_error(again, spread, rows, weight[:0].astype(precision), False, OUTPUT_CODES[rule])
+    unweighted = kernels.link_error(again, spread, rows, weight[:0].astype(precision), False, OUTPUT_CODES[rule])
     assert_close(unweighted, np.sum(OUTPUTS[rule][0](exact, codes)), "float64")
 
 
