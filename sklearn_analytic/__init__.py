@@ -16,13 +16,17 @@ from sklearn_analytic._layerwise import LayerwiseMLP
 from sklearn_analytic._layerwise_regressor import LayerwiseMLPRegressor
 from sklearn_analytic._private_dfa import PrivacyLeakWarning, PrivateDFAClassifier
 from sklearn_analytic._timeline_display import TimelineDisplay
+from sklearn_analytic._trusted_types import trusted_types
+from sklearn_analytic.io import Blocks
 
 __version__ = "0.1.0.dev0"
+SKOPS_TRUSTED_TYPES = trusted_types()  # for skops.io.load(file, trusted=SKOPS_TRUSTED_TYPES)
 
 __all__ = [
     "AlignmentDisplay",
     "BRMPClassifier",
     "BRMPRegressor",
+    "Blocks",
     "CPNetClassifier",
     "ClosedFormMLP",
     "ClosedFormMLPRegressor",
@@ -37,6 +41,7 @@ __all__ = [
     "LayerwiseMLPRegressor",
     "PrivacyLeakWarning",
     "PrivateDFAClassifier",
+    "SKOPS_TRUSTED_TYPES",
     "TimelineDisplay",
     "__version__",
 ]

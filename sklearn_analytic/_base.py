@@ -14,13 +14,16 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from sklearn_analytic._blocks import FLOATS, checked_array, dense_rows, host, short_block_size
+from sklearn_analytic._collections import refuse_collection
+from sklearn_analytic._export import ExportMixin
+from sklearn_analytic._version_stamp import warn_of_version
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, is_tensor
 
 _VERSION_KEY = "_sklearn_analytic_version"
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error
 
 
-class AnalyticEstimator(BaseEstimator):
+class AnalyticEstimator(ExportMixin, BaseEstimator):
     """Base of all estimators: reading X, versioned pickles."""
 
     def __getstate__(self):
@@ -30,7 +33,10 @@ class AnalyticEstimator(BaseEstimator):
         return {**super().__getstate__(), _VERSION_KEY: __version__}
 
     def __setstate__(self, state):
-        """Drop the stamp; fitted state is plain NumPy and loads without torch or a GPU."""
+        """Compare and drop the stamp; fitted state is plain NumPy and loads without torch or a GPU."""
+        from sklearn_analytic import __version__
+
+        warn_of_version(type(self).__name__, state.get(_VERSION_KEY), __version__)
         super().__setstate__({key: value for key, value in state.items() if key != _VERSION_KEY})
 
     @contextmanager
@@ -47,6 +53,7 @@ class AnalyticEstimator(BaseEstimator):
 
     def _read_features(self, X, reset):
         """Record or compare feature names and count; return X ready to be sliced, unchecked in its values."""
+        refuse_collection(self, X)
         names, X = X, checked_array(X)
         if not is_tensor(X):
             validate_data(self, names, reset=reset, skip_check_array=True)
@@ -66,21 +73,31 @@ class AnalyticEstimator(BaseEstimator):
             )
         return X
 
+    def _backend_of(self, X):
+        """What computes on rows: a tensor stays where it is, all else goes to ``device``."""
+        return backend_for(X, self.device)
+
     def _map_blocks(self, X, function, n_features=0):
         """Return ``function(rows, backend)`` over checked blocks of X, in the kind and on the device of X.
 
         ``n_features`` is the width of what the function computes on the way: blocks are short where it is wide.
         """
         X = self._read_features(X, reset=False)
-        backend = backend_for(X, self.device)
+        backend = self._backend_of(X)
         size = short_block_size(max(X.shape[1], n_features))
         parts = []
-        for start in range(0, X.shape[0], size):
-            rows = backend.asarray(dense_rows(X[start : start + size]))
-            parts.append(function(rows, backend))
+        with backend.memory_advice(min(size, X.shape[0]), max(X.shape[1], n_features), "the rows of X per call"):
+            for start in range(0, X.shape[0], size):
+                rows = backend.asarray(dense_rows(X[start : start + size]))
+                parts.append(function(rows, backend))
         if is_tensor(X):
             return backend.concatenate(parts).to(X.device)
         return np.concatenate([backend.to_numpy(part) for part in parts])
+
+
+def beside(found, x):
+    """Return results of the host as a tensor on the device of ``x`` where that is one, else as they are."""
+    return x.new_tensor(found) if is_tensor(x) else found
 
 
 def checked_weights(sample_weight, n_rows):
@@ -163,7 +180,13 @@ def seed_of(random_state):
         if random_state < 0:
             raise ValueError(f"random_state must be non-negative, got {random_state!r}.")
         return int(random_state)
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    try:
+        generator = check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(
+            f"random_state must be a non-negative integer, a RandomState or None, got {random_state!r}."
+        ) from error
+    return int(generator.randint(np.iinfo(np.int32).max))
 
 
 # Parameter checks: each names the parameter, the value, and what was expected.

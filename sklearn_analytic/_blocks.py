@@ -1,7 +1,8 @@
-"""Blocks: where rows live. Memory, memmap, sparse matrix, frame, tensor or any iterable, read a block at a time."""
+"""Rows in blocks, and what is done with them: passes that map, take or reduce, wherever the rows live."""
 
-import mmap
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,29 @@ from scipy import sparse
 from sklearn.utils import assert_all_finite, check_array
 
 from sklearn_analytic.backend import is_tensor
+from sklearn_analytic.io import auto_block_size, short_block_size
+from sklearn_analytic.io._pages import release_pages
 
-_BLOCK_BYTES = 16 << 20  # of float64 working copy: in cache reach, and small beside any Gram
-_MIN_ROWS, _MAX_ROWS = 256, 65536
+__all__ = [
+    "FLOATS",
+    "ArrayBlocks",
+    "Block",
+    "RowBlocks",
+    "RowSource",
+    "auto_block_size",
+    "checked_array",
+    "dense_rows",
+    "host",
+    "rows_in_blocks",
+    "short_block_size",
+]
+
 FLOATS = (np.float64, np.float32)
+_NO_ROWS = {  # what only reads as X, by the name of its type
+    "LazyFrame": "a LazyFrame: call .collect() first, or pass its batches to fit_blocks",
+    "Blocks": "Blocks, which fit_blocks takes; predict the rows of one block after the other",
+}
+_DATASETS = ("h5py", "zarr")  # whose arrays are sliced, never loaded whole
 
 
 @dataclass(frozen=True)
@@ -20,12 +40,95 @@ class Block:
     """Rows that belong together: features, coded targets, weights."""
 
     x: Any  # (m, d)
-    y: Any  # (m, c)
+    y: Any  # (m,) or (m, c)
     weight: Any | None  # (m,)
+
+    def pieces(self, size):
+        """Yield the block in parts of at most ``size`` rows."""
+        for start in range(0, len(self.y), size):
+            rows = slice(start, start + size)
+            yield Block(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+
+
+class RowBlocks(ABC):
+    """Rows with coded targets and weights, read in passes; every pass gives the same rows in the same order.
+
+    ``y`` and ``weight`` (or None) are arrays on the host: a few bytes per row are always at hand.
+    """
+
+    @abstractmethod
+    def __iter__(self):
+        """Blocks of dense, checked rows."""
+
+    @property
+    @abstractmethod
+    def n_rows(self):
+        """Number of rows in all blocks."""
+
+    @property
+    @abstractmethod
+    def n_columns(self):
+        """Number of columns."""
+
+    @property
+    def n_blocks(self):
+        """Number of blocks of a pass, or None where it is not known."""
+        return None
+
+    def resized(self, block_size):
+        """Return the same rows, at most ``block_size`` of which are computed on at a time."""
+        return replace(self, block_size=block_size)
+
+    def rows_before(self, n_blocks):
+        """Return the number of rows, of whatever weight, in the first blocks of a pass."""
+        raise NotImplementedError(f"{type(self).__name__} cannot go on in the middle.")
+
+    def after(self, n_blocks, n_rows):
+        """Return the same rows without the first ``n_blocks`` blocks of a pass, which should have ``n_rows`` rows."""
+        raise NotImplementedError(f"{type(self).__name__} cannot go on in the middle.")
+
+    def reduce(self, start, step, backend, after_block=None):
+        """Return ``step(statistic, block, backend)`` folded over all blocks, begun on the backend and brought home.
+
+        ``after_block(statistic)`` is told of every block that is done.
+        """
+        # Closed at once when a step fails: who reads ahead must not wait until the error is forgotten.
+        with backend.memory_advice(self.block_size, start.n_features), closing(iter(self)) as blocks:
+            statistic = start.on(backend)
+            for block in backend.stream(blocks):
+                for piece in block.pieces(self.block_size):
+                    statistic = step(statistic, piece, backend)
+                if after_block is not None:
+                    after_block(statistic)
+                block = piece = None  # or it would stay while the next one is read
+            return statistic.to_host(backend)
+
+    def map_rows(self, function):
+        """Return ``function(rows)`` of every block, concatenated: one pass that keeps only the results."""
+        parts = []
+        with closing(iter(self)) as blocks:
+            for block in blocks:
+                parts.append(function(host(block.x)))
+                del block  # or it would stay while the next one is read
+        return np.concatenate(parts)
+
+    def take(self, indices):
+        """Return the rows and targets at ``indices``, dense, on the host: one pass."""
+        unique, inverse = np.unique(indices, return_inverse=True)
+        parts, first = [np.empty((0, self.n_columns))], 0
+        with closing(iter(self)) as blocks:
+            for block in blocks:
+                inside = unique[(unique >= first) & (unique < first + len(block.y))]
+                if len(inside):
+                    parts.append(host(block.x)[inside - first])
+                first += len(block.y)
+                del block
+        kept = parts[1:] or parts
+        return np.concatenate(kept)[inverse], self.y[indices]
 
 
 @dataclass(frozen=True)
-class ArrayBlocks:
+class ArrayBlocks(RowBlocks):
     """Rows of one array, as often as wanted; a memmap is read block by block and never held."""
 
     x: Any
@@ -48,42 +151,74 @@ class ArrayBlocks:
         """Number of rows in all blocks."""
         return self.x.shape[0]
 
+    @property
+    def n_columns(self):
+        """Number of columns."""
+        return self.x.shape[1]
+
+    @property
+    def n_blocks(self):
+        """Number of blocks of a pass."""
+        return -(-self.n_rows // self.block_size)
+
     def take(self, indices):
-        """Return the rows and targets at ``indices``, dense, on the host."""
+        """Return the rows and targets at ``indices``: arrays are indexed, datasets in files are read through."""
+        if is_dataset(self.x):
+            return super().take(indices)
         unique, inverse = np.unique(indices, return_inverse=True)
         return host(dense_rows(self.x[unique]))[inverse], self.y[indices]
 
-    def map_rows(self, function):
-        """Return ``function(rows)`` of every block, concatenated: one pass that keeps only the results."""
-        return np.concatenate([function(host(block.x)) for block in self])
+
+class RowSource(ABC):
+    """Features that are not one array, but are read in passes as if they were: with a shape, and in blocks."""
+
+    @property
+    @abstractmethod
+    def shape(self):
+        """Rows and columns."""
+
+    @abstractmethod
+    def in_blocks(self, y, weight, block_size):
+        """Return :class:`RowBlocks` of these features with coded targets and weights."""
 
 
-def reduce_blocks(blocks, statistic, backend):
-    """Accumulate blocks [x | y] into a statistic on the backend and bring the result home."""
-    statistic = statistic.on(backend)
-    for block in blocks:
-        statistic = statistic.accumulate(block.x, block.y, block.weight, backend)
-    return statistic.to_host(backend)
+def rows_in_blocks(x, y, weight, block_size):
+    """Return rows of an array or of a :class:`RowSource`, with their coded targets and weights, in blocks."""
+    if isinstance(x, RowSource):
+        return x.in_blocks(y, weight, block_size)
+    return ArrayBlocks(x, y, weight, block_size)
 
 
 def checked_array(x):
     """Return X such that slices of it can be checked one by one: arrays and CSR as they are, frames as arrays."""
-    if is_tensor(x):
+    if is_tensor(x) or isinstance(x, RowSource):
         return x
     if sparse.issparse(x):
         return x.tocsr()
-    if type(x).__name__ == "LazyFrame":
-        raise TypeError("X is a LazyFrame: call .collect() first, or pass its batches to fit_blocks.")
-    if isinstance(x, np.ndarray) and x.ndim == 2 and x.dtype != object and x.shape[0] > 0:
+    if type(x).__name__ in _NO_ROWS:
+        raise TypeError(f"X is {_NO_ROWS[type(x).__name__]}.")
+    sliceable = isinstance(x, np.ndarray) or is_dataset(x)
+    if sliceable and x.ndim == 2 and x.dtype != object and x.shape[0] > 0:
         return x
-    return check_array(x, dtype=FLOATS)
+    return _finite_array(x)
+
+
+def _finite_array(x, **options):
+    """Check an array without NumPy's warning about sums of infinities: the error says it better."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return check_array(x, dtype=FLOATS, **options)
+
+
+def is_dataset(x):
+    """Whether X is an array in an open file of HDF5 or Zarr; neither library is imported to find out."""
+    return type(x).__module__.split(".")[0] in _DATASETS
 
 
 def dense_rows(x):
     """Check one block of rows: dense, two-dimensional, finite, float64 or float32."""
     if is_tensor(x):
         return checked_tensor(x)
-    x = check_array(x, accept_sparse="csr", dtype=FLOATS, order="C")
+    x = _finite_array(x, accept_sparse="csr", order="C")
     return x.toarray(order="C") if sparse.issparse(x) else x
 
 
@@ -100,37 +235,3 @@ def checked_tensor(x):
 def host(x):
     """Return rows as a NumPy array, wherever they are."""
     return x.detach().cpu().numpy() if is_tensor(x) else x
-
-
-def auto_block_size(n_columns):
-    """Rows per block so that a float64 working copy stays near 16 MiB, or twice the columns where they are many.
-
-    A block then costs more than the square matrices that it updates, and memory stays of their order.
-    """
-    rows = _BLOCK_BYTES // (8 * max(n_columns, 1))
-    return int(np.clip(max(rows, min(2 * n_columns, 8192)), _MIN_ROWS, _MAX_ROWS))
-
-
-def short_block_size(n_columns):
-    """Rows per block so that a float64 copy stays near 16 MiB: for passes that update no square matrix."""
-    return int(np.clip(_BLOCK_BYTES // (8 * max(n_columns, 1)), _MIN_ROWS, _MAX_ROWS))
-
-
-def release_pages(x, rows):
-    """Tell the system that the rows just read of a file mapping need not stay in memory (a no-op elsewhere)."""
-    mapping = _mapping(x)
-    if mapping is None or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    part = x[rows]
-    start = part.__array_interface__["data"][0] - np.frombuffer(mapping, dtype=np.uint8).ctypes.data
-    page = mmap.ALLOCATIONGRANULARITY
-    first = start // page * page
-    length = min(start + part.nbytes, len(mapping)) - first
-    mapping.madvise(mmap.MADV_DONTNEED, first, length)
-
-
-def _mapping(x):
-    """The shared, row-contiguous file mapping under a NumPy memmap, or None; copy-on-write pages must stay."""
-    if not isinstance(x, np.memmap) or x.mode == "c" or not x.flags.c_contiguous:
-        return None
-    return getattr(x, "_mmap", None)

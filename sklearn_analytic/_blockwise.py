@@ -1,7 +1,7 @@
 """What BRMP's regressor and classifier share: rows in blocks, a statistic, a solve; fit, stream, merge and forget."""
 
 import numbers
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -17,33 +17,38 @@ from sklearn_analytic._base import (
     hidden_sizes,
     seed_of,
 )
-from sklearn_analytic._blocks import ArrayBlocks, Block, auto_block_size
-from sklearn_analytic.backend import backend_for, get_backend
+from sklearn_analytic._block_fit import BlockFitMixin
+from sklearn_analytic._blocks import auto_block_size, rows_in_blocks
+from sklearn_analytic._callbacks import with_callbacks
+from sklearn_analytic._computation import ROWS, Computation, chained
+from sklearn_analytic._hidden_features import HiddenFeaturesMixin
+from sklearn_analytic.backend import backend_for, dtype_name, get_backend
 from sklearn_analytic.features import HIDDEN, apply_layers, cast_like, draw_rows, row_keys
 
 _ROWS_PER_UNIT = 4  # rows drawn per hidden unit for constructions that look at data
+_BLIND = ("random",)  # constructions that do not: a file need not be read for them
 
 
 @dataclass(frozen=True)
-class _HiddenBlocks:
-    """Blocks of rows, each seen through the hidden layers as it is read."""
+class _HiddenStep:
+    """Adds a block, seen through the hidden layers, to a statistic."""
 
-    rows: ArrayBlocks
     layers: tuple
-    backend: object
+    n_classes: int | None  # of codes that stand for rows of +1 and -1
 
-    def __iter__(self):
-        for block in self.rows:
-            hidden = apply_layers(self.layers, self.backend.asarray(block.x), self.backend)
-            yield Block(hidden, block.y, block.weight)
+    def __call__(self, statistic, block, backend):
+        return statistic.accumulate(self.hidden(block, backend), self.targets(block.y), block.weight, backend)
 
-    @property
-    def n_rows(self):
-        """Number of rows in all blocks."""
-        return self.rows.n_rows
+    def hidden(self, block, backend):
+        """What the readout sees of a block."""
+        return apply_layers(self.layers, backend.asarray(block.x), backend)
+
+    def targets(self, y):
+        """Targets as a matrix."""
+        return y if self.n_classes is None else 2 * np.eye(self.n_classes)[y] - 1
 
 
-class BlockwiseLeastSquares(AnalyticEstimator):
+class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
     """What regressor and classifier share: everything but the coding of targets."""
 
     def __init__(
@@ -71,12 +76,13 @@ class BlockwiseLeastSquares(AnalyticEstimator):
         self.random_state = random_state
         self.device = device
 
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit on all rows of X, read in blocks.
 
         Parameters
         ----------
-        X : {array-like, memmap, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+        X : {array-like, memmap, sparse matrix, frame, torch.Tensor, Dask collection} of shape (n_samples, n_features)
             Rows. A memmap is never copied whole; with ``solver="auto"`` it may be read twice.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets, or class labels.
@@ -88,22 +94,7 @@ class BlockwiseLeastSquares(AnalyticEstimator):
         self : object
             The fitted estimator.
         """
-        with self._unchanged_on_error():
-            self._check_parameters()
-            X = self._read_features(X, reset=True)
-            self._learn_targets(y, X, None)
-            self._check_enough()
-            rows, backend = self._rows(X, y, sample_weight)
-            self._layers = self._build_layers(rows, backend)
-            blocks = _HiddenBlocks(rows, self._layers, backend)
-            d, c = self._width(), rows.y.shape[1]
-            if self.solver == "auto":
-                self.solver_used_, statistic = _solvers.accumulate_auto(blocks, d, c, self._problem(), backend)
-            else:
-                self.solver_used_ = self.solver
-                start = _solvers.START[self.solver](d, c, self._problem())
-                statistic = _solvers.reduce_blocks(blocks, start, backend)
-            return self._store(statistic)
+        return self._fit_array(X, y, sample_weight)
 
     def partial_fit(self, X, y, sample_weight=None):
         """Add rows; the result equals one fit on all rows so far (with the first call's hidden layers).
@@ -123,32 +114,6 @@ class BlockwiseLeastSquares(AnalyticEstimator):
             The estimator; unchanged when an error is raised.
         """
         return self._partial_fit(X, y, sample_weight, None)
-
-    def fit_blocks(self, blocks):
-        """Fit from scratch on an iterable of blocks, read once, and solve once at the end.
-
-        Parameters
-        ----------
-        blocks : iterable of (X, y) or (X, y, sample_weight)
-            Each as in :meth:`partial_fit`. Blocks without rows are passed over.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when the iterable fails or is empty.
-        """
-        with self._unchanged_on_error():
-            self._check_parameters()
-            statistic = None
-            for number, block in enumerate(blocks):
-                X, y, weight = _unpacked(block, number)
-                if _rows_of(X) == 0 and _rows_of(y) == 0:
-                    continue
-                statistic = self._absorb(statistic, X, y, weight, None)
-            if statistic is None:
-                raise ValueError("fit_blocks got no rows: the iterable was empty or already exhausted.")
-            self._check_enough()
-            return self._store(statistic)
 
     def forget(self, X, y, sample_weight=None):
         """Take rows out again that were fitted before: the result equals a fit on the rest.
@@ -171,8 +136,9 @@ class BlockwiseLeastSquares(AnalyticEstimator):
         with self._unchanged_on_error():
             X = self._read_features(X, reset=False)
             rows, backend = self._rows(X, y, sample_weight)
-            statistic = self._statistic
-            for part in _HiddenBlocks(rows, self._layers, backend):
+            statistic, step = self._statistic, self._step()
+            for block in rows:
+                part = replace(block, x=step.hidden(block, backend), y=step.targets(block.y))
                 statistic = _solvers.remove_rows(statistic, part, backend)
             if statistic.n_rows == 0:
                 raise ValueError("forget would leave no rows. Fit a new estimator instead.")
@@ -201,6 +167,25 @@ class BlockwiseLeastSquares(AnalyticEstimator):
                 self.solver_used_ = "gram"
             return self._store(self._watched(one.merge(two)))
 
+    def _fit_rows(self, X, y, sample_weight, progress):
+        """All rows as a statistic, by the road that ``solver`` says."""
+        self._learn_targets(y, X, None)
+        self._check_enough()
+        rows, backend = self._rows(X, y, sample_weight)
+        progress.begin(None if self.solver == "auto" else 1)
+        resumed, _ = progress.resume()
+        if resumed is None:
+            self._layers = self._build_layers(rows)
+
+        def reduce(start):
+            return progress.reduce(rows, start, self._step(), backend)
+
+        solver = _solvers.road_of(self.solver, resumed)
+        self.solver_used_, statistic = _solvers.accumulated(
+            solver, reduce, rows.n_rows, self._width(), self._n_columns(), self._problem()
+        )
+        return statistic
+
     def _partial_fit(self, X, y, sample_weight, classes):
         """One block added, solved, stored."""
         with self._unchanged_on_error():
@@ -214,23 +199,23 @@ class BlockwiseLeastSquares(AnalyticEstimator):
             _solvers.warn_if_outgrown(statistic, self._problem())
         return statistic
 
-    def _absorb(self, statistic, X, y, sample_weight, classes):
+    def _absorb(self, statistic, X, y, sample_weight, classes=None):
         """Return the statistic with a block added; the first block settles columns, classes and hidden layers."""
         first = statistic is None
         X = self._read_features(X, reset=first)
         statistic = self._learn_targets(y, X, classes, statistic)
         rows, backend = self._rows(X, y, sample_weight)
         if first:
-            self._layers = self._build_layers(rows, backend)
+            self._layers = self._build_layers(rows)
             self.solver_used_ = "qr" if self.solver == "auto" else self.solver
             start = _solvers.START[self.solver_used_]
-            statistic = start(self._width(), rows.y.shape[1], self._problem())
-        return _solvers.reduce_blocks(_HiddenBlocks(rows, self._layers, backend), statistic, backend)
+            statistic = start(self._width(), self._n_columns(), self._problem())
+        return rows.reduce(statistic, self._step(), backend)
 
     def _rows(self, X, y, sample_weight):
         """Rows with coded targets and weights, in blocks, and the backend that they belong to."""
-        block = self._block(X, y, sample_weight)
-        return ArrayBlocks(block.x, block.y, block.weight, self._rows_per_block()), backend_for(X, self.device)
+        coded, weights = self._coded(X, y, sample_weight)
+        return rows_in_blocks(X, coded, weights, self._rows_per_block()), backend_for(X, self.device)
 
     def _store(self, statistic):
         """Solve and set the fitted attributes."""
@@ -246,13 +231,14 @@ class BlockwiseLeastSquares(AnalyticEstimator):
         self._publish(solution)
         return self
 
-    def _build_layers(self, rows, backend):
+    def _build_layers(self, rows):
         """Construct the hidden layers from drawn rows; each layer sees the output of those before."""
         generator = np.random.default_rng(seed_of(self.random_state))
         layers = []
         for size in hidden_sizes(self.hidden_layer_sizes):
-            sample, targets = _draw(rows, _ROWS_PER_UNIT * size, generator)
+            sample, coded = _DRAWS[self.hidden in _BLIND](rows, _ROWS_PER_UNIT * size, generator)
             hidden = apply_layers(layers, np.asarray(sample, dtype=np.float64), get_backend("cpu"))
+            targets = self._step().targets(coded)
             layers.append(HIDDEN[self.hidden](hidden, targets, size, self.activation, generator))
         return tuple(layers)
 
@@ -264,9 +250,27 @@ class BlockwiseLeastSquares(AnalyticEstimator):
             hidden = apply_layers(self._layers, rows, backend)
             coef, intercept = backend.asarray(self._coef), backend.asarray(self._intercept)
             outputs = backend.matmul(backend.stack_columns([hidden], [1.0]), coef) + intercept
-            return cast_like(outputs, rows, backend)
+            return _in_dtype_of(rows, outputs, backend)
 
         return self._map_blocks(X, outputs)
+
+    def _hidden_of(self, rows, backend):
+        """The last hidden layer, in the dtype of the rows; the rows themselves where the model is linear."""
+        return cast_like(apply_layers(self._layers, rows, backend), rows, backend)
+
+    @property
+    def _n_features_out(self):
+        """Width of :meth:`transform`, for the names of its columns."""
+        return self._layers[-1].n_units if self._layers else self.n_features_in_
+
+    def _computation(self):
+        """Hidden layers in turn, and the readout of the last."""
+        steps = chained(self._layers)
+        return Computation(steps, (len(steps) + ROWS,), self._coef, self._intercept, self._head(), wide=True)
+
+    def _step(self):
+        """What adds a block to a statistic."""
+        return _HiddenStep(getattr(self, "_layers", ()), self._n_classes())
 
     def _problem(self):
         """What is asked for, as a value."""
@@ -295,9 +299,6 @@ class BlockwiseLeastSquares(AnalyticEstimator):
         if self.rcond is not None and not (isinstance(self.rcond, numbers.Real) and 0 <= self.rcond < 1):
             raise ValueError(f"rcond must be None or a number in [0, 1), got {self.rcond!r}.")
 
-    def _check_enough(self):
-        """Refuse a full fit that cannot mean anything; regression takes any number of rows."""
-
     def _check_mergeable(self, other):
         """Refuse another class, other columns, other targets or other hidden layers."""
         if type(other) is not type(self):
@@ -324,22 +325,20 @@ class BlockwiseLeastSquares(AnalyticEstimator):
 
 def _draw(rows, n_draws, generator):
     """Draw rows by weight, whatever their order, with their targets."""
-    direction = generator.standard_normal(rows.x.shape[1])
+    direction = generator.standard_normal(rows.n_columns)
     keys = rows.map_rows(lambda x: row_keys(x, direction))
     return rows.take(draw_rows(keys, rows.weight, n_draws, generator))
 
 
-def _unpacked(block, number):
-    """X, y, weight of one item of an iterable of blocks."""
-    if not isinstance(block, tuple | list) or len(block) not in (2, 3):
-        raise ValueError(f"Block {number} must be (X, y) or (X, y, sample_weight), got {type(block).__name__}.")
-    return (*block, None) if len(block) == 2 else tuple(block)
+def _undrawn(rows, n_draws, generator):
+    """A row of zeros for constructions that read none; as many random numbers are spent as on drawn rows."""
+    generator.standard_normal(rows.n_columns)
+    generator.permutation(n_draws)
+    generator.uniform(size=n_draws)
+    return np.zeros((1, rows.n_columns)), rows.y[:1]
 
 
-def _rows_of(part):
-    """Number of rows of X or y, 1 for what has none (and will be refused)."""
-    shape = getattr(part, "shape", None)
-    return shape[0] if shape else len(part) if isinstance(part, list | tuple) else 1
+_DRAWS = {False: _draw, True: _undrawn}
 
 
 def _same_layers(one, two):
@@ -351,3 +350,12 @@ def _same_layers(one, two):
         for first, second in zip(one, two, strict=True)
         for a, b in zip(astuple(first), astuple(second), strict=True)
     )
+
+
+def _in_dtype_of(rows, outputs, backend):
+    """Outputs in the dtype of the rows; what it cannot hold is refused, for infinity is no prediction."""
+    with np.errstate(over="ignore"):
+        found = cast_like(outputs, rows, backend)
+    if dtype_name(found) != dtype_name(outputs) and not np.isfinite(backend.to_numpy(found)).all():
+        raise ValueError(f"X is {dtype_name(rows)}, which cannot hold the predictions: pass X as float64.")
+    return found

@@ -9,9 +9,11 @@ from sklearn_analytic._base import (
     regression_targets,
     row_weights,
 )
-from sklearn_analytic._blocks import Block, host
+from sklearn_analytic._blocks import host
 from sklearn_analytic._blockwise import BlockwiseLeastSquares
 from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
+from sklearn_analytic._collections import lazily
+from sklearn_analytic._computation import Classes, Numbers
 
 
 class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
@@ -93,6 +95,7 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
     (0.52, 'qr')
     """
 
+    @lazily
     def predict(self, X):
         """Predict targets.
 
@@ -124,15 +127,27 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
             raise ValueError(f"y has {targets.shape[1]} targets, the fit so far has {self._n_targets}.")
         return statistic
 
-    def _block(self, X, y, sample_weight):
-        """One block of rows with its targets as a matrix."""
-        return Block(X, regression_targets(y, X)[0], checked_weights(sample_weight, X.shape[0]))
+    def _coded(self, X, y, sample_weight):
+        """Targets as a matrix, and weights."""
+        return regression_targets(y, X)[0], checked_weights(sample_weight, X.shape[0])
+
+    def _n_columns(self):
+        """Number of targets."""
+        return self._n_targets
+
+    def _n_classes(self):
+        """Targets are their own codes."""
+        return None
 
     def _aligned(self, other):
         """Both statistics, once their targets agree."""
         if self._n_targets != other._n_targets:
             raise ValueError(f"merge needs {self._n_targets} targets, other has {other._n_targets}.")
         return self._statistic, other._statistic
+
+    def _head(self):
+        """Outputs are predictions."""
+        return Numbers(self._one_dimensional)
 
     def _publish(self, solution):
         """Shape coef_ and intercept_ as scikit-learn's linear models do."""
@@ -252,22 +267,6 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
         refuse_balanced(self.class_weight, "partial_fit")
         return self._partial_fit(X, y, sample_weight, classes)
 
-    def fit_blocks(self, blocks):
-        """Fit from scratch on an iterable of blocks, read once, and solve once at the end.
-
-        Parameters
-        ----------
-        blocks : iterable of (X, y) or (X, y, sample_weight)
-            Each as in :meth:`partial_fit`. Blocks without rows are passed over.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when the iterable fails or is empty.
-        """
-        refuse_balanced(self.class_weight, "fit_blocks")
-        return super().fit_blocks(blocks)
-
     def forget(self, X, y, sample_weight=None):
         """Take rows out again that were fitted before: the result equals a fit on the rest.
 
@@ -304,6 +303,7 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
         refuse_balanced(self.class_weight, "merge")
         return super().merge(other)
 
+    @lazily
     def decision_function(self, X):
         """Return the readout's outputs: near +1 for the class, near -1 for the others.
 
@@ -320,6 +320,7 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
         outputs = self._outputs(X)
         return outputs[:, 1] if len(self.classes_) == 2 else outputs
 
+    @lazily
     def predict(self, X):
         """Predict class labels.
 
@@ -346,16 +347,19 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
         """Settle the classes; open columns for new ones, whose past targets were -1."""
         return self._meet_classes(class_labels(y, X), classes, statistic)
 
-    def _block(self, X, y, sample_weight):
-        """One block of rows with targets +1 at their class, -1 elsewhere, and class-weighted rows."""
+    def _coded(self, X, y, sample_weight):
+        """Class indices, and class-weighted weights; a step makes targets of +1 and -1."""
         codes = self._codes(y, X)
-        targets = 2 * np.eye(len(self.classes_))[codes] - 1
         weights = checked_weights(sample_weight, X.shape[0])
-        return Block(X, targets, row_weights(self.classes_[codes], self.class_weight, weights))
+        return codes, row_weights(self.classes_[codes], self.class_weight, weights)
 
-    def _check_enough(self):
-        """Refuse a full fit on a single class."""
-        self._settle_classes(self.classes_)
+    def _n_columns(self):
+        """One target per class."""
+        return len(self.classes_)
+
+    def _n_classes(self):
+        """As many as there are now."""
+        return len(self.classes_)
 
     def _aligned(self, other):
         """Both statistics over the union of the classes."""
@@ -364,6 +368,10 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
         theirs = self._widened(other._statistic, other.classes_, union)
         self.classes_ = union
         return mine, theirs
+
+    def _head(self):
+        """The largest output names the class; there are no probabilities."""
+        return Classes(self.classes_, None)
 
     def _publish(self, solution):
         """Shape coef_ and intercept_ as scikit-learn's linear classifiers do."""

@@ -11,7 +11,7 @@ from sklearn_analytic.nn import LINKS
 _FLOORS = (0.003, 0.01, 0.03, 0.1)
 _LEAST = 1e-300
 
-_NETWORK_FLOOR = 0.01  # of outputs that estimate probabilities themselves
+NETWORK_FLOOR = 0.01  # of outputs that estimate probabilities themselves
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _best_slope(floor, doubt, loss):
 
 def _log_of_link(rule):
     """The logarithm of a link that may be zero or below."""
-    return lambda outputs: _log_above(LINKS[rule][0](outputs), _NETWORK_FLOOR)
+    return lambda outputs: _log_above(LINKS[rule][0](outputs), NETWORK_FLOOR)
 
 
 # {output rule of a network: the logarithm of o(z), up to a constant}: docs/theory/outputs.md, equations (8) and (9)

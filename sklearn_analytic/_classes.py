@@ -13,6 +13,10 @@ class ClassStreamMixin:
     def _settle_classes(self, y):
         """Take the classes of a full fit; one class alone is an error."""
         self.classes_, self._classes_fixed = np.unique(y), False
+        self._check_enough()
+
+    def _check_enough(self):
+        """Refuse a whole fit on a single class."""
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y contains one class, {self.classes_.tolist()[0]!r}: a classifier needs at least two. "

@@ -8,11 +8,15 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._audit import content_hashes
-from sklearn_analytic._base import checked_weights, class_labels, regression_targets, row_weights
+from sklearn_analytic._base import beside, checked_weights, class_labels, regression_targets, row_weights
+from sklearn_analytic._block_fit import Unwatched
 from sklearn_analytic._blocks import host
 from sklearn_analytic._calibration import fit_link
+from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
 from sklearn_analytic._closed_form_base import ClosedFormBase, hashes_of_targets
+from sklearn_analytic._collections import lazily
+from sklearn_analytic._computation import Classes, LabelSet
 from sklearn_analytic.features import target_classes
 
 
@@ -66,8 +70,10 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
     device : str, default="cpu"
         "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device. Trees
         grow and score on the host.
-    precision : {"auto", "float32", "float64"}, default="auto"
-        Dtype of the features; "auto" is that of X.
+    precision : {"auto", "float32", "float64", "tf32", "bfloat16"}, default="auto"
+        Dtype of the features; "auto" is that of X. "tf32" is float32 with products in TF32 where the device has it,
+        which no other value uses. "bfloat16" needs torch (``device`` or a tensor X): hidden products of bfloat16
+        operands, features rounded to bfloat16, their sums in float32 and float64.
 
     Attributes
     ----------
@@ -148,12 +154,13 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         self.device = device
         self.precision = precision
 
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit on all rows of X, read in blocks.
 
         Parameters
         ----------
-        X : {array-like, memmap, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+        X : {array-like, memmap, sparse matrix, frame, torch.Tensor, Dask collection} of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Class labels, or a 0/1 matrix of labels.
@@ -165,14 +172,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         self : object
             The fitted estimator.
         """
-        with self._unchanged_on_error():
-            self._check_parameters()
-            X = self._read_features(X, reset=True)
-            y = self._settle_labels(y, X)
-            self._forget()
-            weights = checked_weights(sample_weight, X.shape[0])
-            weights = weights if self._multilabel else row_weights(y, self.class_weight, weights)
-            return self._solve(self._add_rows(X, y, weights, None))
+        return self._fit_array(X, y, sample_weight)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Add rows. The first call builds the layers, which stay; the readout is exact for all rows so far.
@@ -199,18 +199,9 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         refuse_balanced(self.class_weight, "partial_fit")
         with self._unchanged_on_error():
             self._check_parameters()
-            statistic, started = getattr(self, "_statistic", None), hasattr(self, "_network")
-            X = self._read_features(X, reset=not started)
-            if _is_multilabel(y) or (started and self._multilabel):
-                y = self._more_labels(y, X, started)
-                weights = checked_weights(sample_weight, X.shape[0])
-            else:
-                y = class_labels(y, X)
-                self._multilabel = False
-                statistic = self._meet_stream(y, classes, statistic, started)
-                weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
-            return self._solve(self._add_rows(X, y, weights, statistic))
+            return self._store(self._absorb(getattr(self, "_statistic", None), X, y, sample_weight, classes))
 
+    @lazily
     def decision_function(self, X):
         """Return scores: near 1 for a class, near 0 for the others; for labels their excess over one half.
 
@@ -227,6 +218,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         check_is_fitted(self)
         return self._decision(self._scores(X, [self.exit_]))
 
+    @lazily
     def predict(self, X):
         """Predict class labels.
 
@@ -243,6 +235,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         check_is_fitted(self)
         return self._labelled(self._scores(X, [self.exit_]))
 
+    @lazily
     def predict_proba(self, X):
         """Predict probabilities, calibrated on leave-one-out scores of the audit rows.
 
@@ -253,8 +246,8 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Rows sum to one; for multilabel y the probability of every label.
+        array of shape (n_samples, n_classes) or (n_samples, n_labels)
+            A tensor where X is one. Rows sum to one; for multilabel y the probability of every label.
         """
         check_is_fitted(self)
         return self._probabilities(self._scores(X, [self.exit_]), self._links[self.exit_])
@@ -298,6 +291,33 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         return tags
 
     # Labels.
+
+    def _fit_rows(self, X, y, sample_weight, progress):
+        """The statistic of all rows."""
+        y = self._settle_labels(y, X)
+        weights = checked_weights(sample_weight, X.shape[0])
+        weights = weights if self._multilabel else row_weights(y, self.class_weight, weights)
+        progress.begin(2)
+        return self._add_rows(X, y, weights, progress.resume()[0], progress)
+
+    def _absorb(self, statistic, X, y, sample_weight, classes=None):
+        """The statistic with a block added; the first block settles columns, classes and layers."""
+        started = hasattr(self, "_network")
+        X = self._read_features(X, reset=not started)
+        if _is_multilabel(y) or (started and self._multilabel):
+            y = self._more_labels(y, X, started)
+            weights = checked_weights(sample_weight, X.shape[0])
+        else:
+            y = class_labels(y, X)
+            self._multilabel = False
+            statistic = self._meet_stream(y, classes, statistic, started)
+            weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
+        return self._add_rows(X, y, weights, statistic, Unwatched())
+
+    def _check_enough(self):
+        """Labels need no second class."""
+        if not self._multilabel:
+            super()._check_enough()
 
     def _settle_labels(self, y, X):
         """Take the classes, or the labels, of a full fit."""
@@ -418,6 +438,15 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         self._links = [fit_link(readout.loo, labels, weights) for readout in readouts]
         return float(np.average(np.argmax(loo, axis=1) == labels, weights=weights))
 
+    def _units(self, coef, intercept):
+        """Scores are in no units."""
+        return coef, intercept
+
+    def _head(self):
+        """Classes, or labels, with the calibration of the chosen stage."""
+        links = self._links[self.exit_]
+        return LabelSet(tuple(links)) if self._multilabel else Classes(self.classes_, links)
+
     def _decision(self, scores):
         """Scores as scikit-learn wants them."""
         if self._multilabel:
@@ -431,11 +460,11 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
 
     def _probabilities(self, scores, link):
         """Calibrated probabilities."""
-        scores = host(scores)
+        found = host(scores)
         if not self._multilabel:
-            return link.probabilities(scores)
-        columns = [one.probabilities(_two_sided(s))[:, 1] for one, s in zip(link, scores.T, strict=True)]
-        return np.column_stack(columns)
+            return beside(link.probabilities(found), scores)
+        columns = [one.probabilities(_two_sided(s))[:, 1] for one, s in zip(link, found.T, strict=True)]
+        return beside(np.column_stack(columns), scores)
 
 
 def _is_multilabel(y):

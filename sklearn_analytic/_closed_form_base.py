@@ -2,10 +2,8 @@
 
 import copy
 import numbers
-from dataclasses import replace
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,9 +16,12 @@ from sklearn_analytic._base import (
     hidden_sizes,
     seed_of,
 )
-from sklearn_analytic._blocks import ArrayBlocks, auto_block_size
+from sklearn_analytic._block_fit import BlockFitMixin, detached
+from sklearn_analytic._blocks import auto_block_size, rows_in_blocks
 from sklearn_analytic._closed_form_network import Settings, build_network
 from sklearn_analytic._closed_form_readout import best_readout, solve_readouts
+from sklearn_analytic._computation import Computation, pruned
+from sklearn_analytic._hidden_features import HiddenFeaturesMixin
 from sklearn_analytic._rows import TrainingRows
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, get_backend
 from sklearn_analytic.features import (
@@ -35,41 +36,49 @@ from sklearn_analytic.features import (
 from sklearn_analytic.linalg import NormalEquations
 
 _BUILD_ROWS = 200_000  # trees are grown on at most so many rows, drawn by weight
-_DTYPES = {"auto": None, "float32": np.float32, "float64": np.float64}
+_DTYPES = dict.fromkeys(("float32", "tf32", "bfloat16"), np.float32) | {"auto": None, "float64": np.float64}
+_PRODUCTS = {"tf32": "tf32", "bfloat16": "bfloat16"}  # float32 products that are not plain
 _MOST_FLOAT32 = float(np.finfo(np.float32).max)
 _MOST_REFITS = 5
 _STEP = 0.1  # of the ranks of a column, by which importances move a value
 _IMPORTANCE_ROWS, _LEAST_ROWS, _IMPORTANCE_MOVES = 256, 16, 50_000  # rows moved: most, least, times columns
 
 
-class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, AnalyticEstimator):
+class ClosedFormBase(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
     """One network, frozen once built, and a statistic of its features from which everything else is solved."""
 
     # The story: audit rows, network, statistic, readout.
 
-    def _add_rows(self, X, y, weights, statistic):
+    def _add_rows(self, X, y, weights, statistic, progress):
         """Return the statistic with rows added; rows that come before any network build it."""
-        backend = backend_for(X, self.device)
-        rows = ArrayBlocks(X, self._coded(y), weights, self._rows_per_block(X.shape[1]))
-        keys, is_audit = self._gather_audit(rows, y, statistic)
-        if not hasattr(self, "_network"):
-            self._network, self.candidates_ = self._build(rows, keys, is_audit)
-            self._network_id = int(np.random.SeedSequence().entropy % (1 << 62))  # shards carry it
-        width = self._network.exit_sizes()[-1]
+        backend = self._backend_of(X)
+        rows = rows_in_blocks(X, self._coded(y), weights, self._rows_per_block(X.shape[1]))
+        if progress.resumed is None:
+            progress.begin_pass("layers")
+            keys, is_audit = self._gather_audit(rows, y, statistic)
+            if not hasattr(self, "_network"):
+                self._network, self.candidates_ = self._build(rows, keys, is_audit)
+                if self.precision == "bfloat16":
+                    x, host = self._audit.x, get_backend("cpu")
+                    self._network = self._network.centred(self._cast(x, host), self._audit.weights, host)
+                self._network_id = int(np.random.SeedSequence().entropy % (1 << 62))  # shards carry it
         if statistic is None:
+            width = self._network.exit_sizes()[-1]
             statistic = NormalEquations.empty(width + self._n_scores(), self._n_targets() + self._n_scores())
-        statistic = statistic.on(backend)
-        for block in replace(rows, block_size=self._rows_per_block(statistic.n_features)):
-            features, scores = self._read(self._cast(block.x, backend), backend, held_out=True)
-            targets = backend.stack_columns([backend.asarray(self._targets(block.y)), scores], [1.0, 1.0])
-            statistic = statistic.accumulate(features, targets, block.weight, backend, widen=self._needs_all_digits())
-        return statistic.to_host(backend)
+        step = detached(self)._add_block
+        return progress.reduce(rows.resized(self._rows_per_block(statistic.n_features)), statistic, step, backend)
+
+    def _add_block(self, statistic, block, backend):
+        """Return the statistic with the features of a block, and the trees' scores among its targets."""
+        features, scores = self._read(self._cast(block.x, backend), backend, held_out=True)
+        targets = backend.stack_columns([backend.asarray(self._targets(block.y)), scores], [1.0, 1.0])
+        return statistic.accumulate(features, targets, block.weight, backend, widen=self._needs_all_digits())
 
     def _gather_audit(self, rows, y, statistic):
         """Keep the audit rows of all rows so far; return keys of the new rows, and which of them are in the audit."""
         if not hasattr(self, "_seed"):
             self._seed = seed_of(self.random_state)
-        direction = np.random.default_rng(self._seed).standard_normal(rows.x.shape[1])
+        direction = np.random.default_rng(self._seed).standard_normal(rows.n_columns)
         keys = rows.map_rows(lambda x: row_keys(x, direction))
         hashes = self._hashes(keys, y)
         first = not hasattr(self, "_network")
@@ -100,7 +109,7 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
             chosen, ones = draw_rows(keys, usable, _BUILD_ROWS, generator), True
         x, coded = rows.take(chosen)
         build = self._training_rows(x, keys[chosen], coded, np.ones(len(chosen)) if ones else usable[chosen])
-        audit_keys = row_keys(self._audit.x, np.random.default_rng(self._seed).standard_normal(rows.x.shape[1]))
+        audit_keys = row_keys(self._audit.x, np.random.default_rng(self._seed).standard_normal(rows.n_columns))
         audit = self._training_rows(self._audit.x, audit_keys, self._coded(self._audit.y), self._audit.weights)
         trees = build if all_judge else build.joined(audit)
         settings = Settings(
@@ -113,17 +122,17 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         targets = self._targets(coded)
         return TrainingRows(self._cast(x, get_backend("cpu")), keys, targets, self._bins(coded, targets), weights)
 
-    def _solve(self, statistic):
+    def _store(self, statistic):
         """Solve, blend and choose; keep the statistic for further rows."""
-        backend = get_backend("cpu")
+        backend = self._host_backend()
         audit = self._audit.head(max(self._first_audit, audit_size(statistic.n_rows)))
-        x = self._cast(audit.x, backend)
+        x = self._cast(backend.asarray(audit.x), backend)
         features, _ = self._read(x, backend, held_out=True)
         targets = self._targets(self._coded(audit.y))
         readouts = solve_readouts(
             statistic,
             self._network.exit_sizes(),
-            (features, targets, audit.weights),
+            (backend.to_numpy(features), targets, audit.weights),
             self.alpha,
             self._placed(),
             self._one_copy,
@@ -140,16 +149,11 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
     def _read(self, x, backend, held_out):
         """Return the features with the trees' scores beside them, and the scores alone."""
         scores = self._network.tree_scores(x, backend, held_out)
-        features = self._network.features(x, backend)
+        features = backend.as_features(self._network.features(x, backend))
         if scores.shape[1] == 0:
             return features, scores
-        dtype = dtype_name(features)
+        dtype = dtype_name(x)  # scores keep the digits of the rows
         return backend.stack_columns([features, backend.asarray(scores, dtype)], [1.0, 1.0], dtype), scores
-
-    def _forget(self):
-        """Drop what an earlier fit froze."""
-        for name in ("_network", "_statistic", "_seed"):
-            self.__dict__.pop(name, None)
 
     # Scores of new rows.
 
@@ -177,25 +181,18 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         width = scores.shape[1] // len(self._readouts)
         return [scores[:, i * width : (i + 1) * width] for i in range(len(self._readouts))]
 
-    def transform(self, X):
-        """Return the features that the readout reads: the encoded input, the hidden layers, the trees' scores.
+    def _computation(self):
+        """The network, and the readout of the chosen stage."""
+        if self.precision == "bfloat16":
+            raise ValueError("precision='bfloat16' has no export: others would compute other features. Use 'float32'.")
+        readout = self._readouts[self.exit_]
+        coef, intercept = self._units(readout.coef, readout.intercept)
+        steps, read, coef = pruned(*self._network.steps(), coef)
+        return Computation(steps, read, coef, intercept, self._head(), wide=True, dtype=self._dtype())
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        array of shape (n_samples, n_features_out)
-            Features, in the dtype of X unless ``precision`` says otherwise.
-        """
-        check_is_fitted(self)
-
-        def features(rows, backend):
-            return self._read(self._cast(rows, backend), backend, held_out=False)[0]
-
-        return self._map_blocks(X, features, self._n_features_out)
+    def _hidden_of(self, rows, backend):
+        """The encoded input, the hidden layers, the trees' scores."""
+        return self._read(self._cast(rows, backend), backend, held_out=False)[0]
 
     @property
     def _n_features_out(self):
@@ -214,8 +211,9 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         x = self._audit.x[: max(_LEAST_ROWS, min(_IMPORTANCE_ROWS, _IMPORTANCE_MOVES // n_columns))]
         score = self._scorer([self.exit_])
         together = max(1, auto_block_size(n_columns) // (2 * len(x)))
+        backend = self._host_backend()
         parts = [
-            _rank_slopes(x, range(start, min(start + together, n_columns)), score)
+            _rank_slopes(x, range(start, min(start + together, n_columns)), score, backend)
             for start in range(0, n_columns, together)
         ]
         energy = np.concatenate(parts)
@@ -268,16 +266,24 @@ class ClosedFormBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Analytic
         with self._unchanged_on_error():
             if not hasattr(self, "_statistic"):
                 self._adopt(other)
-                return self._solve(other._statistic)
+                return self._store(other._statistic)
             mine, theirs = self._aligned(other)
             self._audit = self._audit.merge(other._audit, MOST)
-            return self._solve(mine.merge(theirs))
+            return self._store(mine.merge(theirs))
 
     def _adopt(self, other):
         """Take over the audit rows of another, for a shard that has none of its own."""
         self._audit = other._audit
 
     # Parameters.
+
+    def _backend_of(self, X):
+        """What computes on rows, multiplying as ``precision`` says."""
+        return backend_for(X, self.device, _PRODUCTS.get(self.precision, "float32"))
+
+    def _host_backend(self):
+        """What computes on the host with the same features: NumPy, or torch where they are bfloat16."""
+        return get_backend("torch:cpu", "bfloat16") if self.precision == "bfloat16" else get_backend("cpu")
 
     def _n_scores(self):
         """Columns of the trees' scores."""
@@ -365,7 +371,7 @@ def _check_image_shape(shape, hidden):
         )
 
 
-def _rank_slopes(x, columns, score):
+def _rank_slopes(x, columns, score, backend):
     """Mean over rows of the squared change of the scores over that of the rank, for some columns moved in turn."""
     moved, spans = [], []
     for k in columns:
@@ -374,8 +380,7 @@ def _rank_slopes(x, columns, score):
             part[:, k] = values
             moved.append(part)
         spans.append(_mid_ranks(x[:, k], moved[-1][:, k]) - _mid_ranks(x[:, k], moved[-2][:, k]))
-    backend = get_backend("cpu")
-    scores = score(np.concatenate(moved), backend).reshape(len(spans), 2, len(x), -1)
+    scores = backend.to_numpy(score(backend.asarray(np.concatenate(moved)), backend)).reshape(len(spans), 2, len(x), -1)
     change = np.sum((scores[:, 1] - scores[:, 0]) ** 2, axis=2)  # (columns, rows)
     spans = np.array(spans)
     return np.mean(np.divide(change, spans**2, out=np.zeros_like(change), where=spans > 0), axis=1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sklearn_analytic._computation import ROWS, Standardised, Step
 from sklearn_analytic._layer_search import search_layer
 from sklearn_analytic.backend import dtype_name
 from sklearn_analytic.features import (
@@ -65,6 +66,7 @@ class ClosedFormNetwork:
     carries_input: bool  # the readout reads the encoded input too
     leaf_scores: LeafScores | None
     labels: np.ndarray | None  # classes of the columns of the scores
+    shift: np.ndarray | None = None  # taken off the features: bfloat16 spends its eight bits on deviations
 
     def features(self, x, backend):
         """Return all features side by side, [A | H_1 | ... | H_L], A where it is carried."""
@@ -75,7 +77,31 @@ class ClosedFormNetwork:
             parts.append(output)
             if hidden.slope is not None:
                 previous = hidden.standardised(output, backend)
-        return backend.stack_columns(parts, [1.0] * len(parts), dtype_name(x))
+        features = backend.stack_columns(parts, [1.0] * len(parts), dtype_name(x))
+        if self.shift is not None:
+            features -= cast_like(self.shift, features, backend)
+        return features
+
+    def centred(self, x, weights, backend):
+        """Return the network with features that are deviations from their means over some rows."""
+        return replace(self, shift=weighted_mean(self.features(x, backend), weights))
+
+    def steps(self):
+        """Return features and scores of trees as steps, which of them stand side by side, and their widths."""
+        steps, previous = [Step(self.encoding, ROWS)], 0
+        read, sizes = ([0], [self.encoding.n_columns]) if self.carries_input else ([], [])
+        for hidden in self.layers:
+            read.append(len(steps))
+            sizes.append(hidden.layer.n_units)
+            steps.append(Step(hidden.layer, {"raw": ROWS, "encoded": 0, "previous": previous}[hidden.source]))
+            if hidden.slope is not None:
+                previous = len(steps)
+                steps.append(Step(Standardised(hidden.shift, hidden.slope), read[-1]))
+        if self.leaf_scores is not None:
+            read.append(len(steps))
+            sizes.append(self.leaf_scores.values.shape[1])
+            steps.append(Step(self.leaf_scores, ROWS))
+        return steps, read, sizes
 
     def tree_scores(self, x, backend, held_out=False):
         """Return the scores (n, c) of the trees, of the blind member each if ``held_out``; (n, 0) without trees."""

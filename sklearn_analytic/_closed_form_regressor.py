@@ -5,7 +5,11 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import checked_weights, regression_targets
+from sklearn_analytic._block_fit import Unwatched
+from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._closed_form_base import ClosedFormBase, hashes_of_targets
+from sklearn_analytic._collections import lazily
+from sklearn_analytic._computation import Numbers
 from sklearn_analytic.features import target_classes, weighted_mean
 
 
@@ -54,8 +58,10 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
     device : str, default="cpu"
         "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device. Trees
         grow and score on the host.
-    precision : {"auto", "float32", "float64"}, default="auto"
-        Dtype of the features; "auto" is that of X.
+    precision : {"auto", "float32", "float64", "tf32", "bfloat16"}, default="auto"
+        Dtype of the features; "auto" is that of X. "tf32" is float32 with products in TF32 where the device has it,
+        which no other value uses. "bfloat16" needs torch (``device`` or a tensor X): hidden products of bfloat16
+        operands, features rounded to bfloat16, their sums in float32 and float64.
 
     Attributes
     ----------
@@ -123,12 +129,13 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         self.device = device
         self.precision = precision
 
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit on all rows of X, read in blocks.
 
         Parameters
         ----------
-        X : {array-like, memmap, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+        X : {array-like, memmap, sparse matrix, frame, torch.Tensor, Dask collection} of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
@@ -140,11 +147,7 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         self : object
             The fitted estimator.
         """
-        with self._unchanged_on_error():
-            self._check_parameters()
-            X = self._read_features(X, reset=True)
-            self._forget()
-            return self._fit_rows(X, y, sample_weight, None)
+        return self._fit_array(X, y, sample_weight)
 
     def partial_fit(self, X, y, sample_weight=None):
         """Add rows. The first call builds the layers, which stay; the readout is exact for all rows so far.
@@ -167,9 +170,9 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         """
         with self._unchanged_on_error():
             self._check_parameters()
-            X = self._read_features(X, reset=not hasattr(self, "_network"))
-            return self._fit_rows(X, y, sample_weight, getattr(self, "_statistic", None))
+            return self._store(self._absorb(getattr(self, "_statistic", None), X, y, sample_weight))
 
+    @lazily
     def predict(self, X):
         """Predict targets.
 
@@ -210,8 +213,18 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
 
     # Targets.
 
-    def _fit_rows(self, X, y, sample_weight, statistic):
-        """Check targets and weights, take units from the first rows, add the rows and solve."""
+    def _fit_rows(self, X, y, sample_weight, progress):
+        """The statistic of all rows."""
+        progress.begin(2)
+        return self._add_targets(X, y, sample_weight, progress.resume()[0], progress)
+
+    def _absorb(self, statistic, X, y, sample_weight):
+        """The statistic with a block added; the first block settles columns, units and layers."""
+        X = self._read_features(X, reset=not hasattr(self, "_network"))
+        return self._add_targets(X, y, sample_weight, statistic, Unwatched())
+
+    def _add_targets(self, X, y, sample_weight, statistic, progress):
+        """Check targets and weights, take units from the first rows, and add the rows."""
         weights = checked_weights(sample_weight, X.shape[0])
         y, flat = regression_targets(y, X)
         y = np.asarray(y, dtype=np.float64)
@@ -221,7 +234,7 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
             self._flat, self._unit = flat, _units(y, weights)
         if y.shape[1] != len(self._unit):
             raise ValueError(f"y has {y.shape[1]} targets, but the first call had {len(self._unit)}.")
-        return self._solve(self._add_rows(X, y, weights, statistic))
+        return self._add_rows(X, y, weights, statistic, progress)
 
     def _coded(self, y):
         """Targets are their own codes."""
@@ -258,6 +271,14 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         missed = np.average((targets - loo) ** 2, axis=0, weights=weights)
         explained = 1 - np.divide(missed, spread, out=np.zeros_like(missed), where=spread > 0)
         return float(np.mean(np.where(spread > 0, explained, missed <= 0)))
+
+    def _units(self, coef, intercept):
+        """A readout in the units of y."""
+        return coef * self._unit, intercept * self._unit
+
+    def _head(self):
+        """Outputs are predictions."""
+        return Numbers(self._flat)
 
     def _in_units(self, scores):
         """Predictions in the units and shape of y."""

@@ -1,6 +1,6 @@
 """Correlation projection network: modules of a projection and a least-squares exit, no gradient anywhere."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic._audit import audit_size, choose_audit, content_hashes, take_audit
 from sklearn_analytic._base import (
     AnalyticEstimator,
+    beside,
     check_alpha,
     check_choice,
     check_flag,
@@ -19,10 +20,15 @@ from sklearn_analytic._base import (
     row_weights,
     seed_of,
 )
-from sklearn_analytic._blocks import ArrayBlocks, auto_block_size, host
+from sklearn_analytic._block_fit import BlockFitMixin, Unwatched
+from sklearn_analytic._blocks import auto_block_size, host, rows_in_blocks
 from sklearn_analytic._calibration import fit_link
+from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
-from sklearn_analytic._network import Rows, Settings, build_network
+from sklearn_analytic._collections import lazily
+from sklearn_analytic._computation import Classes, Computation, pruned
+from sklearn_analytic._hidden_features import HiddenFeaturesMixin
+from sklearn_analytic._network import Network, Rows, Settings, build_network
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, get_backend
 from sklearn_analytic.features import CODES, draw_rows, row_keys
 from sklearn_analytic.linalg import NormalEquations, ridge_exits, spectral_exit
@@ -34,7 +40,21 @@ _BUILD_ROWS = 30_000  # projections are built from at most so many rows, drawn b
 _FEW_UNITS, _MANY_UNITS, _ROWS_PER_UNIT = 800, 3300, (2, 12)
 
 
-class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
+@dataclass(frozen=True)
+class _FeatureStep:
+    """Adds the exits' features of a block, with indicators of its classes, to a statistic."""
+
+    network: Network
+    n_classes: int
+    all_digits: bool
+
+    def __call__(self, statistic, block, backend):
+        features = self.network.features(backend.asarray(block.x), backend)
+        targets = np.eye(self.n_classes)[block.y]
+        return statistic.accumulate(features, targets, block.weight, backend, widen=self.all_digits)
+
+
+class CPNetClassifier(ClassStreamMixin, ClassifierMixin, BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
     r"""Correlation projection network: a multi-exit classifier in which every weight is a sum or a solve.
 
     Each module encodes the labels as a code T, projects its input by correlation with it,
@@ -153,12 +173,13 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
         self.random_state = random_state
         self.device = device
 
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit on all rows of X, read in blocks.
 
         Parameters
         ----------
-        X : {array-like, memmap, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+        X : {array-like, memmap, sparse matrix, frame, torch.Tensor, Dask collection} of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,)
             Class labels.
@@ -170,12 +191,7 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
         self : object
             The fitted estimator.
         """
-        with self._unchanged_on_error():
-            self._check_parameters()
-            X = self._read_features(X, reset=True)
-            y = class_labels(y, X)
-            self._settle_classes(y)
-            return self._store(self._accumulate(None, X, y, sample_weight))
+        return self._fit_array(X, y, sample_weight)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Add rows. The first call builds the projections, which stay; the exits are exact for all rows so far.
@@ -202,12 +218,9 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
         refuse_balanced(self.class_weight, "partial_fit")
         with self._unchanged_on_error():
             self._check_parameters()
-            statistic = getattr(self, "_statistic", None)
-            X = self._read_features(X, reset=statistic is None)
-            y = class_labels(y, X)
-            statistic = self._meet_classes(y, classes, statistic)
-            return self._store(self._accumulate(statistic, X, y, sample_weight))
+            return self._store(self._absorb(getattr(self, "_statistic", None), X, y, sample_weight, classes))
 
+    @lazily
     def decision_function(self, X):
         """Return scores of the classes: near 1 for the class, near 0 for the others.
 
@@ -223,6 +236,7 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
         """
         return self._decision(self._scores(X))
 
+    @lazily
     def predict(self, X):
         """Predict class labels.
 
@@ -238,6 +252,7 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
         """
         return self._labels(self._scores(X))
 
+    @lazily
     def predict_proba(self, X):
         """Predict class probabilities, calibrated on leave-one-out scores of the audit rows.
 
@@ -248,8 +263,8 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
-            Rows sum to one.
+        array of shape (n_samples, n_classes)
+            Rows sum to one; a tensor where X is one.
         """
         scores = self._scores(X)
         return self._probabilities(scores, self._link)
@@ -310,28 +325,40 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
 
     # One block of the story: audit rows, network, features, statistic.
 
-    def _accumulate(self, statistic, X, y, sample_weight):
+    def _fit_rows(self, X, y, sample_weight, progress):
+        """The statistic of all rows, in passes: keys, drawn rows, sums."""
+        y = class_labels(y, X)
+        self._settle_classes(y)
+        progress.begin(2)
+        return self._accumulate(progress.resume()[0], X, y, sample_weight, progress)
+
+    def _absorb(self, statistic, X, y, sample_weight, classes=None):
+        """The statistic with a block added; the first block settles columns, classes and projections."""
+        X = self._read_features(X, reset=statistic is None)
+        y = class_labels(y, X)
+        statistic = self._meet_classes(y, classes, statistic)
+        return self._accumulate(statistic, X, y, sample_weight, Unwatched())
+
+    def _accumulate(self, statistic, X, y, sample_weight, progress):
         """Return the statistic of the exits' features with rows added; the first rows build the network."""
         weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
         backend = backend_for(X, self.device)
         codes = np.searchsorted(self.classes_, y)
-        rows = ArrayBlocks(X, codes, weights, self._rows_per_block(X.shape[1]))
-        keys, is_audit = self._gather_audit(statistic, rows, y)
-        if statistic is None:
-            self._network = self._build(rows, keys, is_audit)
-            statistic = NormalEquations.empty(self._network.n_features, len(self.classes_))
-        statistic = statistic.on(backend)
-        for block in replace(rows, block_size=self._rows_per_block(statistic.n_features)):
-            features = self._network.features(backend.asarray(block.x), backend)
-            targets = np.eye(len(self.classes_))[block.y]
-            statistic = statistic.accumulate(features, targets, block.weight, backend, widen=self._needs_all_digits())
-        return statistic.to_host(backend)
+        rows = rows_in_blocks(X, codes, weights, self._rows_per_block(X.shape[1]))
+        if progress.resumed is None:
+            progress.begin_pass("layers")
+            keys, is_audit = self._gather_audit(statistic, rows, y)
+            if statistic is None:
+                self._network = self._build(rows, keys, is_audit)
+                statistic = NormalEquations.empty(self._network.n_features, len(self.classes_))
+        step = _FeatureStep(self._network, len(self.classes_), self._needs_all_digits())
+        return progress.reduce(rows.resized(self._rows_per_block(statistic.n_features)), statistic, step, backend)
 
     def _gather_audit(self, statistic, rows, y):
         """Keep the audit rows of all rows so far; return keys of the new rows, and which of them are in the audit."""
         if statistic is None:
             self._seed = seed_of(self.random_state)
-        direction = np.random.default_rng(self._seed).standard_normal(rows.x.shape[1])
+        direction = np.random.default_rng(self._seed).standard_normal(rows.n_columns)
         keys = rows.map_rows(lambda x: row_keys(x, direction))
         hashes = content_hashes(keys, y)
         chosen = hashes <= choose_audit(hashes, rows.weight)
@@ -440,6 +467,21 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
 
         return scores
 
+    def _hidden_of(self, rows, backend):
+        """What all exits read: the encoded input where it is carried, and the hidden layers of all modules."""
+        return self._network.features(rows, backend)
+
+    @property
+    def _n_features_out(self):
+        """Width of :meth:`transform`, for the names of its columns."""
+        return self._network.n_features
+
+    def _computation(self):
+        """The network, and the readout of the exits that predict."""
+        coef, intercept = self._readout
+        steps, read, coef = pruned(*self._network.steps(), coef)
+        return Computation(steps, read, coef, intercept, Classes(self.classes_, self._link), wide=True)
+
     def _decision(self, scores):
         """Scores as scikit-learn wants them."""
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
@@ -450,7 +492,7 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, AnalyticEstimator):
 
     def _probabilities(self, scores, link):
         """Calibrated probabilities."""
-        return link.probabilities(host(scores))
+        return beside(link.probabilities(host(scores)), scores)
 
     # Parameters.
 

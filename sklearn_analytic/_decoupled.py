@@ -7,6 +7,7 @@ from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import refuse_balanced
 from sklearn_analytic._decoupled_base import DecoupledBase
 from sklearn_analytic._gradient_base import relative
+from sklearn_analytic._gradient_blocks import is_blocks
 from sklearn_analytic._gradient_classifier import GradientClassifierMixin
 from sklearn_analytic.nn import CLASS_OUTPUTS
 
@@ -332,13 +333,14 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         check_choice("output", self.output, CLASS_OUTPUTS)
         super()._check_parameters()
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (m, d)
-            Rows. The first block settles the input encoding.
+        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
+            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
+            first block settles the input encoding.
         y : array-like of shape (m,)
             Labels.
         classes : array-like or None, default=None
@@ -351,6 +353,8 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         DecoupledMLPClassifier
             Itself.
         """
+        if is_blocks(X, y):
+            return self._partial_fit_blocks(X, y, classes, sample_weight)
         self._check_parameters()
         refuse_balanced(self.class_weight, "partial_fit")
         with self._unchanged_on_error():

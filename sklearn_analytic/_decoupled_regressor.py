@@ -5,6 +5,7 @@ from sklearn.base import RegressorMixin
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._decoupled_base import DecoupledBase
 from sklearn_analytic._gradient_base import relative
+from sklearn_analytic._gradient_blocks import is_blocks
 from sklearn_analytic._gradient_regressor import GradientRegressorMixin
 
 
@@ -215,13 +216,14 @@ class DecoupledMLPRegressor(GradientRegressorMixin, RegressorMixin, DecoupledBas
             history = self._fit_rows(X, y, weights, held_out)
         return self._finished(history)
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None):
         """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (m, d)
-            Rows. The first block settles the encoding of inputs and the scale of targets.
+        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
+            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
+            first block settles the encoding of inputs and the scale of targets.
         y : array-like of shape (m,) or (m, c)
             Targets.
         sample_weight : array-like of shape (m,) or None, default=None
@@ -232,6 +234,8 @@ class DecoupledMLPRegressor(GradientRegressorMixin, RegressorMixin, DecoupledBas
         DecoupledMLPRegressor
             Itself.
         """
+        if is_blocks(X, y):
+            return self._partial_fit_blocks(X, y, sample_weight=sample_weight)
         self._check_parameters()
         with self._unchanged_on_error():
             first = not hasattr(self, "_training_state")

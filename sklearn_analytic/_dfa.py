@@ -7,6 +7,7 @@ from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import refuse_balanced
 from sklearn_analytic._dfa_base import DFABase
 from sklearn_analytic._gradient_base import relative
+from sklearn_analytic._gradient_blocks import is_blocks
 from sklearn_analytic._gradient_classifier import GradientClassifierMixin
 from sklearn_analytic.nn import CLASS_OUTPUTS
 
@@ -158,7 +159,7 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         Mean training loss of the last and of every epoch.
     validation_scores_, best_validation_score_ : list of float, float
         Scores of held-out rows, where there were any.
-    alignment_ : ndarray of shape (n_iter_, n_hidden)
+    alignment_ : ndarray of shape (n_epochs, n_hidden)
         Mean cosine to the true gradient, with ``alignment=True``.
     activation_bytes_ : dict
         Bytes of hidden activations of one batch: "stored", "shared" (work buffers) and "exact" (in full precision).
@@ -335,13 +336,14 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         check_choice("output", self.output, CLASS_OUTPUTS)
         super()._check_parameters()
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (m, d)
-            Rows. The first block settles the input encoding.
+        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
+            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
+            first block settles the input encoding.
         y : array-like of shape (m,)
             Labels.
         classes : array-like or None, default=None
@@ -354,6 +356,8 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         DFAClassifier
             Itself.
         """
+        if is_blocks(X, y):
+            return self._partial_fit_blocks(X, y, classes, sample_weight)
         self._check_parameters()
         refuse_balanced(self.class_weight, "partial_fit")
         with self._unchanged_on_error():

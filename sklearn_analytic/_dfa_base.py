@@ -230,7 +230,7 @@ class DFABase(ArchitectureMixin, GradientEstimator):
                 f"{sizes[layer + 2]}, and alignment with the true gradient up to it is "
                 f"{min(self.alignment_[-1][: layer + 1]):.2f}. Widen it, or use feedback='refresh' with a shorter "
                 "refresh_interval.",
-                stacklevel=4,
+                stacklevel=5,
             )
 
     # ---- parameters ----

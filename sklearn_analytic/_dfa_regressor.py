@@ -5,6 +5,7 @@ from sklearn.base import RegressorMixin
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._dfa_base import DFABase
 from sklearn_analytic._gradient_base import relative
+from sklearn_analytic._gradient_blocks import is_blocks
 from sklearn_analytic._gradient_regressor import GradientRegressorMixin
 
 
@@ -143,7 +144,7 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         Mean training loss of the last and of every epoch.
     validation_scores_, best_validation_score_ : list of float, float
         Scores of held-out rows, where there were any.
-    alignment_ : ndarray of shape (n_iter_, n_hidden)
+    alignment_ : ndarray of shape (n_epochs, n_hidden)
         Mean cosine to the true gradient, with ``alignment=True``.
     activation_bytes_ : dict
         Bytes of hidden activations of one batch: "stored", "shared" (work buffers) and "exact" (in full precision).
@@ -214,13 +215,14 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         self._warn_of_bottleneck()
         return self._finished(history)
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None):
         """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (m, d)
-            Rows. The first block settles the encoding of inputs and the scale of targets.
+        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
+            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
+            first block settles the encoding of inputs and the scale of targets.
         y : array-like of shape (m,) or (m, c)
             Targets.
         sample_weight : array-like of shape (m,) or None, default=None
@@ -231,6 +233,8 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         DFARegressor
             Itself.
         """
+        if is_blocks(X, y):
+            return self._partial_fit_blocks(X, y, sample_weight=sample_weight)
         self._check_parameters()
         with self._unchanged_on_error():
             first = not hasattr(self, "_training_state")

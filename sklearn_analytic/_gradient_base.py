@@ -20,10 +20,13 @@ from sklearn_analytic._base import (
 )
 from sklearn_analytic._blocks import dense_rows, host, short_block_size
 from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks
+from sklearn_analytic._computation import dense_computation
+from sklearn_analytic._gradient_blocks import GradientBlocksMixin
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.features import ENCODINGS, fit_input_encoding, standard_encoding
 from sklearn_analytic.nn import SCHEDULES, Optimizer, Plan, Rows, train
 
+_BLOCK_ENTRIES = 2e6  # of X in a source, from which an encoding is learned: memory does not follow its rows
 _ENCODED_ENTRIES = 2e7  # entries of X from which an encoding is learned; more rows than that are drawn from
 _STEPS, _EPOCHS = 2000, (30, 200)  # max_iter="auto": about so many steps, in so few or many epochs
 _LEAST_ROWS, _SEEN_ROWS = 50, 2000  # on which columns are found to be pixels
@@ -35,7 +38,7 @@ SKIPPED_OUTPUTS = ("softmax", "identity")  # others come near their targets from
 _BATCH = (16, 128)  # batch_size="auto": a fiftieth of the rows, within these
 
 
-class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
+class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstimator):
     """A network trained step by step. Subclasses say what targets are, who gets which error, and how to judge.
 
     Parameters live in the subclasses, under the names that are read here.
@@ -109,13 +112,14 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         self.__dict__.pop("validation_scores_", None)
         self.__dict__.pop("best_validation_score_", None)
         history = self._train(execution, rows, watched, recipe, generator, tasks, after_epoch)
-        tasks.end()
         if history.failure and not history.losses and hasattr(self, "_training_state"):
+            tasks.end()
             self._raise(history, "The estimator is as it was before this fit.")
         self._keep(network, execution, history, watched is not None)
         self._training_state |= {"blocks": state.get("blocks", 0) + 1, "seed": seed, "kind": self._kind()}
         if watched is not None:
             self._settle_outputs(execution.outputs(watched.x), watched.y, watched.weight)
+        tasks.end(dict)
         return history
 
     def _train(self, execution, rows, watched, recipe, generator, tasks, after_epoch):
@@ -128,16 +132,20 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         told = lambda epoch, history: after_epoch(history)  # noqa: E731
         return train(execution, rows, plan, generator, score=score, after_epoch=told)
 
-    def _partial_fit_rows(self, X, y, weights):
-        """The first block settles the encoding and the network; every block is one epoch."""
+    def _partial_fit_rows(self, X, y, weights, stretch=None, batch_size=None, seed=None):
+        """The first block settles the encoding and the network; every block is one epoch.
+
+        A block of a fit over many has a stretch of its steps; encoding, batch size and seed are then settled.
+        """
         self._check_columns(X.shape[1])
         first = not hasattr(self, "_training_state")
         state = {} if first else self._training_state
-        seed = seed_of(self.random_state) if first else state["seed"]
+        if seed is None:
+            seed = seed_of(self.random_state) if first else state["seed"]
         blocks = state.get("blocks", 0)
         generator = np.random.default_rng([seed, blocks])
         coded = self._coded_targets(y)
-        if first:
+        if first and stretch is None:
             self._encoding = self._learned_encoding(X, weights, generator, stream=True)
             self._begin_watching()
             self.loss_curve_ = []
@@ -151,7 +159,9 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         execution = network.execution(recipe, np.random.default_rng(seed) if first else generator)
         if not first:
             self._load(network, execution)
-        plan = Plan(1, min(recipe.batch_size, len(rows.x)), self._stream_rate())
+        plan = Plan(1, min(batch_size or recipe.batch_size, len(rows.x)), self._stream_rate())
+        if stretch is not None:
+            plan = replace(plan, schedule=self.learning_rate, warmup=self.warmup_fraction, **vars(stretch))
         history = self._train_block(execution, rows, plan, generator)
         if history.failure:
             self._raise(history, "The estimator is as it was before this block.")
@@ -208,7 +218,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         for start in range(0, X.shape[0], size):
             rows = host(dense_rows(X[start : start + size]))
             part = rows if self._encoding is None else self._encoding.transform(rows, get_backend("cpu"))
-            encoded[start : start + size] = part
+            encoded[start : start + size] = narrowed(part, dtype, "X holds magnitudes")
         return encoded
 
     def _weight_dtype(self):
@@ -232,6 +242,17 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
             size = np.maximum(np.abs(rows).max(axis=0), 1.0)
             encoding = replace(encoding, slope=np.where(encoding.slope == 0, 1 / size, encoding.slope))
         return encoding
+
+    def _encoding_of_blocks(self, rows, generator):
+        """The input encoding of rows in a source: learned from all of them, or from a draw where they are many."""
+        if self._encoding_name() is None:  # no pass, and no rows in memory
+            return None
+        n, most = rows.n_rows, max(int(_BLOCK_ENTRIES) // rows.n_columns, 1000)
+        index = np.arange(n) if n <= most else np.sort(generator.choice(n, most, replace=False))
+        if rows.weight is not None:
+            index = index[rows.weight[index] > 0]
+        weights = None if rows.weight is None else rows.weight[index]
+        return self._learned_encoding(rows.take(index)[0], weights, generator)
 
     def _encoding_name(self):
         """The encoding that "auto" means, unless the columns turn out to be pixels."""
@@ -278,7 +299,7 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
         if self.batch_size != "auto" and self.batch_size > n_rows:
             warnings.warn(
                 f"batch_size={self.batch_size} is larger than the {n_rows} training rows: every step sees all of them.",
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _n_epochs(self, n_rows, batch_size):
@@ -357,6 +378,16 @@ class GradientEstimator(CallbackSupportMixin, AnalyticEstimator):
 
         return self._map_blocks(X, outputs, n_features=self._encoded_width())
 
+    def _computation(self):
+        """The encoding, hidden layers in turn, and the last layer; networks of torch are not described."""
+        if not self._is_plain():
+            raise NotImplementedError(
+                f"{type(self).__name__} holds a network of torch, which is not exported: use torch.onnx on the network "
+                "itself, or pickle, joblib or skops to keep the estimator."
+            )
+        encoding = () if self._encoding is None else (self._encoding,)
+        return dense_computation(encoding, self.coefs_, self.intercepts_, self.activation, self)
+
     def _encoded_width(self):
         """Columns after the encoding."""
         return self.n_features_in_ if self._encoding is None else self._encoding.n_columns
@@ -417,6 +448,18 @@ def _of_lightest(recipe, weight):
     if weight is None:
         return recipe
     return replace(recipe, tol_error=recipe.tol_error * min(1.0, max(float(weight.min()), _LEAST_WEIGHT)))
+
+
+def narrowed(values, dtype, what):
+    """Return values in the dtype of the weights; refuse those that it cannot hold, which no training survives."""
+    with np.errstate(over="ignore"):
+        found = values.astype(dtype, copy=False)
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"{what} that {np.dtype(dtype).name} cannot hold: use precision='float64', or an input_encoding for X and "
+            "a smaller unit for y."
+        )
+    return found
 
 
 def relative(weights):

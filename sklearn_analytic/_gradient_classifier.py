@@ -10,6 +10,8 @@ from sklearn_analytic._base import checked_weights, class_labels, row_weights
 from sklearn_analytic._blocks import host
 from sklearn_analytic._calibration import log_outputs
 from sklearn_analytic._classes import class_codes, refuse_mixed_labels
+from sklearn_analytic._collections import lazily
+from sklearn_analytic._computation import Classes, Rule
 from sklearn_analytic._gradient_base import weighing_rows
 from sklearn_analytic.backend import is_tensor
 from sklearn_analytic.nn import Rows, mean_loss
@@ -21,6 +23,7 @@ _DOUBT = 5.0  # what (log T)^2 costs, in units of one row's log-loss: few held-o
 class GradientClassifierMixin:
     """What a classifier adds to :class:`GradientEstimator`; ``output`` is its parameter, one of ``CLASS_OUTPUTS``."""
 
+    @lazily
     def predict_proba(self, X):
         """Return the probabilities of all classes.
 
@@ -39,6 +42,7 @@ class GradientClassifierMixin:
         found = self._probabilities(host(outputs))
         return outputs.new_tensor(found) if is_tensor(outputs) else found
 
+    @lazily
     def predict_log_proba(self, X):
         """Return the logarithm of :meth:`predict_proba`.
 
@@ -55,6 +59,7 @@ class GradientClassifierMixin:
         check_is_fitted(self)
         return log_softmax(self._log_scores(host(self._raw_outputs(X))), axis=1)
 
+    @lazily
     def predict(self, X):
         """Return the most probable class of every row.
 
@@ -80,6 +85,14 @@ class GradientClassifierMixin:
         """The rule by which outputs are read."""
         return self.output
 
+    def _units(self, coef, intercept):
+        """Outputs are in no units."""
+        return coef, intercept
+
+    def _head(self):
+        """Classes, and how their probabilities are read."""
+        return Classes(self.classes_, Rule(self._link(), self.temperature_))
+
     def _log_scores(self, outputs, rule=None):
         """Scores whose softmax is the probabilities, of outputs by the estimator's rule or another one."""
         return log_outputs(outputs, self._link() if rule is None else rule) / self.temperature_
@@ -95,6 +108,15 @@ class GradientClassifierMixin:
         y = class_labels(y, X)
         weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
         return weighing_rows(X, y, weights)
+
+    def _read_all_targets(self, y, sample_weight, X):
+        """Labels and weights of all rows of a source."""
+        y = class_labels(y, X)
+        return y, row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
+
+    def _settle_all(self, y, weights):
+        """Take the classes of all rows."""
+        self._settle_classes(y if weights is None else y[weights > 0])
 
     def _read_targets(self, y, X):
         """Labels of validation rows."""

@@ -5,7 +5,9 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import checked_weights, regression_targets
-from sklearn_analytic._gradient_base import weighing_rows
+from sklearn_analytic._collections import lazily
+from sklearn_analytic._computation import Numbers
+from sklearn_analytic._gradient_base import narrowed, weighing_rows
 from sklearn_analytic.backend import backend_for
 
 _FLAT = 1e-14  # a target that varies less than this share of its size is rounding
@@ -14,6 +16,7 @@ _FLAT = 1e-14  # a target that varies less than this share of its size is roundi
 class GradientRegressorMixin:
     """What a regressor adds to :class:`GradientEstimator`."""
 
+    @lazily
     def predict(self, X):
         """Return the predicted targets.
 
@@ -40,6 +43,14 @@ class GradientRegressorMixin:
         tags.target_tags.multi_output = True
         return tags
 
+    def _units(self, coef, intercept):
+        """A last layer in the units of y."""
+        return coef * self._target_scale, intercept * self._target_scale + self._target_mean
+
+    def _head(self):
+        """Outputs are predictions."""
+        return Numbers(self._one_target)
+
     def _read_target_rows(self, X, y, sample_weight, reset):
         """Return checked X, targets (n, c) and weights without rows that weigh nothing."""
         X = self._read_features(X, reset=reset)
@@ -51,6 +62,16 @@ class GradientRegressorMixin:
             raise ValueError(f"y has {y.shape[1]} targets, but the network has {n_before} outputs.")
         self._one_target = one
         return weighing_rows(X, y, checked_weights(sample_weight, X.shape[0]))
+
+    def _read_all_targets(self, y, sample_weight, X):
+        """Targets and weights of all rows of a source."""
+        y, self._one_target = regression_targets(y, X)
+        assert_all_finite(y, input_name="y")
+        return np.asarray(y, dtype=np.float64), checked_weights(sample_weight, X.shape[0])
+
+    def _settle_all(self, y, weights):
+        """Take mean and deviation of all targets."""
+        self._settle_targets(y, weights)
 
     def _read_targets(self, y, X):
         """Targets of validation rows."""
@@ -76,7 +97,9 @@ class GradientRegressorMixin:
 
     def _coded_targets(self, y):
         """Standardised targets."""
-        return ((y - self._target_mean) / self._target_scale).astype(self._weight_dtype())
+        with np.errstate(over="ignore"):  # far from the first targets of a stream: refused below
+            coded = (y - self._target_mean) / self._target_scale
+        return narrowed(coded, self._weight_dtype(), "y holds distances from the first targets")
 
     def _n_outputs(self):
         """One per target."""

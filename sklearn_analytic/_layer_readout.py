@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_analytic._blocks import Block, short_block_size
-from sklearn_analytic._solvers import Problem, accumulate_auto, solve
+from sklearn_analytic._solvers import Problem, accumulated, solve
 from sklearn_analytic.backend import get_backend
 
 _GCV = Problem("gcv", True, None)
@@ -20,7 +20,7 @@ def refit_readout(layered, rows, n_outputs):
     targets = np.eye(n_outputs)[rows.y] if rows.y.ndim == 1 else rows.y.astype(np.float64)
     blocks = FeatureBlocks(layered.stack, layered.last, rows.x, targets, rows.weight)
     width = blocks.readout_inputs(slice(0, 1)).shape[1]
-    _, statistic = accumulate_auto(blocks, width, n_outputs, _GCV, get_backend("cpu"))
+    _, statistic = accumulated("auto", blocks.reduce, len(rows.x), width, n_outputs, _GCV)
     solution = solve(statistic, _GCV)
     layered.set_readout(solution.coef, solution.intercept)
 
@@ -35,10 +35,11 @@ class FeatureBlocks:
     y: np.ndarray
     weight: np.ndarray | None
 
-    @property
-    def n_rows(self):
-        """Number of rows."""
-        return len(self.x)
+    def reduce(self, start):
+        """Return the statistic of all rows, added to one."""
+        for block in self:
+            start = start.accumulate(block.x, block.y, block.weight, get_backend("cpu"))
+        return start
 
     def readout_inputs(self, rows):
         """Rows after all partitions and all but the last layer of the head."""
@@ -49,7 +50,7 @@ class FeatureBlocks:
 
     def __iter__(self):
         size = short_block_size(self.x.shape[1])
-        for start in range(0, self.n_rows, size):
+        for start in range(0, len(self.x), size):
             rows = slice(start, start + size)
             weight = None if self.weight is None else self.weight[rows]
             yield Block(self.readout_inputs(rows), self.y[rows], weight)

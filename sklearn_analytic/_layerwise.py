@@ -7,6 +7,7 @@ from sklearn_analytic._base import check_choice
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import refuse_balanced
 from sklearn_analytic._gradient_base import relative
+from sklearn_analytic._gradient_blocks import is_blocks
 from sklearn_analytic._gradient_classifier import GradientClassifierMixin
 from sklearn_analytic._layerwise_base import LayerwiseBase
 from sklearn_analytic.nn import CLASS_OUTPUTS
@@ -326,13 +327,14 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
             history = self._fit_rows(X, y, relative(weights), held_out)
         return self._finished(history)
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train on a block of a stream: one pass of all partitions side by side, at the rate ``learning_rate_init``.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (m, d)
-            Rows. The first block settles the input encoding.
+        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
+            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
+            first block settles the input encoding.
         y : array-like of shape (m,)
             Labels.
         classes : array-like or None, default=None
@@ -345,6 +347,8 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
         LayerwiseMLP
             Itself.
         """
+        if is_blocks(X, y):
+            return self._partial_fit_blocks(X, y, classes, sample_weight)
         self._check_parameters()
         refuse_balanced(self.class_weight, "partial_fit")
         with self._unchanged_on_error():

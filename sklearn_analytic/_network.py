@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sklearn_analytic._computation import ROWS, Step
 from sklearn_analytic.backend import dtype_name
 from sklearn_analytic.features import (
     CODES,
@@ -74,6 +75,19 @@ class Network:
             if not self.skip and module.link is not None:
                 a = module.link.apply(hidden, backend)
         return backend.stack_columns(parts, [1.0] * len(parts), dtype_name(x))
+
+    def steps(self):
+        """Return what :meth:`features` computes as steps, which of them it puts side by side, and their widths."""
+        steps, a = [Step(self.encoding, ROWS)], 0
+        read, sizes = ([0], [self.encoding.n_columns]) if self.carries_input else ([], [])
+        for module in self.modules:
+            read.append(len(steps))
+            sizes.append(module.layer.n_units)
+            steps.append(Step(module.layer, a))
+            if not self.skip and module.link is not None:
+                a = len(steps)
+                steps.append(Step(module.link, read[-1]))
+        return steps, read, sizes
 
     @property
     def n_features(self):

@@ -20,6 +20,7 @@ from sklearn_analytic._base import (
 )
 from sklearn_analytic._blocks import dense_rows, host, short_block_size
 from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from sklearn_analytic._computation import PublicScale, dense_computation
 from sklearn_analytic._gradient_classifier import GradientClassifierMixin
 from sklearn_analytic._public_scale import checked_ends, column_ends, scaled
 from sklearn_analytic.nn import (
@@ -344,9 +345,9 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
             drawn,
             after_epoch=lambda epoch, history: tasks.epoch(lambda: self._fitted(execution, history)),
         )
-        tasks.end()
         for name, value in self._fitted(execution, history).items():
             setattr(self, name, value)
+        tasks.end(dict)
         return history.failure
 
     def _mechanism(self, sizes, sample_rate, n_steps):
@@ -422,6 +423,11 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
             rows = host(dense_rows(X[start : start + size]))
             parts.append(scaled(rows, self.bounds_, self.data_norm).astype(dtype, copy=False))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _computation(self):
+        """The public scale, hidden layers in turn, and the last layer."""
+        scale = PublicScale(self.bounds_, self.data_norm)
+        return dense_computation((scale,), self.coefs_, self.intercepts_, self.activation, self)
 
     def _raw_outputs(self, X):
         """Raw outputs (n, c) of checked rows, in the kind and on the device of X."""
@@ -499,4 +505,4 @@ def _check_feedback(name):
 
 def _warn_of_leak(message):
     """Warn of what the budget does not cover."""
-    warnings.warn(f"{message}; the reported budget does not cover it.", PrivacyLeakWarning, stacklevel=5)
+    warnings.warn(f"{message}; the reported budget does not cover it.", PrivacyLeakWarning, stacklevel=6)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from scipy.linalg import LinAlgWarning
 
-from sklearn_analytic._blocks import reduce_blocks
 from sklearn_analytic.linalg import NormalEquations, RecursiveLeastSquares, TriangularFactor, best_alpha
 
 _EPS = np.finfo(np.float64).eps
@@ -62,13 +61,22 @@ START = {"qr": start_qr, "gram": start_gram, "recursive": start_recursive}
 SOLVERS = ("auto", *START)
 
 
-def accumulate_auto(blocks, d, c, problem, backend):
-    """Return the cheap statistic where it is safe, else read the blocks again for the triangular factor."""
-    if blocks.n_rows > d:
-        gram = reduce_blocks(blocks, NormalEquations.empty(d, c), backend)
+def accumulated(solver, reduce, n_rows, d, c, problem):
+    """Return the road taken and its statistic: with "auto" the cheap one where it is safe, else another pass.
+
+    ``reduce(start)`` reads all rows into a statistic.
+    """
+    if solver == "auto" and n_rows > d:
+        gram = reduce(NormalEquations.empty(d, c))
         if gram_is_safe(gram, problem):
             return "gram", gram
-    return "qr", reduce_blocks(blocks, TriangularFactor.empty(d, c), backend)
+    road = "qr" if solver == "auto" else solver
+    return road, reduce(START[road](d, c, problem))
+
+
+def road_of(solver, resumed):
+    """Return the solver with which an interrupted fit goes on: "auto" has left the Gram once it holds a factor."""
+    return "qr" if solver == "auto" and isinstance(resumed, TriangularFactor) else solver
 
 
 def remove_rows(statistic, block, backend):

@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 # modules. features and nn stand side by side; features may use linalg.
 FLOORS_BELOW = {
     "backend": set(),
+    "io": set(),
     "linalg": {"backend"},
     "features": {"backend", "linalg"},
     "nn": {"backend"},
-    "estimators": {"backend", "linalg", "features", "nn"},
-    "distributed": {"backend", "linalg", "features", "nn", "estimators"},
+    "estimators": {"backend", "io", "linalg", "features", "nn"},
+    "distributed": {"backend", "io", "linalg", "features", "nn", "estimators"},
 }
 
 # Which modules may import a third-party package, as a pattern of the path inside the package.
@@ -34,6 +35,10 @@ ONLY_IN = {
     "numba": r"backend/_numba\w*\.py",
     "torch": r"(backend|nn)/_torch\w*\.py|distributed/.*",
     "dask": r"distributed/.*",
+    "onnx": r"_onnx\w*\.py|_export\.py",
+    "h5py": r"io/.*",
+    "zarr": r"io/.*",
+    "pyarrow": r"io/.*",
     "distributed": r"distributed/.*",
     "sklearn": r"[^/]+\.py|distributed/.*",
 }

@@ -9,7 +9,7 @@ from sklearn_analytic.backend import _numba_training as training
 from sklearn_analytic.backend import _numba_trees as trees
 from sklearn_analytic.backend._numpy import ACTIVATIONS, NumpyBackend
 from sklearn_analytic.backend._protocol import Backend
-from sklearn_analytic.backend._threads import one_blas_thread
+from sklearn_analytic.backend._threads import is_job, one_blas_thread
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -17,6 +17,7 @@ __all__ = [
     "backend_for",
     "dtype_name",
     "get_backend",
+    "is_job",
     "is_tensor",
     "modules",
     "n_threads",
@@ -28,13 +29,16 @@ __all__ = [
 ACTIVATION_NAMES = tuple(ACTIVATIONS)
 
 
-def get_backend(device):
+def get_backend(device, precision="float32"):
     """Return the backend of a device string.
 
     Parameters
     ----------
     device : str
         "cpu" is NumPy and numba; "cuda", "cuda:1", "xpu" or "torch:cpu" are torch.
+    precision : {"float32", "tf32", "bfloat16"}, default="float32"
+        How float32 operands are multiplied. TF32 is float32 where the device has no such units; "bfloat16" also
+        keeps hidden features in it, and needs torch. float64 operands are float64 always.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def get_backend(device):
     Raises
     ------
     ValueError
-        If torch does not know the device, or the device has no float64.
+        If torch does not know the device, or the device has no float64, or NumPy is asked for bfloat16.
     ImportError
         If a torch device is asked for and torch is not installed.
 
@@ -56,13 +60,16 @@ def get_backend(device):
     """
     if not isinstance(device, str):
         raise TypeError(f"device must be a string such as 'cpu' or 'cuda', got {device!r}.")
-    if device == "cpu":
-        return NumpyBackend()
-    return _torch_backend(device)
+    if device == "cpu" and precision == "bfloat16":
+        raise ValueError(
+            "precision='bfloat16' needs torch, and device='cpu' is NumPy, which has no bfloat16: "
+            "use device='torch:cpu' or device='cuda', or precision='float32'."
+        )
+    return NumpyBackend() if device == "cpu" else _torch_backend(device, precision)
 
 
 def n_threads():
-    """Return the threads that BLAS may use now: what compiled work beside it may use, too.
+    """Return the threads that BLAS may use now: what compiled work beside it may use, too. In joblib's threads, 1.
 
     Returns
     -------
@@ -75,6 +82,8 @@ def n_threads():
     >>> n_threads() >= 1
     True
     """
+    if is_job():
+        return 1
     return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
 
 
@@ -124,7 +133,7 @@ def dtype_name(array):
     return str(array.dtype).removeprefix("torch.")
 
 
-def backend_for(x, device):
+def backend_for(x, device, precision="float32"):
     """Return the backend of rows: a tensor stays on its device, all else goes to ``device``.
 
     Parameters
@@ -132,6 +141,8 @@ def backend_for(x, device):
     x : array-like or torch.Tensor
         Rows.
     device : str
+        As in :func:`get_backend`.
+    precision : {"float32", "tf32", "bfloat16"}, default="float32"
         As in :func:`get_backend`.
 
     Returns
@@ -145,10 +156,11 @@ def backend_for(x, device):
     >>> backend_for([[1.0]], "cpu").device
     'cpu'
     """
-    return _torch_backend(str(x.device)) if is_tensor(x) and device == "cpu" else get_backend(device)
+    on_its_device = is_tensor(x) and device == "cpu"
+    return _torch_backend(str(x.device), precision) if on_its_device else get_backend(device, precision)
 
 
-def _torch_backend(device):
+def _torch_backend(device, precision="float32"):
     """Import torch only when a torch device is asked for, and turn its failures into advice."""
     try:
         from sklearn_analytic.backend._torch import TorchBackend
@@ -157,7 +169,7 @@ def _torch_backend(device):
             f"device={device!r} needs torch: install sklearn_analytic[torch], or use device='cpu'."
         ) from error
     try:
-        return TorchBackend(device.removeprefix("torch:"))
+        return TorchBackend(device.removeprefix("torch:"), precision)
     except (RuntimeError, TypeError, AssertionError) as error:
         raise ValueError(
             f"device={device!r} cannot be used: {str(error).splitlines()[0].rstrip('.')}. "

@@ -4,10 +4,13 @@ All large products go through SciPy's BLAS, which LAPACK needs anyway: NumPy's w
 OpenBLAS, and two pools of spinning threads that take turns slow each other down severalfold.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 from scipy.linalg import blas, lapack
 
 from sklearn_analytic.backend import _numba
+from sklearn_analytic.backend._memory import memory_error
 
 _CHUNK = 1024  # rows of a float32 product before its float64 sum, or as many as columns: error sqrt(rows) eps32
 _BLAS = {np.float32: (blas.sgemm, blas.ssyrk), np.float64: (blas.dgemm, blas.dsyrk)}
@@ -75,14 +78,27 @@ class NumpyBackend:
     """NumPy, SciPy's BLAS and LAPACK, and numba."""
 
     device = "cpu"
+    updates_by_cholesky = True  # the fast update of a triangular factor measured faster than geqrf
 
     def asarray(self, array, dtype=None):
         """Put ``array`` on the device, as float64, float32 or its own dtype; no copy where none is needed."""
         return np.asarray(array, dtype=dtype)
 
     def to_numpy(self, array):
-        """Bring ``array`` to the host as a NumPy array."""
+        """Bring ``array`` to the host as a NumPy array; bfloat16, which NumPy lacks, becomes float32."""
         return np.asarray(array)
+
+    def stream(self, blocks):
+        """Return the blocks with ``x`` on its way to the device, the next one's copy beside the work on this one."""
+        return blocks
+
+    @contextmanager
+    def memory_advice(self, n_rows, n_columns, parameter="block_size"):
+        """Turn a failed allocation inside into a MemoryError that says what took the memory and what to change."""
+        try:
+            yield
+        except MemoryError as error:
+            raise memory_error(error, self.device, None, n_rows, n_columns, parameter) from error
 
     def concatenate(self, parts):
         """Return the parts stacked along the first axis."""
@@ -105,9 +121,13 @@ class NumpyBackend:
         return out
 
     def matmul(self, a, b):
-        """Return ``a @ b`` in the dtype of ``a``."""
+        """Return ``a @ b`` in the dtype of ``a``; the precision of the backend says how float32 is multiplied."""
         gemm = _BLAS[a.dtype.type][0]
         return gemm(1.0, np.asarray(b, dtype=a.dtype).T, a.T).T  # row-major operands are transposes: no copy
+
+    def as_features(self, a):
+        """Return hidden features as they are kept: float32 becomes bfloat16 where the precision asks for it."""
+        return a
 
     def gram(self, a):
         """Return ``a.T @ a`` in float64; a float32 ``a`` is multiplied in short row chunks, summed in float64."""

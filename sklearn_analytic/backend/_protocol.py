@@ -4,6 +4,8 @@ A verb is here because two callers need it and NumPy and torch spell it differen
 two spell alike (``@``, ``+``, slicing, ``.T``, ``.sum``) is written with operators in the callers.
 """
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,11 +16,19 @@ Array = Any  # numpy.ndarray or torch.Tensor, never mixed
 class Backend(Protocol):
     """What computes: dense float arrays on one device."""
 
+    updates_by_cholesky: bool  # whether a triangular factor takes a block by preconditioned Cholesky, or by geqrf
+
     def asarray(self, array, dtype=None) -> Array:
         """Put ``array`` on the device, as float64, float32 or its own dtype; no copy where none is needed."""
 
     def to_numpy(self, array) -> Any:
-        """Bring ``array`` to the host as a NumPy array."""
+        """Bring ``array`` to the host as a NumPy array; bfloat16, which NumPy lacks, becomes float32."""
+
+    def stream(self, blocks) -> Iterable:
+        """Return the blocks with ``x`` on its way to the device, the next one's copy beside the work on this one."""
+
+    def memory_advice(self, n_rows, n_columns, parameter="block_size") -> AbstractContextManager:
+        """Turn a failed allocation inside into a MemoryError that says what took the memory and what to change."""
 
     def concatenate(self, parts) -> Array:
         """Return the parts stacked along the first axis."""
@@ -30,7 +40,10 @@ class Backend(Protocol):
         """Return ``[scale_1 part_1 | scale_2 part_2 | ...]``, a fresh row-major array of ``dtype``."""
 
     def matmul(self, a, b) -> Array:
-        """Return ``a @ b`` in the dtype of ``a``."""
+        """Return ``a @ b`` in the dtype of ``a``; the precision of the backend says how float32 is multiplied."""
+
+    def as_features(self, a) -> Array:
+        """Return hidden features as they are kept: float32 becomes bfloat16 where the precision asks for it."""
 
     def gram(self, a) -> Array:
         """Return ``a.T @ a`` in float64; a float32 ``a`` is multiplied in short row chunks, summed in float64."""

@@ -1,9 +1,11 @@
-"""Threads of BLAS, told to compiled loops that call it for products of any size."""
+"""Threads of BLAS, told to compiled loops that call it for products of any size; and whose share of them it is."""
 
+import threading
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
 
+from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
 _LOCK = Lock()
@@ -38,3 +40,15 @@ def one_blas_thread(wanted=True):
             if _HELD[1] == 0:
                 _HELD[0].restore_original_limits()
                 _HELD.clear()
+
+
+def is_job():
+    """Return whether this thread is one of joblib's, which has others like it at work on as much each.
+
+    Nothing tells such a thread how many there are, so that its share is one. A process of joblib's ("loky") is told by
+    environment variables, which BLAS and torch follow: its main thread is no such thread.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return False
+    backend, _ = get_active_backend()
+    return backend.nesting_level > 0

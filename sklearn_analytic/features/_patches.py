@@ -17,8 +17,8 @@ _MOST_POSITIONS = 40  # per side; patches of larger images are taken at a stride
 _SAMPLES = 20_000  # patches from which a bank is built
 _COMPONENTS = 48  # principal directions of patches that filters see
 _SHRINKAGE = 1.0  # of the whitening, in mean eigenvalues
-_CONTRAST_FLOOR = 0.001  # squared, in units of the pixels' range: fainter patches are not amplified
-_THRESHOLD = 0.25  # of the response of a unit filter
+CONTRAST_FLOOR = 0.001  # squared, in units of the pixels' range: fainter patches are not amplified
+THRESHOLD = 0.25  # of the response of a unit filter
 _CHUNK = 2**20  # numbers in flight per bank: a chunk of images stays in cache
 
 
@@ -68,9 +68,9 @@ class PatchBank:
     def apply(self, images, backend):
         """Return pooled responses (n, n_units) of images (n, C, H, W), in their dtype."""
         projection, filters = (cast_like(part, images, backend) for part in (self.projection, self.filters))
-        patches = backend.unroll_patches(images, self.size, self.stride, _CONTRAST_FLOOR)
+        patches = backend.unroll_patches(images, self.size, self.stride, CONTRAST_FLOOR)
         responses = backend.matmul(backend.matmul(patches, projection), filters)
-        return backend.pool_responses(responses, _THRESHOLD, self.cells) ** 0.5
+        return backend.pool_responses(responses, THRESHOLD, self.cells) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _bank(images, origin, scale, choice, n_units, generator):
     cells = _pooling_cells(sides, size, stride, grid)
     patches = (_draw_patches(images, size, generator) - origin) / scale
     cpu = get_backend("cpu")
-    patches = cpu.unroll_patches(patches.astype(np.float32), size, (1, 1), _CONTRAST_FLOOR)
+    patches = cpu.unroll_patches(patches.astype(np.float32), size, (1, 1), CONTRAST_FLOOR)
     projection = _whitening(patches)
     filters = _draw_filters(cpu.matmul(patches, projection), max(1, n_units // (2 * (cells.max() + 1))), generator)
     return PatchBank(size, stride, projection, filters, cells)

@@ -10,6 +10,7 @@ from sklearn_analytic.backend import dtype_name, get_backend
 
 _EMPTY = -2000  # exponent of an all-zero block: below every exponent of a float64
 NO_ROWS = (_EMPTY, _EMPTY)
+_STACKED = {"bfloat16": "float32"}  # targets would not survive bfloat16
 _SAFE = 300  # magnitudes in 2**(-300) .. 2**300 square and sum without scaling
 
 
@@ -33,7 +34,8 @@ def cpu():
 def prepare_rows(x, y, sample_weight, backend, widen=True, ones=False):
     """Check one block and scale it; raise ValueError on shapes or values that cannot enter a sum.
 
-    ``widen`` brings all to float64; otherwise the block keeps the dtype of X. ``ones`` puts a column of ones first.
+    ``widen`` brings all to float64; otherwise the block keeps the dtype of X, float32 for bfloat16. ``ones`` puts a
+    column of ones first.
     """
     x, y = backend.asarray(x), backend.asarray(y)
     y = y[:, None] if y.ndim == 1 else y
@@ -42,7 +44,7 @@ def prepare_rows(x, y, sample_weight, backend, widen=True, ones=False):
             f"X must be (n, d) and Y (n,) or (n, c) with equal n, got shapes {tuple(x.shape)} and {tuple(y.shape)}."
         )
     exponent = (block_exponent(x, "X"), block_exponent(y, "Y"))
-    dtype = np.float64 if widen else dtype_name(x)
+    dtype = np.float64 if widen else _STACKED.get(dtype_name(x), dtype_name(x))
     parts, scales = [x, y], [_power(-exponent[0]), _power(-exponent[1])]
     if ones:
         parts, scales = [backend.ones(x.shape[0]), *parts], [1.0, *scales]

@@ -229,8 +229,8 @@ def _stack(backend, top, bottom):
 
 
 def _update(r, block, backend):
-    """R of [R; block]: preconditioned Cholesky where the block's leverages are moderate, else LAPACK's QR."""
-    if r.shape[0] == r.shape[1]:
+    """R of [R; block]: preconditioned Cholesky where that is faster and leverages are moderate, else LAPACK's QR."""
+    if r.shape[0] == r.shape[1] and backend.updates_by_cholesky:
         updated = _preconditioned_update(r, block, backend)
         if updated is not None:
             return updated
@@ -263,7 +263,11 @@ def _preconditioned_update(r, block, backend):
         steps = np.arange(len(r))
         gram[steps, steps] += 1.0
     c = backend.cholesky_upper(gram)
-    return None if c is None else backend.matmul(c, s)
+    if c is None:
+        return None
+    # A column that is zero in all rows so far stays zero: what was raised above would become a coefficient.
+    empty = (norms == 0) & ((block != 0).sum(0) == 0)
+    return backend.matmul(c, s * (1.0 - 1.0 * empty))
 
 
 def _downdate(r, b):

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +13,10 @@ from sklearn_analytic.nn._torch_cell import Role, TorchCell
 from sklearn_analytic.nn._torch_devices import placements
 from sklearn_analytic.nn._torch_draws import Draws
 from sklearn_analytic.nn._torch_execution import PRECISIONS, TorchExecution
-from sklearn_analytic.nn._torch_modes import in_own_modes, own_modes, still_norms, train
+from sklearn_analytic.nn._torch_modes import in_own_modes, one_thread, own_modes, still_norms, train
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, split
 
 _BLOCK = 2048
-_LOCK, _HELD = threading.Lock(), []  # threads before the first context, contexts
 
 
 class _Whole(TorchExecution):
@@ -188,29 +186,3 @@ def _check_ties(chains):
                     f"modules {owners[id(tensor)] + 1} and {k + 1} share a weight, and each trains its own at its own "
                     "time: cut the network so that one module holds both layers, or give layers weights of their own"
                 )
-
-
-@contextlib.contextmanager
-def one_thread(alone):
-    """Have this thread, and threads that are started meanwhile, compute with one thread each.
-
-    What a thread sets is what later threads start from: of contexts that overlap, in threads of the caller's, the last
-    one out restores what was before the first one.
-    """
-    if not alone:
-        yield
-        return
-    with _LOCK:
-        if not _HELD:
-            _HELD.extend([torch.get_num_threads(), 0])
-        _HELD[1] += 1
-        own = torch.get_num_threads() if torch.get_num_threads() > 1 else _HELD[0]  # one may come from such a context
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        with _LOCK:
-            _HELD[1] -= 1
-            torch.set_num_threads(own if _HELD[1] else _HELD[0])
-            if not _HELD[1]:
-                _HELD.clear()

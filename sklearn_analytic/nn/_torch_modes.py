@@ -7,19 +7,52 @@ from functools import wraps
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sklearn_analytic.backend import is_job
+
 _EPOCH = 0x9E3779B9  # spreads the seeds of epochs
 _RANK = 0xBF58476D1CE4E5B9  # spreads the seeds of ranks
+_LOCK, _HELD = threading.Lock(), []  # threads before the first context, contexts
 _DRAWING = threading.RLock()  # torch's random state is that of the process: fits in several threads draw in turns
 
 
 @contextlib.contextmanager
 def own_modes(device_type="cpu"):
-    """Record gradients and compute in a network's precision, inside a caller's no_grad, inference_mode or autocast."""
+    """Record gradients and compute in a network's precision, inside a caller's no_grad, inference_mode or autocast.
+
+    Jobs of joblib's that are threads compute with one thread each.
+    """
     ambient = torch.is_autocast_enabled(device_type)
     exact = torch.autocast(device_type, enabled=False) if ambient else contextlib.nullcontext()
+    crowded = is_job() and torch.get_num_threads() > 1
     # inference mode ends first: tensors made under it can never be trained
-    with torch.inference_mode(False), torch.enable_grad(), exact:
+    with torch.inference_mode(False), torch.enable_grad(), exact, one_thread(crowded):
         yield
+
+
+@contextlib.contextmanager
+def one_thread(alone):
+    """Have this thread, and threads that are started meanwhile, compute with one thread each.
+
+    What a thread sets is what later threads start from: of contexts that overlap, in threads of the caller's, the last
+    one out restores what was before the first one.
+    """
+    if not alone:
+        yield
+        return
+    with _LOCK:
+        if not _HELD:
+            _HELD.extend([torch.get_num_threads(), 0])
+        _HELD[1] += 1
+        own = torch.get_num_threads() if torch.get_num_threads() > 1 else _HELD[0]  # one may come from such a context
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _HELD[1] -= 1
+            torch.set_num_threads(own if _HELD[1] else _HELD[0])
+            if not _HELD[1]:
+                _HELD.clear()
 
 
 def in_own_modes(method):

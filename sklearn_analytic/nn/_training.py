@@ -17,6 +17,8 @@ class Plan:
     warmup: float = 0.0  # share of all steps
     patience: int | None = None  # epochs without a better score; None never stops early
     tol: float = 1e-4
+    first: int = 0  # step of a longer run with which this one begins
+    total: int | None = None  # steps of that run; None: this is the whole
 
 
 @dataclass
@@ -40,11 +42,12 @@ def train(execution, rows, plan, generator, *, score=None, after_epoch=None):
     """
     history, placed, n = History(), execution.place(rows), len(rows.x)
     per_epoch = -(-n // plan.batch_size)
-    total, warmup = per_epoch * plan.n_epochs, round(plan.warmup * per_epoch * plan.n_epochs)
+    total = per_epoch * plan.n_epochs if plan.total is None else plan.total
+    warmup = round(plan.warmup * total)
     good, best, stale = execution.snapshot(), None, 0
     try:
         for epoch in range(plan.n_epochs):
-            steps = rates(plan.schedule, plan.rate, epoch * per_epoch, per_epoch, total, warmup)
+            steps = rates(plan.schedule, plan.rate, plan.first + epoch * per_epoch, per_epoch, total, warmup)
             loss = execution.epoch(placed, generator.permutation(n), steps)
             if not (math.isfinite(loss) and execution.is_finite()):
                 history.failure = "diverged"

@@ -1,0 +1,50 @@
+"""The types that a saved estimator is made of, by name: what a skops file may ask for."""
+
+import dataclasses
+import sys
+
+from sklearn_analytic._base import AnalyticEstimator
+
+# Modules and folders whose frozen dataclasses are fitted state.
+_STATE = (
+    "_audit",
+    "_calibration",
+    "_closed_form_network",
+    "_closed_form_readout",
+    "_network",
+    "features",
+    "linalg",
+)
+
+
+def trusted_types():
+    """Return sorted names of all estimators and of all values that fitted state holds.
+
+    They are read off what is imported, so that a new layer or statistic is in the list from its first day.
+    """
+    estimators = [kind for kind in _below(AnalyticEstimator) if kind.__module__.startswith("sklearn_analytic.")]
+    found = {*estimators, *_values()}
+    return sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in found)
+
+
+def _below(base):
+    """Classes that nothing derives from."""
+    for kind in base.__subclasses__():
+        if kind.__subclasses__():
+            yield from _below(kind)
+        else:
+            yield kind
+
+
+def _values():
+    """Frozen dataclasses of the modules that hold fitted state."""
+    for name, module in list(sys.modules.items()):
+        package, _, rest = name.partition(".")
+        if package == "sklearn_analytic" and rest.split(".")[0] in _STATE:
+            yield from (kind for kind in vars(module).values() if _is_value(kind, name))
+
+
+def _is_value(kind, module):
+    """Whether a frozen dataclass is at home in a module."""
+    is_own = isinstance(kind, type) and kind.__module__ == module
+    return is_own and dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen

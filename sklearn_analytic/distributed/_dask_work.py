@@ -1,0 +1,114 @@
+"""What workers do to a partition: check its rows, map them, pick some, or add them up on one thread of BLAS."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from dask.sizeof import sizeof
+
+from sklearn_analytic._blocks import Block, checked_array, dense_rows, host, short_block_size
+from sklearn_analytic.backend._threads import one_blas_thread
+from sklearn_analytic.linalg import NormalEquations, TriangularFactor
+
+
+@sizeof.register(NormalEquations)
+@sizeof.register(TriangularFactor)
+def statistic_bytes(statistic):
+    """Return the bytes of a statistic: Dask places tasks and counts memory by it."""
+    return sum(value.nbytes for value in vars(statistic).values() if isinstance(value, np.ndarray))
+
+
+def done_to(work, part, *given):
+    """Return the work done: called by name, so that the work itself is an argument that tasks share."""
+    return work(part, *given)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something done to the rows of one partition, which are checked first."""
+
+    n_columns: int
+
+    def __call__(self, part, number, n_rows, *given):
+        if part.shape != (n_rows, self.n_columns):
+            raise ValueError(
+                f"Partition {number} of X has shape {part.shape}, but {(n_rows, self.n_columns)} was announced. Call "
+                "compute_chunk_sizes() on a Dask array whose chunks are not what they say."
+            )
+        with one_blas_thread():
+            try:
+                return self.done(checked_array(part), *given)
+            except ValueError as error:
+                raise ValueError(f"Partition {number} of X: {error}") from error
+
+    def pieces(self, rows):
+        """Yield dense, checked pieces near 16 MiB with the slices that they are."""
+        size = short_block_size(self.n_columns)
+        for start in range(0, rows.shape[0], size):
+            yield host(dense_rows(rows[start : start + size]))
+
+
+@dataclass(frozen=True)
+class All(Work):
+    """All rows."""
+
+    def done(self, rows):
+        """Return the rows, dense."""
+        return np.concatenate(list(self.pieces(rows)))
+
+
+@dataclass(frozen=True)
+class Taken(Work):
+    """Some rows."""
+
+    def done(self, rows, index):
+        """Return the rows at ``index``, dense."""
+        return host(dense_rows(rows[index]))
+
+
+@dataclass(frozen=True)
+class Mapped(Work):
+    """A function of the rows."""
+
+    function: Any
+
+    def done(self, rows):
+        """Return the function's results, concatenated."""
+        return np.concatenate([self.function(piece) for piece in self.pieces(rows)])
+
+
+@dataclass(frozen=True)
+class Fold(Work):
+    """A statistic of the rows, a block at a time."""
+
+    start: Any
+    step: Any
+    backend: Any
+    block_size: int
+
+    def done(self, rows, y, weight):
+        """Return the statistic, on the host."""
+        statistic = self.start.on(self.backend)
+        for piece in Block(rows, y, weight).pieces(self.block_size):
+            block = Block(host(dense_rows(piece.x)), piece.y, piece.weight)
+            statistic = self.step(statistic, block, self.backend)
+        return statistic.to_host(self.backend)
+
+
+def merged(one, two):
+    """Return the statistic of both."""
+    with one_blas_thread():
+        return one.merge(two)
+
+
+def answers(part, estimator, name, empty):
+    """Return what a method of an estimator says of a partition; an empty one has no answers."""
+    if not part.shape[0]:
+        return empty
+    with one_blas_thread():
+        return np.asarray(getattr(estimator, name)(part), dtype=empty.dtype)
+
+
+def n_rows_of(part):
+    """Rows of a partition; a sparse matrix has no length."""
+    return part.shape[0]
