@@ -1,0 +1,52 @@
+"""Links that a code host resolves and Sphinx does not: to files of the repository outside of the documentation."""
+
+import posixpath
+import re
+from pathlib import PurePosixPath
+
+# Files of the repository that the site has as pages of its own.
+PAGES = {"CHANGELOG.md": "changelog.md", "README.md": "index.md", "CITATION.cff": "citing.md"}
+LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
+FENCE = re.compile(r"^(```|~~~|:::)")
+
+
+def rewritten(text, folder, exists):
+    """The page with links out of ``docs/`` turned into links to pages, or into names of files."""
+    lines, fenced = [], False
+    for line in text.split("\n"):
+        fenced ^= bool(FENCE.match(line.strip()) and not line.strip().startswith(":::"))
+        lines.append(line if fenced else LINK.sub(lambda match: _link(match, folder, exists), line))
+    return "\n".join(lines)
+
+
+def _link(match, folder, exists):
+    """One link; those inside ``docs/`` and those to other sites stay."""
+    target = match["target"]
+    if "://" in target or target.startswith(("mailto:", "/")) or match["image"]:
+        return match[0]
+    path = posixpath.normpath(posixpath.join("docs", folder, target))
+    if path in PAGES:
+        return f"[{match['text']}]({_relative(PAGES[path], folder)})"
+    if not path.startswith("docs/"):
+        return f"{match['text']}"  # source files are named in the text; the site does not hold them
+    if exists(f"{path}/index.md"):
+        return f"[{match['text']}]({posixpath.join(target, 'index.md')})"
+    return match[0]
+
+
+def _relative(page, folder):
+    """From a folder of ``docs/`` to a page."""
+    return posixpath.relpath(page, folder or ".")
+
+
+def read(app, docname, source):
+    """Rewrite one page before it is parsed."""
+    folder = str(PurePosixPath(docname).parent)
+    folder = "" if folder == "." else folder
+    source[0] = rewritten(source[0], folder, lambda path: (app.srcdir.parent / path).exists())
+
+
+def setup(app):
+    """Connect to the reading of pages."""
+    app.connect("source-read", read, priority=400)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
