@@ -1,14 +1,12 @@
 """Fixtures shared by all tests: backends, dtypes, seeds and the hypothesis profiles."""
 
 import os
-import signal
 
 # Before any OpenMP runtime is loaded: threads that wait must not spin, or tests that run beside other work crawl.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes that share the cores take one each
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # they ignore it, and some tests are about interrupts
 
 import numpy as np
 import pytest

@@ -7,8 +7,10 @@ import weakref
 
 import numpy as np
 import pytest
+import sklearn
 from scipy import sparse
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_analytic import (
@@ -893,3 +895,38 @@ def test_progress_bars_in_a_search(capsys):
     assert "GridSearchCV" in output and "BRMPRegressor" in output
     plain = GridSearchCV(made("brmp"), {"alpha": [0.1, 1.0]}, cv=2).fit(X, y)
     np.testing.assert_array_equal(search.predict(X), plain.predict(X))
+
+
+def test_what_scikit_learn_keeps_is_not_in_the_file(tmp_path):
+    X, y, _ = data(made("brmp_classifier"))
+    path = tmp_path / "s.npz"
+    with sklearn.config_context(enable_metadata_routing=True):
+        saver = made("brmp_classifier").set_fit_request(sample_weight=True).set_output(transform="pandas")
+        saver.fit(X, y).save_statistics(path)
+        saver.fit_blocks(Blocks.from_arrays(X, y, block_size=50), checkpoint=tmp_path / "c.npz", checkpoint_every=1)
+    plain = made("brmp_classifier").load_statistics(path)
+    assert isinstance(plain.transform(X), np.ndarray)
+    framed = made("brmp_classifier").set_output(transform="pandas").load_statistics(path)
+    assert list(framed.transform(X).columns) == list(framed.get_feature_names_out())
+
+
+def test_statistics_of_another_version_are_loaded_with_a_warning(tmp_path, monkeypatch):
+    X, y, _ = data(made("brmp"))
+    monkeypatch.setattr("sklearn_analytic.__version__", "0.0.1")
+    made("brmp").fit(X, y).save_statistics(tmp_path / "s.npz")
+    monkeypatch.undo()
+    with pytest.warns(InconsistentVersionWarning, match=r"0\.0\.1"):
+        made("brmp").load_statistics(tmp_path / "s.npz")
+
+
+def test_a_block_without_weight_is_no_block_and_errors_name_theirs():
+    X, y, _ = data(made("brmp"))
+    zeros = [(X[:50], y[:50]), (X[50:80], y[50:80], np.zeros(30)), (X[80:], y[80:])]
+    kept = np.r_[0:50, 80 : len(X)]
+    expected = made("brmp").fit(X[kept], y[kept]).predict(X)
+    for blocks in (iter(zeros), Blocks.from_iterable(zeros)):
+        np.testing.assert_allclose(made("brmp").fit_blocks(blocks).predict(X), expected, rtol=1e-8, atol=1e-8)
+    spoiled = [(X[:50], y[:50]), (np.full_like(X[:50], np.nan), y[:50])]
+    for blocks in (iter(spoiled), Blocks.from_iterable(spoiled)):
+        with pytest.raises(ValueError, match=r"Block 1: Input X? ?contains NaN"):
+            made("brmp").fit_blocks(blocks)

@@ -77,6 +77,7 @@ def test_accuracy_resumes_without_repeating(accuracy):
     assert resumed["rows"] == record["rows"]
 
 
+@pytest.mark.slow
 def test_speed(tmp_path):
     record, text = run_suite("speed", tmp_path)
     rows = {row["contender"]: row for row in measured(record)}
@@ -96,6 +97,7 @@ def memory(tmp_path_factory):
     return run_suite("memory", tmp_path_factory.mktemp("memory"))[0]
 
 
+@pytest.mark.slow
 def test_memory_of_dense_networks(memory):
     lines = {(line["network"], line["bits"]): line for line in memory["summary"]}
     for network, bits in itertools.product(("2x256", "4x512"), ("exact", "8 bits", "4 bits")):
@@ -105,12 +107,14 @@ def test_memory_of_dense_networks(memory):
         assert line["ratio"] == pytest.approx({"exact": 1, "8 bits": 4, "4 bits": 8}[bits], rel=0.02)
 
 
+@pytest.mark.slow
 def test_peak_memory(memory):
     rows = [row for row in measured(memory) if row["kind"] == "peak"]
     assert len(rows) == (4 if has_torch() else 2)
     assert all(0 < row["peak_mb"] < 500 for row in rows)
 
 
+@pytest.mark.slow
 def test_memory_of_images(memory):
     pytest.importorskip("torch", exc_type=ImportError)
     lines = {line["bits"]: line for line in memory["summary"] if line["network"] == "cnn 32-64"}

@@ -23,7 +23,7 @@ import importlib.abc, sys, warnings
 class Hidden(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {libraries}:
-            raise ImportError(name + " is hidden")
+            raise ModuleNotFoundError(name + " is hidden", name=name)
 sys.meta_path.insert(0, Hidden())
 warnings.simplefilter("error")
 import numpy as np

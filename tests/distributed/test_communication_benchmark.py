@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 300  # a bound against hanging; it takes seconds on a free machine
 
 
+@pytest.mark.slow
 def test_quick_mode(tmp_path):
     pytest.importorskip("matplotlib")
     script = ROOT / "examples" / "benchmarks" / "communication.py"

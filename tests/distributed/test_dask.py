@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_diabetes
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import sklearn_analytic as sa
@@ -431,3 +431,17 @@ def test_callbacks_do_not_travel(cluster):
         model.fit(in_array(X), TARGETS)
     assert callback.blocks > 0
     assert not any("callback" in key for key in vars(detached(model)))
+
+
+def test_frames_of_other_known_divisions_are_refused():
+    pandas = pytest.importorskip("pandas")
+    frames = pytest.importorskip("dask.dataframe")
+    X, y = load_diabetes(return_X_y=True)
+    rows = frames.from_pandas(pandas.DataFrame(X, columns=[f"c{i}" for i in range(10)]), npartitions=3)
+    targets = pandas.Series(y)
+    moved = frames.from_pandas(targets.set_axis(np.arange(1000, 1000 + len(y))), npartitions=3)
+    with pytest.raises(ValueError, match="rows go together by position"):
+        sa.BRMPRegressor().fit(rows, moved)
+    recut = frames.from_pandas(targets, npartitions=2)
+    expected = sa.BRMPRegressor().fit(X, y).coef_
+    np.testing.assert_allclose(sa.BRMPRegressor().fit(rows, recut).coef_, expected, rtol=1e-8)

@@ -144,6 +144,14 @@ def interrupt_here(k, kind, batch):
         raise KeyboardInterrupt
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Let an interrupt reach this process, whatever ran before: workers of a test run ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before or signal.default_int_handler)
+
+
 @pytest.fixture
 def stopping(monkeypatch):
     """Set INTERRUPTED when an interrupt has reached the executor."""
