@@ -24,6 +24,7 @@ from sklearn_analytic._computation import ROWS, Computation, chained
 from sklearn_analytic._hidden_features import HiddenFeaturesMixin
 from sklearn_analytic.backend import backend_for, dtype_name, get_backend
 from sklearn_analytic.features import HIDDEN, apply_layers, cast_like, draw_rows, row_keys
+from sklearn_analytic.linalg._rounding import unit_of
 
 _ROWS_PER_UNIT = 4  # rows drawn per hidden unit for constructions that look at data
 _BLIND = ("random",)  # constructions that do not: a file need not be read for them
@@ -40,8 +41,11 @@ class _HiddenStep:
         return statistic.accumulate(self.hidden(block, backend), self.targets(block.y), block.weight, backend)
 
     def hidden(self, block, backend):
-        """What the readout sees of a block."""
-        return apply_layers(self.layers, backend.asarray(block.x), backend)
+        """What the readout sees of a block; equal rows look equal, which products of many rows do not promise."""
+        x = backend.asarray(block.x)
+        if self.layers and len(x) > 1 and _all_equal(x):
+            return apply_layers(self.layers, x[:1], backend)[np.zeros(len(x), dtype=int)]
+        return apply_layers(self.layers, x, backend)
 
     def targets(self, y):
         """Targets as a matrix."""
@@ -321,6 +325,12 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
                 "merge needs the same hidden layers: use hidden='random' and the same integer random_state, "
                 "or start each shard as a copy of one estimator fitted on a first block."
             )
+
+
+def _all_equal(x):
+    """Whether all rows are the first but for its rounding; two rows tell of most blocks that they are not."""
+    limit = abs(x[:1]) * (2 * unit_of(x))
+    return not bool((abs(x[-1:] - x[:1]) > limit).any()) and not bool((abs(x - x[:1]) > limit).any())
 
 
 def _draw(rows, n_draws, generator):

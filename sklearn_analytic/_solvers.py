@@ -106,12 +106,12 @@ def solve(statistic, problem):
         if exact is not None:
             condition = statistic.condition(problem.fit_intercept)
             _warn_of_lost_digits(statistic, problem)
-            return Solution(*exact, len(exact[0]), condition, 0.0, None, None)
+            return Solution(*exact, len(statistic.varying(problem.fit_intercept)), condition, 0.0, None, None)
     spectrum = statistic.spectral(problem.fit_intercept)
     alpha, path = _choose_alpha(spectrum, problem)
     rank, condition = spectrum.rank(problem.rcond), spectrum.condition(problem.rcond)
     coef, intercept = spectrum.solve(alpha, problem.rcond)
-    if isinstance(statistic, NormalEquations) and alpha == 0 and rank < min(len(coef), statistic.n_rows - 1):
+    if isinstance(statistic, NormalEquations) and alpha == 0 and rank < min(len(spectrum.s), statistic.n_rows - 1):
         _warn(
             f"The normal equations show rank {rank} of {len(coef)} columns, but cannot tell dependent columns from "
             "a condition number above 1e7."

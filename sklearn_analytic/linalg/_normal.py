@@ -8,6 +8,15 @@ import numpy as np
 from scipy import linalg
 
 from sklearn_analytic.backend import dtype_name
+from sklearn_analytic.linalg._rounding import (
+    EPS,
+    blurred,
+    either_lost,
+    embedded,
+    flat_columns,
+    rank_tolerance,
+    restated_lost,
+)
 from sklearn_analytic.linalg._rows import (
     NO_ROWS,
     block_exponent,
@@ -19,8 +28,8 @@ from sklearn_analytic.linalg._rows import (
 )
 from sklearn_analytic.linalg._spectral import SpectralProblem, unscaled
 
-_EPS = np.finfo(np.float64).eps
 _CANCELLED = 64  # how much of a raw sum of squares its mean may hold
+_REMOVAL_ROUNDING = 16 * EPS  # what a removal adds to a scatter, relative to what it was taken from
 _REMOVAL_TOLERANCE = 1e-9  # relative to the scatter before removal; rounding of equal sums stays far below
 
 
@@ -47,6 +56,10 @@ class NormalEquations:
         d, the number of columns that belong to X.
     exponent : tuple of int
         Exact power-of-two scales of X and Y.
+    unit : float
+        Relative spacing of the numbers that X came in, the coarsest of all blocks.
+    lost : ndarray of shape (d,) or None
+        Norm per column below which :meth:`remove` leaves rounding.
 
     References
     ----------
@@ -70,6 +83,8 @@ class NormalEquations:
     scatter: Any
     n_features: int
     exponent: tuple[int, int]
+    unit: float = EPS
+    lost: Any = None
 
     @classmethod
     def empty(cls, n_features, n_targets):
@@ -94,14 +109,14 @@ class NormalEquations:
         rows = prepare_rows(x, y, sample_weight, backend, widen)
         if rows.weight == 0:
             zero = backend.gram(0 * rows.a[:1])
-            return cls(0, 0.0, zero.sum(0), zero, rows.n_features, rows.exponent)
+            return cls(0, 0.0, zero.sum(0), zero, rows.n_features, rows.exponent, rows.unit)
         a, w = rows.a, rows.weights
         counts = backend.ones(len(a)) if w is None else w[:, None]
         mean = backend.cross(backend.asarray(counts, dtype_name(a)), a)[0] / rows.weight
         a -= backend.asarray(mean, dtype_name(a))
         if w is not None:
             a *= backend.asarray(w**0.5, dtype_name(a))[:, None]
-        return cls(rows.n_rows, rows.weight, mean, backend.gram(a), rows.n_features, rows.exponent)
+        return cls(rows.n_rows, rows.weight, mean, backend.gram(a), rows.n_features, rows.exponent, rows.unit)
 
     def accumulate(self, x, y, sample_weight=None, backend=None, widen=True):
         """Return the statistic with a block of rows added."""
@@ -111,7 +126,8 @@ class NormalEquations:
         """Return the statistic of some features only, in the order of ``columns``."""
         rows = np.concatenate([columns, np.arange(self.n_features, len(self.mean))])
         scatter = self.scatter[np.ix_(rows, rows)]
-        return replace(self, mean=self.mean[rows], scatter=scatter, n_features=len(columns))
+        lost = None if self.lost is None else self.lost[columns]
+        return replace(self, mean=self.mean[rows], scatter=scatter, n_features=len(columns), lost=lost)
 
     def merge(self, other):
         """Return the statistic of both sets of rows (Chan, Golub, LeVeque 1979)."""
@@ -125,7 +141,9 @@ class NormalEquations:
         scatter += one.scatter
         scatter += two.scatter
         mean = one.mean + step * (two.weight / weight)
-        return replace(one, n_rows=one.n_rows + two.n_rows, weight=weight, mean=mean, scatter=scatter)
+        unit, lost = max(one.unit, two.unit), either_lost(one.lost, two.lost)
+        n_rows = one.n_rows + two.n_rows
+        return replace(one, n_rows=n_rows, weight=weight, mean=mean, scatter=scatter, unit=unit, lost=lost)
 
     def remove(self, other):
         """Return the statistic without the rows of ``other`` (both on the host).
@@ -142,12 +160,14 @@ class NormalEquations:
         one, two = self._restated(other), other._restated(self)
         if n_rows == 0:
             _check_definite(one.scatter - two.scatter, one.scatter)
-            return replace(one, n_rows=0, weight=0.0, mean=0 * one.mean, scatter=0 * one.scatter)
+            return replace(one, n_rows=0, weight=0.0, mean=0 * one.mean, scatter=0 * one.scatter, lost=None)
         mean = one.mean - (two.mean - one.mean) * (two.weight / weight)
         step = two.mean - mean
         scatter = one.scatter - two.scatter - step[:, None] * (step * (weight * two.weight / one.weight))
         _check_definite(scatter, one.scatter)
-        return replace(one, n_rows=n_rows, weight=weight, mean=mean, scatter=scatter)
+        deviation, norm = one._norms(True), one._norms(False)
+        lost = either_lost(one.lost, np.sqrt(_REMOVAL_ROUNDING * deviation * norm))
+        return replace(one, n_rows=n_rows, weight=weight, mean=mean, scatter=scatter, lost=lost)
 
     def add_targets(self, values):
         """Return the statistic with further target columns that were constant, ``values``, in all rows so far."""
@@ -176,40 +196,68 @@ class NormalEquations:
 
     def spectral(self, fit_intercept=True):
         """Return the eigendecomposition from which every ridge solution follows (:class:`SpectralProblem`)."""
-        xx, xy, yy, mean = self._centred(fit_intercept)
-        eigenvalues, v = linalg.eigh(xx)
+        d, columns = self.n_features, self.varying(fit_intercept)
+        part = self if len(columns) == d else self.select(columns)
+        xx, xy, yy, _ = part._centred(fit_intercept)
+        eigenvalues, v = _eigh(xx)
         s = np.sqrt(np.maximum(eigenvalues[::-1], 0))
         v = v[:, ::-1]
-        floor = s[:1] * math.sqrt(_EPS * 8 * max(len(s), 32))  # below it an eigenvalue of a Gram is rounding
+        rounding = blurred(s, v.T, part._norms(False), fit_intercept)
+        if np.any(rounding):
+            s, v = s[~rounding], v[:, ~rounding]
+        floor = s[:1] * math.sqrt(rank_tolerance(d))  # below it an eigenvalue of a Gram is rounding
         b = np.divide(v.T @ xy, s[:, None], out=np.zeros((len(s), xy.shape[1])), where=(s > floor)[:, None])
         rss = np.maximum(np.diag(yy) - np.sum(b**2, axis=0), 0)
         rcond = floor[0] / s[0] if len(s) and s[0] > 0 else 0.0
-        n, weight = self.effective_rows, self.weight
-        return SpectralProblem(s, v.T, b, rss, n, weight, mean, fit_intercept, self.exponent, rcond)
+        vt = embedded(v.T, columns, d, axis=1)
+        n, weight, mean = self.effective_rows, self.weight, self.mean
+        return SpectralProblem(s, vt, b, rss, n, weight, mean, fit_intercept, self.exponent, rcond)
+
+    def varying(self, fit_intercept=True):
+        """Return the columns of X that are not constant (zero, without an intercept) but for rounding."""
+        deviation, norm = self._norms(fit_intercept), self._norms(False)
+        level = norm if fit_intercept else 0 * norm
+        return np.flatnonzero(~flat_columns(deviation, level, self.n_rows, self.unit, self.lost))
 
     def equilibrated_condition(self, fit_intercept=True):
-        """Return the condition number of X with columns scaled to unit norm: what Cholesky's error follows."""
-        xx = self._centred(fit_intercept)[0]
+        """Return the condition number of X with columns scaled to unit norm: what Cholesky's error follows.
+
+        Constant columns are left out; infinite where the others are dependent but for rounding.
+        """
+        columns = self.varying(fit_intercept)
+        if len(columns) == 0:
+            return 1.0
+        part = self.select(columns)
+        xx = part._centred(fit_intercept)[0]
         scale = np.sqrt(np.diag(xx))
-        level = math.sqrt(self.weight) * np.abs(self.mean[: len(scale)]) if fit_intercept else 0 * scale
-        if len(scale) == 0 or not np.all(scale > 8 * max(len(scale), 32) * _EPS * level):
-            return np.inf  # a constant column is rounding about its mean
-        eigenvalues = linalg.eigvalsh(xx / scale[:, None] / scale)
-        if eigenvalues[0] <= 8 * max(len(scale), 32) * _EPS * eigenvalues[-1]:
+        scaled = xx / scale[:, None] / scale
+        eigenvalues = linalg.eigvalsh(scaled)
+        if eigenvalues[0] <= rank_tolerance(len(scale)) * eigenvalues[-1]:
+            return np.inf
+        if fit_intercept and _is_blurred(scaled, eigenvalues, part._norms(False) / scale):
             return np.inf
         return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
 
     def condition(self, fit_intercept=True):
-        """Return the ratio of the extreme singular values of (centred) X, from an equilibrated Cholesky factor."""
-        xx = self._centred(fit_intercept)[0]
+        """Return the ratio of the extreme singular values of (centred) X, from an equilibrated Cholesky factor.
+
+        Constant columns are left out.
+        """
+        xx = self.select(self.varying(fit_intercept))._centred(fit_intercept)[0]
         scale = np.sqrt(np.diag(xx))
         s = linalg.svdvals(linalg.cholesky(xx / scale[:, None] / scale) * scale)
         return float(s[0] / s[-1]) if s[-1] > 0 else np.inf
 
     def solve_equilibrated(self, fit_intercept=True):
-        """Return :meth:`solve_cholesky` for alpha 0, or None where X with scaled columns is rank-deficient."""
-        full_rank = np.isfinite(self.equilibrated_condition(fit_intercept))
-        return self.solve_cholesky(0.0, fit_intercept) if full_rank else None
+        """Return :meth:`solve_cholesky` for alpha 0, or None where X with scaled columns is rank-deficient.
+
+        Constant columns are left out, with coefficients of zero.
+        """
+        columns = self.varying(fit_intercept)
+        if len(columns) == 0 or not np.isfinite(self.equilibrated_condition(fit_intercept)):
+            return None
+        coef, intercept = self.select(columns).solve_cholesky(0.0, fit_intercept)
+        return embedded(coef, columns, self.n_features, axis=0), intercept
 
     def solve_cholesky(self, alpha=0.0, fit_intercept=True):
         """Return ``(coef, intercept)`` of a positive definite system by an equilibrated Cholesky factor.
@@ -256,7 +304,14 @@ class NormalEquations:
         mean = scale_columns(self.mean[None, :], self.n_features, self.exponent, exponent)[0]
         half = scale_columns(self.scatter, self.n_features, self.exponent, exponent)
         scatter = scale_columns(half.T, self.n_features, self.exponent, exponent)
-        return replace(self, mean=mean, scatter=scatter, exponent=exponent)
+        lost = restated_lost(self.lost, self.exponent, exponent)
+        return replace(self, mean=mean, scatter=scatter, exponent=exponent, lost=lost)
+
+    def _norms(self, fit_intercept):
+        """Root sums of squares of the columns of X, about the mean or about zero."""
+        d = self.n_features
+        squares = np.maximum(np.diag(self.scatter)[:d], 0)
+        return np.sqrt(squares if fit_intercept else squares + self.weight * self.mean[:d] ** 2)
 
     def _centred(self, fit_intercept):
         """Sxx, Sxy, Syy and the means, about the mean with an intercept and about zero without."""
@@ -265,6 +320,19 @@ class NormalEquations:
             scatter = scatter + self.weight * np.outer(mean, mean)
         d = self.n_features
         return scatter[:d, :d], scatter[:d, d:], scatter[d:, d:], mean
+
+
+def _eigh(a):
+    """Eigenvalues and vectors, of an empty matrix too (which SciPy before 1.14 refuses)."""
+    return linalg.eigh(a) if len(a) else (np.zeros(0), np.zeros((0, 0)))
+
+
+def _is_blurred(scaled, eigenvalues, norm):
+    """Whether a direction of equilibrated columns is rounding beside their norms about zero; vectors only in doubt."""
+    if math.sqrt(eigenvalues[0]) > rank_tolerance(len(norm)) * math.sqrt(norm @ norm):
+        return False
+    eigenvalues, v = linalg.eigh(scaled)
+    return bool(np.any(blurred(np.sqrt(np.maximum(eigenvalues[::-1], 0)), v[:, ::-1].T, norm)))
 
 
 def _short_sums(x, y, backend):

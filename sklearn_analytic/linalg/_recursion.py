@@ -7,6 +7,7 @@ import numpy as np
 from scipy import linalg
 
 from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
+from sklearn_analytic.linalg._rounding import rank_tolerance
 from sklearn_analytic.linalg._rows import block_exponent
 
 
@@ -148,13 +149,13 @@ class RecursiveLeastSquares:
         d = self.n_features
         x = np.ldexp(rows[:, :d], ex)
         if self.fit_intercept:
-            moved = np.ldexp(other.shift - self.shift, -self.exponent[0])
+            moved = np.ldexp(_off(other.shift, self.shift), -self.exponent[0])
             x = np.hstack([x + rows[:, d:] * moved, rows[:, d:]])
         return x, np.ldexp(targets, ey)
 
     def _rows(self, x, y, sample_weight):
         """The shifted, scaled [X | 1] and Y, rows times the root of their weight; rows of weight 0 are left out."""
-        x = np.ldexp(np.asarray(x, dtype=np.float64) - self.shift, -self.exponent[0])
+        x = np.ldexp(_off(np.asarray(x, dtype=np.float64), self.shift), -self.exponent[0])
         y = np.ldexp(np.asarray(y, dtype=np.float64), -self.exponent[1])
         b = np.hstack([x, np.ones((len(x), 1))]) if self.fit_intercept else x
         if sample_weight is None:
@@ -163,6 +164,12 @@ class RecursiveLeastSquares:
         weights = np.asarray(sample_weight, dtype=np.float64)[used]
         root = np.sqrt(weights)[:, None]
         return b[used] * root, y[used] * root, float(weights.sum()), len(weights)
+
+
+def _off(x, shift):
+    """x less the shift; 0 where that is the rounding of the shift, which a recursion would take for a direction."""
+    moved = x - shift
+    return np.where(np.abs(moved) <= rank_tolerance(len(shift)) * np.abs(shift), 0.0, moved)
 
 
 def _cuts(b):

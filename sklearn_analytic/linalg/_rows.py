@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_analytic.backend import dtype_name, get_backend
+from sklearn_analytic.linalg._rounding import unit_of
 
 _EMPTY = -2000  # exponent of an all-zero block: below every exponent of a float64
 NO_ROWS = (_EMPTY, _EMPTY)
@@ -24,6 +25,7 @@ class Rows:
     weight: float  # sum of the weights
     n_features: int
     exponent: tuple[int, int]  # X and Y are stored as X 2**-exponent[0], Y 2**-exponent[1]
+    unit: float  # relative spacing of the numbers that X came in
 
 
 def cpu():
@@ -50,10 +52,10 @@ def prepare_rows(x, y, sample_weight, backend, widen=True, ones=False):
         parts, scales = [backend.ones(x.shape[0]), *parts], [1.0, *scales]
     a = backend.stack_columns(parts, scales, dtype)
     if sample_weight is None:
-        return Rows(a, None, x.shape[0], float(x.shape[0]), x.shape[1], exponent)
+        return Rows(a, None, x.shape[0], float(x.shape[0]), x.shape[1], exponent, unit_of(x))
     weights = _checked_weights(sample_weight, x.shape[0], backend)
     n_rows = int((weights > 0).sum())
-    return Rows(a, weights, n_rows, float(weights.sum()), x.shape[1], exponent)
+    return Rows(a, weights, n_rows, float(weights.sum()), x.shape[1], exponent, unit_of(x))
 
 
 def _checked_weights(sample_weight, n, backend):

@@ -7,8 +7,18 @@ import numpy as np
 from scipy import linalg
 
 from sklearn_analytic.linalg._normal import NormalEquations
+from sklearn_analytic.linalg._rounding import (
+    EPS,
+    blurred,
+    either_lost,
+    embedded,
+    flat_columns,
+    rank_tolerance,
+    restated_lost,
+)
 from sklearn_analytic.linalg._rows import (
     NO_ROWS,
+    block_exponent,
     common_exponent,
     cpu,
     prepare_rows,
@@ -17,7 +27,6 @@ from sklearn_analytic.linalg._rows import (
 )
 from sklearn_analytic.linalg._spectral import SpectralProblem, thin_svd
 
-_EPS = np.finfo(np.float64).eps
 _LEVERAGE_LIMIT = 4.0  # largest squared column norm of B R^-1 that the fast update takes
 _REMOVAL_CUT = 1e-11  # directions below it (columns scaled to 1) are rounding: removal leaves them alone
 _REMOVAL_TOLERANCE = 1e-6  # a leverage may exceed 1 by this much through rounding
@@ -49,6 +58,10 @@ class TriangularFactor:
         d, the number of columns that belong to X.
     exponent : tuple of int
         Exact power-of-two scales of X and Y.
+    unit : float
+        Relative spacing of the numbers that X came in, the coarsest of all blocks.
+    lost : ndarray of shape (d,) or None
+        Norm per column below which :meth:`remove` leaves rounding.
 
     References
     ----------
@@ -70,6 +83,8 @@ class TriangularFactor:
     r: Any
     n_features: int
     exponent: tuple[int, int]
+    unit: float = EPS
+    lost: Any = None
 
     @classmethod
     def empty(cls, n_features, n_targets):
@@ -91,16 +106,14 @@ class TriangularFactor:
         if block.weight == 0:
             return self
         one, two = self._restated(block), block._restated(self)
-        r = _update(one.r, two.r, backend)
-        return replace(one, n_rows=one.n_rows + two.n_rows, weight=one.weight + two.weight, r=r)
+        return _joined(one, two, _update(one.r, two.r, backend))
 
     def merge(self, other, backend=None):
         """Return the factor of both sets of rows: QR of the stacked factors."""
         backend = backend or cpu()
         same_columns(self, other)
         one, two = self._restated(other), other._restated(self)
-        r = backend.qr_r(_stack(backend, one.r, two.r))
-        return replace(one, n_rows=one.n_rows + two.n_rows, weight=one.weight + two.weight, r=r)
+        return _joined(one, two, backend.qr_r(_stack(backend, one.r, two.r)))
 
     def remove(self, other):
         """Return the factor without the rows of ``other`` (both on the host).
@@ -119,8 +132,9 @@ class TriangularFactor:
         one, two = self._restated(other), other._restated(self)
         r = _downdate(one.r, two.r)
         if n_rows == 0:
-            return replace(one, n_rows=0, weight=0.0, r=one.r[:0])
-        return replace(one, n_rows=n_rows, weight=weight, r=r)
+            return replace(one, n_rows=0, weight=0.0, r=one.r[:0], lost=None)
+        lost = rank_tolerance(self.n_features) * one._norms(False)
+        return replace(one, n_rows=n_rows, weight=weight, r=r, lost=either_lost(one.lost, lost))
 
     def add_targets(self, values):
         """Return the factor with further target columns that were constant, ``values``, in all rows so far."""
@@ -137,7 +151,16 @@ class TriangularFactor:
     def as_normal(self):
         """Return the normal equations R^T R of the same rows (the condition number is squared)."""
         centred = self.r[1:, 1:]
-        return NormalEquations(self.n_rows, self.weight, self.mean, centred.T @ centred, self.n_features, self.exponent)
+        return NormalEquations(
+            self.n_rows,
+            self.weight,
+            self.mean,
+            centred.T @ centred,
+            self.n_features,
+            self.exponent,
+            self.unit,
+            self.lost,
+        )
 
     def on(self, backend):
         """Return the same value with its arrays on the backend's device."""
@@ -149,38 +172,50 @@ class TriangularFactor:
 
     def spectral(self, fit_intercept=True):
         """Return the singular value decomposition from which every solution follows (:class:`SpectralProblem`)."""
-        d = self.n_features
-        r = self.r[1:, 1:] if fit_intercept else self.r[:, 1:]
+        d, columns = self.n_features, self.varying(fit_intercept)
+        r = self._about(fit_intercept)
         xy = r[:, d:]
-        u, s, vt = thin_svd(r[:, :d])
+        u, s, vt = thin_svd(r[:, :d] if len(columns) == d else r[:, columns])
         b = u.T @ xy
         rss = np.sum((xy - u @ b) ** 2, axis=0)
-        rcond = 8 * max(d, 32) * _EPS
+        rounding = blurred(s, vt, self._norms(False)[columns], fit_intercept)
+        if np.any(rounding):
+            rss = rss + np.sum(b[rounding] ** 2, axis=0)
+            s, vt, b = s[~rounding], vt[~rounding], b[~rounding]
+        vt = embedded(vt, columns, d, axis=1)
         n, weight, mean = self.effective_rows, self.weight, self.mean
-        return SpectralProblem(s, vt, b, rss, n, weight, mean, fit_intercept, self.exponent, rcond)
+        return SpectralProblem(s, vt, b, rss, n, weight, mean, fit_intercept, self.exponent, rank_tolerance(d))
+
+    def varying(self, fit_intercept=True):
+        """Return the columns of X that are not constant (zero, without an intercept) but for rounding."""
+        deviation, norm = self._norms(fit_intercept), self._norms(False)
+        level = norm if fit_intercept else 0 * norm
+        return np.flatnonzero(~flat_columns(deviation, level, self.n_rows, self.unit, self.lost))
 
     def solve_equilibrated(self, fit_intercept=True):
         """Return ``(coef, intercept)`` after scaling columns to unit norm, or None where X is rank-deficient then.
 
-        At full rank the solution does not depend on column scales, and neither does its error.
+        At full rank the solution does not depend on column scales, and neither does its error. Constant columns
+        are left out, with coefficients of zero.
         """
-        d = self.n_features
-        columns = self.r[1:, 1 : 1 + d] if fit_intercept else self.r[:, 1 : 1 + d]
-        norms = np.sqrt(np.sum(columns**2, axis=0))
-        whole = np.sqrt(np.sum(self.r[:, 1 : 1 + d] ** 2, axis=0))
-        if d == 0 or not np.all(norms > 8 * max(d, 32) * _EPS * whole):  # a constant column is rounding about its mean
+        columns = self.varying(fit_intercept)
+        d, norms = len(columns), self._norms(fit_intercept)[columns]
+        if d == 0:
             return None
-        r = self.r * 1.0
+        others = np.arange(1 + self.n_features, self.r.shape[1])
+        r = self.r[:, np.concatenate([[0], 1 + columns, others])]
         r[:, 1 : 1 + d] /= norms
-        problem = replace(self, r=r, exponent=(0, self.exponent[1])).spectral(fit_intercept)
+        part = replace(self, r=r, n_features=d, exponent=(0, self.exponent[1]), lost=None)
+        problem = part.spectral(fit_intercept)
         if problem.rank() < d:
             return None
         coef, intercept = problem.solve()
-        return np.ldexp(coef / norms[:, None], -self.exponent[0]), intercept
+        coef = np.ldexp(coef / norms[:, None], -self.exponent[0])
+        return embedded(coef, columns, self.n_features, axis=0), intercept
 
     def condition(self, fit_intercept=True):
-        """Return the ratio of the extreme singular values of (centred) X."""
-        s = linalg.svdvals(self.r[1:, 1 : 1 + self.n_features] if fit_intercept else self.r[:, 1 : 1 + self.n_features])
+        """Return the ratio of the extreme singular values of (centred) X, constant columns aside."""
+        s = linalg.svdvals(self._about(fit_intercept)[:, self.varying(fit_intercept)])
         return float(s[0] / s[-1]) if s[-1] > 0 else np.inf
 
     def squared_error(self, coef, intercept):
@@ -211,7 +246,17 @@ class TriangularFactor:
         rows = prepare_rows(x, y, sample_weight, backend, ones=True)
         if rows.weights is not None:
             rows.a[:] *= (rows.weights**0.5)[:, None]
-        return cls(rows.n_rows, rows.weight, rows.a, rows.n_features, rows.exponent)
+        return cls(rows.n_rows, rows.weight, rows.a, rows.n_features, rows.exponent, rows.unit)
+
+    def _about(self, fit_intercept):
+        """The factor of [X | Y] about the mean with an intercept, about zero without."""
+        return self.r[1:, 1:] if fit_intercept else self.r[:, 1:]
+
+    def _norms(self, fit_intercept):
+        """Root sums of squares of the columns of X, about the mean or about zero, whatever the weights' magnitude."""
+        columns = self._about(fit_intercept)[:, : self.n_features]
+        exponent = max(block_exponent(columns, "X"), -1000)
+        return np.ldexp(np.sqrt(np.sum(np.ldexp(columns, -exponent) ** 2, axis=0)), exponent)
 
     def _restated(self, other):
         """The same factor in the common exponent of both."""
@@ -220,7 +265,20 @@ class TriangularFactor:
             return self
         r = self.r * 1.0
         r[:, 1:] = scale_columns(r[:, 1:], self.n_features, self.exponent, exponent)
-        return replace(self, r=r, exponent=exponent)
+        lost = restated_lost(self.lost, self.exponent, exponent)
+        return replace(self, r=r, exponent=exponent, lost=lost)
+
+
+def _joined(one, two, r):
+    """The factor r of the rows of two statistics in one exponent."""
+    return replace(
+        one,
+        n_rows=one.n_rows + two.n_rows,
+        weight=one.weight + two.weight,
+        r=r,
+        unit=max(one.unit, two.unit),
+        lost=either_lost(one.lost, two.lost),
+    )
 
 
 def _stack(backend, top, bottom):
@@ -245,7 +303,7 @@ def _preconditioned_update(r, block, backend):
     """
     diagonal = r.diagonal()
     norms = (r * r).sum(0) ** 0.5
-    floor = 16 * _EPS * norms + (norms == 0) * 1e-150
+    floor = 16 * EPS * norms + (norms == 0) * 1e-150
     small = abs(diagonal) < floor
     s = r * 1.0
     if bool(small.any()):
@@ -258,7 +316,7 @@ def _preconditioned_update(r, block, backend):
         return None
     if bool(small.any()):
         gram = gram + backend.gram(backend.solve_upper_right(r * 1.0, s))
-        gram[rows, rows] += 8 * len(r) * _EPS  # at most 1e-6 of the floor enters R: below rounding
+        gram[rows, rows] += 8 * len(r) * EPS  # at most 1e-6 of the floor enters R: below rounding
     else:
         steps = np.arange(len(r))
         gram[steps, steps] += 1.0

@@ -1,0 +1,62 @@
+"""What rounding alone may leave of a column about its mean: the scale on which constant columns are judged."""
+
+import math
+
+import numpy as np
+
+from sklearn_analytic.backend import dtype_name
+
+EPS = float(np.finfo(np.float64).eps)
+_UNITS = {"float32": float(np.finfo(np.float32).eps)}  # half precision has neighbours that are measurements
+
+
+def unit_of(x):
+    """Relative spacing of the numbers that a block came in."""
+    return _UNITS.get(dtype_name(x), EPS)
+
+
+def rank_tolerance(d):
+    """Relative size below which a singular value of d columns is rounding."""
+    return 8 * max(d, 32) * EPS
+
+
+def flat_columns(deviation, norm, n_rows, unit=EPS, lost=None):
+    """Return which columns are constant: as far from their mean as sums over n rows, or the unit of the data, explain.
+
+    ``deviation`` and ``norm`` are root sums of squares about the mean and about zero, ``lost`` those that removal
+    of rows may have left behind.
+    """
+    share = max(rank_tolerance(max(len(norm), math.sqrt(n_rows))), 2 * unit)
+    return ~(deviation > np.maximum(share * norm, 0.0 if lost is None else lost))
+
+
+def blurred(s, vt, norm, centred=True):
+    """Return which directions are rounding: singular values that eps of the columns' norms about zero explains.
+
+    Those that are small beside the largest singular value already are left to ``rcond``.
+    """
+    share = rank_tolerance(len(norm))
+    return (s <= share * np.sqrt((vt**2) @ norm**2)) & (s > share * s[:1]) & centred
+
+
+def either_lost(one, two):
+    """Join what two statistics have lost to removal."""
+    if one is None or two is None:
+        return two if one is None else one
+    return np.hypot(one, two)
+
+
+def restated_lost(lost, old, new):
+    """What was lost of the columns of X, held in exponent ``old``, in exponent ``new``."""
+    return None if lost is None else np.ldexp(lost, old[0] - new[0])
+
+
+def embedded(rows, columns, d, axis):
+    """Put what was found for some columns among zeros for all d."""
+    if len(columns) == d:
+        return rows
+    shape = list(rows.shape)
+    shape[axis] = d
+    whole = np.zeros(shape)
+    whole[(slice(None),) * axis + (columns,)] = rows
+    return whole
