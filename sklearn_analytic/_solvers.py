@@ -135,8 +135,7 @@ def _solve_recursion(recursion, problem):
     state, condition = recursion.state, recursion.condition()
     if condition**2 * _EPS > _LOST_ERROR:
         _warn(f"The recursion has condition number {condition:.1e}, squared.")
-    rank = state.rank - (problem.fit_intercept and state.rank > 0)
-    return Solution(coef, intercept, rank, condition, recursion.alpha, None, dict(state.scenarios))
+    return Solution(coef, intercept, recursion.rank(), condition, recursion.alpha, None, dict(state.scenarios))
 
 
 def _warn_of_lost_digits(statistic, problem):

@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import linalg
 
 from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
-from sklearn_analytic.linalg._rounding import rank_tolerance
+from sklearn_analytic.linalg._rounding import EPS, rank_tolerance, unit_of
 from sklearn_analytic.linalg._rows import block_exponent
+
+_MANY = 8  # rows that are not all near a mean by chance
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class RecursiveLeastSquares:
         the condition number.
     exponent : tuple of int
         Exact power-of-two scales of X and Y, from the first block.
+    moved : ndarray of shape (d,) or None
+        Which columns have left the shift by more than rounding; None counts all.
 
     Examples
     --------
@@ -56,12 +61,14 @@ class RecursiveLeastSquares:
     rcond: float | None
     shift: np.ndarray
     exponent: tuple[int, int]
+    moved: Any = None
 
     @classmethod
     def start(cls, n_features, n_targets, fit_intercept, alpha, rcond):
         """Return the recursion before any row."""
         state = MoorePenroseState.start(n_features + fit_intercept, n_targets)
-        return cls(state, 0, 0.0, fit_intercept, alpha, rcond, np.zeros(n_features), (0, 0))
+        moved = np.zeros(n_features, dtype=bool)
+        return cls(state, 0, 0.0, fit_intercept, alpha, rcond, np.zeros(n_features), (0, 0), moved)
 
     @property
     def n_features(self):
@@ -75,7 +82,8 @@ class RecursiveLeastSquares:
         state = one.state
         for rows in _cuts(b):
             state = state.absorb(b[rows], t[rows], self.rcond)
-        return replace(one, state=state, n_rows=one.n_rows + n_rows, weight=one.weight + weight)
+        moved = one._moved(b)
+        return replace(one, state=state, n_rows=one.n_rows + n_rows, weight=one.weight + weight, moved=moved)
 
     def remove_rows(self, x, y, sample_weight=None):
         """Return the recursion without a block of rows that it holds."""
@@ -88,10 +96,12 @@ class RecursiveLeastSquares:
     def merge(self, other):
         """Return the recursion over both sets of rows."""
         rows, targets = other.state.as_rows()
-        state = self.state.absorb(*self._restated(rows, targets, other), self.rcond)
+        rows, targets = self._restated(rows, targets, other)
+        state = self.state.absorb(rows, targets, self.rcond)
         scenarios = {name: count + other.state.scenarios[name] for name, count in self.state.scenarios.items()}
         state = replace(state, scenarios=scenarios)
-        return replace(self, state=state, n_rows=self.n_rows + other.n_rows, weight=self.weight + other.weight)
+        weight, moved = self.weight + other.weight, self._moved(rows)
+        return replace(self, state=state, n_rows=self.n_rows + other.n_rows, weight=weight, moved=moved)
 
     def add_targets(self, values):
         """Return the recursion with target columns that were constant so far: A^+ 1 = (I - N) e of the ones column."""
@@ -112,14 +122,27 @@ class RecursiveLeastSquares:
             return np.ldexp(w, ey - ex), np.zeros(w.shape[1])
         if np.any(n):  # the intercept carries no norm: move along the null space until coef is shortest
             w = w - n @ linalg.pinv(n[:-1], rtol=1e-8) @ w[:-1]
+        w = np.where(np.append(self._used(), True)[:, None], w, 0.0)
         return np.ldexp(w[:-1], ey - ex), np.ldexp(w[-1] - np.ldexp(self.shift, -ex) @ w[:-1], ey)
 
     def condition(self):
-        """Return the condition number of the shifted [X | 1] in its row space, from the eigenvalues of P."""
-        eigenvalues = linalg.eigvalsh(self.state.p)[::-1][: self.state.rank]
+        """Return the condition number of the shifted [X | 1] in its row space, from the eigenvalues of P.
+
+        Constant columns are left out: nothing ties the others to them.
+        """
+        p, rank = self.state.p, self.rank() + self._has_ones()
+        used = self._used()
+        if not np.all(used):
+            kept = np.append(used, True)[: len(p)]
+            p = p[np.ix_(kept, kept)]
+        eigenvalues = linalg.eigvalsh(p)[::-1][:rank]
         if not len(eigenvalues) or eigenvalues[-1] <= 0:
             return 1.0 if not len(eigenvalues) else np.inf
         return float(np.sqrt(eigenvalues[0] / eigenvalues[-1]))
+
+    def rank(self):
+        """Return the rank of the (centred) X; a ridge fills all columns but the constant ones."""
+        return int(np.count_nonzero(self._used())) if self.alpha > 0 else self.state.rank - self._has_ones()
 
     def on(self, backend):
         """Return the recursion itself: its state always lives on the host."""
@@ -134,7 +157,10 @@ class RecursiveLeastSquares:
         x = np.asarray(x, dtype=np.float64)
         exponent = tuple(max(block_exponent(part, name), -1000) for part, name in ((x, "X"), (np.asarray(y), "Y")))
         exponent = tuple(0 if e == -1000 else e for e in exponent)
-        shift = np.ldexp(np.ldexp(x, -exponent[0]).mean(axis=0), exponent[0]) if self.fit_intercept else self.shift
+        shift = self.shift
+        if self.fit_intercept:
+            mean = np.ldexp(np.ldexp(x, -exponent[0]).mean(axis=0), exponent[0])
+            shift = np.where(np.all(_off(x, x[0]) == 0, axis=0), x[0], mean)  # a mean of many equal rows is none
         state = self.state
         if self.alpha > 0:
             d = self.n_features
@@ -142,6 +168,18 @@ class RecursiveLeastSquares:
             prior = np.ldexp(root, -exponent[0]) * np.eye(d, d + self.fit_intercept)
             state = replace(state.absorb(prior, np.zeros((d, state.w.shape[1]))), scenarios=state.scenarios)
         return replace(self, state=state, shift=shift, exponent=exponent)
+
+    def _moved(self, rows):
+        """Which columns some row of shifted ones has moved, or did before."""
+        return None if self.moved is None else self.moved | np.any(rows[:, : self.n_features] != 0, axis=0)
+
+    def _used(self):
+        """Which columns are not constant."""
+        return np.ones(self.n_features, dtype=bool) if self.moved is None else self.moved
+
+    def _has_ones(self):
+        """Whether the rank counts the ones column."""
+        return int(self.fit_intercept and self.n_rows > 0)
 
     def _restated(self, rows, targets, other):
         """Rows and targets of another recursion in the shift and scales of this one."""
@@ -155,7 +193,7 @@ class RecursiveLeastSquares:
 
     def _rows(self, x, y, sample_weight):
         """The shifted, scaled [X | 1] and Y, rows times the root of their weight; rows of weight 0 are left out."""
-        x = np.ldexp(_off(np.asarray(x, dtype=np.float64), self.shift), -self.exponent[0])
+        x = np.ldexp(_off(np.asarray(x, dtype=np.float64), self.shift, unit_of(x)), -self.exponent[0])
         y = np.ldexp(np.asarray(y, dtype=np.float64), -self.exponent[1])
         b = np.hstack([x, np.ones((len(x), 1))]) if self.fit_intercept else x
         if sample_weight is None:
@@ -166,10 +204,13 @@ class RecursiveLeastSquares:
         return b[used] * root, y[used] * root, float(weights.sum()), len(weights)
 
 
-def _off(x, shift):
-    """x less the shift; 0 where that is the rounding of the shift, which a recursion would take for a direction."""
-    moved = x - shift
-    return np.where(np.abs(moved) <= rank_tolerance(len(shift)) * np.abs(shift), 0.0, moved)
+def _off(x, shift, unit=EPS):
+    """x less the shift; 0 where that is the rounding of the shift, which the recursion would take for a direction."""
+    moved, size = abs(x - shift), abs(shift)
+    near = moved <= rank_tolerance(len(shift)) * size
+    if unit > EPS and len(x) >= _MANY:
+        near |= np.all(moved <= 2 * unit * size, axis=0)
+    return np.where(near, 0.0, x - shift)
 
 
 def _cuts(b):
