@@ -14,6 +14,7 @@ from sklearn_analytic.linalg._rounding import (
     either_lost,
     embedded,
     flat_columns,
+    lost_to_removal,
     rank_tolerance,
     restated_lost,
 )
@@ -29,7 +30,6 @@ from sklearn_analytic.linalg._rows import (
 from sklearn_analytic.linalg._spectral import SpectralProblem, unscaled
 
 _CANCELLED = 64  # how much of a raw sum of squares its mean may hold
-_REMOVAL_ROUNDING = 16 * EPS  # what a removal adds to a scatter, relative to what it was taken from
 _REMOVAL_TOLERANCE = 1e-9  # relative to the scatter before removal; rounding of equal sums stays far below
 
 
@@ -165,8 +165,7 @@ class NormalEquations:
         step = two.mean - mean
         scatter = one.scatter - two.scatter - step[:, None] * (step * (weight * two.weight / one.weight))
         _check_definite(scatter, one.scatter)
-        deviation, norm = one._norms(True), one._norms(False)
-        lost = either_lost(one.lost, np.sqrt(_REMOVAL_ROUNDING * deviation * norm))
+        lost = either_lost(one.lost, lost_to_removal(one._norms(True), one._norms(False)))
         return replace(one, n_rows=n_rows, weight=weight, mean=mean, scatter=scatter, lost=lost)
 
     def add_targets(self, values):

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn_analytic.backend import dtype_name
 
 EPS = float(np.finfo(np.float64).eps)
+_REMOVAL = 64  # roundings in a sum of squares from which rows are taken
 _UNITS = {"float32": float(np.finfo(np.float32).eps)}  # half precision has neighbours that are measurements
 
 
@@ -37,6 +38,14 @@ def blurred(s, vt, norm, centred=True):
     """
     share = rank_tolerance(len(norm))
     return (s <= share * np.sqrt((vt**2) @ norm**2)) & (s > share * s[:1]) & centred
+
+
+def lost_to_removal(deviation, norm):
+    """Return the norm about its mean that rounding leaves of a column of these norms when rows are taken out.
+
+    A sum of squares about the mean is a difference then, of terms that carry eps of ``deviation`` times ``norm``.
+    """
+    return np.sqrt(_REMOVAL * EPS * deviation * norm)
 
 
 def either_lost(one, two):

@@ -13,6 +13,7 @@ from sklearn_analytic.linalg._rounding import (
     either_lost,
     embedded,
     flat_columns,
+    lost_to_removal,
     rank_tolerance,
     restated_lost,
 )
@@ -133,8 +134,8 @@ class TriangularFactor:
         r = _downdate(one.r, two.r)
         if n_rows == 0:
             return replace(one, n_rows=0, weight=0.0, r=one.r[:0], lost=None)
-        lost = rank_tolerance(self.n_features) * one._norms(False)
-        return replace(one, n_rows=n_rows, weight=weight, r=r, lost=either_lost(one.lost, lost))
+        lost = either_lost(one.lost, lost_to_removal(one._norms(True), one._norms(False)))
+        return replace(one, n_rows=n_rows, weight=weight, r=r, lost=lost)
 
     def add_targets(self, values):
         """Return the factor with further target columns that were constant, ``values``, in all rows so far."""
