@@ -11,9 +11,9 @@ from sklearn_analytic.backend import dtype_name
 from sklearn_analytic.linalg._rounding import (
     EPS,
     blurred,
+    column_rounding,
     either_lost,
     embedded,
-    flat_columns,
     lost_to_removal,
     rank_tolerance,
     restated_lost,
@@ -201,7 +201,7 @@ class NormalEquations:
         eigenvalues, v = _eigh(xx)
         s = np.sqrt(np.maximum(eigenvalues[::-1], 0))
         v = v[:, ::-1]
-        rounding = blurred(s, v.T, part._norms(False), fit_intercept)
+        rounding = blurred(s, v.T, part._norms(False), fit_intercept, part.lost)
         if np.any(rounding):
             s, v = s[~rounding], v[:, ~rounding]
         floor = s[:1] * math.sqrt(rank_tolerance(d))  # below it an eigenvalue of a Gram is rounding
@@ -216,7 +216,7 @@ class NormalEquations:
         """Return the columns of X that are not constant (zero, without an intercept) but for rounding."""
         deviation, norm = self._norms(fit_intercept), self._norms(False)
         level = norm if fit_intercept else 0 * norm
-        return np.flatnonzero(~flat_columns(deviation, level, self.n_rows, self.unit, self.lost))
+        return np.flatnonzero(deviation > column_rounding(level, self.n_rows, self.unit, self.lost))
 
     def equilibrated_condition(self, fit_intercept=True):
         """Return the condition number of X with columns scaled to unit norm: what Cholesky's error follows.
@@ -233,7 +233,8 @@ class NormalEquations:
         eigenvalues = linalg.eigvalsh(scaled)
         if eigenvalues[0] <= rank_tolerance(len(scale)) * eigenvalues[-1]:
             return np.inf
-        if fit_intercept and _is_blurred(scaled, eigenvalues, part._norms(False) / scale):
+        lost = None if part.lost is None else part.lost / scale
+        if fit_intercept and _is_blurred(scaled, eigenvalues, part._norms(False) / scale, lost):
             return np.inf
         return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
 
@@ -326,12 +327,13 @@ def _eigh(a):
     return linalg.eigh(a) if len(a) else (np.zeros(0), np.zeros((0, 0)))
 
 
-def _is_blurred(scaled, eigenvalues, norm):
+def _is_blurred(scaled, eigenvalues, norm, lost):
     """Whether a direction of equilibrated columns is rounding beside their norms about zero; vectors only in doubt."""
-    if math.sqrt(eigenvalues[0]) > rank_tolerance(len(norm)) * math.sqrt(norm @ norm):
+    limit = column_rounding(norm, lost=lost)
+    if eigenvalues[0] > limit @ limit:
         return False
     eigenvalues, v = linalg.eigh(scaled)
-    return bool(np.any(blurred(np.sqrt(np.maximum(eigenvalues[::-1], 0)), v[:, ::-1].T, norm)))
+    return bool(np.any(blurred(np.sqrt(np.maximum(eigenvalues[::-1], 0)), v[:, ::-1].T, norm, lost=lost)))
 
 
 def _short_sums(x, y, backend):

@@ -21,23 +21,22 @@ def rank_tolerance(d):
     return 8 * max(d, 32) * EPS
 
 
-def flat_columns(deviation, norm, n_rows, unit=EPS, lost=None):
-    """Return which columns are constant: as far from their mean as sums over n rows, or the unit of the data, explain.
+def column_rounding(norm, n_rows=0, unit=EPS, lost=None):
+    """Return the norms that rounding may leave of columns about their mean.
 
-    ``deviation`` and ``norm`` are root sums of squares about the mean and about zero, ``lost`` those that removal
-    of rows may have left behind.
+    Of ``norm`` about zero, what sums over n rows and the unit of the data explain; or what removal has ``lost``.
     """
     share = max(rank_tolerance(max(len(norm), math.sqrt(n_rows))), 2 * unit)
-    return ~(deviation > np.maximum(share * norm, 0.0 if lost is None else lost))
+    return np.maximum(share * norm, 0.0 if lost is None else lost)
 
 
-def blurred(s, vt, norm, centred=True):
-    """Return which directions are rounding: singular values that eps of the columns' norms about zero explains.
+def blurred(s, vt, norm, centred=True, lost=None):
+    """Return which directions are rounding: singular values that rounding of the columns explains.
 
     Those that are small beside the largest singular value already are left to ``rcond``.
     """
-    share = rank_tolerance(len(norm))
-    return (s <= share * np.sqrt((vt**2) @ norm**2)) & (s > share * s[:1]) & centred
+    rounding = np.sqrt((vt**2) @ column_rounding(norm, lost=lost) ** 2)
+    return (s <= rounding) & (s > rank_tolerance(len(norm)) * s[:1]) & centred
 
 
 def lost_to_removal(deviation, norm):

@@ -10,9 +10,9 @@ from sklearn_analytic.linalg._normal import NormalEquations
 from sklearn_analytic.linalg._rounding import (
     EPS,
     blurred,
+    column_rounding,
     either_lost,
     embedded,
-    flat_columns,
     lost_to_removal,
     rank_tolerance,
     restated_lost,
@@ -131,7 +131,9 @@ class TriangularFactor:
         if n_rows < 0 or weight < -1e-9 * self.weight:
             raise ValueError(f"Cannot remove {other.n_rows} rows from {self.n_rows}: they were never added.")
         one, two = self._restated(other), other._restated(self)
-        r = _downdate(one.r, two.r)
+        lost = np.zeros(self.r.shape[1])
+        lost[1 : 1 + self.n_features] = 0.0 if one.lost is None else one.lost
+        r = _downdate(one.r, two.r, lost)
         if n_rows == 0:
             return replace(one, n_rows=0, weight=0.0, r=one.r[:0], lost=None)
         lost = either_lost(one.lost, lost_to_removal(one._norms(True), one._norms(False)))
@@ -179,7 +181,8 @@ class TriangularFactor:
         u, s, vt = thin_svd(r[:, :d] if len(columns) == d else r[:, columns])
         b = u.T @ xy
         rss = np.sum((xy - u @ b) ** 2, axis=0)
-        rounding = blurred(s, vt, self._norms(False)[columns], fit_intercept)
+        lost = None if self.lost is None else self.lost[columns]
+        rounding = blurred(s, vt, self._norms(False)[columns], fit_intercept, lost)
         if np.any(rounding):
             rss = rss + np.sum(b[rounding] ** 2, axis=0)
             s, vt, b = s[~rounding], vt[~rounding], b[~rounding]
@@ -191,7 +194,7 @@ class TriangularFactor:
         """Return the columns of X that are not constant (zero, without an intercept) but for rounding."""
         deviation, norm = self._norms(fit_intercept), self._norms(False)
         level = norm if fit_intercept else 0 * norm
-        return np.flatnonzero(~flat_columns(deviation, level, self.n_rows, self.unit, self.lost))
+        return np.flatnonzero(deviation > column_rounding(level, self.n_rows, self.unit, self.lost))
 
     def solve_equilibrated(self, fit_intercept=True):
         """Return ``(coef, intercept)`` after scaling columns to unit norm, or None where X is rank-deficient then.
@@ -206,7 +209,8 @@ class TriangularFactor:
         others = np.arange(1 + self.n_features, self.r.shape[1])
         r = self.r[:, np.concatenate([[0], 1 + columns, others])]
         r[:, 1 : 1 + d] /= norms
-        part = replace(self, r=r, n_features=d, exponent=(0, self.exponent[1]), lost=None)
+        lost = None if self.lost is None else self.lost[columns] / norms
+        part = replace(self, r=r, n_features=d, exponent=(0, self.exponent[1]), lost=lost)
         problem = part.spectral(fit_intercept)
         if problem.rank() < d:
             return None
@@ -329,27 +333,31 @@ def _preconditioned_update(r, block, backend):
     return backend.matmul(c, s * (1.0 - 1.0 * empty))
 
 
-def _downdate(r, b):
-    """R of the rows that remain when those of factor ``b`` leave those of ``r``; ValueError if they were not in."""
+def _downdate(r, b, lost):
+    """R of the rows that remain when those of factor ``b`` leave those of ``r``; ValueError if they were not in.
+
+    Directions that earlier removals have ``lost`` are left alone: what R holds of them is rounding.
+    """
     norms = np.sqrt(np.sum(r * r, axis=0))
     scale = np.where(norms > 0, norms, 1.0)
     _, s, vt = thin_svd(r / scale)
-    kept = s > _REMOVAL_CUT * s[:1]
+    lost = lost / scale
+    kept = s > np.maximum(_REMOVAL_CUT * s[:1], np.sqrt(vt**2 @ lost**2))
     v, rest = vt[kept].T, vt[~kept].T
     scaled = b / scale
     outside = scaled - (scaled @ v) @ v.T
     z = (scaled @ v) / s[kept]
     eigenvalues, q = linalg.eigh(np.eye(z.shape[1]) - z.T @ z)
-    _check_removal(eigenvalues, outside, s)
+    _check_removal(eigenvalues, outside, 100 * (_REMOVAL_CUT * s[0] + np.max(lost)))
     eigenvalues = np.where(eigenvalues > _SPENT, eigenvalues, 0.0)
     remaining = np.sqrt(eigenvalues)[:, None] * (q.T * s[kept]) @ v.T
     untouched = s[~kept][:, None] * rest.T
     return cpu().qr_r(np.vstack([remaining, untouched]) * scale)
 
 
-def _check_removal(eigenvalues, outside, s):
+def _check_removal(eigenvalues, outside, rounding):
     """Refuse rows with a component that R has never seen, or with more weight than R holds."""
-    unseen = np.max(np.abs(outside), initial=0.0) > 100 * _REMOVAL_CUT * s[0]
+    unseen = np.max(np.abs(outside), initial=0.0) > rounding
     if unseen or (len(eigenvalues) and eigenvalues[0] < -_REMOVAL_TOLERANCE):
         raise ValueError(
             "Removing these rows leaves a negative variance: they were never added, or were added with "
