@@ -46,7 +46,8 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
         Whether to fit b, which is not penalised.
     rcond : float, default=None
         Singular values below ``rcond`` times the largest count as zero. None is ``8 max(d, 32) eps`` for
-        "qr", its root for "gram", and 1e-9 of a block's norm for "recursive".
+        "qr", its root for "gram", and 1e-9 of a block's norm for "recursive". With an intercept, columns that
+        are constant but for rounding have coefficients of 0 whatever ``rcond`` is.
     block_size : int, default=None
         Rows read at a time; None keeps a float64 block near 16 MiB.
     random_state : int, RandomState or None, default=None
@@ -61,9 +62,9 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
     intercept_ : float or ndarray of shape (n_targets,)
         b.
     rank_ : int
-        Numerical rank of the (centred) inputs of the readout.
+        Numerical rank of the (centred) inputs of the readout; 0 where all are constant.
     condition_number_ : float
-        Largest over smallest singular value kept.
+        Largest over smallest singular value kept; 1 where none is.
     alpha_ : float
         The ridge used.
     gcv_path_ : dict or None

@@ -544,3 +544,65 @@ def test_tensors_stay_tensors(data):
     assert_close(model.predict(X), BRMPRegressor().fit(*data).predict(data[0]), np.float64, 100)
     with pytest.raises(ValueError, match="NaN"):
         model.predict(X * float("nan"))
+
+
+# ---- constant columns ----
+
+
+def assert_nothing_learned(model, X, mean):
+    """Rank 0, condition 1, coefficients 0, and the mean everywhere."""
+    assert np.all(model.coef_ == 0) and model.rank_ == 0 and model.condition_number_ == 1.0
+    assert_close(model.predict(np.vstack([X[:1], X[:1] + 1])), np.full(2, mean), X.dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("solver", "alpha"),
+    [(s, a) for s in ROADS for a in (0.0, 1.0, "gcv", [1e-8, 1.0]) if s != "recursive" or isinstance(a, float)],
+)
+def test_nothing_is_learned_of_constant_columns(solver, alpha, dtype, device, rng):
+    for value in (1e-3, 1.0, 7.3, 1e6 + 0.1):
+        X, y = np.full((301, 3), value, dtype=dtype), rng.normal(14, 5, 301)
+        model = BRMPRegressor(solver=solver, alpha=alpha, device=device)
+        assert_nothing_learned(clone(model).fit(X, y), X, y.mean())
+        assert_nothing_learned(model.partial_fit(X[:50], y[:50]), X, y[:50].mean())
+        assert_nothing_learned(model.partial_fit(X[50:], y[50:]), X, y.mean())
+
+
+@pytest.mark.parametrize("activation", ["tanh", "cos", "relu"])
+@pytest.mark.parametrize("hidden", ["random", "rbf", "sampled"])
+@pytest.mark.parametrize("solver", ROADS)
+def test_nothing_is_learned_of_units_of_equal_rows(solver, hidden, activation, device, rng):
+    """Products of many equal rows differ by rounding, which an activation may magnify: here by 1e6."""
+    for dtype in (np.float64, np.float32):
+        X, y = np.full((301, 40), 1e6 + 0.1, dtype=dtype), rng.normal(14, 5, 301)
+        model = BRMPRegressor(
+            20, hidden=hidden, activation=activation, solver=solver, random_state=0, device=device, block_size=100
+        ).fit(X, y)
+        assert np.all(model.coef_ == 0) and model.rank_ == 0
+        assert_close(model.predict(X[:1] + 1), np.full(1, y.mean()), dtype)
+
+
+@pytest.mark.parametrize("solver", ROADS)
+def test_an_idle_sensor_is_learned_once_it_moves(solver, rng):
+    X = np.vstack([np.full((50, 2), 7.3), rng.standard_normal((70, 2))])
+    y = X @ [1.0, 2.0] + rng.standard_normal(120)
+    model = BRMPRegressor(solver=solver).partial_fit(X[:50], y[:50]).partial_fit(X[50:], y[50:])
+    shards = BRMPRegressor(solver=solver).fit(X[:50], y[:50]).merge(BRMPRegressor(solver=solver).fit(X[50:], y[50:]))
+    expected = LinearRegression().fit(X, y)
+    for fitted in (model, shards):
+        assert_close(fitted.coef_, expected.coef_, np.float64, SCALE[solver])
+        assert_close(fitted.intercept_, expected.intercept_, np.float64, SCALE[solver], size=7.3)
+
+
+@pytest.mark.parametrize("solver", ["auto", "qr", "gram"])
+def test_forgetting_all_but_equal_rows_forgets_the_columns(solver, rng):
+    X, y = np.vstack([rng.standard_normal((100, 2)), np.full((30, 2), 0.3)]), rng.normal(14, 5, 130)
+    model = BRMPRegressor(solver=solver).fit(X, y).forget(X[:100], y[:100])
+    assert np.all(model.coef_ == 0) and model.rank_ == 0
+    assert_close(model.predict([[0.3, 0.3], [1.3, 1.3]]), np.full(2, y[100:].mean()), np.float64, 1e3)
+
+
+def test_scores_of_constant_columns_are_those_of_no_column():
+    model = BRMPClassifier().fit(np.full((40, 2), 7.3), np.arange(40) % 2)
+    assert_close(model.decision_function([[7.3, 7.3], [8.0, 8.0]]), np.zeros(2), np.float64, size=1.0)
