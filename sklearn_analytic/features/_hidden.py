@@ -7,7 +7,8 @@ import numpy as np
 from sklearn_analytic.features._layers import DenseLayer, RadialLayer
 
 _TANH_HALF = math.atanh(0.5)  # activations -1/2 and +1/2 at the two rows of a pair
-_CANDIDATES = 4  # pairs looked at per pair kept
+_CANDIDATES = 4  # pairs looked at per pair kept, and third rows per pair
+_LARGEST_TILT = 4.0  # on tables as good as 1 throughout, which is weak on parities
 
 
 def random_layer(rows, targets, n_units, activation, generator):
@@ -96,6 +97,10 @@ def sampled_layer(rows, targets, n_units, activation, generator):
     A unit crosses zero midway between its rows and is -1/2 and +1/2 at them under tanh. The published ReLU
     anchor (0 and 1 at the rows) is nearly linear in many dimensions, so ReLU uses the midpoint as well.
 
+    Near rows of few-valued columns agree in most of them, and units along their differences alone would be a sum of
+    functions of single columns. In the columns where its two rows agree, a unit therefore leans towards a third row,
+    at which it is 1 to 4 times as far from zero as it would be between the two; at these it is what it was.
+
     Parameters
     ----------
     rows : ndarray of shape (m, d)
@@ -135,6 +140,8 @@ def sampled_layer(rows, targets, n_units, activation, generator):
     chosen = _draw_pairs(distance, change, n_units, generator)
     squared = np.where(distance[chosen] > 0, distance[chosen] ** 2, 1.0)  # equal rows give a zero unit
     weights = 2 * _TANH_HALF * step[chosen] / squared[:, None]
+    if activation != "identity":  # what is linear is a sum anyway
+        weights += 2 * _TANH_HALF * _tilts(rows, first[chosen], step[chosen] == 0, generator)
     bias = -np.sum(weights * (rows[first] + rows[second])[chosen] / 2, axis=1)
     return DenseLayer(weights.T.copy(), bias, activation)
 
@@ -149,6 +156,23 @@ def _draw_pairs(distance, change, n_units, generator):
     cumulative = np.cumsum(steepness / steepness.max())
     found = np.searchsorted(cumulative, generator.uniform(size=n_units) * cumulative[-1], side="right")
     return np.minimum(found, len(cumulative) - 1)
+
+
+def _tilts(rows, first, agreed, generator):
+    """Steps from the first row of every pair to a third one, over their squares, in columns where the pair agrees.
+
+    Nothing is drawn where no column is such: numeric tables.
+    """
+    if not np.any(agreed):
+        return np.zeros(agreed.shape)
+    thirds = generator.integers(len(rows), size=(_CANDIDATES, len(first)))
+    step = np.zeros(agreed.shape)
+    for third in thirds:
+        missing = np.flatnonzero(~np.any(step, axis=1))
+        step[missing] = np.where(agreed[missing], rows[third[missing]] - rows[first[missing]], 0.0)
+    factor = _LARGEST_TILT ** generator.uniform(size=(len(first), 1))
+    squared = np.sum(step**2, axis=1, keepdims=True)
+    return factor * step / np.where(squared > 0, squared, 1.0)
 
 
 HIDDEN = {"random": random_layer, "rbf": rbf_layer, "sampled": sampled_layer}

@@ -87,6 +87,63 @@ def test_sampled_units_cross_zero_midway_between_rows_of_different_targets(rng):
     assert np.all(np.isclose(pairs, 0.5).sum(axis=0) >= 2)
 
 
+def _few_valued(name, rng, n=300):
+    """Rows of few-valued columns, and a label that no sum over single columns tells."""
+    bits = rng.integers(0, 2, (n, 5)).astype(float)
+    codes = rng.integers(0, 3, (n, 3))
+    numeric = np.column_stack([bits[:, :3], 0.1 * rng.standard_normal(n)])
+    return {
+        "xor": (bits[:, :2], bits[:, :2].sum(axis=1) % 2),
+        "xor beside other bits": (bits, bits[:, :2].sum(axis=1) % 2),
+        "xor beside numbers": (numeric, bits[:, :2].sum(axis=1) % 2),
+        "parity of 3 bits": (bits, bits[:, :3].sum(axis=1) % 2),
+        "parity of 4 bits": (bits[:, :4], bits[:, :4].sum(axis=1) % 2),
+        "integer codes": (codes.astype(float), codes[:, :2].sum(axis=1) % 2),
+        "one-hot factors": (np.eye(3)[codes].reshape(n, 9), codes[:, :2].sum(axis=1) % 2),
+        "units apart": (bits[:, :2] * [1e-3, 1e3], bits[:, :2].sum(axis=1) % 2),
+    }[name]
+
+
+FEW_VALUED = (
+    "xor",
+    "xor beside other bits",
+    "xor beside numbers",
+    "parity of 3 bits",
+    "parity of 4 bits",
+    "integer codes",
+    "one-hot factors",
+    "units apart",
+)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("name", FEW_VALUED)
+def test_sampled_units_of_few_valued_columns_are_no_sum_of_columns(name, activation, rng):
+    X, label = _few_valued(name, rng)
+    layer = sampled_layer(X, label[:, None], 150, activation, rng)
+    H = np.column_stack([layer.apply(X, _cpu()), np.ones(len(X))])
+    fitted = H @ np.linalg.lstsq(H, label, rcond=1e-8)[0]
+    assert np.mean((fitted > 0.5) == label) > 0.99
+
+
+@pytest.mark.parametrize("name", FEW_VALUED)
+def test_sampled_units_are_one_half_at_two_rows_of_different_labels(name, rng):
+    X, label = _few_valued(name, rng)
+    layer = sampled_layer(X, label[:, None], 50, "tanh", rng)
+    outputs = np.tanh(X @ layer.weights + layer.bias)
+    at_half = [label[np.abs(np.abs(column) - 0.5) < 1e-8] for column in outputs.T]
+    assert all(set(found) == {0, 1} for found in at_half)
+
+
+def test_numeric_columns_have_pairs_alone(rng):
+    X = rng.standard_normal((40, 3))
+    layer = sampled_layer(X, X[:, :1], 30, "tanh", rng)
+    steps = (X[:, None] - X).reshape(-1, 3)
+    norms = np.maximum(np.linalg.norm(steps, axis=1), 1e-300)
+    cosines = steps @ (layer.weights / np.linalg.norm(layer.weights, axis=0)) / norms[:, None]
+    assert_close(cosines.max(axis=0), np.ones(30), np.float64)
+
+
 @pytest.mark.parametrize("name", list(HIDDEN))
 def test_equal_rows_give_finite_layers(name, rng):
     X = np.ones((3, 2))
