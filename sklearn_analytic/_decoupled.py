@@ -340,7 +340,8 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         ----------
         X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
             Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the input encoding.
+            first block settles the input encoding; a column that is constant so far gets its scale when it
+            first varies.
         y : array-like of shape (m,)
             Labels.
         classes : array-like or None, default=None

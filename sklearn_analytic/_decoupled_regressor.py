@@ -223,7 +223,8 @@ class DecoupledMLPRegressor(GradientRegressorMixin, RegressorMixin, DecoupledBas
         ----------
         X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
             Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the encoding of inputs and the scale of targets.
+            first block settles the encoding of inputs and the scale of targets; a column or a target that
+            is constant so far gets its scale when it first varies.
         y : array-like of shape (m,) or (m, c)
             Targets.
         sample_weight : array-like of shape (m,) or None, default=None
@@ -240,7 +241,6 @@ class DecoupledMLPRegressor(GradientRegressorMixin, RegressorMixin, DecoupledBas
         with self._unchanged_on_error():
             first = not hasattr(self, "_training_state")
             X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first)
-            if first:
-                self._settle_targets(y, weights, stream=True)
+            self._settle_targets(y, weights, stream=True)
             self._partial_fit_rows(X, y, weights)
         return self

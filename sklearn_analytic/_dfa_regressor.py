@@ -222,7 +222,8 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         ----------
         X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
             Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the encoding of inputs and the scale of targets.
+            first block settles the encoding of inputs and the scale of targets; a column or a target that
+            is constant so far gets its scale when it first varies.
         y : array-like of shape (m,) or (m, c)
             Targets.
         sample_weight : array-like of shape (m,) or None, default=None
@@ -239,7 +240,6 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         with self._unchanged_on_error():
             first = not hasattr(self, "_training_state")
             X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first)
-            if first:
-                self._settle_targets(y, weights, stream=True)
+            self._settle_targets(y, weights, stream=True)
             self._partial_fit_rows(X, y, weights)
         return self

@@ -22,6 +22,7 @@ from sklearn_analytic._blocks import dense_rows, host, short_block_size
 from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks
 from sklearn_analytic._computation import dense_computation
 from sklearn_analytic._gradient_blocks import GradientBlocksMixin
+from sklearn_analytic._late_scales import fresh_moments, is_listening, with_constants, woken
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.features import ENCODINGS, fit_input_encoding, standard_encoding
 from sklearn_analytic.nn import SCHEDULES, Optimizer, Plan, Rows, train
@@ -92,7 +93,9 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         generator = np.random.default_rng([seed, state["blocks"]] if continued else seed)
         train_part, held_out = self._split(X, self._coded_targets(y), weights, held_out, seed)
         if not continued:
-            self._encoding = self._learned_encoding(train_part[0], train_part[2], generator)
+            self._take_encoding(self._learned_encoding(train_part[0], train_part[2], generator))
+        if continued or len(train_part[1]) > self._most_encoded(X.shape[1]):
+            self._wake_columns(train_part[0], train_part[2])
         rows = self._rows(*train_part)
         self._warn_of_batch_size(len(rows.x))
         recipe = _of_lightest(replace(self._recipe(len(rows.x)), seed=seed), rows.weight)
@@ -146,9 +149,11 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         generator = np.random.default_rng([seed, blocks])
         coded = self._coded_targets(y)
         if first and stretch is None:
-            self._encoding = self._learned_encoding(X, weights, generator, stream=True)
+            self._take_encoding(self._learned_encoding(X, weights, generator))
             self._begin_watching()
             self.loss_curve_ = []
+        else:
+            self._wake_columns(X, weights)
         # weights of a stream are absolute: no block knows their mean
         if weights is not None and weights.max() > _LARGEST_WEIGHT:
             largest = float(weights.max())
@@ -225,23 +230,44 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         """Dtype of weights on the host: bfloat16 is how products are computed, not how sums are kept."""
         return np.float64 if self.precision == "float64" else np.float32
 
-    def _learned_encoding(self, X, weights, generator, stream=False):
+    def _most_encoded(self, n_columns):
+        """Rows from which an encoding is learned, at most."""
+        return max(int(_ENCODED_ENTRIES) // n_columns, 1000)
+
+    def _take_encoding(self, encoding):
+        """Begin with an encoding: columns that it leaves at 0 are asleep."""
+        self._encoding = encoding
+        self._column_moments = None if encoding is None else fresh_moments(encoding)
+
+    def _wake_columns(self, X, weights):
+        """Give columns that were constant so far, and vary in these rows, a scale: a pass where there are any."""
+        if self._encoding is None:
+            return
+        known = vars(self).get("_column_moments")  # files from before know none
+        known = fresh_moments(self._encoding) if known is None else known
+        if not is_listening(known):
+            return
+        size = short_block_size(X.shape[1])
+        blocks = (
+            (host(dense_rows(X[start : start + size])), None if weights is None else weights[start : start + size])
+            for start in range(0, X.shape[0], size)
+        )
+        groups = self._n_channels() if self._encoding_name() == "image" else None
+        self._encoding, self._column_moments = woken(self._encoding, known, blocks, groups)
+
+    def _learned_encoding(self, X, weights, generator):
         """Return the input encoding of the training rows, learned from a draw of them where there are very many."""
         if self._encoding_name() is None:
             return None
-        n, most = X.shape[0], max(int(_ENCODED_ENTRIES) // X.shape[1], 1000)
+        n, most = X.shape[0], self._most_encoded(X.shape[1])
         index = np.arange(n) if n <= most else np.sort(generator.choice(n, most, replace=False))
         rows = np.asarray(host(dense_rows(X[index])), dtype=np.float64)
         weights = None if weights is None else weights[index]
         if self._encoding_name() == "image" or (self.input_encoding == "auto" and _are_pixels(rows)):
             return _shared_scale(rows, weights, self._n_channels())
-        encoding = ENCODINGS[self._encoding_name()](rows, weights)
-        if encoding.n_columns == 0:  # all columns are constant
-            encoding = standard_encoding(rows, weights)
-        if stream and self._encoding_name() == "standard":  # a column may be constant in the first block alone
-            size = np.maximum(np.abs(rows).max(axis=0), 1.0)
-            encoding = replace(encoding, slope=np.where(encoding.slope == 0, 1 / size, encoding.slope))
-        return encoding
+        if self._encoding_name() != "quantile" and np.array_equal(rows.min(axis=0), rows.max(axis=0)):
+            return with_constants(standard_encoding(rows, weights), rows)
+        return with_constants(ENCODINGS[self._encoding_name()](rows, weights), rows)
 
     def _encoding_of_blocks(self, rows, generator):
         """The input encoding of rows in a source: learned from all of them, or from a draw where they are many."""
@@ -503,6 +529,8 @@ def _shared_scale(rows, weights, n_channels):
     mean = np.average(parts.mean(axis=2), axis=0, weights=weights)
     centred = parts - mean[:, None]
     deviation = np.sqrt(np.average((centred**2).mean(axis=2), axis=0, weights=weights))
-    slope = np.divide(1.0, deviation, out=np.ones_like(deviation), where=deviation > 0)
+    constant = parts.max(axis=(0, 2)) == parts.min(axis=(0, 2))
+    mean = np.where(constant, parts[0, :, 0], mean)  # exactly: rounding is not to be magnified
+    slope = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=~constant & (deviation > 0))
     repeat = rows.shape[1] // n_channels
     return replace(encoding, shift=np.repeat(mean, repeat), slope=np.repeat(slope, repeat))

@@ -131,7 +131,7 @@ class _Run:
         estimator._settle_all(y, weights)
         self._held_out = estimator._held_out(*held_out)
         self._seed = seed_of(estimator.random_state)
-        estimator._encoding = estimator._encoding_of_blocks(self._rows, np.random.default_rng(self._seed))
+        estimator._take_encoding(estimator._encoding_of_blocks(self._rows, np.random.default_rng(self._seed)))
         estimator._begin_watching()
         estimator.loss_curve_ = []
         batch_size = estimator._batch_size(n)

@@ -1,5 +1,7 @@
 """Numeric targets of networks trained by steps: standardised for training, in their own units outside."""
 
+import math
+
 import numpy as np
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
@@ -8,6 +10,7 @@ from sklearn_analytic._base import checked_weights, regression_targets
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Numbers
 from sklearn_analytic._gradient_base import narrowed, weighing_rows
+from sklearn_analytic._late_scales import followed_targets
 from sklearn_analytic.backend import backend_for
 
 _FLAT = 1e-14  # a target that varies less than this share of its size is rounding
@@ -31,11 +34,18 @@ class GradientRegressorMixin:
             Targets, in the shape that ``fit`` saw; a tensor where X is one.
         """
         check_is_fitted(self)
-        outputs = self._raw_outputs(X)
-        backend = backend_for(outputs, "cpu")
-        mean, scale = (backend.asarray(part.astype(np.float64)) for part in (self._target_mean, self._target_scale))
-        predicted = outputs * scale + mean
+        predicted = self._in_own_units(self._raw_outputs(X))
         return predicted[:, 0] if self._one_target else predicted
+
+    def _in_own_units(self, outputs):
+        """Predicted targets of raw outputs; what did not vary is what it was, whatever the network says."""
+        backend = backend_for(outputs, "cpu")
+        constant = self._target_scale == 0
+        scale = np.where(constant, 1.0, self._target_scale)
+        predicted = outputs * backend.asarray(scale) + backend.asarray(self._target_mean)
+        for j in np.flatnonzero(constant):
+            predicted[:, j] = float(self._target_mean[j])
+        return predicted
 
     def __sklearn_tags__(self):
         """Declare what the estimator accepts."""
@@ -82,23 +92,33 @@ class GradientRegressorMixin:
         return np.asarray(y, dtype=np.float64)
 
     def _settle_targets(self, y, weights, stream=False):
-        """Take mean and deviation of the targets; going on keeps the old ones. A constant target keeps its unit.
+        """Take mean and deviation of the targets; going on keeps the old ones, and hears what was constant so far.
 
-        The first block of a stream may be one row: its size is then the best guess of the spread to come.
+        A constant has the scale 0. The few rows in which it begins to move may be one: see ``_late_scales``.
         """
-        if self._goes_on() and not stream:
+        if hasattr(self, "_training_state") if stream else self._goes_on():
+            known = np.stack([self._target_rows_so_far(), self._target_mean, self._target_scale])
+            self._target_rows, self._target_mean, self._target_scale = followed_targets(known, y, weights)
             return
-        size = np.maximum(np.abs(y).max(axis=0), np.finfo(np.float64).tiny)  # squares of 1e200 are no numbers
-        mean = np.average(y / size, axis=0, weights=weights)
-        deviation = np.sqrt(np.average((y / size - mean) ** 2, axis=0, weights=weights))
-        constant = np.maximum(size, 1.0) if stream else 1.0
-        scale = np.maximum(deviation * size, np.finfo(np.float64).tiny)
-        self._target_mean, self._target_scale = mean * size, np.where(deviation > _FLAT, scale, constant)
+        size, mean, deviation = _sizes(y, weights)
+        if weights is not None and not np.all(weights > 0) and np.any(deviation <= _FLAT):
+            y, weights = y[weights > 0], weights[weights > 0]
+            size, mean, deviation = _sizes(y, weights)
+        varies = deviation > _FLAT
+        same = y.max(axis=0) == y.min(axis=0)
+        self._target_mean = np.where(same, y[0], mean * size)
+        self._target_scale = np.where(varies, np.maximum(deviation * size, np.finfo(np.float64).tiny), 0.0)
+        self._target_rows = np.where(varies, math.inf, 0.0)
+
+    def _target_rows_so_far(self):
+        """Rows behind the scale of every target: none for a constant; of old files, all that there are."""
+        return vars(self).get("_target_rows", np.full(len(self._target_mean), math.inf))
 
     def _coded_targets(self, y):
-        """Standardised targets."""
+        """Standardised targets; constants are 0."""
         with np.errstate(over="ignore"):  # far from the first targets of a stream: refused below
-            coded = (y - self._target_mean) / self._target_scale
+            coded = (y - self._target_mean) / np.where(self._target_scale == 0, 1.0, self._target_scale)
+        coded[:, self._target_scale == 0] = 0.0
         return narrowed(coded, self._weight_dtype(), "y holds distances from the first targets")
 
     def _n_outputs(self):
@@ -108,6 +128,15 @@ class GradientRegressorMixin:
     def _score_outputs(self, outputs, y, weight):
         """One less the mean squared error of standardised targets: R2 against the spread of the training rows.
 
-        It is a number for a single row and for a constant, too.
+        It is a number for a single row and for a constant, too, whose outputs do not count.
         """
+        if np.any(self._target_scale == 0):
+            outputs = np.where(self._target_scale == 0, 0.0, outputs)
         return 1.0 - float(np.average(np.mean((outputs - y) ** 2, axis=1), weights=weight))
+
+
+def _sizes(y, weights):
+    """Size of the targets, and their mean and deviation over it."""
+    size = np.maximum(np.abs(y).max(axis=0), np.finfo(np.float64).tiny)  # squares of 1e200 are no numbers
+    mean = np.average(y / size, axis=0, weights=weights)
+    return size, mean, np.sqrt(np.average((y / size - mean) ** 2, axis=0, weights=weights))

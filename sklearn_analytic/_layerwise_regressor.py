@@ -229,7 +229,8 @@ class LayerwiseMLPRegressor(GradientRegressorMixin, RegressorMixin, LayerwiseBas
         ----------
         X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
             Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the encoding of inputs and the scale of targets.
+            first block settles the encoding of inputs and the scale of targets; a column or a target that
+            is constant so far gets its scale when it first varies.
         y : array-like of shape (m,) or (m, c)
             Targets.
         sample_weight : array-like of shape (m,) or None, default=None
@@ -246,8 +247,7 @@ class LayerwiseMLPRegressor(GradientRegressorMixin, RegressorMixin, LayerwiseBas
         with self._unchanged_on_error():
             first = not hasattr(self, "_training_state")
             X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first)
-            if first:
-                self._settle_targets(y, weights, stream=True)
+            self._settle_targets(y, weights, stream=True)
             self._partial_fit_rows(X, y, weights)
         return self
 
@@ -266,5 +266,5 @@ class LayerwiseMLPRegressor(GradientRegressorMixin, RegressorMixin, LayerwiseBas
         """
         check_is_fitted(self)
         for outputs in self._staged_outputs(X):
-            predicted = outputs * self._target_scale + self._target_mean
+            predicted = self._in_own_units(outputs)
             yield predicted[:, 0] if self._one_target else predicted
