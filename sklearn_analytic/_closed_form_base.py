@@ -188,7 +188,8 @@ class ClosedFormBase(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
         readout = self._readouts[self.exit_]
         coef, intercept = self._units(readout.coef, readout.intercept)
         steps, read, coef = pruned(*self._network.steps(), coef)
-        return Computation(steps, read, coef, intercept, self._head(), wide=True, dtype=self._dtype())
+        told = {"wide": True, "dtype": self._dtype(), "continuation": self._network.continuation}
+        return Computation(steps, read, coef, intercept, self._head(), **told)
 
     def _hidden_of(self, rows, backend):
         """The encoded input, the hidden layers, the trees' scores."""

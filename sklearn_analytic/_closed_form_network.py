@@ -6,14 +6,16 @@ import numpy as np
 
 from sklearn_analytic._computation import ROWS, Standardised, Step
 from sklearn_analytic._layer_search import search_layer
-from sklearn_analytic.backend import dtype_name
+from sklearn_analytic.backend import dtype_name, get_backend
 from sklearn_analytic.features import (
     CONSTRUCTIONS,
     ENCODINGS,
     IMAGE_CONSTRUCTIONS,
+    Continuation,
     LeafScores,
     cast_like,
     draw_rows,
+    fit_continuation,
     fit_leaf_scores,
     inverse_layers,
     smooth_encoding,
@@ -65,11 +67,20 @@ class ClosedFormNetwork:
     layers: tuple
     carries_input: bool  # the readout reads the encoded input too
     leaf_scores: LeafScores | None
-    labels: np.ndarray | None  # classes of the columns of the scores
+    labels: np.ndarray | None  # classes of the columns of the scores; None where targets are numbers
     shift: np.ndarray | None = None  # taken off the features: bfloat16 spends its eight bits on deviations
+    continuation: Continuation | None = None  # of features and scores, beyond the range of the rows
 
     def features(self, x, backend):
         """Return all features side by side, [A | H_1 | ... | H_L], A where it is carried."""
+        return self._continued(lambda rows: self._features(rows, backend), x, backend)
+
+    def _continued(self, function, x, backend):
+        """A function of rows, straight on beyond their range."""
+        return function(x) if self.continuation is None else self.continuation.apply(function, x, backend)
+
+    def _features(self, x, backend):
+        """All features of rows as they are."""
         a = self.encoding.transform(x, backend)
         parts, previous = ([a] if self.carries_input else []), a
         for hidden in self.layers:
@@ -108,7 +119,7 @@ class ClosedFormNetwork:
         if self.leaf_scores is None:
             return backend.asarray(np.zeros((x.shape[0], 0)))
         scores = self.leaf_scores.held_out if held_out else self.leaf_scores.scores
-        return backend.asarray(scores(backend.to_numpy(x)))
+        return backend.asarray(self._continued(scores, backend.to_numpy(x), get_backend("cpu")))
 
     def exit_sizes(self):
         """Return for every layer the number of features that the readout up to it reads."""
@@ -129,6 +140,8 @@ def build_network(settings, rows, audit, tree_rows, n_rows, labels, generator, b
     drawn = rows.drawn(_LAYER_ROWS, generator)
     settings = replace(settings, widths=settings.widths or _widths(settings, n_rows, encoding.on_common_scale))
     carries_input = encoding.n_columns <= _SKIP_COLUMNS and settings.image_shape is None
+    continues = labels is None and _levels_off(settings, encoding)
+    continuation = fit_continuation(tree_rows.x, few.weights, few.x) if continues else None
     if settings.hidden == "auto" and settings.image_shape is None:
         encoding, build, candidates = search_layer(
             encoding, drawn, audit, carries_input, settings.n_refits, generator, backend
@@ -136,9 +149,16 @@ def build_network(settings, rows, audit, tree_rows, n_rows, labels, generator, b
         a = replace(drawn, x=encoding.transform(drawn.x, backend))
         layers = tuple(HiddenLayer(build(a, width, generator), "encoded") for width in settings.widths)
         scores = None if encoding.on_common_scale else _grown(tree_rows, generator)
-        return ClosedFormNetwork(encoding, layers, carries_input, scores, labels), candidates
+        network = ClosedFormNetwork(encoding, layers, carries_input, scores, labels, continuation=continuation)
+        return network, candidates
     layers = _stack(settings, encoding, drawn, generator, backend)
-    return ClosedFormNetwork(encoding, layers, carries_input, None, labels), []
+    return ClosedFormNetwork(encoding, layers, carries_input, None, labels, continuation=continuation), []
+
+
+def _levels_off(settings, encoding):
+    """Whether features of columns with a range each flatten or vanish beyond it; dense layers of z-scores go on."""
+    plain = settings.input_encoding == "standard" and settings.hidden != "auto"
+    return settings.image_shape is None and not encoding.on_common_scale and not plain
 
 
 def _widths(settings, n_rows, on_common_scale):

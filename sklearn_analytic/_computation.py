@@ -78,6 +78,7 @@ class Computation:
     head: Any
     wide: bool = False  # the readout is summed in float64 whatever the rows are
     dtype: Any = None  # of the steps; None is that of the rows
+    continuation: Any = None  # of the outputs, beyond the range of the rows
 
 
 def chained(values):

@@ -56,6 +56,8 @@ def dense_chain(computation, n_features):
             layers.append(layer)
         else:
             raise NotExpressible(f"a {type(step.value).__name__}")
+    if computation.continuation is not None:
+        raise NotExpressible("a continuation beyond the range of the rows (use input_encoding='standard')")
     parts = [values[number] for number in computation.read]
     stacked = _Affine(np.hstack([part.weights for part in parts]), np.concatenate([part.bias for part in parts]))
     last = stacked.then(np.asarray(computation.coef, np.float64), np.asarray(computation.intercept, np.float64))

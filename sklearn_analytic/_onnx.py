@@ -9,6 +9,7 @@ import numpy as np
 from onnx import checker, helper
 
 from sklearn_analytic._computation import ROWS
+from sklearn_analytic._onnx_continuation import continued, rows_to_continue
 from sklearn_analytic._onnx_encodings import ENCODINGS
 from sklearn_analytic._onnx_graph import TREES, Graph, Value
 from sklearn_analytic._onnx_heads import HEADS
@@ -28,10 +29,14 @@ def onnx_model(estimator, computation, dtype):
     dtype, name = np.dtype(_DTYPES[dtype]), type(estimator).__name__
     graph, source = Graph(), Value("X", dtype)
     values = {ROWS: graph.cast(source, dtype if computation.dtype is None else computation.dtype)}
+    if computation.continuation is not None:
+        values[ROWS], beyond = rows_to_continue(graph, computation.continuation, values[ROWS])
     for number, step in enumerate(computation.steps):
         values[number] = _writer(step.value, name)(graph, step.value, values[step.reads])
     features = graph.concatenate([values[number] for number in computation.read])
     outputs = _readout(graph, computation, features)
+    if computation.continuation is not None:
+        outputs = continued(graph, outputs, beyond)
     found = HEADS[type(computation.head)](graph, computation.head, outputs, len(computation.intercept), dtype)
     model = graph.model((source, estimator.n_features_in_), found, _DOMAINS, **_about(name))
     helper.set_model_props(model, _properties(estimator))

@@ -13,6 +13,7 @@ from sklearn_analytic.features._codes import (
     subclass_indicator,
 )
 from sklearn_analytic.features._constructions import CONSTRUCTIONS, IMAGE_CONSTRUCTIONS
+from sklearn_analytic.features._continuation import Continuation, fit_continuation
 from sklearn_analytic.features._encodings import (
     ENCODINGS,
     QuantileEncoding,
@@ -51,6 +52,7 @@ __all__ = [
     "BinningLayer",
     "CODES",
     "CONSTRUCTIONS",
+    "Continuation",
     "DenseLayer",
     "ENCODINGS",
     "Forest",
@@ -78,6 +80,7 @@ __all__ = [
     "class_code",
     "diagonal_agop",
     "draw_rows",
+    "fit_continuation",
     "fit_input_encoding",
     "fit_leaf_scores",
     "forward_code",
