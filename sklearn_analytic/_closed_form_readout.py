@@ -8,6 +8,7 @@ from scipy.optimize import nnls
 from sklearn_analytic.linalg import ridge_exits, spectral_exit
 
 _PRIOR_ROWS = 10.0  # weight of equal shares in the blend, in rows of mean size: a few audit rows decide little
+_OUTCLASSED = 2.0  # times the least leave-one-out error: an expert beyond it has no share
 _JOINT_ROWS = 2000  # with fewer, held-out scores still tell enough of a row's target to make the joint ridge look good
 _WORTHWHILE = 2e-3  # relative gain in leave-one-out error for which a further layer is read
 ALPHAS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # per feature of unit variance, summed over rows
@@ -86,13 +87,20 @@ def best_readout(readouts):
 
 def _blended(experts, mean, targets, weights, alpha):
     """The non-negative blend of experts, about the mean of all rows, of least leave-one-out error, as one readout."""
-    shares = _shares([loo - mean for _, _, loo in experts], targets - mean, weights / weights.mean())
+    errors = np.array([_error(targets - loo, weights) for _, _, loo in experts])
+    kept = np.flatnonzero(errors <= _OUTCLASSED * errors.min())
+    shares = np.zeros(len(experts))
+    shares[kept] = _shares([experts[k][2] - mean for k in kept], targets - mean, weights / weights.mean())
     rest = (1 - shares.sum()) * mean
     coef = sum(share * coef for share, (coef, _, _) in zip(shares, experts, strict=True))
     intercept = sum(share * constant for share, (_, constant, _) in zip(shares, experts, strict=True)) + rest
     loo = sum(share * loo for share, (_, _, loo) in zip(shares, experts, strict=True)) + rest
-    error = float(np.average(np.sum((targets - loo) ** 2, axis=1), weights=weights))
-    return Readout(coef, intercept, loo, alpha, error, shares)
+    return Readout(coef, intercept, loo, alpha, _error(targets - loo, weights), shares)
+
+
+def _error(residual, weights):
+    """Weighted mean over rows of the squared residual, summed over targets."""
+    return float(np.average(np.sum(residual**2, axis=1), weights=weights))
 
 
 def _shares(predictions, targets, weights):
