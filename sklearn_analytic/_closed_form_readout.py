@@ -41,7 +41,9 @@ def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy):
     has_joint = n_scores > 0 and statistic.weight >= _JOINT_ROWS
     all_sizes = [*sizes, features.shape[1]] if has_joint else sizes
     mean = np.ldexp(statistic.mean[statistic.n_features :][:n_targets], statistic.exponent[1])
-    solutions = _solutions(statistic, all_sizes, (features, np.hstack([targets, scores]), weights), alpha, one_copy)
+    audited = (features, np.hstack([targets, scores]), weights)
+    # The error of the targets alone: that of the scores, which are rougher, would ask for more ridge.
+    solutions = _solutions(statistic, all_sizes, audited, alpha, one_copy=one_copy, n_judged=n_targets)
     readouts = []
     for stage in range(len(sizes)):
         experts = [_expert(solutions[stage], features.shape[1], n_targets, 0 * placed, scores)]
@@ -56,13 +58,13 @@ def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy):
     return readouts
 
 
-def _solutions(statistic, sizes, audit, alpha, one_copy):
+def _solutions(statistic, sizes, audit, alpha, **judging):
     """Ridge solutions of nested features: by Cholesky factors, or by a decomposition for gcv and no ridge."""
     if isinstance(alpha, str) and alpha == "loo":
-        return ridge_exits(statistic, sizes, audit, ALPHAS, one_copy=one_copy)
+        return ridge_exits(statistic, sizes, audit, ALPHAS, **judging)
     if isinstance(alpha, str) or (np.ndim(alpha) == 0 and alpha == 0):
         return [spectral_exit(statistic, np.arange(size), audit, alpha) for size in sizes]
-    return ridge_exits(statistic, sizes, audit, sorted(float(a) for a in np.ravel(alpha)), one_copy=one_copy)
+    return ridge_exits(statistic, sizes, audit, sorted(float(a) for a in np.ravel(alpha)), **judging)
 
 
 def _expert(solution, n_features, n_targets, offset, scores):

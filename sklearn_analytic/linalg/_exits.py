@@ -30,7 +30,7 @@ class ExitReadout:
     loo : ndarray of shape (m, c)
         Leave-one-out predictions of the audit rows.
     error : float
-        Their weighted mean squared error, summed over targets.
+        Their weighted mean squared error, summed over the targets that are judged.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class ExitReadout:
     error: float
 
 
-def ridge_exits(statistic, sizes, audit, alphas, *, one_copy=True):
+def ridge_exits(statistic, sizes, audit, alphas, *, one_copy=True, n_judged=None):
     r"""Return the readout of every exit, each with the ridge of its least leave-one-out error.
 
     Exit t reads the first :math:`q_t` features. With features of unit variance and
@@ -69,6 +69,8 @@ def ridge_exits(statistic, sizes, audit, alphas, *, one_copy=True):
         Ascending positive ridges. 1e-6 of the total weight is added to each.
     one_copy : bool, default=True
         Whether one copy of a row of weight above 1 is left out, or all of them.
+    n_judged : int or None, default=None
+        How many of the targets, the first, the error is summed over; None is all.
 
     Returns
     -------
@@ -90,7 +92,7 @@ def ridge_exits(statistic, sizes, audit, alphas, *, one_copy=True):
     >>> len(exits), bool(exits[1].error < exits[0].error)
     (2, True)
     """
-    system = _System.of(statistic, audit, one_copy)
+    system = _System.of(statistic, audit, one_copy, n_judged)
     best = [None] * len(sizes)
     tried = {}
 
@@ -173,9 +175,10 @@ class _System:
     targets: np.ndarray  # (m, c) centred
     weights: np.ndarray | None
     one_copy: bool
+    n_judged: int | None
 
     @classmethod
-    def of(cls, statistic, audit, one_copy):
+    def of(cls, statistic, audit, one_copy, n_judged):
         """Standardise the statistic and the audit rows."""
         features, targets, weights = audit
         p, (ex, ey) = statistic.n_features, statistic.exponent
@@ -187,9 +190,9 @@ class _System:
         scale = np.ldexp(scale, -ex)
         dtype = features.dtype
         rows = (features - mean[:p].astype(dtype)) * scale.astype(dtype)
-        return cls(
-            gram, cross, scale, mean, statistic.weight, statistic.n_rows, rows, targets - mean[p:], weights, one_copy
-        )
+        centred = targets - mean[p:]
+        size, n = statistic.weight, statistic.n_rows
+        return cls(gram, cross, scale, mean, size, n, rows, centred, weights, one_copy, n_judged)
 
     def readouts(self, sizes, alpha):
         """Readouts of all exits at one ridge, from one factor; none where rounding leaves the Gram indefinite."""
@@ -227,7 +230,7 @@ class _System:
         coef = coef * self.scale[: len(coef), None]
         p = len(self.scale)
         intercept = self.mean[p:] - self.mean[: len(coef)] @ coef
-        error = _squared_error(self.targets - loo, self.weights)
+        error = _squared_error((self.targets - loo)[:, : self.n_judged], self.weights)
         return ExitReadout(coef, intercept, alpha, loo + self.mean[p:], error)
 
 
