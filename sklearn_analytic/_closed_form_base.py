@@ -136,6 +136,7 @@ class ClosedFormBase(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
             self.alpha,
             self._placed(),
             self._one_copy,
+            self._network.labels is None,
         )
         self._statistic, self._readouts = statistic, readouts
         self.exit_errors_ = np.array([readout.error for readout in readouts])

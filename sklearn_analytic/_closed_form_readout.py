@@ -26,7 +26,7 @@ class Readout:
     shares: np.ndarray  # of its experts
 
 
-def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy):
+def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy, numbers):
     """Return a blended readout for every layer.
 
     The statistic's features are [A | H | L], its targets [Y | L], L being the held-out scores of trees, which
@@ -34,6 +34,8 @@ def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy):
     Y and for L at once, which gives three experts: the network, the trees, and the trees plus the network of what
     they leave over. The last layer has a fourth, the ridge on the trees' scores and all features. Non-negative
     weights of least leave-one-out error blend them; the blend of linear readouts is one linear readout.
+    Where targets are ``numbers``, the ridge is judged by the targets alone, since the error of the scores, which are
+    rougher, asks for more, and experts that are outclassed have no share. Neither paid for classes.
     """
     features, targets, weights = audit
     n_targets, n_scores = targets.shape[1], placed.shape[0]
@@ -42,8 +44,8 @@ def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy):
     all_sizes = [*sizes, features.shape[1]] if has_joint else sizes
     mean = np.ldexp(statistic.mean[statistic.n_features :][:n_targets], statistic.exponent[1])
     audited = (features, np.hstack([targets, scores]), weights)
-    # The error of the targets alone: that of the scores, which are rougher, would ask for more ridge.
-    solutions = _solutions(statistic, all_sizes, audited, alpha, one_copy=one_copy, n_judged=n_targets)
+    n_judged = n_targets if numbers else None
+    solutions = _solutions(statistic, all_sizes, audited, alpha, one_copy=one_copy, n_judged=n_judged)
     readouts = []
     for stage in range(len(sizes)):
         experts = [_expert(solutions[stage], features.shape[1], n_targets, 0 * placed, scores)]
@@ -54,7 +56,7 @@ def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy):
             experts.append(_expert(solutions[stage], features.shape[1], n_targets, placed, scores))
         if has_joint and stage == len(sizes) - 1:
             experts.append(_expert(solutions[-1], features.shape[1], n_targets, 0 * placed, scores))
-        readouts.append(_blended(experts, mean, targets, weights, solutions[stage].alpha))
+        readouts.append(_blended(experts, mean, targets, weights, solutions[stage].alpha, numbers))
     return readouts
 
 
@@ -87,10 +89,10 @@ def best_readout(readouts):
     return best
 
 
-def _blended(experts, mean, targets, weights, alpha):
+def _blended(experts, mean, targets, weights, alpha, numbers):
     """The non-negative blend of experts, about the mean of all rows, of least leave-one-out error, as one readout."""
     errors = np.array([_error(targets - loo, weights) for _, _, loo in experts])
-    kept = np.flatnonzero(errors <= _OUTCLASSED * errors.min())
+    kept = np.flatnonzero((errors <= _OUTCLASSED * errors.min()) | (not numbers))
     shares = np.zeros(len(experts))
     shares[kept] = _shares([experts[k][2] - mean for k in kept], targets - mean, weights / weights.mean())
     rest = (1 - shares.sum()) * mean
