@@ -1,53 +1,218 @@
 """Audit rows: a small fixed sample, by content, on which leave-one-out chooses and calibrates."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from sklearn_analytic.features import hash_keys
+from sklearn_analytic.features import (
+    RowKeys,
+    are_draws,
+    fit_row_keys,
+    hash_keys,
+    lay_copies,
+    mix_bits,
+    row_keys,
+    takes_few_values,
+)
 
 MOST = 1000
+EVERY_MEMBER = -1  # the fold of copies that no tree has seen
+N_FOLDS = 4  # of copies that are draws, each scored by trees that have not seen it
 _SHARE = 4  # at most one distinct row in four
-_REPEATED, _MOST_COPIES = 6.0, 8.0  # mean copies of a row, none counted above the most, of which all rows judge
-_SHARED = 0.75  # distinct rows over distinct pairs of row and target, below which rows are few and targets noisy
+_OF_CLASS = 5  # rows of every class, or half of those there are
+_MOST_CONTENTS, _MOST_CELLS = 20_000, 5_000_000  # distinct rows, and their values: a table of more has not few
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Distinct rows with the smallest hashes of their content; weights of equal rows are added."""
+    """Distinct rows with small hashes of their content, in that order, or copies of rows one by one."""
 
     x: np.ndarray
-    y: np.ndarray
-    weights: np.ndarray
+    y: np.ndarray  # labels (m,), or numbers (m, c)
+    weights: np.ndarray  # of all rows that are equal, or of one copy
     hashes: np.ndarray
+    folds: np.ndarray | None = None  # of copies
 
     def head(self, size):
-        """Return the ``size`` rows with the smallest hashes."""
-        return Audit(self.x[:size], self.y[:size], self.weights[:size], self.hashes[:size])
+        """Return the ``size`` rows with the smallest hashes, and the first of every class."""
+        rank, _ = _ranks_in_class(self.y)
+        return self.taken(np.flatnonzero((np.arange(len(rank)) < size) | (rank < _OF_CLASS)))
 
     def merge(self, other, size):
-        """Return the ``size`` rows of both with the smallest hashes; a row in both counts once, with both weights."""
-        hashes, first, inverse = np.unique(
-            np.concatenate([self.hashes, other.hashes]), return_index=True, return_inverse=True
-        )
-        weights = np.bincount(inverse, np.concatenate([self.weights, other.weights]))
-        kept = first[:size]
-        x, y = np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y])
-        return Audit(x[kept], y[kept], weights[:size], hashes[:size])
+        """Return the :meth:`head` of both; a row in both counts once, with both weights."""
+        both = Audit(*(_joined(getattr(self, name), getattr(other, name)) for name in _FIELDS))
+        equal = both._identities()
+        _, first, inverse = np.unique(equal, return_index=True, return_inverse=True)
+        weights = np.bincount(inverse, both.weights)[inverse]
+        order = first[np.argsort(both.hashes[first], kind="stable")]
+        return Audit(both.x, both.y, weights, both.hashes, both.folds).taken(order).head(size)
+
+    def _identities(self):
+        """What rows that count once have in common: copies their hash; other rows content and target."""
+        if self.y.ndim == 1:
+            return self.hashes  # labels are in it
+        contents = self.hashes if self.folds is not None else hash_keys(row_keys(self.x, _direction(self.x)))
+        return contents ^ mix_bits(hash_keys(row_keys(self.y, _direction(self.y))))
+
+    def taken(self, index):
+        """Return some rows."""
+        parts = (getattr(self, name) for name in _FIELDS)
+        return Audit(*(None if part is None else part[index] for part in parts))
+
+    def importance(self, targets, shares):
+        """Return weights for means over the rows: every class (column of ``targets``) has its share of all data."""
+        mass = self.weights @ targets
+        factor = np.divide(shares, mass, out=np.zeros(len(mass)), where=mass > 0)
+        found = self.weights * (targets @ factor)
+        return found * (self.weights.sum() / found.sum())
 
 
-def content_hashes(keys, y):
-    """Return a 64-bit hash of each row and its label, from the row's key."""
-    classes, codes = np.unique(y, return_inverse=True)
-    labels = np.array([zlib.crc32(str(label).encode()) for label in classes.tolist()], dtype=np.uint64)
-    return hash_keys(keys) ^ (labels[codes] << np.uint64(16))
+_FIELDS = tuple(field.name for field in fields(Audit))
 
 
-def candidates(hashes, weights):
-    """Return the threshold of the rows that may enter the audit of any larger sample: the most that one can have."""
-    distinct = np.unique(hashes if weights is None else hashes[weights > 0])
-    return distinct[min(MOST, len(distinct)) - 1]
+def _joined(one, two):
+    """Two columns of audits; what either lacks, both lack."""
+    return None if one is None or two is None else np.concatenate([one, two])
+
+
+def _ranks_in_class(y):
+    """How many rows of its class come before every row, and how many there are; numbers are of no class."""
+    if y.ndim > 1:
+        return np.full(len(y), _OF_CLASS), np.zeros(len(y), dtype=int)
+    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    order = np.argsort(codes, kind="stable")
+    rank = np.empty(len(y), dtype=int)
+    rank[order] = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank, counts[codes]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """How rows are told apart and counted, settled by the rows that build layers."""
+
+    keys: RowKeys
+    are_draws: bool  # copies of a row are draws: spread over folds, and one by one in the audit
+    copy: float  # weight of one copy, class weights apart
+    unit: float  # mean weight of distinct rows, or of copies: what ridges, trees and widths count as one row
+
+    @classmethod
+    def of_old(cls, seed, n_columns):
+        """Return what models from before there were contents went by."""
+        return cls(RowKeys(np.random.default_rng(seed).standard_normal(n_columns)), False, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What rows give to the audit, and which of them build layers."""
+
+    apart: Audit  # those that build no layer, unless all do
+    keys: np.ndarray  # (n,)
+    building: np.ndarray | None = None  # (n,) weights, 0 for rows of the audit; None where all rows build
+    shares: np.ndarray | None = None  # (n, folds): weight of every row in every fold, where copies are draws
+    more: Audit | None = None  # these and further copies, where there are few
+
+    @property
+    def audit(self):
+        """All audit rows."""
+        return self.apart if self.more is None else self.more
+
+
+def settle(rows, y, copies, seed):
+    """Return how rows are told apart, and what they give to the audit; ``copies`` are weights without class weights."""
+    direction = np.random.default_rng(seed).standard_normal(rows.n_columns)
+    row_keys_of, keys = fit_row_keys(rows.map_rows, direction, rows.weight)
+    weights = _full(rows.weight, rows.n_rows)
+    copies, hashes = _full(copies, rows.n_rows), content_hashes(keys, y, weights)
+    used = np.flatnonzero(weights > 0)
+    distinct = used[np.unique(keys[used], return_index=True)[1]]
+    judged = _rows_judged(rows, y, weights, keys, hashes, building=True)
+    # The audit rows tell most tables that have not few values, without another pass.
+    few = len(distinct) <= min(_MOST_CONTENTS, _MOST_CELLS // rows.n_columns)
+    if few and takes_few_values(judged.apart.x):
+        x = rows.take(distinct)[0]
+        if are_draws(x, direction):
+            copy = min(1.0, float(np.mean(copies[used])))
+            unit = copy * float(weights[used].sum() / copies[used].sum())
+            place = np.searchsorted(keys[distinct], keys)
+            laid = _laid(keys, y, copies, weights, copy)
+            audit, index = _drawn(laid, y, weights, hashes, 0, lambda i: x[place[i]])
+            apart = audit_size(laid.n_units)  # the others build layers too, which remember no one copy
+            entering = np.bincount(index[:apart], audit.weights[:apart], minlength=len(weights))
+            left = np.where(weights - entering > 1e-9 * weights, weights - entering, 0.0)
+            building = left if np.any(left) else None
+            judged = Judged(audit.taken(slice(0, apart)), keys, building, laid.shares(weights), audit)
+            return Contents(row_keys_of, True, copy, unit), judged
+    unit = float(weights[used].sum() / len(np.unique(hashes[used])))
+    return Contents(row_keys_of, False, unit, unit), judged
+
+
+def judge_more(contents, rows, y, copies, salt):
+    """Return what further rows of a stream give to the audit; no tree has seen their copies.
+
+    ``salt`` is another one for every block and shard: copies of equal rows are drawn independently.
+    """
+    keys, weights = rows.map_rows(contents.keys.of), _full(rows.weight, rows.n_rows)
+    hashes = content_hashes(keys, y, weights)
+    if not contents.are_draws:
+        return _rows_judged(rows, y, weights, keys, hashes, building=False)
+    laid = _laid(keys, y, _full(copies, rows.n_rows), weights, contents.copy)
+    audit, _ = _drawn(laid, y, weights, hashes, salt, lambda i: rows.take(i)[0])
+    return Judged(replace(audit, folds=np.full(len(audit.folds), EVERY_MEMBER)), keys)
+
+
+def shares_again(contents, rows, y, copies):
+    """Return the weight of every row in every fold, for a fit that goes on from a checkpoint."""
+    keys, weights = rows.map_rows(contents.keys.of), _full(rows.weight, rows.n_rows)
+    return _laid(keys, y, _full(copies, rows.n_rows), weights, contents.copy).shares(weights)
+
+
+def _full(weights, n_rows):
+    """Weights as an array."""
+    return np.ones(n_rows) if weights is None else np.asarray(weights, dtype=np.float64)
+
+
+def _laid(keys, y, copies, weights, copy):
+    """Copies of all rows that have weight."""
+    order = np.unique(y, return_inverse=True)[1] if y.ndim == 1 else y
+    return lay_copies(hash_keys(keys), order, np.where(weights > 0, copies, 0.0), copy, N_FOLDS)
+
+
+def _rows_judged(rows, y, weights, keys, hashes, building):
+    """Rows with all their copies, by the smallest hashes of row and target."""
+    used = np.flatnonzero(weights > 0)
+    distinct, first = np.unique(hashes[used], return_index=True)
+    size = audit_size(len(distinct)) if building else MOST
+    rank, count = _ranks_in_class(y[used][first])
+    least = np.minimum(_OF_CLASS, count // 2) if building else _OF_CLASS
+    marked = (np.arange(len(distinct)) < size) | (rank < least)
+    chosen = (weights > 0) & np.isin(hashes, distinct[marked])
+    index = np.flatnonzero(chosen)
+    fresh = take_audit(rows.take(index)[0], y[index], weights[index], hashes[index])
+    left = np.where(chosen, 0.0, weights)
+    return Judged(fresh, keys, left if np.any(left) else None)
+
+
+def _drawn(laid, y, weights, hashes, salt, take):
+    """An audit of copies one by one, and the rows that they are copies of."""
+    most = min(MOST, int(np.ceil(laid.n_units)))
+    salt = mix_bits(np.array([salt], dtype=np.uint64))[0]
+    index, share, folds, order = laid.drawn(most, y if y.ndim == 1 else None, _OF_CLASS, hashes, salt)
+    index, share, folds, order = (part[np.argsort(order, kind="stable")] for part in (index, share, folds, order))
+    return Audit(take(index), y[index], share * weights[index], order, folds), index
+
+
+def in_content_order(keys, y, weights):
+    """Return the rows of positive weight by content and target: their order must not decide what is drawn."""
+    rows = np.flatnonzero(weights > 0)
+    targets = np.reshape(y[rows], (len(rows), -1)).T
+    return rows[np.lexsort((*targets[::-1], keys[rows]))]
+
+
+def take_audit(x, y, weights, hashes):
+    """Return an audit of given rows, equal rows as one."""
+    weights = _full(weights, len(hashes))
+    return Audit(x[:0], y[:0], np.zeros(0), hashes[:0]).merge(Audit(x, y, weights, hashes), len(hashes))
 
 
 def audit_size(n_distinct):
@@ -55,23 +220,24 @@ def audit_size(n_distinct):
     return int(max(1, min(MOST, n_distinct // _SHARE)))
 
 
-def few_distinct(hashes, keys, weights):
-    """Whether rows repeat much, with different targets: then one copy can judge, and every row must."""
-    weights = np.ones(len(hashes)) if weights is None else np.asarray(weights, dtype=np.float64)
-    used = weights > 0
-    distinct, inverse = np.unique(hashes[used], return_inverse=True)
-    copies = np.minimum(np.bincount(inverse, weights[used]), _MOST_COPIES)
-    return bool(np.mean(copies) >= _REPEATED and len(np.unique(keys[used])) <= _SHARED * len(distinct))
+def content_hashes(keys, y, weights=None):
+    """Return a 64-bit hash of each row and its target, from the row's key.
+
+    Of numbers it is their rank among those of the row (that have weight): their unit must not matter.
+    """
+    if y.ndim == 1:
+        classes, codes = np.unique(y, return_inverse=True)
+        labels = np.array([zlib.crc32(str(label).encode()) for label in classes.tolist()], dtype=np.uint64)
+        return hash_keys(keys) ^ (labels[codes] << np.uint64(16))
+    order = np.lexsort((*y.T[::-1], np.zeros(len(y)) if weights is None else weights <= 0, keys))
+    fresh = np.append(True, np.any(y[order[1:]] != y[order[:-1]], axis=1))  # another target
+    first = np.append(True, keys[order[1:]] != keys[order[:-1]])  # another row
+    count = np.cumsum(fresh | first)
+    rank = np.empty(len(keys), dtype=np.uint64)
+    rank[order] = count - count[first][np.cumsum(first) - 1]
+    return mix_bits(hash_keys(keys) + rank)
 
 
-def choose_audit(hashes, weights):
-    """Return the threshold below which a row's hash makes it an audit row, weights of zero left out."""
-    distinct = np.unique(hashes if weights is None else hashes[weights > 0])
-    return distinct[audit_size(len(distinct)) - 1]
-
-
-def take_audit(x, y, weights, hashes):
-    """Return an audit of given rows, equal rows as one."""
-    empty = Audit(x[:0], y[:0], np.zeros(0), hashes[:0])
-    weights = np.ones(len(hashes)) if weights is None else np.asarray(weights, dtype=np.float64)
-    return empty.merge(Audit(x, y, weights, hashes), len(hashes))
+def _direction(rows):
+    """A direction that tells rows apart."""
+    return np.random.default_rng(0).standard_normal(rows.shape[1])

@@ -270,7 +270,7 @@ class BlockFitMixin(CallbackSupportMixin):
 
     def _start_anew(self):
         """Drop what an earlier fit has summed and frozen."""
-        for name in ("_statistic", "_network", "_seed", *_SETTLED):
+        for name in ("_statistic", "_network", "_seed", "_first_rows", *_SETTLED):
             self.__dict__.pop(name, None)
 
     def _fit_array(self, X, y, sample_weight):

@@ -7,14 +7,13 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._audit import content_hashes
 from sklearn_analytic._base import beside, checked_weights, class_labels, regression_targets, row_weights
 from sklearn_analytic._block_fit import Unwatched
 from sklearn_analytic._blocks import host
 from sklearn_analytic._calibration import fit_link
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
-from sklearn_analytic._closed_form_base import ClosedFormBase, hashes_of_targets
+from sklearn_analytic._closed_form_base import ClosedFormBase
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, LabelSet
 from sklearn_analytic.features import target_classes
@@ -39,7 +38,8 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         of a named construction each read the one before. The readout reads all of them and the encoded input (where
         that has at most 512 columns). "auto" is ``min(n / 2, max(600, min(n / 12, 2000)))`` units (up to 3300 where
         columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; as
-        many as rows, 500 to 8000, with ``image_shape``.
+        many as rows, 500 to 8000, with ``image_shape``. With "auto", tables of few distinct rows that repeat have a
+        first layer with a unit at each of them.
     hidden : str, default="auto"
         How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
         "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
@@ -80,7 +80,8 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
     classes_ : ndarray of shape (n_classes,)
         Class labels; the indices of the labels for multilabel y.
     loo_score_ : float
-        Leave-one-out accuracy on the audit rows (of all labels of a row, for multilabel y).
+        Leave-one-out accuracy on the audit rows, every class with its share of all rows (of all labels of a row, for
+        multilabel y).
     candidates_ : list of dict
         What the automatic choice tried ("hidden", "scale", "refits") and its leave-one-out "error" on few rows.
     exit_ : int
@@ -165,7 +166,8 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Class labels, or a 0/1 matrix of labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies: weight 2 is the row given twice.
+            Frequencies: weight 2 is the row given twice. Where columns take few values, these count as draws;
+            elsewhere a common factor on all weights changes nothing.
 
         Returns
         -------
@@ -175,9 +177,10 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         return self._fit_array(X, y, sample_weight)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Add rows. The first call builds the layers, which stay; the readout is exact for all rows so far.
+        """Add rows. The readout is exact for all rows so far, given the layers.
 
-        Give the first call a block that stands for the rest, some thousand rows where possible. Classes that
+        Below 1000 rows these are kept, and layers are built anew from all of them each time they have doubled; after
+        that they stay, and the kept rows are dropped. Let the first thousand stand for the rest. Classes that
         appear later get an exact readout of the frozen features.
 
         Parameters
@@ -296,23 +299,27 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         """The statistic of all rows."""
         y = self._settle_labels(y, X)
         weights = checked_weights(sample_weight, X.shape[0])
-        weights = weights if self._multilabel else row_weights(y, self.class_weight, weights)
         progress.begin(2)
         return self._add_rows(X, y, weights, progress.resume()[0], progress)
 
     def _absorb(self, statistic, X, y, sample_weight, classes=None):
-        """The statistic with a block added; the first block settles columns, classes and layers."""
+        """The statistic with a block added; the first block settles columns and classes, the first rows layers."""
         started = hasattr(self, "_network")
         X = self._read_features(X, reset=not started)
         if _is_multilabel(y) or (started and self._multilabel):
             y = self._more_labels(y, X, started)
-            weights = checked_weights(sample_weight, X.shape[0])
         else:
             y = class_labels(y, X)
             self._multilabel = False
             statistic = self._meet_stream(y, classes, statistic, started)
-            weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
-        return self._add_rows(X, y, weights, statistic, Unwatched())
+        return self._stream_rows(X, y, checked_weights(sample_weight, X.shape[0]), statistic, Unwatched())
+
+    def _learn_units(self, y, weights):
+        """Scores are in no units."""
+
+    def _with_class_weights(self, y, copies):
+        """Weights of rows times those of their classes."""
+        return copies if self._multilabel else row_weights(y, self.class_weight, copies)
 
     def _check_enough(self):
         """Labels need no second class."""
@@ -379,10 +386,6 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         """Classes for constructions that speak of classes: label sets, for labels."""
         return target_classes(targets) if self._multilabel else coded
 
-    def _hashes(self, keys, y):
-        """Hashes of rows and labels."""
-        return hashes_of_targets(keys, y) if self._multilabel else content_hashes(keys, y)
-
     def _n_targets(self):
         """Number of classes or labels."""
         return len(self.classes_)
@@ -425,9 +428,13 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         super()._adopt(other)
         self.classes_ = other.classes_
 
-    def _settle(self, readouts, targets, audit):
+    def _importance(self, audit, targets, mean):
+        """Weights of audit rows in means: every class counts as in all rows."""
+        return audit.weights if self._multilabel else audit.importance(targets, mean)
+
+    def _settle(self, readouts, targets, weights):
         """Calibrate every stage; return the leave-one-out accuracy of the chosen one."""
-        loo, weights = readouts[self.exit_].loo, audit.weights
+        loo = readouts[self.exit_].loo
         if self._multilabel:
             self._links = [
                 [_label_link(column, label, weights) for column, label in zip(r.loo.T, targets.T, strict=True)]

@@ -2,12 +2,22 @@
 
 import copy
 import numbers
+from dataclasses import replace
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._audit import MOST, audit_size, candidates, choose_audit, few_distinct, take_audit
+from sklearn_analytic._audit import (
+    EVERY_MEMBER,
+    MOST,
+    Contents,
+    audit_size,
+    in_content_order,
+    judge_more,
+    settle,
+    shares_again,
+)
 from sklearn_analytic._base import (
     AnalyticEstimator,
     check_alpha,
@@ -19,8 +29,9 @@ from sklearn_analytic._base import (
 from sklearn_analytic._block_fit import BlockFitMixin, detached
 from sklearn_analytic._blocks import auto_block_size, rows_in_blocks
 from sklearn_analytic._closed_form_network import Settings, build_network
-from sklearn_analytic._closed_form_readout import best_readout, solve_readouts
+from sklearn_analytic._closed_form_readout import AuditedRows, best_readout, solve_readouts
 from sklearn_analytic._computation import Computation, pruned
+from sklearn_analytic._first_rows import FirstRowsMixin
 from sklearn_analytic._hidden_features import HiddenFeaturesMixin
 from sklearn_analytic._rows import TrainingRows
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, get_backend
@@ -29,9 +40,6 @@ from sklearn_analytic.features import (
     ENCODINGS,
     IMAGE_CONSTRUCTIONS,
     draw_rows,
-    hash_keys,
-    mix_bits,
-    row_keys,
 )
 from sklearn_analytic.linalg import NormalEquations
 
@@ -44,78 +52,98 @@ _STEP = 0.1  # of the ranks of a column, by which importances move a value
 _IMPORTANCE_ROWS, _LEAST_ROWS, _IMPORTANCE_MOVES = 256, 16, 50_000  # rows moved: most, least, times columns
 
 
-class ClosedFormBase(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
+class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
     """One network, frozen once built, and a statistic of its features from which everything else is solved."""
+
+    _contents = None  # of models from before there were contents
+    _shard = _n_shards = 0  # by which shards draw other copies into the audit
 
     # The story: audit rows, network, statistic, readout.
 
-    def _add_rows(self, X, y, weights, statistic, progress):
+    def _add_rows(self, X, y, copies, statistic, progress):
         """Return the statistic with rows added; rows that come before any network build it."""
         backend = self._backend_of(X)
+        building = not hasattr(self, "_network")
+        if building:
+            self._learn_units(y, copies)
+        elif self._contents is None:
+            self._contents = Contents.of_old(self._seed, X.shape[1])
+        weights = self._with_class_weights(y, copies)
         rows = rows_in_blocks(X, self._coded(y), weights, self._rows_per_block(X.shape[1]))
         if progress.resumed is None:
             progress.begin_pass("layers")
-            keys, is_audit = self._gather_audit(rows, y, statistic)
-            if not hasattr(self, "_network"):
-                self._network, self.candidates_ = self._build(rows, keys, is_audit)
+            judged = self._judge(rows, y, copies, statistic, building)
+            shares = judged.shares
+            if building:
+                self._network, self.candidates_ = self._build(rows, judged)
                 if self.precision == "bfloat16":
                     x, host = self._audit.x, get_backend("cpu")
                     self._network = self._network.centred(self._cast(x, host), self._audit.weights, host)
                 self._network_id = int(np.random.SeedSequence().entropy % (1 << 62))  # shards carry it
+        else:
+            shares = shares_again(self._contents, rows, y, copies) if self._contents.are_draws else None
         if statistic is None:
             width = self._network.exit_sizes()[-1]
             statistic = NormalEquations.empty(width + self._n_scores(), self._n_targets() + self._n_scores())
+        rows = rows if shares is None else replace(rows, weight=shares)
         step = detached(self)._add_block
         return progress.reduce(rows.resized(self._rows_per_block(statistic.n_features)), statistic, step, backend)
 
     def _add_block(self, statistic, block, backend):
         """Return the statistic with the features of a block, and the trees' scores among its targets."""
-        features, scores = self._read(self._cast(block.x, backend), backend, held_out=True)
-        targets = backend.stack_columns([backend.asarray(self._targets(block.y)), scores], [1.0, 1.0])
-        return statistic.accumulate(features, targets, block.weight, backend, widen=self._needs_all_digits())
+        x, y, weight, folds = self._cast(block.x, backend), block.y, block.weight, None
+        n_rows = statistic.n_rows + (len(y) if weight is None else int(np.sum(weight.reshape(len(y), -1).any(axis=1))))
+        if self._contents.are_draws:
+            x, y, weight, folds = _in_folds(x, y, weight)
+        if len(y) == 0:  # rows of no weight are in no fold
+            return statistic
+        features, scores = self._read(x, backend, held_out=True, folds=folds)
+        targets = backend.stack_columns([backend.asarray(self._targets(y)), scores], [1.0, 1.0])
+        grown = statistic.accumulate(features, targets, weight, backend, widen=self._needs_all_digits())
+        return replace(grown, n_rows=n_rows)
 
-    def _gather_audit(self, rows, y, statistic):
-        """Keep the audit rows of all rows so far; return keys of the new rows, and which of them are in the audit."""
+    def _judge(self, rows, y, copies, statistic, building):
+        """Take the audit rows of new rows; those that build settle how rows are told apart."""
+        if not building:
+            salt = self._shard + (0 if statistic is None else statistic.n_rows)
+            judged = judge_more(self._contents, rows, y, copies, salt)
+            self._audit = judged.audit if statistic is None else self._audit.merge(judged.audit, MOST)
+            return judged
         if not hasattr(self, "_seed"):
             self._seed = seed_of(self.random_state)
-        direction = np.random.default_rng(self._seed).standard_normal(rows.n_columns)
-        keys = rows.map_rows(lambda x: row_keys(x, direction))
-        hashes = self._hashes(keys, y)
-        first = not hasattr(self, "_network")
-        if first:
-            self._one_copy = few_distinct(hashes, keys, rows.weight)
-        choose = choose_audit if first and not self._one_copy else candidates
-        chosen = hashes <= choose(hashes, rows.weight)
-        if rows.weight is not None:
-            chosen &= rows.weight > 0
-        index = np.flatnonzero(chosen)
-        weights = None if rows.weight is None else rows.weight[index]
-        fresh = take_audit(rows.take(index)[0], y[index], weights, hashes[index])
-        if first:
-            self._first_audit = len(fresh.hashes)
-        self._audit = fresh if statistic is None else self._audit.merge(fresh, MOST)
-        return keys, chosen
+        self._contents, judged = settle(rows, y, copies, self._seed)
+        self._audit, self._first_audit = judged.audit, len(judged.audit.hashes)
+        return judged
 
-    def _build(self, rows, keys, is_audit):
-        """Build the network from rows that are not in the audit."""
+    def _build(self, rows, judged):
+        """Build the network from rows that are not in the audit, and trees from all, each blind to its fold."""
+        unit, keys, shares = self._contents.unit, judged.keys, judged.shares
         weights = np.ones(rows.n_rows) if rows.weight is None else np.asarray(rows.weight, dtype=np.float64)
-        total = max(float(weights.sum()), float(np.sum(weights > 0)))
-        usable = np.where(is_audit, 0.0, weights)
-        all_judge = not np.any(usable)
-        usable = weights if all_judge else usable
+        building = weights if judged.building is None else judged.building
         generator = np.random.default_rng([self._seed, 1])
-        chosen, ones = np.flatnonzero(usable), False
+        pool = building if shares is None else weights
+        chosen = in_content_order(keys, rows.y, pool)
+        scale = np.full(len(chosen), unit)
         if len(chosen) > _BUILD_ROWS:
-            chosen, ones = draw_rows(keys, usable, _BUILD_ROWS, generator), True
+            chosen = chosen[draw_rows(keys[chosen], pool[chosen], _BUILD_ROWS, generator)]
+            scale = pool[chosen]
         x, coded = rows.take(chosen)
-        build = self._training_rows(x, keys[chosen], coded, np.ones(len(chosen)) if ones else usable[chosen])
-        audit_keys = row_keys(self._audit.x, np.random.default_rng(self._seed).standard_normal(rows.n_columns))
-        audit = self._training_rows(self._audit.x, audit_keys, self._coded(self._audit.y), self._audit.weights)
-        trees = build if all_judge else build.joined(audit)
+        drawn = self._training_rows(x, keys[chosen], coded, pool[chosen] / scale)
+        audit = judged.apart
+        audit_rows = self._training_rows(
+            audit.x, self._contents.keys.of(audit.x), self._coded(audit.y), audit.weights / unit
+        )
+        if shares is not None:  # trees are grown on all copies, each member without its fold
+            trees = replace(drawn, shares=shares[chosen] / scale[:, None])
+            drawn = replace(drawn, weights=building[chosen] / scale).used()
+        else:
+            trees = drawn if judged.building is None else drawn.joined(audit_rows)
         settings = Settings(
             self.hidden, self._widths(), self.activation, self.input_encoding, self.n_refits, self._shape()
         )
-        return build_network(settings, build, audit, trees, total, self._score_labels(), generator, get_backend("cpu"))
+        total = float(weights.sum()) / unit
+        labels = self._score_labels()
+        return build_network(settings, drawn, audit_rows, trees, total, labels, generator, get_backend("cpu"))
 
     def _training_rows(self, x, keys, coded, weights):
         """Rows in the dtype of the features, with targets and classes."""
@@ -124,18 +152,20 @@ class ClosedFormBase(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
 
     def _store(self, statistic):
         """Solve, blend and choose; keep the statistic for further rows."""
-        backend = self._host_backend()
+        backend, unit = self._host_backend(), 1.0 if self._contents is None else self._contents.unit
         audit = self._audit.head(max(self._first_audit, audit_size(statistic.n_rows)))
         x = self._cast(backend.asarray(audit.x), backend)
-        features, _ = self._read(x, backend, held_out=True)
+        features, _ = self._read(x, backend, held_out=True, folds=audit.folds)
         targets = self._targets(self._coded(audit.y))
+        mean = np.ldexp(statistic.mean[statistic.n_features :][: targets.shape[1]], statistic.exponent[1])
+        weights = self._importance(audit, targets, mean) / unit
         readouts = solve_readouts(
             statistic,
             self._network.exit_sizes(),
-            (backend.to_numpy(features), targets, audit.weights),
+            AuditedRows(backend.to_numpy(features), targets, weights, audit.weights),
             self.alpha,
             self._placed(),
-            self._one_copy,
+            unit,
             self._network.labels is None,
         )
         self._statistic, self._readouts = statistic, readouts
@@ -144,12 +174,12 @@ class ClosedFormBase(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
         self.alphas_ = np.array([readout.alpha for readout in readouts])
         self.blend_ = readouts[self.exit_].shares
         self.n_samples_seen_ = statistic.n_rows
-        self.loo_score_ = self._settle(readouts, targets, audit)
+        self.loo_score_ = self._settle(readouts, targets, weights)
         return self
 
-    def _read(self, x, backend, held_out):
+    def _read(self, x, backend, held_out, folds=None):
         """Return the features with the trees' scores beside them, and the scores alone."""
-        scores = self._network.tree_scores(x, backend, held_out)
+        scores = self._network.tree_scores(x, backend, held_out, folds)
         features = backend.as_features(self._network.features(x, backend))
         if scores.shape[1] == 0:
             return features, scores
@@ -224,15 +254,20 @@ class ClosedFormBase(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
     # Streams and shards.
 
     def shard(self):
-        """Return an estimator with these frozen layers and no rows, to be fed by ``partial_fit`` and merged.
+        """Return an estimator with these layers and no rows, to be fed by ``partial_fit`` and merged.
+
+        The layers of both stay as they are from now on, however few rows have built them.
 
         Returns
         -------
         estimator : object
-            A copy; this estimator is not changed.
+            A copy.
         """
         check_is_fitted(self)
+        self._first_rows = None  # what a shard learns belongs to these layers
+        self._n_shards += 1
         other = copy.copy(self)
+        other._shard, other._n_shards = hash((self._shard, self._n_shards)) % (1 << 62), 0
         fitted = ("_statistic", "_readouts", "_audit", "exit_errors_", "exit_", "alphas_", "blend_", "loo_score_")
         for name in (*fitted, "n_samples_seen_"):
             delattr(other, name)
@@ -266,6 +301,7 @@ class ClosedFormBase(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
         if not hasattr(other, "_statistic"):
             return self  # a shard without rows
         with self._unchanged_on_error():
+            self._first_rows = None
             if not hasattr(self, "_statistic"):
                 self._adopt(other)
                 return self._store(other._statistic)
@@ -404,7 +440,9 @@ def _mid_ranks(column, values):
     return (below + upto) / (2 * len(column))
 
 
-def hashes_of_targets(keys, y):
-    """Hashes of rows and their real targets."""
-    direction = np.random.default_rng(0).standard_normal(y.shape[1])
-    return hash_keys(keys) ^ mix_bits(hash_keys(row_keys(y, direction)) + np.uint64(1))
+def _in_folds(x, y, weight):
+    """Rows once for every fold in which they have weight; rows that come after the trees are in none (-1)."""
+    if weight is None or weight.ndim == 1:
+        return x, y, weight, np.full(len(y), EVERY_MEMBER)
+    index, folds = np.nonzero(weight)
+    return x[index], y[index], weight[index, folds], folds

@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_analytic._computation import ROWS, Standardised, Step
 from sklearn_analytic._layer_search import search_layer
+from sklearn_analytic._rows import MOST_CELLS
 from sklearn_analytic.backend import dtype_name, get_backend
 from sklearn_analytic.features import (
     CONSTRUCTIONS,
@@ -14,6 +15,7 @@ from sklearn_analytic.features import (
     Continuation,
     LeafScores,
     cast_like,
+    cell_layer,
     draw_rows,
     fit_continuation,
     fit_leaf_scores,
@@ -114,12 +116,17 @@ class ClosedFormNetwork:
             steps.append(Step(self.leaf_scores, ROWS))
         return steps, read, sizes
 
-    def tree_scores(self, x, backend, held_out=False):
+    def tree_scores(self, x, backend, held_out=False, folds=None):
         """Return the scores (n, c) of the trees, of the blind member each if ``held_out``; (n, 0) without trees."""
         if self.leaf_scores is None:
             return backend.asarray(np.zeros((x.shape[0], 0)))
-        scores = self.leaf_scores.held_out if held_out else self.leaf_scores.scores
-        return backend.asarray(self._continued(scores, backend.to_numpy(x), get_backend("cpu")))
+        x, host, trees = backend.to_numpy(x), get_backend("cpu"), self.leaf_scores
+        if not held_out or folds is None:
+            return backend.asarray(self._continued(trees.held_out if held_out else trees.scores, x, host))
+        found, unseen = trees.held_out(x, folds), folds < 0
+        if np.any(unseen):  # rows of the fit are all within its range
+            found[unseen] = self._continued(trees.scores, x[unseen], host)
+        return backend.asarray(found)
 
     def exit_sizes(self):
         """Return for every layer the number of features that the readout up to it reads."""
@@ -138,7 +145,7 @@ def build_network(settings, rows, audit, tree_rows, n_rows, labels, generator, b
     few = rows.drawn(_ENCODING_ROWS, generator)
     encoding = fit_encoding(few.x, few.weights)
     drawn = rows.drawn(_LAYER_ROWS, generator)
-    settings = replace(settings, widths=settings.widths or _widths(settings, n_rows, encoding.on_common_scale))
+    widths = settings.widths or _widths(settings, n_rows, encoding.on_common_scale)
     carries_input = encoding.n_columns <= _SKIP_COLUMNS and settings.image_shape is None
     continues = labels is None and _levels_off(settings, encoding)
     continuation = fit_continuation(tree_rows.x, few.weights, few.x) if continues else None
@@ -147,11 +154,14 @@ def build_network(settings, rows, audit, tree_rows, n_rows, labels, generator, b
             encoding, drawn, audit, carries_input, settings.n_refits, generator, backend
         )
         a = replace(drawn, x=encoding.transform(drawn.x, backend))
-        layers = tuple(HiddenLayer(build(a, width, generator), "encoded") for width in settings.widths)
+        layers = tuple(HiddenLayer(build(a, width, generator), "encoded") for width in widths)
+        if settings.widths is None and tree_rows.shares is not None and tree_rows.repeat:
+            contents = tree_rows.distinct(MOST_CELLS, generator)
+            layers = (HiddenLayer(cell_layer(encoding.transform(contents.x, backend)), "encoded"), *layers)
         scores = None if encoding.on_common_scale else _grown(tree_rows, generator)
         network = ClosedFormNetwork(encoding, layers, carries_input, scores, labels, continuation=continuation)
         return network, candidates
-    layers = _stack(settings, encoding, drawn, generator, backend)
+    layers = _stack(replace(settings, widths=widths), encoding, drawn, generator, backend)
     return ClosedFormNetwork(encoding, layers, carries_input, None, labels, continuation=continuation), []
 
 
@@ -172,7 +182,7 @@ def _widths(settings, n_rows, on_common_scale):
 
 def _grown(rows, generator):
     """Trees on all rows, the audit's too: every row's score comes from a member that is blind to it."""
-    return fit_leaf_scores(rows.x, rows.targets, rows.weights, generator)
+    return fit_leaf_scores(rows.x, rows.targets, rows.weights, generator, shares=rows.shares)
 
 
 def _stack(settings, encoding, rows, generator, backend):

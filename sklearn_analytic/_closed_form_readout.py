@@ -1,6 +1,6 @@
 """The readout of ClosedFormMLP: ridge solutions of nested layers, blended with the trees by leave-one-out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import nnls
@@ -26,8 +26,18 @@ class Readout:
     shares: np.ndarray  # of its experts
 
 
-def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy, numbers):
-    """Return a blended readout for every layer.
+@dataclass(frozen=True)
+class AuditedRows:
+    """What leave-one-out reads of audit rows."""
+
+    features: np.ndarray  # (m, p + c0)
+    targets: np.ndarray  # (m, c)
+    weights: np.ndarray  # (m,) in means
+    left_out: np.ndarray  # (m,) what of the weight in the statistic leaves with a row
+
+
+def solve_readouts(statistic, sizes, audit, alpha, placed, unit, numbers):
+    """Return a blended readout for every layer; ``unit`` is the weight of one row.
 
     The statistic's features are [A | H | L], its targets [Y | L], L being the held-out scores of trees, which
     ``placed`` (c0, c) puts in the columns of their targets. For every layer the features up to it are solved for
@@ -37,15 +47,15 @@ def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy, numbers):
     Where targets are ``numbers``, the ridge is judged by the targets alone, since the error of the scores, which are
     rougher, asks for more, and experts that are outclassed have no share. Neither paid for classes.
     """
-    features, targets, weights = audit
+    features, targets, weights = audit.features, audit.targets, audit.weights
     n_targets, n_scores = targets.shape[1], placed.shape[0]
     scores = features[:, features.shape[1] - n_scores :].astype(np.float64)
-    has_joint = n_scores > 0 and statistic.weight >= _JOINT_ROWS
+    has_joint = n_scores > 0 and statistic.weight >= _JOINT_ROWS * unit
     all_sizes = [*sizes, features.shape[1]] if has_joint else sizes
     mean = np.ldexp(statistic.mean[statistic.n_features :][:n_targets], statistic.exponent[1])
-    audited = (features, np.hstack([targets, scores]), weights)
+    audited = replace(audit, targets=np.hstack([targets, scores]))
     n_judged = n_targets if numbers else None
-    solutions = _solutions(statistic, all_sizes, audited, alpha, one_copy=one_copy, n_judged=n_judged)
+    solutions = _solutions(statistic, all_sizes, audited, alpha, unit, n_judged)
     readouts = []
     for stage in range(len(sizes)):
         experts = [_expert(solutions[stage], features.shape[1], n_targets, 0 * placed, scores)]
@@ -55,18 +65,21 @@ def solve_readouts(statistic, sizes, audit, alpha, placed, one_copy, numbers):
             experts.append((trees, np.zeros(n_targets), scores @ placed))
             experts.append(_expert(solutions[stage], features.shape[1], n_targets, placed, scores))
         if has_joint and stage == len(sizes) - 1:
-            experts.append(_expert(solutions[-1], features.shape[1], n_targets, 0 * placed, scores))
+            joint = _expert(solutions[-1], features.shape[1], n_targets, 0 * placed, scores)
+            experts.append(_guarded(joint, experts[-1], placed))
         readouts.append(_blended(experts, mean, targets, weights, solutions[stage].alpha, numbers))
     return readouts
 
 
-def _solutions(statistic, sizes, audit, alpha, **judging):
+def _solutions(statistic, sizes, audit, alpha, unit, n_judged):
     """Ridge solutions of nested features: by Cholesky factors, or by a decomposition for gcv and no ridge."""
+    rows = (audit.features, audit.targets, audit.weights)
     if isinstance(alpha, str) and alpha == "loo":
-        return ridge_exits(statistic, sizes, audit, ALPHAS, **judging)
+        return ridge_exits(statistic, sizes, rows, ALPHAS, left_out=audit.left_out, unit=unit, n_judged=n_judged)
     if isinstance(alpha, str) or (np.ndim(alpha) == 0 and alpha == 0):
-        return [spectral_exit(statistic, np.arange(size), audit, alpha) for size in sizes]
-    return ridge_exits(statistic, sizes, audit, sorted(float(a) for a in np.ravel(alpha)), **judging)
+        return [spectral_exit(statistic, np.arange(size), rows, alpha, left_out=audit.left_out) for size in sizes]
+    alphas = sorted(float(a) for a in np.ravel(alpha))
+    return ridge_exits(statistic, sizes, rows, alphas, left_out=audit.left_out, n_judged=n_judged)
 
 
 def _expert(solution, n_features, n_targets, offset, scores):
@@ -78,6 +91,12 @@ def _expert(solution, n_features, n_targets, offset, scores):
     intercept = solution.intercept[:n_targets] - solution.intercept[n_targets:] @ offset
     loo = solution.loo[:, :n_targets] - solution.loo[:, n_targets:] @ offset + scores @ offset
     return coef, intercept, loo
+
+
+def _guarded(joint, other, placed):
+    """The joint ridge, but another expert for targets whose own score it would turn against them."""
+    own = np.sum(joint[0][-len(placed) :] * placed, axis=0)  # coefficient of its score for every target
+    return tuple(np.where(own < 0, two, one) for one, two in zip(joint, other, strict=True))
 
 
 def best_readout(readouts):

@@ -4,13 +4,15 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._base import checked_weights, regression_targets
+from sklearn_analytic._base import beside, checked_weights, regression_targets
 from sklearn_analytic._block_fit import Unwatched
 from sklearn_analytic._callbacks import with_callbacks
-from sklearn_analytic._closed_form_base import ClosedFormBase, hashes_of_targets
+from sklearn_analytic._closed_form_base import ClosedFormBase
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Numbers
 from sklearn_analytic.features import target_classes, weighted_mean
+
+_DIGITS = 24  # binary digits of a target's level and unit
 
 
 class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
@@ -29,7 +31,8 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         of a named construction each read the one before. The readout reads all of them and the encoded input (where
         that has at most 512 columns). "auto" is ``min(n / 2, max(600, min(n / 12, 2000)))`` units (up to 3300 where
         columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; as
-        many as rows, 500 to 8000, with ``image_shape``.
+        many as rows, 500 to 8000, with ``image_shape``. With "auto", tables of few distinct rows that repeat have a
+        first layer with a unit at each of them.
     hidden : str, default="auto"
         How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
         "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
@@ -140,7 +143,8 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies: weight 2 is the row given twice.
+            Frequencies: weight 2 is the row given twice. Where columns take few values, these count as draws;
+            elsewhere a common factor on all weights changes nothing.
 
         Returns
         -------
@@ -150,9 +154,10 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         return self._fit_array(X, y, sample_weight)
 
     def partial_fit(self, X, y, sample_weight=None):
-        """Add rows. The first call builds the layers, which stay; the readout is exact for all rows so far.
+        """Add rows. The readout is exact for all rows so far, given the layers.
 
-        Give the first call a block that stands for the rest, some thousand rows where possible.
+        Below 1000 rows these are kept, and layers are built anew from all of them each time they have doubled; after
+        that they stay, and the kept rows are dropped. Let the first thousand stand for the rest.
 
         Parameters
         ----------
@@ -213,44 +218,53 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
 
     # Targets.
 
+    _level = 0.0  # of models from before targets were centred
+
     def _fit_rows(self, X, y, sample_weight, progress):
         """The statistic of all rows."""
         progress.begin(2)
-        return self._add_targets(X, y, sample_weight, progress.resume()[0], progress)
+        y, self._flat, weights = self._checked_targets(X, y, sample_weight)
+        return self._add_rows(X, y, weights, progress.resume()[0], progress)
 
     def _absorb(self, statistic, X, y, sample_weight):
-        """The statistic with a block added; the first block settles columns, units and layers."""
-        X = self._read_features(X, reset=not hasattr(self, "_network"))
-        return self._add_targets(X, y, sample_weight, statistic, Unwatched())
+        """The statistic with a block added; the first block settles columns, the first rows layers."""
+        started = hasattr(self, "_network")
+        X = self._read_features(X, reset=not started)
+        y, flat, weights = self._checked_targets(X, y, sample_weight)
+        if not started:
+            self._flat = flat
+        elif y.shape[1] != len(self._unit):
+            raise ValueError(f"y has {y.shape[1]} targets, but the first call had {len(self._unit)}.")
+        return self._stream_rows(X, y, weights, statistic, Unwatched())
 
-    def _add_targets(self, X, y, sample_weight, statistic, progress):
-        """Check targets and weights, take units from the first rows, and add the rows."""
+    def _checked_targets(self, X, y, sample_weight):
+        """Targets (n, c), whether they came as one column, and weights."""
         weights = checked_weights(sample_weight, X.shape[0])
         y, flat = regression_targets(y, X)
         y = np.asarray(y, dtype=np.float64)
         if not np.all(np.isfinite(y)):
             raise ValueError("Input y contains NaN or infinity.")
-        if not hasattr(self, "_network"):
-            self._flat, self._unit = flat, _units(y, weights)
-        if y.shape[1] != len(self._unit):
-            raise ValueError(f"y has {y.shape[1]} targets, but the first call had {len(self._unit)}.")
-        return self._add_rows(X, y, weights, statistic, progress)
+        return y, flat, weights
+
+    def _learn_units(self, y, weights):
+        """Take units from the rows that build layers."""
+        self._level, self._unit = _units(y, weights)
+
+    def _with_class_weights(self, y, copies):
+        """Numbers have no classes."""
+        return copies
 
     def _coded(self, y):
         """Targets are their own codes."""
         return y
 
     def _targets(self, coded):
-        """Targets in units of their deviation."""
-        return np.asarray(coded) / self._unit
+        """Targets about their level, in units of their deviation."""
+        return (np.asarray(coded) - self._level) / self._unit
 
     def _bins(self, coded, targets):
         """Bins of the targets, for constructions that speak of classes."""
         return target_classes(targets)
-
-    def _hashes(self, keys, y):
-        """Hashes of rows and targets."""
-        return hashes_of_targets(keys, y)
 
     def _n_targets(self):
         """Number of targets."""
@@ -264,9 +278,13 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         """Both statistics, of the same targets."""
         return self._statistic, other._statistic
 
-    def _settle(self, readouts, targets, audit):
+    def _importance(self, audit, targets, mean):
+        """Weights of audit rows in means."""
+        return audit.weights
+
+    def _settle(self, readouts, targets, weights):
         """Return the leave-one-out R2 of the chosen stage."""
-        loo, weights = readouts[self.exit_].loo, audit.weights
+        loo = readouts[self.exit_].loo
         spread = np.average((targets - np.average(targets, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
         missed = np.average((targets - loo) ** 2, axis=0, weights=weights)
         explained = 1 - np.divide(missed, spread, out=np.zeros_like(missed), where=spread > 0)
@@ -274,7 +292,7 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
 
     def _units(self, coef, intercept):
         """A readout in the units of y."""
-        return coef * self._unit, intercept * self._unit
+        return coef * self._unit, intercept * self._unit + self._level
 
     def _head(self):
         """Outputs are predictions."""
@@ -282,15 +300,21 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
 
     def _in_units(self, scores):
         """Predictions in the units and shape of y."""
-        scores = scores * (self._unit if isinstance(scores, np.ndarray) else scores.new_tensor(self._unit))
+        scores = scores * beside(self._unit, scores) + beside(self._level + 0 * self._unit, scores)
         return scores[:, 0] if self._flat else scores
 
 
 def _units(y, weights):
-    """Deviation of every target, 1 where it is constant."""
-    weights = np.ones(len(y)) if weights is None else weights
-    size = np.max(np.abs(y), axis=0, initial=0.0)
+    """Mean and deviation of every target; the deviation is 1 where it is constant, and the mean its value."""
+    used = y if weights is None else y[weights > 0]
+    weights = np.ones(len(used)) if weights is None else weights[weights > 0]
+    size = np.max(np.abs(used), axis=0, initial=0.0)
     size = np.where(size > 0, size, 1.0)  # squares of 1e200 are no numbers
-    mean = weighted_mean(y / size, weights)
-    deviation = np.sqrt(weighted_mean((y / size - mean) ** 2, weights))
-    return np.where(deviation > 1e-12, deviation * size, size)
+    mean = weighted_mean(used / size, weights)
+    deviation = np.sqrt(weighted_mean((used / size - mean) ** 2, weights))
+    # Few digits of both: how weights are written, which decides the last one, must not decide splits of trees.
+    unit = np.where(deviation > 1e-12, deviation, 1.0)
+    unit = np.ldexp(np.round(np.ldexp(unit, _DIGITS - np.frexp(unit)[1])), np.frexp(unit)[1] - _DIGITS)
+    mean = np.round(mean / unit * 2.0**_DIGITS) / 2.0**_DIGITS * unit
+    constant = np.all(used == used[:1], axis=0)
+    return np.where(constant, used[0], mean * size), unit * size

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._audit import audit_size, choose_audit, content_hashes, take_audit
+from sklearn_analytic._audit import MOST, Contents, audit_size, in_content_order, judge_more, settle
 from sklearn_analytic._base import (
     AnalyticEstimator,
     beside,
@@ -27,10 +27,12 @@ from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, Computation, pruned
+from sklearn_analytic._first_rows import FirstRowsMixin
 from sklearn_analytic._hidden_features import HiddenFeaturesMixin
 from sklearn_analytic._network import Network, Rows, Settings, build_network
+from sklearn_analytic._rows import repeat
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, get_backend
-from sklearn_analytic.features import CODES, draw_rows, row_keys
+from sklearn_analytic.features import CODES, draw_rows
 from sklearn_analytic.linalg import NormalEquations, ridge_exits, spectral_exit
 
 PROJECTIONS = ("correlation", "whitened", "random")
@@ -54,7 +56,9 @@ class _FeatureStep:
         return statistic.accumulate(features, targets, block.weight, backend, widen=self.all_digits)
 
 
-class CPNetClassifier(ClassStreamMixin, ClassifierMixin, BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
+class CPNetClassifier(
+    ClassStreamMixin, ClassifierMixin, FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator
+):
     r"""Correlation projection network: a multi-exit classifier in which every weight is a sum or a solve.
 
     Each module encodes the labels as a code T, projects its input by correlation with it,
@@ -69,7 +73,8 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, BlockFitMixin, HiddenFe
     ----------
     hidden_layer_sizes : int, sequence of int or "auto", default="auto"
         Units of each module; one integer is the width of every module. "auto" shares
-        ``min(n / 2, max(800, min(n / 12, 3300)))`` units among the modules.
+        ``min(n / 2, max(800, min(n / 12, 3300)))`` units among the modules; the first has units at the distinct rows
+        too, where those are few and repeat.
     n_modules : int, default=3
         Number of modules, each with an exit.
     encoding : {"subclass", "class", "mask", "forward"}, default="subclass"
@@ -143,6 +148,7 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, BlockFitMixin, HiddenFe
     """
 
     _absent = 0.0  # targets are 0 and 1
+    _contents, _first_audit = None, 0  # of models from before there were contents
 
     def __init__(
         self,
@@ -184,7 +190,8 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, BlockFitMixin, HiddenFe
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies: weight 2 is the row given twice.
+            Frequencies: weight 2 is the row given twice. Where columns take few values, these count as draws;
+            elsewhere a common factor on all weights changes nothing.
 
         Returns
         -------
@@ -194,9 +201,10 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, BlockFitMixin, HiddenFe
         return self._fit_array(X, y, sample_weight)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Add rows. The first call builds the projections, which stay; the exits are exact for all rows so far.
+        """Add rows. The readout is exact for all rows so far, given the layers.
 
-        Give the first call a block that stands for the rest, some thousand rows where possible. Classes that
+        Below 1000 rows these are kept, and projections are built anew from all of them each time they have doubled;
+        after that they stay, and the kept rows are dropped. Let the first thousand stand for the rest. Classes that
         appear later get an exact readout of the frozen features.
 
         Parameters
@@ -329,106 +337,113 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, BlockFitMixin, HiddenFe
         """The statistic of all rows, in passes: keys, drawn rows, sums."""
         y = class_labels(y, X)
         self._settle_classes(y)
+        weights = checked_weights(sample_weight, X.shape[0])
         progress.begin(2)
-        return self._accumulate(progress.resume()[0], X, y, sample_weight, progress)
+        return self._add_rows(X, y, weights, progress.resume()[0], progress)
 
     def _absorb(self, statistic, X, y, sample_weight, classes=None):
-        """The statistic with a block added; the first block settles columns, classes and projections."""
+        """The statistic with a block added; the first block settles columns and classes, the first rows projections."""
         X = self._read_features(X, reset=statistic is None)
         y = class_labels(y, X)
         statistic = self._meet_classes(y, classes, statistic)
-        return self._accumulate(statistic, X, y, sample_weight, Unwatched())
+        return self._stream_rows(X, y, checked_weights(sample_weight, X.shape[0]), statistic, Unwatched())
 
-    def _accumulate(self, statistic, X, y, sample_weight, progress):
-        """Return the statistic of the exits' features with rows added; the first rows build the network."""
-        weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
+    def _add_rows(self, X, y, copies, statistic, progress):
+        """Return the statistic of the exits' features with rows added; rows before any network build it."""
         backend = backend_for(X, self.device)
-        codes = np.searchsorted(self.classes_, y)
+        codes, weights = np.searchsorted(self.classes_, y), row_weights(y, self.class_weight, copies)
         rows = rows_in_blocks(X, codes, weights, self._rows_per_block(X.shape[1]))
         if progress.resumed is None:
             progress.begin_pass("layers")
-            keys, is_audit = self._gather_audit(statistic, rows, y)
-            if statistic is None:
-                self._network = self._build(rows, keys, is_audit)
-                statistic = NormalEquations.empty(self._network.n_features, len(self.classes_))
+            if hasattr(self, "_network"):
+                self._judge_more(rows, y, copies, statistic)
+            else:
+                self._network = self._build(rows, self._settle(rows, y, copies))
+        if statistic is None:
+            statistic = NormalEquations.empty(self._network.n_features, len(self.classes_))
         step = _FeatureStep(self._network, len(self.classes_), self._needs_all_digits())
         return progress.reduce(rows.resized(self._rows_per_block(statistic.n_features)), statistic, step, backend)
 
-    def _gather_audit(self, statistic, rows, y):
-        """Keep the audit rows of all rows so far; return keys of the new rows, and which of them are in the audit."""
-        if statistic is None:
-            self._seed = seed_of(self.random_state)
-        direction = np.random.default_rng(self._seed).standard_normal(rows.n_columns)
-        keys = rows.map_rows(lambda x: row_keys(x, direction))
-        hashes = content_hashes(keys, y)
-        chosen = hashes <= choose_audit(hashes, rows.weight)
-        if rows.weight is not None:
-            chosen &= rows.weight > 0
-        index = np.flatnonzero(chosen)
-        weights = None if rows.weight is None else rows.weight[index]
-        fresh = take_audit(rows.take(index)[0], y[index], weights, hashes[index])
-        if statistic is None:
-            self._audit = fresh
-        else:
-            size = max(len(self._audit.hashes), audit_size(statistic.n_rows + len(keys)))
-            self._audit = self._audit.merge(fresh, size)
-        return keys, chosen
+    def _settle(self, rows, y, copies):
+        """Let the rows that build settle how rows are told apart, and take the audit rows."""
+        self._seed = seed_of(self.random_state)
+        self._contents, judged = settle(rows, y, copies, self._seed)
+        self._audit, self._first_audit = judged.audit, len(judged.audit.hashes)
+        return judged
 
-    def _build(self, rows, keys, is_audit):
+    def _judge_more(self, rows, y, copies, statistic):
+        """Take the audit rows of further rows."""
+        if self._contents is None:
+            self._contents = Contents.of_old(self._seed, rows.n_columns)
+        fresh = judge_more(self._contents, rows, y, copies, salt=statistic.n_rows).audit
+        self._audit = self._audit.merge(fresh, MOST)
+
+    def _build(self, rows, judged):
         """Build the network from rows that are not in the audit, or from all where nothing is chosen by it."""
+        unit = self._contents.unit
         weights = np.ones(rows.n_rows) if rows.weight is None else np.asarray(rows.weight, dtype=np.float64)
-        total = max(float(weights.sum()), float(np.sum(weights > 0)))
         holds_out = self.alpha == "loo" or self.exit == "loo"
-        usable = np.where(is_audit & holds_out, 0.0, weights)
-        usable = usable if np.any(usable) else weights
+        usable = judged.building if holds_out and judged.building is not None else weights
         generator = np.random.default_rng([self._seed, 1])
         settings = Settings(
-            self._widths(total), self.encoding, self.projection, self._activation(), self.skip, self.alpha
+            self._widths(float(weights.sum()) / unit),
+            self.encoding,
+            self.projection,
+            self._activation(),
+            self.skip,
+            self.alpha,
         )
-        audit_labels = np.searchsorted(self.classes_, self._audit.y)
-        audit = Rows(self._audit.x, self._audit.hashes, audit_labels, self._audit.weights)
-        chosen = np.flatnonzero(usable)
+        apart = judged.apart
+        audit = Rows(apart.x, apart.hashes, np.searchsorted(self.classes_, apart.y), apart.weights / unit)
+        chosen = in_content_order(judged.keys, rows.y, usable)
         if len(chosen) > _BUILD_ROWS:
-            chosen = draw_rows(keys, usable, _BUILD_ROWS, generator)
-            usable = np.ones(rows.n_rows)
+            chosen = chosen[draw_rows(judged.keys[chosen], usable[chosen], _BUILD_ROWS, generator)]
+            usable = np.full(rows.n_rows, unit)
         x, labels = rows.take(chosen)
-        build = Rows(x, keys[chosen], labels, usable[chosen])
-        return build_network(settings, build, audit, len(self.classes_), generator, get_backend("cpu"))
+        build = Rows(x, judged.keys[chosen], labels, usable[chosen] / unit)
+        draws = self._contents.are_draws and isinstance(self.hidden_layer_sizes, str)
+        with_cells = draws and repeat(judged.keys[weights > 0], weights[weights > 0] / unit)
+        return build_network(settings, build, audit, len(self.classes_), with_cells, generator, get_backend("cpu"))
 
     def _store(self, statistic):
         """Solve all exits, choose among them, calibrate."""
-        audit = self._audit
-        backend = get_backend("cpu")
+        unit = 1.0 if self._contents is None else self._contents.unit
+        audit = self._audit.head(max(self._first_audit, audit_size(statistic.n_rows)))
         targets = np.eye(len(self.classes_))[np.searchsorted(self.classes_, audit.y)]
-        features = self._network.features(audit.x, backend)
-        exits = self._solve_exits(statistic, (features, targets, audit.weights))
+        mean = np.ldexp(statistic.mean[statistic.n_features :], statistic.exponent[1])
+        weights = audit.importance(targets, mean) / unit
+        features = self._network.features(audit.x, get_backend("cpu"))
+        exits = self._solve_exits(statistic, (features, targets, weights), audit.weights, unit)
         labels = np.argmax(targets, axis=1)
         self._statistic = statistic
         self._exits = [(readout.coef, readout.intercept) for readout in exits]
-        self._links = [fit_link(readout.loo, labels, audit.weights) for readout in exits]
+        self._links = [fit_link(readout.loo, labels, weights) for readout in exits]
         self.exit_errors_ = np.array([readout.error for readout in exits])
         self.alphas_ = np.array([readout.alpha for readout in exits])
         self.n_samples_seen_ = statistic.n_rows
         chosen = {"last": len(exits) - 1, "loo": int(np.argmin(self.exit_errors_)), "mean": None}[self.exit]
         self.exit_ = chosen
         if chosen is None:
-            self._link = fit_link(np.mean([readout.loo for readout in exits], axis=0), labels, audit.weights)
+            self._link = fit_link(np.mean([readout.loo for readout in exits], axis=0), labels, weights)
         else:
             self._link = self._links[chosen]
         self._readout = self._combined(range(len(exits)) if chosen is None else [chosen])
         return self
 
-    def _solve_exits(self, statistic, audit):
+    def _solve_exits(self, statistic, audit, left_out, unit):
         """Readouts of all exits: nested factors where exits nest and the ridge is positive."""
         columns = self._network.exit_columns()
         if self._needs_all_digits():
-            return [spectral_exit(statistic, c, audit, self.alpha) for c in columns]
-        alphas = ALPHAS if self.alpha == "loo" else [float(self.alpha)]
+            return [spectral_exit(statistic, c, audit, self.alpha, left_out=left_out) for c in columns]
+        searched = self.alpha == "loo"
+        alphas, given = (ALPHAS if searched else [float(self.alpha)]), {"left_out": left_out}
+        given["unit"] = unit if searched else None  # a given ridge is what it says
         if self.skip:
-            return ridge_exits(statistic, [len(c) for c in columns], audit, alphas)
+            return ridge_exits(statistic, [len(c) for c in columns], audit, alphas, **given)
         features, targets, weights = audit
         return [
-            ridge_exits(statistic.select(c), [len(c)], (features[:, c], targets, weights), alphas)[0] for c in columns
+            ridge_exits(statistic.select(c), [len(c)], (features[:, c], targets, weights), alphas, **given)[0]
+            for c in columns
         ]
 
     def _combined(self, chosen):

@@ -100,9 +100,8 @@ def _solved(encoding, construct, factor, *, small, check, carries_input, seed, b
     features = backend.stack_columns(parts, [1.0] * len(parts), rows.dtype)
     statistic = NormalEquations.from_rows(features, targets, weights, backend, widen=False)
     held = slice(0, len(checked))
-    readout = ridge_exits(
-        statistic, [features.shape[1]], (features[held], targets[held], weights[held]), _ALPHAS, one_copy=False
-    )[0]
+    judged = (features[held], targets[held], weights[held])
+    readout = ridge_exits(statistic, [features.shape[1]], judged, _ALPHAS, left_out=weights[held], unit=1.0)[0]
     direct = np.zeros(rows.shape[1])
     direct[:carried] = np.sum(readout.coef[:carried] ** 2, axis=1)
     return _Solution(readout.error, layer, readout.coef[carried:], a.x[:_ENERGY_ROWS], direct)

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_analytic._computation import ROWS, Step
+from sklearn_analytic._rows import MOST_CELLS
 from sklearn_analytic.backend import dtype_name
 from sklearn_analytic.features import (
     CODES,
     DenseLayer,
     InputEncoding,
+    RadialLayer,
+    cell_layer,
     draw_rows,
     fit_input_encoding,
     projected_layer,
@@ -23,6 +26,7 @@ WIDTH_FACTORS = (0.5, 1.0, 2.0)  # searched by leave-one-out on a small problem
 _SEARCH_ROWS, _SEARCH_AUDIT, _SEARCH_UNITS = 2000, 500, 200
 _SEARCH_ALPHAS = (1.0, 10.0)
 _ENCODING_ROWS = 10_000  # quantiles of so many rows are exact enough
+_BINNED_ROWS = 20  # of all classes but the largest, from which on columns are binned
 _SKIP_COLUMNS = 512  # a wider encoded input does not enter the exits
 
 
@@ -105,16 +109,19 @@ class Network:
         return columns
 
 
-def build_network(settings, rows, audit, n_classes, generator, backend):
+def build_network(settings, rows, audit, n_classes, with_cells, generator, backend):
     """Construct encoding, projections and links from rows, in one order of random draws; no gradient.
 
-    ``audit`` are rows that no construction has used, for the choice of the radial width.
+    ``audit`` are rows that no construction has used, for the choice of the radial width; ``with_cells`` gives the
+    first module a unit at every distinct row too, where modules are radial.
     """
+    count = np.bincount(rows.labels[np.unique(rows.keys, return_index=True)[1]])  # distinct rows
+    bins = bool(count.sum() - count.max() >= _BINNED_ROWS)  # or the few rows of rare classes would be learnt by heart
     if len(rows.x) > _ENCODING_ROWS:
         few = draw_rows(rows.keys, rows.weights, _ENCODING_ROWS, generator)
-        encoding = fit_input_encoding(rows.x[few])
+        encoding = fit_input_encoding(rows.x[few], bins=bins)
     else:
-        encoding = fit_input_encoding(rows.x, rows.weights)
+        encoding = fit_input_encoding(rows.x, rows.weights, bins=bins)
     a = replace(rows, x=encoding.transform(rows.x, backend))
     carries_input = settings.skip and a.x.shape[1] <= _SKIP_COLUMNS
     gamma = None
@@ -125,6 +132,8 @@ def build_network(settings, rows, audit, n_classes, generator, backend):
     modules = []
     for number, width in enumerate(settings.widths):
         layer, code = _layer(settings, a, n_classes, width, gamma, generator)
+        if with_cells and number == 0 and settings.activation == "radial":
+            layer = _with_cells(layer, a, encoding.transform(audit.x, backend), generator)
         last = number == len(settings.widths) - 1
         link = None if settings.skip or last else _link(settings, layer, a, code, backend)
         modules.append(Module(layer, link))
@@ -145,6 +154,14 @@ def _layer(settings, a, n_classes, width, gamma, generator):
     return projected_layer(a.x, code, a.weights, projection, activation, anchors, generator), code
 
 
+def _with_cells(layer, a, audit, generator):
+    """The units of a layer, and narrow ones at distinct rows."""
+    few = a.x if len(a.x) <= MOST_CELLS else a.x[draw_rows(a.keys, a.weights, MOST_CELLS, generator)]
+    cells = cell_layer(np.concatenate([few, audit]))
+    gamma = np.concatenate([np.broadcast_to(layer.gamma, layer.n_units), cells.gamma])
+    return RadialLayer(np.concatenate([layer.centres, cells.centres]), gamma)
+
+
 def _gamma(a):
     """Inverse squared widths s / (2 v) of radial units: v is the total variance of the rows."""
     variance = np.sum(weighted_mean((a.x - weighted_mean(a.x, a.weights)) ** 2, a.weights))
@@ -159,7 +176,7 @@ def _link(settings, layer, a, code, backend):
     statistic = NormalEquations.from_rows(hidden, code, a.weights, backend)
     alpha = settings.alpha if not isinstance(settings.alpha, str) else 1.0
     if alpha > 0:
-        readout = ridge_exits(statistic, [hidden.shape[1]], (hidden[:1], code[:1], None), [alpha])[0]
+        readout = ridge_exits(statistic, [hidden.shape[1]], (hidden[:1], code[:1], None), [alpha], unit=1.0)[0]
     else:
         readout = spectral_exit(statistic, np.arange(hidden.shape[1]), (hidden[:1], code[:1], None), 0.0)
     activation = "tanh" if settings.activation == "radial" else settings.activation
@@ -185,5 +202,5 @@ def _radial_factor(settings, a, audit, n_classes, carries_input, generator, back
         statistic = NormalEquations.from_rows(features, targets, weights, backend, widen=False)
         held_out = len(audit.labels[check])
         checked = (features[:held_out], targets[:held_out], weights[:held_out])
-        errors.append(ridge_exits(statistic, [features.shape[1]], checked, _SEARCH_ALPHAS)[0].error)
+        errors.append(ridge_exits(statistic, [features.shape[1]], checked, _SEARCH_ALPHAS, unit=1.0)[0].error)
     return WIDTH_FACTORS[int(np.argmin(errors))]

@@ -214,13 +214,31 @@ def best_first_leaves(X, R, weights, most_leaves, least, shrinkage):
     return leaves
 
 
-def leave_one_out_step(leaves, R, weights, step, shrinkage):
-    """Residuals after a step of each row's leaf mean over the other rows, one copy of the row left out."""
+def leave_one_out_step(leaves, R, weights, step, shrinkage, copy):
+    """Residuals after a step of each row's leaf mean over the other rows, one copy of the row left out, or all."""
     out = R.copy()
     for i in range(len(R)):
         copies = np.where(leaves == leaves[i], weights, 0.0)
-        copies[i] -= 1.0
+        copies[i] -= min(weights[i], copy)
         out[i] -= step * (copies @ R) / (copies.sum() + shrinkage)
+    return out
+
+
+def fold_shares(hashes, targets, lengths, unit, n_folds, first_folds):
+    """Weight of every row in every fold, walking along the copies of a content in small steps.
+
+    ``first_folds`` are those of the first unit of the content of every row of positive weight.
+    """
+    steps_per_unit = 4
+    out = np.zeros((len(lengths), n_folds))
+    used = np.flatnonzero(lengths > 0)
+    for content in np.unique(hashes[used]):
+        position = 0
+        for row in sorted(used[hashes[used] == content], key=lambda i: targets[i]):
+            for _ in range(round(lengths[row] / unit * steps_per_unit)):
+                fold = (first_folds[np.searchsorted(used, row)] + position // steps_per_unit) % n_folds
+                out[row, fold] += unit / steps_per_unit
+                position += 1
     return out
 
 

@@ -1,11 +1,13 @@
 """The probability link and the audit rows behind it."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from sklearn_analytic._audit import audit_size, choose_audit, content_hashes, take_audit
+from sklearn_analytic._audit import content_hashes, judge_more, settle, take_audit
+from sklearn_analytic._blocks import ArrayBlocks
 from sklearn_analytic._calibration import Link, fit_link
 
 
@@ -45,29 +47,62 @@ def test_order_of_probabilities_is_that_of_scores_below_the_floor_too(rng):
         np.testing.assert_array_equal(link.probabilities(scores).argsort(1), scores.argsort(1))
 
 
-@given(seed=st.integers(0, 500))
-def test_audit_does_not_see_order_blocks_or_how_weights_are_written(seed):
+@given(seed=st.integers(0, 500), kind=st.sampled_from(["continuous", "binary"]), classes=st.booleans())
+def test_audit_does_not_see_order_or_how_weights_are_written(seed, kind, classes):
     rng = np.random.default_rng(seed)
-    X, y, weight = rng.standard_normal((60, 2)), rng.integers(0, 3, 60), rng.integers(0, 3, 60)
+    X = rng.standard_normal((60, 2)) if kind == "continuous" else rng.integers(0, 2, (60, 2)).astype(float)
+    y, weight = rng.integers(0, 3, 60), rng.integers(0, 3, 60)
+    y = y if classes else y[:, None] / 3
     weight[:4] = 1
-    keys = X @ np.array([1.0, 2.0])
 
-    def audit(rows, w):
-        hashes = content_hashes(keys[rows], y[rows])
-        chosen = hashes <= choose_audit(hashes, w)
-        chosen &= True if w is None else w > 0
-        return take_audit(X[rows][chosen], y[rows][chosen], None if w is None else w[chosen], hashes[chosen])
+    def judged(rows, w):
+        return settle(ArrayBlocks(X[rows], y[rows], w, 7), y[rows], w, 0)
 
-    one = audit(np.arange(60), weight)
-    two = audit(rng.permutation(np.repeat(np.arange(60), weight)), None)
-    np.testing.assert_array_equal(one.x, two.x)
-    np.testing.assert_array_equal(one.y, two.y)
-    np.testing.assert_array_equal(one.weights, two.weights)
-    assert len(one.x) == audit_size(np.sum(weight > 0))
+    (contents, one), (_, two) = (
+        judged(np.arange(60), weight.astype(float)),
+        judged(rng.permutation(np.repeat(np.arange(60), weight)), None),
+    )
+    assert contents.are_draws == (kind == "binary")
+    for name in ("x", "y", "weights", "hashes"):
+        np.testing.assert_array_equal(getattr(one.audit, name), getattr(two.audit, name))
+    if contents.are_draws:
+        np.testing.assert_array_equal(one.audit.folds, two.audit.folds)
+
+
+def test_every_class_has_audit_rows_and_counts_as_in_all_rows(rng):
+    X, y = rng.standard_normal((400, 2)), (np.arange(400) < 9).astype(int)
+    _, judged = settle(ArrayBlocks(X, y, None, 100), y, None, 0)
+    audit = judged.audit
+    assert np.sum(audit.y == 1) >= 4
+    assert np.sum(judged.building[y == 1] > 0) >= 5
+    importance = audit.importance(np.eye(2)[audit.y], np.array([391, 9]) / 400)
+    assert np.sum(importance[audit.y == 1]) / importance.sum() == pytest.approx(9 / 400)
+
+
+def test_equal_rows_of_two_blocks_are_one_in_the_audit(rng):
+    X, y = rng.standard_normal((40, 2)), rng.standard_normal((40, 1))
+    both = np.concatenate([X, X]), np.concatenate([y, y + 1])  # every row with two targets
+    contents, first = settle(ArrayBlocks(*both, None, 100), both[1], None, 0)
+    more = judge_more(contents, ArrayBlocks(X, y + 1, None, 100), y + 1, None, 80).audit  # the second again
+    merged = first.audit.merge(more, 1000)
+    distinct = np.unique(np.column_stack([merged.x, merged.y]), axis=0)
+    assert len(distinct) == len(merged.x)
+    assert merged.weights.sum() == len(first.audit.x) + 40
+
+
+def test_units_of_targets_and_of_columns_do_not_choose_rows(rng):
+    X, y = rng.standard_normal((200, 3)), rng.standard_normal((200, 1))
+
+    def chosen(X, y):
+        return settle(ArrayBlocks(X, y, None, 100), y, None, 0)[1].building
+
+    expected = chosen(X, y)
+    for other, targets in [(1024 * X, y), (X, 1e6 + 3 * y), (X.astype(np.float32), y), (X / 4, -y)]:
+        np.testing.assert_array_equal(chosen(other, targets), expected)
 
 
 def test_merged_audits_hold_the_smallest_hashes_of_all(rng):
-    X, y = rng.standard_normal((40, 2)), np.zeros(40)
+    X, y = rng.standard_normal((40, 2)), np.zeros((40, 1))
     hashes = content_hashes(X[:, 0], y)
     parts = [take_audit(X[part], y[part], None, hashes[part]) for part in (slice(0, 25), slice(15, 40))]
     merged = parts[0].merge(parts[1], 10)

@@ -91,7 +91,7 @@ def _cpu():
 @pytest.mark.parametrize("hidden", ["auto", "random"])
 def test_a_stream_equals_one_fit_of_the_frozen_layers(rng, hidden):
     X, y = task(rng, 400)
-    first = ClosedFormMLP(40, hidden=hidden, alpha=1.0, random_state=0).partial_fit(X[:200], y[:200])
+    first = ClosedFormMLP(40, hidden=hidden, alpha=1.0, random_state=0).fit(X[:200], y[:200])
     whole = copy.deepcopy(first).partial_fit(X[200:], y[200:])
     pieces = copy.deepcopy(first)
     for start in range(200, 400, 50):
@@ -104,9 +104,9 @@ def test_a_stream_equals_one_fit_of_the_frozen_layers(rng, hidden):
 def test_shards_merge_into_the_stream(rng, estimator):
     X, y = task(rng, 400)
     first = estimator(40, alpha=1.0, random_state=0).partial_fit(X[:200], y[:200])
-    stream = copy.deepcopy(first).partial_fit(X[200:], y[200:])
     one = first.shard().partial_fit(X[200:300], y[200:300])
     two = first.shard().partial_fit(X[300:], y[300:])
+    stream = copy.deepcopy(first).partial_fit(X[200:], y[200:])  # on the same layers: a shard freezes them
     assert one.n_samples_seen_ == 100
     merged = copy.deepcopy(first).merge(one).merge(two)
     assert merged.n_samples_seen_ == 400
@@ -150,20 +150,20 @@ def test_merge_refuses_other_layers(rng):
 
 
 def test_classes_that_come_later_are_learnt(rng):
-    X, y = task(rng, 600, classes=3)
+    X, y = task(rng, 3000, classes=3)
     late = np.concatenate([np.flatnonzero(y > 0), np.flatnonzero(y == 0)])  # class 0 sorts first and comes last
     model = ClosedFormMLP(60, random_state=0)
     for part in np.array_split(late, 3):
         model.partial_fit(X[part], y[part])
     assert model.classes_.tolist() == [0, 1, 2]
-    assert model._network.labels.tolist() == [1, 2]
+    assert model._network.labels.tolist() == [1, 2]  # what the first 1000 rows have built stays
     assert np.mean(model.predict(X)[y == 0] == 0) > 0.5
     assert model.score(X, y) > 0.65  # chance is 1/3; no unit was built for class 0
 
 
 def test_a_shard_may_meet_a_new_class(rng):
     X, y = task(rng, 600, classes=3)
-    first = ClosedFormMLP(60, random_state=0).partial_fit(X[y < 2], y[y < 2])
+    first = ClosedFormMLP(60, random_state=0).fit(X[y < 2], y[y < 2])
     merged = copy.deepcopy(first).merge(first.shard().partial_fit(X[y == 2], y[y == 2]))
     stream = copy.deepcopy(first).partial_fit(X[y == 2], y[y == 2])
     assert merged.classes_.tolist() == [0, 1, 2]

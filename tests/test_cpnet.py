@@ -156,9 +156,9 @@ def test_sparse_frames_memmaps_and_tensors(tmp_path):
 def test_streamed_exits_are_exact_for_frozen_projections(digits):
     """After the first block only sums grow: the rest in one block or in many is the same fit."""
     X, _, y, _ = digits
-    many = CPNetClassifier(random_state=0).partial_fit(X[:500], y[:500])
-    once = CPNetClassifier(random_state=0).partial_fit(X[:500], y[:500]).partial_fit(X[500:], y[500:])
-    for start in range(500, len(X), 123):
+    many = CPNetClassifier(random_state=0).partial_fit(X[:1000], y[:1000])
+    once = CPNetClassifier(random_state=0).partial_fit(X[:1000], y[:1000]).partial_fit(X[1000:], y[1000:])
+    for start in range(1000, len(X), 123):
         many.partial_fit(X[start : start + 123], y[start : start + 123])
     assert many.n_samples_seen_ == once.n_samples_seen_ == len(X)
     one, two = many._statistic, once._statistic

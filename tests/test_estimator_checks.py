@@ -77,9 +77,6 @@ EXPECTED_FAILED_CHECKS = {
     ("DFARegressor", 0.0): _MINI_BATCHES,
     ("LayerwiseMLP", 0.0): _MINI_BATCHES,
     ("LayerwiseMLPRegressor", 0.0): _MINI_BATCHES,
-    ("CPNetClassifier", 0.0): {
-        "check_class_weight_classifiers": "without a ridge the readout interpolates rows of weight 1e-4 as well"
-    },
 }
 
 # Checks that scikit-learn >= 1.9 collects for an estimator with sample_weight and partial_fit.

@@ -182,6 +182,21 @@ def test_a_file_of_an_earlier_version_predicts_what_it_did(path):
             np.testing.assert_array_equal(value, wanted)
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_file_of_an_earlier_version_goes_on(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        model = pickle.loads(path.read_bytes())
+    rows, targets = golden.targets(model)
+    for part in (slice(0, 10), slice(10, None)):
+        model.partial_fit(rows[part], targets[part])
+    if hasattr(model, "shard"):
+        model.merge(model.shard().partial_fit(rows, targets))
+    assert np.isin(model.predict(rows), targets).all() or targets.dtype.kind == "f"
+    if not hasattr(model, "loss_curve_"):  # networks of three epochs know little
+        assert model.score(rows, targets) > 0.5
+
+
 def test_there_are_files_of_every_kind_and_they_are_small():
     assert {path.stem for path in FILES} == set(golden.ESTIMATORS)
     assert all(path.stat().st_size <= golden.LARGEST for path in FILES)

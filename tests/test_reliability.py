@@ -214,7 +214,7 @@ def test_what_single_precision_cannot_hold_is_refused():
     steps = {"hidden_layer_sizes": (4,), "max_iter": 1, "random_state": 0}
     with pytest.raises(ValueError, match="X holds magnitudes that float32 cannot hold"):
         DFARegressor(**steps, input_encoding=None).fit(1e100 * X, y)
-    stream = DFARegressor(**steps).partial_fit(X, np.zeros(20))
+    stream = DFARegressor(**steps).partial_fit(X, y)
     with pytest.raises(ValueError, match="y holds distances from the first targets that float32 cannot hold"):
         stream.partial_fit(X, 1e100 * y)
 

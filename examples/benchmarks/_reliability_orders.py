@@ -15,6 +15,7 @@ from tests.checks import tolerance
 ROWS, COLUMNS, STEPS = 60, 4, 8
 MAGNIFIED = 1e6  # what a small ridge and rows taken out again do to rounding, as in tests/test_equivalence.py
 FREE = {"random_state": 0, "alpha": 0.1}
+FROZEN = 1000  # rows of the first block with which the layers of networks stay
 # {name: (estimator, whether its layers look at rows: then the first block stays the first)}
 ESTIMATORS = {
     "brmp gram": (sa.BRMPRegressor(solver="gram", alpha=0.1), False),
@@ -62,9 +63,11 @@ def sequence(name, seed, history):
     """Faults of one random sequence; its steps go to ``history``."""
     generator = np.random.default_rng([seed, *name.encode()])
     template, looks = ESTIMATORS[name]
-    X, y, weight = _rows(generator, is_classifier(template))
+    first = FROZEN if hasattr(template, "n_refits") or hasattr(template, "n_modules") else 0
+    X, y, weight = _rows(generator, is_classifier(template), ROWS + first)
     blocks = np.array_split(generator.permutation(ROWS), STEPS)
-    blocks = [np.concatenate(blocks[:2]), *blocks[2:]]  # a first block that layers can be built from
+    # a first block that layers can be built from
+    blocks = [np.concatenate([np.arange(ROWS, ROWS + first), *blocks[:2]]), *blocks[2:]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run_ = _Run(clone(template), X, y, weight, blocks.pop(0))
@@ -101,12 +104,12 @@ class _Run:
         return faults
 
 
-def _rows(generator, classifier):
+def _rows(generator, classifier, n_rows):
     """Rows, targets, and weights for all of them."""
-    X = generator.standard_normal((ROWS, COLUMNS))
-    score = X[:, 0] - X[:, 1] ** 2 + 0.1 * generator.standard_normal(ROWS)
+    X = generator.standard_normal((n_rows, COLUMNS))
+    score = X[:, 0] - X[:, 1] ** 2 + 0.1 * generator.standard_normal(n_rows)
     y = np.array(["a", "b", "c"])[np.digitize(score, [-1.0, 0.2])] if classifier else score
-    return X, y, generator.uniform(0.5, 2, ROWS)
+    return X, y, generator.uniform(0.5, 2, n_rows)
 
 
 def _outputs(model, X):

@@ -170,11 +170,11 @@ def leaf_sums(leaves, residuals, weights, out):
 
 
 @njit(cache=True, nogil=True)
-def leave_one_out_step(leaves, sums, step, shrinkage, weights, residuals):
-    """Take from every row's residuals the step of its leaf, as it would be without one copy of the row."""
+def leave_one_out_step(leaves, sums, step, shrinkage, copy, weights, residuals):
+    """Take from every row's residuals the step of its leaf, as it would be without the row, or one copy of it."""
     for i in range(len(leaves)):
         total = sums[leaves[i]]
-        own = min(weights[i], 1.0)
+        own = min(weights[i], copy)
         factor = step / (total[0] - own + shrinkage)
         for c in range(residuals.shape[1]):
             residuals[i, c] -= factor * (total[c + 1] - own * residuals[i, c])
@@ -226,10 +226,11 @@ def boost(bins, n_bins, residuals, weights, hashes, columns, bounds, salts, dire
     """Grow trees in turn, each on what is left, and take its leave-one-out step off the residuals.
 
     Tree t looks at ``columns[bounds[t]:bounds[t + 1]]``, at rows drawn by ``salts[t]`` and at residuals projected on
-    ``directions[t]``; ``plan`` is (most leaves, least weight, shrinkage, step). Returns (feature, cut, child, leaf) of
+    ``directions[t]``; ``plan`` is (most leaves, least weight, shrinkage, step, weight of a copy).
+    Returns (feature, cut, child, leaf) of
     all nodes end to end, the number of nodes and of leaves per tree, and the steps of the leaves.
     """
-    most_leaves, least, shrinkage, step = int(plan[0]), plan[1], plan[2], plan[3]
+    most_leaves, least, shrinkage, step, copy = int(plan[0]), plan[1], plan[2], plan[3], plan[4]
     n_trees, n = len(salts), len(residuals)
     nodes = np.empty((4, n_trees * (2 * most_leaves - 1)), np.int64)
     values = np.empty((n_trees * most_leaves, residuals.shape[1]))
@@ -246,7 +247,7 @@ def boost(bins, n_bins, residuals, weights, hashes, columns, bounds, salts, dire
         binned_leaves(bins, tree[0], tree[1], tree[2], tree[3], leaves)
         n_leaves = tree[3].max() + 1
         leaf_sums(leaves, residuals, weights, sums[:n_leaves])
-        leave_one_out_step(leaves, sums, step, shrinkage, weights, residuals)
+        leave_one_out_step(leaves, sums, step, shrinkage, copy, weights, residuals)
         for part in range(4):
             nodes[part, node : node + len(tree[0])] = tree[part]
         for own_leaf in range(n_leaves):

@@ -14,6 +14,7 @@ from sklearn_analytic.features._codes import (
 )
 from sklearn_analytic.features._constructions import CONSTRUCTIONS, IMAGE_CONSTRUCTIONS
 from sklearn_analytic.features._continuation import Continuation, fit_continuation
+from sklearn_analytic.features._copies import Copies, are_draws, lay_copies, takes_few_values
 from sklearn_analytic.features._encodings import (
     ENCODINGS,
     QuantileEncoding,
@@ -36,14 +37,14 @@ from sklearn_analytic.features._layers import DenseLayer, RadialLayer, apply_lay
 from sklearn_analytic.features._leaf import LeafLayer, LeafScores, fit_leaf_scores, leaf_layer
 from sklearn_analytic.features._lpq import BinningLayer, binning_layer, cauchy_layer, lpq_layer
 from sklearn_analytic.features._patches import PatchBank, PatchLayer, patch_layer
-from sklearn_analytic.features._projection import projected_layer, subclass_layer, weighted_mean
+from sklearn_analytic.features._projection import cell_layer, projected_layer, subclass_layer, weighted_mean
 from sklearn_analytic.features._residual import (
     ResidualBlock,
     ResidualLayer,
     residual_layer,
     sandwiched_least_squares,
 )
-from sklearn_analytic.features._sampling import draw_rows, row_keys
+from sklearn_analytic.features._sampling import RowKeys, draw_rows, fit_row_keys, row_keys
 from sklearn_analytic.features._targets import target_classes
 from sklearn_analytic.features._trees import Forest, GrowthPlan, grow_forest
 
@@ -53,6 +54,7 @@ __all__ = [
     "CODES",
     "CONSTRUCTIONS",
     "Continuation",
+    "Copies",
     "DenseLayer",
     "ENCODINGS",
     "Forest",
@@ -70,12 +72,15 @@ __all__ = [
     "RadialLayer",
     "ResidualBlock",
     "ResidualLayer",
+    "RowKeys",
     "WeightedEncoding",
     "apply_layers",
+    "are_draws",
     "bin_columns",
     "binning_layer",
     "cast_like",
     "cauchy_layer",
+    "cell_layer",
     "check_image_shape",
     "class_code",
     "diagonal_agop",
@@ -83,6 +88,7 @@ __all__ = [
     "fit_continuation",
     "fit_input_encoding",
     "fit_leaf_scores",
+    "fit_row_keys",
     "forward_code",
     "forward_layer",
     "gated_layer",
@@ -92,6 +98,7 @@ __all__ = [
     "inverse_layer",
     "inverse_layers",
     "laplace_layer",
+    "lay_copies",
     "leaf_layer",
     "lpq_layer",
     "mask_code",
@@ -114,6 +121,7 @@ __all__ = [
     "subclass_code",
     "subclass_indicator",
     "subclass_layer",
+    "takes_few_values",
     "target_classes",
     "weighted_mean",
 ]

@@ -8,12 +8,13 @@ import numpy as np
 from sklearn_analytic.backend import dtype_name, n_threads, trees
 from sklearn_analytic.features._binning import bin_columns
 from sklearn_analytic.features._codes import hash_keys, mix_bits
-from sklearn_analytic.features._sampling import row_keys
+from sklearn_analytic.features._sampling import RowKeys, fit_row_keys, row_keys
 from sklearn_analytic.features._trees import Forest, GrowthPlan, grow_forest
 
 _LAYER_LEAVES = 32  # of a tree whose leaves are hidden units
 _LEAF_ROWS = 20.0
 _MEMBERS = 4
+_WEIGHT_GRID = 2.0**-10  # of rows whose mean weight is about 1
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,9 @@ class LeafScores:
         Number of members and folds.
     direction : ndarray of shape (d,)
         Random direction by which rows get their keys, and so their folds.
+    exponent : int, default=0
+    narrow : bool, default=False
+        How else keys are made (:class:`RowKeys`).
 
     Examples
     --------
@@ -131,15 +135,24 @@ class LeafScores:
     mean: np.ndarray
     n_members: int
     direction: np.ndarray
+    exponent: int = 0
+    narrow: bool = False
 
     def scores(self, x):
         """Return the mean score (n, c) of all members: for rows that no member has seen."""
         return self.mean + self._sums(self.forest.leaves_of(x)) / self.n_members
 
-    def held_out(self, x):
-        """Return for every row the score (n, c) of the member that is blind to the row's fold."""
-        folds = folds_of(x, self.direction, self.n_members)
+    def held_out(self, x, folds=None):
+        """Return for every row the score (n, c) of the member that is blind to the row's fold.
+
+        Folds are those of the rows' content unless given; in fold -1 are rows that no member has seen.
+        """
+        if folds is None:
+            keys = RowKeys(self.direction, self.exponent, self.narrow)
+            folds = _folds(hash_keys(keys.of(x)), self.n_members)
         out = np.empty((len(x), self.values.shape[1]))
+        unseen = np.flatnonzero(folds < 0)
+        out[unseen] = self.scores(x[unseen])
         for member, roots in enumerate(np.split(self.forest.roots, self.n_members)):
             own = np.flatnonzero(folds == member)
             out[own] = self.mean + self._sums(replace(self.forest, roots=roots).leaves_of(x[own]))
@@ -152,11 +165,11 @@ class LeafScores:
         return out
 
 
-def fit_leaf_scores(rows, targets, weights, generator, plan=None):
+def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None):
     """Return trees grown in four members, each without one fold of the rows, on as many threads as BLAS has.
 
     A row's fold depends on its content alone, so equal rows are held out together, and the held-out score of any
-    row that ever enters a fit is honest.
+    row that ever enters a fit is honest. With ``shares`` every member grows without the weight in its fold.
 
     Parameters
     ----------
@@ -165,11 +178,13 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None):
     targets : ndarray of shape (n, c)
         One-hot or real targets.
     weights : ndarray of shape (n,)
-        Frequencies; where they sum to less than one per row they are scaled up to that.
+        Frequencies.
     generator : numpy.random.Generator
         Source of all draws.
     plan : GrowthPlan or None, default=None
         Trees of one member.
+    shares : ndarray of shape (n, 4) or None, default=None
+        Weight of every row in every fold; None puts a row with all its copies into one, by its content.
 
     Returns
     -------
@@ -189,16 +204,18 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None):
     (1, 1)
     """
     plan = GrowthPlan() if plan is None else plan
-    direction = generator.standard_normal(rows.shape[1])
-    hashes = hash_keys(row_keys(rows, direction))
-    weights = weights * max(1.0, np.sum(weights > 0) / np.sum(weights))
+    plan = plan if shares is not None else replace(plan, copy=np.inf)  # copies that are no draws tell of each other
+    keys, found = fit_row_keys(lambda function: function(rows), generator.standard_normal(rows.shape[1]), weights)
+    hashes = hash_keys(found)
+    rows, targets, weights, hashes, shares = _merged(rows, targets, weights, hashes, shares)
     mean = np.average(targets, axis=0, weights=weights)
     centred, table = targets - mean, bin_columns(rows, weights, hashes)
-    folds = folds_of(rows, direction, _MEMBERS)
+    folds = _folds(hashes, _MEMBERS) if shares is None else None
     generators = generator.spawn(_MEMBERS)
 
     def grown(member):
-        seen = np.where(folds == member, 0.0, weights)
+        own = shares[:, member] if folds is None else np.where(folds == member, weights, 0.0)
+        seen = np.where(weights - own > 1e-9 * weights, weights - own, 0.0)
         seen = seen if np.any(seen) else weights
         return grow_forest(table, centred, seen, hashes, plan, generators[member])
 
@@ -206,38 +223,32 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None):
         members = list(pool.map(grown, range(_MEMBERS)))
     forests = [forest for forest, _ in members]
     values = np.concatenate([value for _, value in members])
-    return LeafScores(forests[0].joined(forests[1:]), values, mean, _MEMBERS, direction)
+    joined = forests[0].joined(forests[1:])
+    return LeafScores(joined, values, mean, _MEMBERS, keys.direction, keys.exponent, keys.narrow)
 
 
-def folds_of(rows, direction, n_folds):
-    """Return the fold of every row, by its content.
+def _folds(hashes, n_folds):
+    """Fold of every row, by the hash of its content."""
+    return (mix_bits(hashes + np.uint64(1)) % np.uint64(n_folds)).astype(np.int64)
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n, d)
-        Rows.
-    direction : ndarray of shape (d,)
-        Random direction of the keys.
-    n_folds : int
-        Number of folds.
 
-    Returns
-    -------
-    ndarray of shape (n,)
-        0..n_folds - 1.
+def _merged(rows, targets, weights, hashes, shares):
+    """Equal rows with equal targets as one, copies and weights being the same to trees; weights on a grid.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_analytic.features._leaf import folds_of
-    >>> folds = folds_of(np.array([[1.0], [2.0], [1.0]]), np.ones(1), 4)
-    >>> bool(folds[0] == folds[2])
-    True
+    On it sums of weights and of residuals are exact, so that no order of rows decides a split.
     """
-    hashes = mix_bits(hash_keys(row_keys(rows, direction)) + np.uint64(1))
-    return (hashes % np.uint64(n_folds)).astype(np.int64)
+    equal = hashes ^ mix_bits(hash_keys(row_keys(targets, np.random.default_rng(0).standard_normal(targets.shape[1]))))
+    _, first, inverse = np.unique(equal, return_index=True, return_inverse=True)
+    if len(first) < len(equal):
+        rows, targets, hashes, weights = rows[first], targets[first], hashes[first], np.bincount(inverse, weights)
+        if shares is not None:
+            shares = np.column_stack([np.bincount(inverse, column) for column in shares.T])
+    weights = np.maximum(np.round(weights / _WEIGHT_GRID), weights > 0) * _WEIGHT_GRID
+    shares = None if shares is None else np.round(shares / _WEIGHT_GRID) * _WEIGHT_GRID
+    return rows, targets, weights, hashes, shares
 
 
 def _hashes(rows, generator):
     """Hashes of the rows' content under a fresh direction."""
-    return hash_keys(row_keys(rows, generator.standard_normal(rows.shape[1])))
+    direction = generator.standard_normal(rows.shape[1])
+    return hash_keys(fit_row_keys(lambda function: function(rows), direction)[1])

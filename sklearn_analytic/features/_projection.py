@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import linalg, sparse
+from scipy.spatial import cKDTree
 
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.features._codes import subclass_code
@@ -9,6 +10,7 @@ from sklearn_analytic.features._layers import DenseLayer, RadialLayer
 
 _WHITENING = 1e-2  # ridge of the whitened projection, of the mean variance of a column
 _TINY = 1e-12
+_CELL_CONTRAST = 1000.0  # value of a cell's unit there, over that at the nearest other cell
 
 
 def projected_layer(rows, code, weights, projection, activation, anchors, generator):
@@ -112,6 +114,35 @@ def subclass_layer(rows, labels, weights, seeds, seed_labels, gamma):
     centres = np.array(seeds, dtype=np.float64)
     centres[used] = sums[used] / counts[used][:, None]
     return RadialLayer(centres, np.resize(gamma, len(seeds)))
+
+
+def cell_layer(rows):
+    """Return one narrow Gaussian unit at every distinct row: 1 there, 1/1000 at the nearest other row.
+
+    A ridge on such units is a table of shrunken means, one per content of a row.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows; repeated ones count once.
+
+    Returns
+    -------
+    RadialLayer
+        The layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.backend import get_backend
+    >>> from sklearn_analytic.features import cell_layer
+    >>> X = np.array([[0.0], [1.0], [1.0], [3.0]])
+    >>> cell_layer(X).apply(X[:1], get_backend("cpu")).round(2)
+    array([[1., 0., 0.]])
+    """
+    centres = np.unique(np.asarray(rows, dtype=np.float64), axis=0)
+    nearest = cKDTree(centres).query(centres, k=[2])[0].ravel() if len(centres) > 1 else np.ones(1)
+    return RadialLayer(centres, np.log(_CELL_CONTRAST) / nearest**2)
 
 
 def weighted_mean(rows, weights):

@@ -1,5 +1,7 @@
 """Drawing rows by weight, whatever their order: a repeated row and a doubled weight are the same draw."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 
@@ -67,3 +69,81 @@ def draw_rows(keys, weights, n_draws, generator):
     found = np.searchsorted(cumulative, positions * cumulative[-1], side="right")
     last = np.flatnonzero(weights[order] > 0)[-1]
     return order[np.minimum(found, last)]
+
+
+@dataclass(frozen=True)
+class RowKeys:
+    """Keys of rows that do not follow a power-of-two scale of X, nor (where float32 tells the rows apart) its dtype.
+
+    Parameters
+    ----------
+    direction : ndarray of shape (d,)
+        A seeded random direction.
+    exponent : int, default=0
+        Power of two near the largest key of the rows that settled it.
+    narrow : bool, default=False
+        Whether rows are rounded to float32 first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import fit_row_keys
+    >>> X, direction = np.array([[1.0], [3.0]]), np.array([0.5])
+    >>> small, keys = fit_row_keys(lambda function: function(X), direction)
+    >>> large, same = fit_row_keys(lambda function: function(1024 * X), direction)
+    >>> keys.tolist(), same.tolist()
+    ([0.25, 0.75], [0.25, 0.75])
+    """
+
+    direction: np.ndarray
+    exponent: int = 0
+    narrow: bool = False
+
+    def of(self, x):
+        """Return the keys (n,) of rows."""
+        keys = _two_keys(x, self.direction)[:, int(self.narrow)]
+        return np.ldexp(keys, -self.exponent)
+
+
+def fit_row_keys(map_rows, direction, weights=None):
+    """Settle keys by rows, and return them with the keys of those rows.
+
+    Parameters
+    ----------
+    map_rows : callable
+        ``map_rows(function)`` is the function of all rows, concatenated: one pass.
+    direction : ndarray of shape (d,)
+        A seeded random direction.
+    weights : ndarray of shape (n,) or None, default=None
+        Frequencies; rows of weight 0 settle nothing.
+
+    Returns
+    -------
+    keys : RowKeys
+        What gives further rows their keys.
+    found : ndarray of shape (n,)
+        Keys of the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import fit_row_keys
+    >>> X = np.array([[1.0], [1.0 + 1e-12]])  # float32 would make them one
+    >>> keys, found = fit_row_keys(lambda function: function(X), np.ones(1))
+    >>> keys.narrow, bool(found[0] == found[1])
+    (False, False)
+    """
+    both = map_rows(lambda x: _two_keys(x, direction))
+    used = both if weights is None else both[np.asarray(weights) > 0]
+    n_wide, n_narrow = (len(np.unique(column)) for column in used.T)
+    narrow = bool(np.isfinite(used[:, 1]).all() and n_narrow == n_wide)
+    size = np.abs(used[:, int(narrow)])
+    exponent = int(np.frexp(np.max(size, where=np.isfinite(size), initial=0.0))[1])
+    return RowKeys(direction, exponent, narrow), np.ldexp(both[:, int(narrow)], -exponent)
+
+
+def _two_keys(x, direction):
+    """Keys of rows as they are and as float32 has them, side by side."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = np.asarray(x).astype(np.float32)
+        return np.column_stack([row_keys(x, direction), row_keys(narrow, direction)])

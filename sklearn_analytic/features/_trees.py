@@ -30,6 +30,8 @@ class GrowthPlan:
         Weight of a leaf, at least.
     shrinkage : float
         Weight added to that of a leaf in its mean.
+    copy : float
+        Most weight that leaves with a row: one copy, or infinity for all of them.
 
     Examples
     --------
@@ -43,6 +45,7 @@ class GrowthPlan:
     step: float = 0.15
     least: float = 5.0
     shrinkage: float = 1.0
+    copy: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def grow_forest(table, targets, weights, hashes, plan, generator):
 
     Tree t splits for the gain :math:`S^2 / (w + 1)` of residual sums S, best split first, on 70 % of the rows and a
     quarter, a half or all of the columns. Then every row's residuals shrink by a step of its leaf's mean, taken
-    without the row (one copy of it):
+    without the row, or without one copy of it:
 
     .. math:: r_i \leftarrow r_i - \eta \frac{S_l - w_i r_i}{W_l - w_i + 1} .
 
@@ -161,7 +164,7 @@ def grow_forest(table, targets, weights, hashes, plan, generator):
         _directions(residuals, plan.n_trees, generator),
         np.uint64(int(_ROW_SHARE * 2**64)),
         _GRID,
-        np.array([plan.n_leaves, plan.least, plan.shrinkage, plan.step], dtype=np.float64),
+        np.array([plan.n_leaves, plan.least, plan.shrinkage, plan.step, plan.copy], dtype=np.float64),
     )
     return _assembled(table, nodes, sizes), values
 

@@ -49,7 +49,7 @@ class ExitReadout:
     error: float
 
 
-def ridge_exits(statistic, sizes, audit, alphas, *, one_copy=True, n_judged=None):
+def ridge_exits(statistic, sizes, audit, alphas, *, left_out=None, unit=None, n_judged=None):
     r"""Return the readout of every exit, each with the ridge of its least leave-one-out error.
 
     Exit t reads the first :math:`q_t` features. With features of unit variance and
@@ -64,11 +64,13 @@ def ridge_exits(statistic, sizes, audit, alphas, *, one_copy=True, n_judged=None
     sizes : list of int
         :math:`q_1 \le \dots \le q_T`.
     audit : tuple of (ndarray (m, p), ndarray (m, c), ndarray (m,) or None)
-        Features, targets and weights of rows that are in the statistic.
+        Features, targets and weights of rows that are in the statistic; means over the rows follow the weights.
     alphas : sequence of float
         Ascending positive ridges. 1e-6 of the total weight is added to each.
-    one_copy : bool, default=True
-        Whether one copy of a row of weight above 1 is left out, or all of them.
+    left_out : ndarray of shape (m,) or None, default=None
+        Weight that leaves with every row; None takes one copy of a row of weight above 1, and all of a lighter one.
+    unit : float or None, default=None
+        Weight of one row, by which ridges are multiplied; None is 1, or the mean weight where that is less.
     n_judged : int or None, default=None
         How many of the targets, the first, the error is summed over; None is all.
 
@@ -92,7 +94,7 @@ def ridge_exits(statistic, sizes, audit, alphas, *, one_copy=True, n_judged=None
     >>> len(exits), bool(exits[1].error < exits[0].error)
     (2, True)
     """
-    system = _System.of(statistic, audit, one_copy, n_judged)
+    system = _System.of(statistic, audit, left_out, unit, n_judged)
     best = [None] * len(sizes)
     tried = {}
 
@@ -117,7 +119,7 @@ def ridge_exits(statistic, sizes, audit, alphas, *, one_copy=True, n_judged=None
         i = j
 
 
-def spectral_exit(statistic, columns, audit, alpha):
+def spectral_exit(statistic, columns, audit, alpha, *, left_out=None):
     """Return one readout by a full decomposition: minimum norm for alpha 0, or GCV over an automatic grid.
 
     Parameters
@@ -130,6 +132,8 @@ def spectral_exit(statistic, columns, audit, alpha):
         Features, targets and weights of rows that are in the statistic.
     alpha : float or "gcv"
         Ridge per feature of unit variance.
+    left_out : ndarray of shape (m,) or None, default=None
+        Weight that leaves with every row; None takes one copy of a row of weight above 1, and all of a lighter one.
 
     Returns
     -------
@@ -156,7 +160,7 @@ def spectral_exit(statistic, columns, audit, alpha):
         alphas = problem.default_alphas()
         alpha = best_alpha(alphas, problem.gcv(alphas))
     rows = np.asarray(features[:, columns], dtype=np.float64) * scale
-    loo = LeaveOneOut(problem, alpha).predict(rows, targets, weights)
+    loo = LeaveOneOut(problem, alpha).predict(rows, targets, weights, left_out)
     coef, intercept = problem.solve(alpha)
     return ExitReadout(coef * scale[:, None], intercept, alpha, loo, _squared_error(targets - loo, weights))
 
@@ -170,15 +174,15 @@ class _System:
     scale: np.ndarray  # (p,), 1 / standard deviation, 0 for flat features
     mean: np.ndarray  # (p + c,), in the units of the data
     weight: float
-    n_rows: int
+    unit: float  # by which ridges are multiplied
     features: np.ndarray  # (m, p) standardised, in their own dtype
     targets: np.ndarray  # (m, c) centred
     weights: np.ndarray | None
-    one_copy: bool
+    left_out: np.ndarray | float  # weight that leaves with a row
     n_judged: int | None
 
     @classmethod
-    def of(cls, statistic, audit, one_copy, n_judged):
+    def of(cls, statistic, audit, left_out, unit, n_judged):
         """Standardise the statistic and the audit rows."""
         features, targets, weights = audit
         p, (ex, ey) = statistic.n_features, statistic.exponent
@@ -190,14 +194,16 @@ class _System:
         scale = np.ldexp(scale, -ex)
         dtype = features.dtype
         rows = (features - mean[:p].astype(dtype)) * scale.astype(dtype)
-        centred = targets - mean[p:]
-        size, n = statistic.weight, statistic.n_rows
-        return cls(gram, cross, scale, mean, size, n, rows, centred, weights, one_copy, n_judged)
+        if unit is None:  # light rows do not meet a heavy ridge
+            unit = min(1.0, statistic.weight / statistic.n_rows)
+        if left_out is None:
+            left_out = 1.0 if weights is None else np.minimum(weights, 1.0)
+        centred, size = targets - mean[p:], statistic.weight
+        return cls(gram, cross, scale, mean, size, unit, rows, centred, weights, left_out, n_judged)
 
     def readouts(self, sizes, alpha):
         """Readouts of all exits at one ridge, from one factor; none where rounding leaves the Gram indefinite."""
-        # Light rows do not meet a heavy ridge; the share of the diagonal is above the rounding of float32 products.
-        penalty = alpha * min(1.0, self.weight / self.n_rows) + _JITTER * self.weight
+        penalty = alpha * self.unit + _JITTER * self.weight  # the share is above the rounding of float32 products
         factor = np.array(self.gram, order="F")
         factor[np.diag_indices_from(factor)] += penalty
         factor, info = lapack.dpotrf(factor, lower=True, overwrite_a=True)
@@ -219,10 +225,8 @@ class _System:
         return readouts
 
     def _leave_one_out(self, fitted, leverage):
-        """Centred leave-one-out predictions: one copy of a row leaves, or all; of a light row all it is."""
-        weights = 1.0 if self.weights is None else self.weights
-        removed = np.minimum(weights, 1.0) if self.one_copy else weights
-        free = np.maximum(1 - removed * leverage, _LEAST_FREE)
+        """Centred leave-one-out predictions."""
+        free = np.maximum(1 - self.left_out * leverage, _LEAST_FREE)
         return self.targets - (self.targets - fitted) / free[:, None]
 
     def _readout(self, coef, alpha, loo):

@@ -125,13 +125,18 @@ class LeaveOneOut:
     alpha: float = 0.0
     rcond: float | None = None
 
-    def predict(self, x, y, sample_weight=None):
-        """Return leave-one-out predictions (m, c) of rows that were in the fit."""
+    def predict(self, x, y, sample_weight=None, left_out=None):
+        """Return leave-one-out predictions (m, c) of rows that were in the fit.
+
+        ``left_out`` (m,) is the weight that leaves with every row, where it is not that of one copy.
+        """
         x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
         y = y[:, None] if y.ndim == 1 else y
         coef, intercept = self.problem.solve(self.alpha, self.rcond)
         residual = y - x @ coef - intercept
-        removed = 1.0 if sample_weight is None else np.minimum(sample_weight, 1.0)
+        removed = left_out
+        if removed is None:
+            removed = 1.0 if sample_weight is None else np.minimum(sample_weight, 1.0)
         free = 1 - removed * self.leverage(x)
         # A row that alone carries a direction cannot be predicted without itself: leverage 1, residual 0.
         return y - residual / np.maximum(free, 1e-10)[:, None]

@@ -15,7 +15,6 @@ from sklearn_analytic.features import (
     leaf_layer,
     row_keys,
 )
-from sklearn_analytic.features._leaf import folds_of
 from tests import reference
 from tests.checks import assert_close
 
@@ -60,13 +59,14 @@ def test_weights_are_repetition_and_order_does_not_matter(rng):
     assert_close(one.scores(X), two.scores(X), np.float64, size=1.0)
 
 
-def test_leave_one_out_step_is_that_of_the_other_rows(rng):
+@pytest.mark.parametrize("copy", [1.0, np.inf])
+def test_leave_one_out_step_is_that_of_the_other_rows(rng, copy):
     R, weights = rng.standard_normal((30, 2)), rng.integers(1, 4, 30).astype(float)
     leaves = rng.integers(0, 3, 30).astype(np.int32)
     sums, after = np.empty((3, 3)), R.copy()
     trees.leaf_sums(leaves, R, weights, sums)
-    trees.leave_one_out_step(leaves, sums, 0.2, 1.0, weights, after)
-    assert_close(after, reference.leave_one_out_step(leaves, R, weights, 0.2, 1.0), np.float64, size=1.0)
+    trees.leave_one_out_step(leaves, sums, 0.2, 1.0, copy, weights, after)
+    assert_close(after, reference.leave_one_out_step(leaves, R, weights, 0.2, 1.0, copy), np.float64, size=1.0)
 
 
 def test_forest_follows_raw_rows_as_it_did_bins(rng):
@@ -82,9 +82,9 @@ def test_forest_follows_raw_rows_as_it_did_bins(rng):
 
 
 def test_a_member_has_not_seen_the_rows_that_it_scores(rng):
-    X, Y = rng.standard_normal((400, 3)), rng.standard_normal((400, 1))
+    X, Y = rng.standard_normal((400, 3)), rng.integers(-99, 99, (400, 1)) / 64  # sums are exact
     scores = fit_leaf_scores(X, Y, np.ones(400), np.random.default_rng(3))
-    folds = folds_of(X, scores.direction, 4)
+    folds = folds_of(scores, X)
     assert np.all(np.bincount(folds, minlength=4) > 50)
     held = np.flatnonzero(folds == 2)
     changed = Y.copy()
@@ -105,10 +105,30 @@ def members(scores):
     return np.split(scores.values, firsts[:: len(firsts) // 4][1:])
 
 
+def folds_of(scores, X):
+    """The member that scores a row which is held out."""
+    alone = np.array([scores.held_out(X, np.full(len(X), member)) for member in range(4)])
+    return np.argmin(np.abs(alone - scores.held_out(X)).sum(axis=2), axis=0)
+
+
 def test_equal_rows_share_a_fold(rng):
     X = np.repeat(rng.standard_normal((20, 3)), 3, axis=0)
-    folds = folds_of(X, rng.standard_normal(3), 4).reshape(20, 3)
-    assert np.all(folds == folds[:, :1])
+    scores = fit_leaf_scores(X, rng.standard_normal((60, 1)), np.ones(60), np.random.default_rng(0))
+    held = scores.held_out(X).reshape(20, 3)
+    assert np.all(held == held[:, :1])
+
+
+def test_copies_in_folds_of_their_own_are_hidden_from_its_member(rng):
+    X, Y = np.repeat(rng.integers(0, 2, (2, 3)), 100, axis=0).astype(float), rng.integers(-99, 99, (200, 1)) / 64
+    folds = np.arange(200) % 4
+    shares = np.eye(4)[folds]
+    scores = fit_leaf_scores(X, Y, np.ones(200), np.random.default_rng(3), shares=shares)
+    changed = Y.copy()
+    changed[folds == 1] = Y[np.roll(np.flatnonzero(folds == 1), 1)]
+    again = fit_leaf_scores(X, changed, np.ones(200), np.random.default_rng(3), shares=shares)
+    for member, (one, two) in enumerate(zip(members(scores), members(again), strict=True)):
+        assert np.array_equal(one, two) == (member == 1)
+    np.testing.assert_array_equal(scores.held_out(X, np.full(200, -1)), scores.scores(X))
 
 
 def test_leaf_layer_marks_one_leaf_per_tree(rng, backend):
