@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from sklearn_analytic.features import (
+    N_MEMBERS,
     RowKeys,
     are_draws,
     fit_row_keys,
@@ -18,7 +19,6 @@ from sklearn_analytic.features import (
 
 MOST = 1000
 EVERY_MEMBER = -1  # the fold of copies that no tree has seen
-N_FOLDS = 4  # of copies that are draws, each scored by trees that have not seen it
 _SHARE = 4  # at most one distinct row in four
 _OF_CLASS = 5  # rows of every class, or half of those there are
 _MOST_CONTENTS, _MOST_CELLS = 20_000, 5_000_000  # distinct rows, and their values: a table of more has not few
@@ -122,8 +122,8 @@ def settle(rows, y, copies, seed):
     """Return how rows are told apart, and what they give to the audit; ``copies`` are weights without class weights."""
     direction = np.random.default_rng(seed).standard_normal(rows.n_columns)
     row_keys_of, keys = fit_row_keys(rows.map_rows, direction, rows.weight)
-    weights = _full(rows.weight, rows.n_rows)
-    copies, hashes = _full(copies, rows.n_rows), content_hashes(keys, y, weights)
+    weights = full_weights(rows.weight, rows.n_rows)
+    copies, hashes = full_weights(copies, rows.n_rows), content_hashes(keys, y, weights)
     used = np.flatnonzero(weights > 0)
     distinct = used[np.unique(keys[used], return_index=True)[1]]
     judged = _rows_judged(rows, y, weights, keys, hashes, building=True)
@@ -152,30 +152,30 @@ def judge_more(contents, rows, y, copies, salt):
 
     ``salt`` is another one for every block and shard: copies of equal rows are drawn independently.
     """
-    keys, weights = rows.map_rows(contents.keys.of), _full(rows.weight, rows.n_rows)
+    keys, weights = rows.map_rows(contents.keys.of), full_weights(rows.weight, rows.n_rows)
     hashes = content_hashes(keys, y, weights)
     if not contents.are_draws:
         return _rows_judged(rows, y, weights, keys, hashes, building=False)
-    laid = _laid(keys, y, _full(copies, rows.n_rows), weights, contents.copy)
+    laid = _laid(keys, y, full_weights(copies, rows.n_rows), weights, contents.copy)
     audit, _ = _drawn(laid, y, weights, hashes, salt, lambda i: rows.take(i)[0])
     return Judged(replace(audit, folds=np.full(len(audit.folds), EVERY_MEMBER)), keys)
 
 
 def shares_again(contents, rows, y, copies):
     """Return the weight of every row in every fold, for a fit that goes on from a checkpoint."""
-    keys, weights = rows.map_rows(contents.keys.of), _full(rows.weight, rows.n_rows)
-    return _laid(keys, y, _full(copies, rows.n_rows), weights, contents.copy).shares(weights)
+    keys, weights = rows.map_rows(contents.keys.of), full_weights(rows.weight, rows.n_rows)
+    return _laid(keys, y, full_weights(copies, rows.n_rows), weights, contents.copy).shares(weights)
 
 
-def _full(weights, n_rows):
-    """Weights as an array."""
+def full_weights(weights, n_rows):
+    """Return weights as an array, ones where there are none."""
     return np.ones(n_rows) if weights is None else np.asarray(weights, dtype=np.float64)
 
 
 def _laid(keys, y, copies, weights, copy):
     """Copies of all rows that have weight."""
     order = np.unique(y, return_inverse=True)[1] if y.ndim == 1 else y
-    return lay_copies(hash_keys(keys), order, np.where(weights > 0, copies, 0.0), copy, N_FOLDS)
+    return lay_copies(hash_keys(keys), order, np.where(weights > 0, copies, 0.0), copy, N_MEMBERS)
 
 
 def _rows_judged(rows, y, weights, keys, hashes, building):
@@ -211,7 +211,7 @@ def in_content_order(keys, y, weights):
 
 def take_audit(x, y, weights, hashes):
     """Return an audit of given rows, equal rows as one."""
-    weights = _full(weights, len(hashes))
+    weights = full_weights(weights, len(hashes))
     return Audit(x[:0], y[:0], np.zeros(0), hashes[:0]).merge(Audit(x, y, weights, hashes), len(hashes))
 
 

@@ -13,6 +13,7 @@ from sklearn_analytic._audit import (
     MOST,
     Contents,
     audit_size,
+    full_weights,
     in_content_order,
     judge_more,
     settle,
@@ -118,7 +119,7 @@ class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, Analyti
     def _build(self, rows, judged):
         """Build the network from rows that are not in the audit, and trees from all, each blind to its fold."""
         unit, keys, shares = self._contents.unit, judged.keys, judged.shares
-        weights = np.ones(rows.n_rows) if rows.weight is None else np.asarray(rows.weight, dtype=np.float64)
+        weights = full_weights(rows.weight, rows.n_rows)
         building = weights if judged.building is None else judged.building
         generator = np.random.default_rng([self._seed, 1])
         pool = building if shares is None else weights

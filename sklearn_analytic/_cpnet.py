@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._audit import MOST, Contents, audit_size, in_content_order, judge_more, settle
+from sklearn_analytic._audit import MOST, Contents, audit_size, full_weights, in_content_order, judge_more, settle
 from sklearn_analytic._base import (
     AnalyticEstimator,
     beside,
@@ -381,7 +381,7 @@ class CPNetClassifier(
     def _build(self, rows, judged):
         """Build the network from rows that are not in the audit, or from all where nothing is chosen by it."""
         unit = self._contents.unit
-        weights = np.ones(rows.n_rows) if rows.weight is None else np.asarray(rows.weight, dtype=np.float64)
+        weights = full_weights(rows.weight, rows.n_rows)
         holds_out = self.alpha == "loo" or self.exit == "loo"
         usable = judged.building if holds_out and judged.building is not None else weights
         generator = np.random.default_rng([self._seed, 1])

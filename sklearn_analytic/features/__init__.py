@@ -34,7 +34,7 @@ from sklearn_analytic.features._input_encoding import InputEncoding, fit_input_e
 from sklearn_analytic.features._inverse import inverse_layer, inverse_layers
 from sklearn_analytic.features._kernels import LaplaceLayer, laplace_layer
 from sklearn_analytic.features._layers import DenseLayer, RadialLayer, apply_layers, cast_like
-from sklearn_analytic.features._leaf import LeafLayer, LeafScores, fit_leaf_scores, leaf_layer
+from sklearn_analytic.features._leaf import N_MEMBERS, LeafLayer, LeafScores, fit_leaf_scores, leaf_layer
 from sklearn_analytic.features._lpq import BinningLayer, binning_layer, cauchy_layer, lpq_layer
 from sklearn_analytic.features._patches import PatchBank, PatchLayer, patch_layer
 from sklearn_analytic.features._projection import cell_layer, projected_layer, subclass_layer, weighted_mean
@@ -66,6 +66,7 @@ __all__ = [
     "LaplaceLayer",
     "LeafLayer",
     "LeafScores",
+    "N_MEMBERS",
     "PatchBank",
     "PatchLayer",
     "QuantileEncoding",

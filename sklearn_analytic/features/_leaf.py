@@ -13,7 +13,7 @@ from sklearn_analytic.features._trees import Forest, GrowthPlan, grow_forest
 
 _LAYER_LEAVES = 32  # of a tree whose leaves are hidden units
 _LEAF_ROWS = 20.0
-_MEMBERS = 4
+N_MEMBERS = 4  # of an ensemble, and folds that they are blind to
 _WEIGHT_GRID = 2.0**-10  # of rows whose mean weight is about 1
 
 
@@ -210,8 +210,8 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None):
     rows, targets, weights, hashes, shares = _merged(rows, targets, weights, hashes, shares)
     mean = np.average(targets, axis=0, weights=weights)
     centred, table = targets - mean, bin_columns(rows, weights, hashes)
-    folds = _folds(hashes, _MEMBERS) if shares is None else None
-    generators = generator.spawn(_MEMBERS)
+    folds = _folds(hashes, N_MEMBERS) if shares is None else None
+    generators = generator.spawn(N_MEMBERS)
 
     def grown(member):
         own = shares[:, member] if folds is None else np.where(folds == member, weights, 0.0)
@@ -219,12 +219,12 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None):
         seen = seen if np.any(seen) else weights
         return grow_forest(table, centred, seen, hashes, plan, generators[member])
 
-    with ThreadPoolExecutor(min(_MEMBERS, n_threads())) as pool:
-        members = list(pool.map(grown, range(_MEMBERS)))
+    with ThreadPoolExecutor(min(N_MEMBERS, n_threads())) as pool:
+        members = list(pool.map(grown, range(N_MEMBERS)))
     forests = [forest for forest, _ in members]
     values = np.concatenate([value for _, value in members])
     joined = forests[0].joined(forests[1:])
-    return LeafScores(joined, values, mean, _MEMBERS, keys.direction, keys.exponent, keys.narrow)
+    return LeafScores(joined, values, mean, N_MEMBERS, keys.direction, keys.exponent, keys.narrow)
 
 
 def _folds(hashes, n_folds):
