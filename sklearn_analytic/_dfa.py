@@ -99,10 +99,13 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         by ``tol``. The best weights are kept. ``X_val, y_val`` in ``fit`` are watched in any case.
     validation_fraction : float, default=0.1
         Share of every class that is held out.
-    n_iter_no_change : int, default=10
-        Patience, in epochs.
+    n_iter_no_change : int or inf, default=10
+        Patience, in epochs; infinity never stops early. With ``early_stopping`` it is patience with the score. Without,
+        training ends where the training loss has not fallen by ``tol`` in more epochs than that in a row:
+        scikit-learn's rule. A given ``max_iter`` is watched from the end of the warm-up; "auto" lets the learning rate
+        fall to a tenth first, as larger steps keep a loss up that still falls with them.
     tol : float, default=1e-4
-        Least gain of the score.
+        Least gain of the score, or least fall of the training loss.
     image_shape : tuple of int or None, default=None
         (H, W) or (C, H, W) of rows that are flattened images: blocks of 3x3 convolution and 2x2 pooling come first.
     conv_layer_sizes : sequence of int or of sequences of int, default=(32, 64)
@@ -169,6 +172,11 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         Number of features.
     feature_names_in_ : ndarray of str
         Names of the features, where X had any.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a given ``max_iter`` is reached before ``n_iter_no_change`` and ``tol`` end training; "auto" is no bound.
 
     Raises
     ------

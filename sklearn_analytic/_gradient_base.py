@@ -21,6 +21,7 @@ from sklearn_analytic._base import (
 from sklearn_analytic._blocks import dense_rows, host, short_block_size
 from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks
 from sklearn_analytic._computation import dense_computation
+from sklearn_analytic._convergence import check_patience, loss_watch, warn_of_epochs
 from sklearn_analytic._gradient_blocks import GradientBlocksMixin
 from sklearn_analytic._late_scales import fresh_moments, is_listening, with_constants, woken
 from sklearn_analytic.backend import get_backend
@@ -183,9 +184,11 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         return train(execution, rows, plan, generator)
 
     def _finished(self, history):
-        """Raise what ended training early; the estimator is already usable."""
+        """Raise what ended training early, or warn where epochs did; the estimator is already usable."""
         if history.failure is not None:
             self._raise(history, "The estimator keeps the weights of the last good epoch.")
+        if history.ran_out:
+            warn_of_epochs(self, stacklevel=5)
         return self
 
     def _raise(self, history, outcome):
@@ -344,6 +347,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
             self.warmup_fraction,
             self.n_iter_no_change if self.early_stopping else None,
             self.tol,
+            **loss_watch(self),
         )
 
     def _rate(self):
@@ -426,8 +430,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
     def _check_training_parameters(self):
         """Refuse training parameters that mean nothing."""
         hidden_sizes(self.hidden_layer_sizes)
-        for name in ("n_iter_no_change",):
-            check_positive_integer(name, getattr(self, name))
+        check_patience(self.n_iter_no_change)
         for name in ("max_iter", "batch_size"):
             if getattr(self, name) != "auto":
                 check_positive_integer(name, getattr(self, name))

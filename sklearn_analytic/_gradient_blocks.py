@@ -10,10 +10,12 @@ import numpy as np
 from sklearn_analytic._base import seed_of
 from sklearn_analytic._blocks import host, rows_in_blocks
 from sklearn_analytic._callbacks import EpochTasks, with_callbacks
+from sklearn_analytic._convergence import loss_watch, warn_of_epochs
 from sklearn_analytic._source_rows import numbered, opened
 from sklearn_analytic._statistics_file import NOT_FITTED
 from sklearn_analytic.io import Blocks
 from sklearn_analytic.io._readers import unpacked
+from sklearn_analytic.nn import LossWatch
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,15 @@ class GradientBlocksMixin:
         run = _Run(self, blocks)
         with self._unchanged_on_error():
             run.prepare((X_val, y_val, sample_weight_val))
-            stop = run.epoch(0)
+            run.epoch(0)
         epoch = 1
-        while not stop and epoch < run.n_epochs:
+        while not run.stops and epoch < run.n_epochs:
             with self._unchanged_on_error():
-                stop = run.epoch(epoch)
+                run.epoch(epoch)
             epoch += 1
         run.finish()
+        if not run.stops:
+            warn_of_epochs(self, stacklevel=4)
         return self
 
     def _partial_fit_blocks(self, blocks, y, classes=None, sample_weight=None):
@@ -112,6 +116,9 @@ class _Run:
         self._estimator, self._blocks = estimator, blocks
         self._tasks = EpochTasks(estimator, {"X": None, "y": None})
         self._best, self._best_score, self._stale, self._scores, self._losses = None, -math.inf, 0, [], []
+        watch = loss_watch(estimator)
+        self._watch, self._watch_after = LossWatch(watch["loss_patience"], estimator.tol), watch["watch_after"]
+        self.stops = False  # whether something ends training before its last epoch
 
     def prepare(self, held_out):
         """Read all targets and some rows; settle classes, scales, weights, encoding and the number of steps."""
@@ -145,7 +152,7 @@ class _Run:
             self._tasks.show(x, y)
 
     def epoch(self, number):
-        """Train on every block once; return whether to stop."""
+        """Train on every block once, and see whether to stop."""
         estimator, loss, weight = self._estimator, 0.0, 0.0
         per_epoch = sum(self._steps)
         first, total = number * per_epoch, self.n_epochs * per_epoch
@@ -163,8 +170,9 @@ class _Run:
         estimator.n_iter_ = len(self._losses)
         self._judge()
         told = self._tasks.epoch(lambda: {name: vars(estimator)[name] for name in _fitted_names(estimator)})
-        patience = estimator.n_iter_no_change if estimator.early_stopping else None
-        return told or (patience is not None and self._stale >= patience)
+        seen = number + 1 > self._watch_after * self.n_epochs
+        flat = seen and self._watch.is_flat(self._losses[-1])
+        self.stops = told or flat or (estimator.early_stopping and self._stale >= estimator.n_iter_no_change)
 
     def finish(self):
         """Keep the best weights, calibrate on the rows that were watched, tell callbacks."""

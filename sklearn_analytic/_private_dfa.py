@@ -184,8 +184,9 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
     Notes
     -----
     There is no sample_weight and no class_weight (a weight would scale what clipping bounds), no validation and no
-    early stopping (they read rows), no training loss, and no ``partial_fit``: a stream is more than one fit. Callbacks
-    of scikit-learn that look at scores of X disclose them.
+    early stopping (they read rows), no training loss and no ``tol`` to watch it (where training ends would disclose
+    rows, and no budget covers that: all ``max_iter`` epochs are taken), and no ``partial_fit``: a stream is more than
+    one fit. Callbacks of scikit-learn that look at scores of X disclose them.
 
     References
     ----------

@@ -239,7 +239,7 @@ def test_bottleneck_is_named(digits):
     with pytest.warns(UserWarning, match="hidden layer 2 is a bottleneck: 4 units between 64 and 64"):
         narrow.fit(X, y)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", "hidden layer")
         narrow.set_params(hidden_layer_sizes=(64, 64)).fit(X, y)
 
 

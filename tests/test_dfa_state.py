@@ -83,10 +83,11 @@ def test_rows_are_skipped_by_default_with_the_default_feedback_alone():
     assert [tolerance(**other) for other in others] == [0.0] * 4
 
 
-def test_patience_belongs_to_early_stopping():
-    for early, patience in ((True, 3), (False, None)):
+def test_patience_is_with_the_score_or_with_the_loss():
+    for early, patience in ((True, (3, np.inf)), (False, (None, 3))):
         model = classifier(early_stopping=early, n_iter_no_change=3)
-        assert model._plan(400, model._recipe(400)).patience == patience
+        plan = model._plan(400, model._recipe(400))
+        assert (plan.patience, plan.loss_patience) == patience
 
 
 def test_kfac_params_arrive():

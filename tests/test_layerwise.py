@@ -111,10 +111,10 @@ def test_the_rule_carries_the_parameter_and_matters(name):
     assert differ(*(clone(model).fit(X, Y) for model in models))
 
 
-def test_patience_belongs_to_early_stopping():
-    for early, patience in ((True, 3), (False, None)):
+def test_patience_is_with_the_score_or_with_the_loss():
+    for early, patience in ((True, (3, np.inf)), (False, (None, 3))):
         model = classifier(early_stopping=early, n_iter_no_change=3)
-        assert [plan.patience for plan in model._plans(400, [16, 16])[0]] == [patience] * 2
+        assert [(plan.patience, plan.loss_patience) for plan in model._plans(400, [16, 16])[0]] == [patience] * 2
 
 
 # ---- partitions and their order ----

@@ -32,7 +32,7 @@ from sklearn_analytic.nn._pipeline_executors import ModuleError, Sequential, Thr
 from sklearn_analytic.nn._predictors import PREDICTORS
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._recipe import KFAC, Execution, Feedback, Optimizer, Recipe, Rows
-from sklearn_analytic.nn._schedules import SCHEDULES
+from sklearn_analytic.nn._schedules import COOLED, SCHEDULES
 from sklearn_analytic.nn._simulation import ModuleCosts, simulate
 from sklearn_analytic.nn._splitting import (
     RECOMPUTED,
@@ -42,13 +42,14 @@ from sklearn_analytic.nn._splitting import (
     given_modules,
     measured_costs,
 )
-from sklearn_analytic.nn._training import History, Plan, train
+from sklearn_analytic.nn._training import History, LossWatch, Plan, train
 
 __all__ = [
     "ACTIVATIONS",
     "Alone",
     "CACHES",
     "CLASS_OUTPUTS",
+    "COOLED",
     "DenseStack",
     "Execution",
     "FEEDBACKS",
@@ -62,6 +63,7 @@ __all__ = [
     "LINKS",
     "LOCAL_LOSSES",
     "LocalRule",
+    "LossWatch",
     "MLPExecution",
     "ORDERS",
     "OUTPUTS",

@@ -70,6 +70,7 @@ def train_layers(layered, rows, plan, generator, *, judge, watched=None, after_e
     layered.rest()
     for number, plans in enumerate(plan.plans):
         history.layer_scores, history.layer_losses, history.effective_ranks = [], [], []
+        history.ran_out = False  # by any partition of the last lap
         lap = _Lap(layered, rows, replace(plan, fresh=plan.fresh and number == 0), judge, watched, folder)
         try:
             lap.run(plans, generator, history, after_epoch)
@@ -151,6 +152,7 @@ class _Lap:
         history.losses += local.losses
         history.scores += local.scores
         history.n_epochs[k] += len(local.losses)
+        history.ran_out |= local.ran_out
         history.layer_losses.append(local.losses[-1] if local.losses else np.nan)
         return local.failure
 

@@ -16,6 +16,9 @@ def _step(done):
 # {name: factor of the rate where a share ``done`` (0..1) of the run is over}
 SCHEDULES = {"constant": np.ones_like, "cosine": _cosine, "step": _step}
 
+# {name: share of the run after which the rate has at most a tenth of itself to fall}
+COOLED = {"constant": 0.0, "cosine": 0.8, "step": STEP_FRACTIONS[-1]}
+
 
 def rates(name, rate, first, n_steps, total, warmup=0):
     """Return the rates of steps ``first .. first + n_steps`` out of ``total``, after ``warmup`` linear steps."""

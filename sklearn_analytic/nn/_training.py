@@ -1,4 +1,4 @@
-"""The one training loop: epochs in random order, a schedule, a score to watch, and the best weights kept."""
+"""The one training loop: epochs in random order, a schedule, a score or the loss to watch, the best weights kept."""
 
 import math
 from dataclasses import dataclass, field
@@ -15,8 +15,10 @@ class Plan:
     rate: float
     schedule: str = "constant"
     warmup: float = 0.0  # share of all steps
-    patience: int | None = None  # epochs without a better score; None never stops early
+    patience: float | None = None  # epochs without a better score; None never stops early
     tol: float = 1e-4
+    loss_patience: float = math.inf  # more epochs than that without a smaller training loss end training
+    watch_after: float = 0.0  # share of all steps in which the loss is not watched yet
     first: int = 0  # step of a longer run with which this one begins
     total: int | None = None  # steps of that run; None: this is the whole
 
@@ -29,8 +31,23 @@ class History:
     scores: list = field(default_factory=list)
     best_score: float = -math.inf
     best_epoch: int = -1  # none yet
+    ran_out: bool = False  # whether all epochs passed and nothing ended training before
     failure: str | None = None  # "diverged" or "interrupted": the weights are the last good ones
     where: str = ""  # the part of the network that failed, as in "training of layer 2 diverged"
+
+
+class LossWatch:
+    """Whether the training loss still falls, by the rule of scikit-learn's MLP."""
+
+    def __init__(self, patience, tol):
+        self._patience, self._tol = patience, tol
+        self._best, self._stale = math.inf, 0
+
+    def is_flat(self, loss):
+        """Take the loss of an epoch; return whether the last ``patience`` and one were not better by ``tol``."""
+        self._stale = self._stale + 1 if loss > self._best - self._tol else 0
+        self._best = min(self._best, loss)
+        return self._stale > self._patience
 
 
 def train(execution, rows, plan, generator, *, score=None, after_epoch=None):
@@ -45,6 +62,7 @@ def train(execution, rows, plan, generator, *, score=None, after_epoch=None):
     total = per_epoch * plan.n_epochs if plan.total is None else plan.total
     warmup = round(plan.warmup * total)
     good, best, stale = execution.snapshot(), None, 0
+    watch = LossWatch(plan.loss_patience, plan.tol)
     try:
         for epoch in range(plan.n_epochs):
             steps = rates(plan.schedule, plan.rate, plan.first + epoch * per_epoch, per_epoch, total, warmup)
@@ -57,10 +75,14 @@ def train(execution, rows, plan, generator, *, score=None, after_epoch=None):
             if score is not None:
                 stale = _judge(history, score(), plan.tol, epoch, stale)
                 best = good if history.best_epoch == epoch else best
+            seen = plan.first + (epoch + 1) * per_epoch > plan.watch_after * total
+            flat = seen and watch.is_flat(loss)
             if after_epoch is not None and after_epoch(epoch, history):
                 break
-            if plan.patience is not None and stale >= plan.patience:
+            if flat or (plan.patience is not None and stale >= plan.patience):
                 break
+        else:
+            history.ran_out = True
     except KeyboardInterrupt:
         history.failure = "interrupted"
     if best is not None:
