@@ -23,6 +23,7 @@ from sklearn_analytic.nn import (
 )
 
 EXECUTORS = ("auto", "sequential", "threads", "cuda")
+_MODULES = 2  # the default
 _PREDICTORS = {"adam": "adam", "adamw": "adam", "sgd": "velocity"}
 
 
@@ -36,7 +37,7 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
         hidden_layer_sizes=(256, 256),
         *,
         schedule="auto",
-        n_modules=2,
+        n_modules=_MODULES,
         module_layers=None,
         balance="counted",
         operation_order="auto",
@@ -180,8 +181,11 @@ class DecoupledBase(ArchitectureMixin, GradientEstimator):
         )
 
     def _n_modules(self):
-        """Modules of the network."""
-        return self.n_modules if self.module_layers is None else len(self.module_layers)
+        """Modules of the network; its output layer alone is one, and not the two of the default."""
+        if self.module_layers is not None:
+            return len(self.module_layers)
+        is_one_layer = self._is_plain() and not hidden_sizes(self.hidden_layer_sizes)
+        return 1 if is_one_layer and self.n_modules == _MODULES else self.n_modules
 
     def _products(self, n_inputs):
         """Multiplications of a plain network for one row; others are always work enough for threads."""
