@@ -35,7 +35,8 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         ``recompute`` and ``predictor``. "backprop": none; modules wait for each other. "auto" is the best that we
         measured: "ddg", above two modules with a ``predictor``. For two modules "fdg" and "ddg" are the same steps.
     n_modules : int, default=2
-        Modules K, at most as many as layers (the output layer counts); 1 is backpropagation.
+        Modules K, at most as many as layers (the output layer counts); 1 is backpropagation. Without hidden layers, 2
+        is 1: there is one layer.
     module_layers : sequence of int or None, default=None
         Layers of every module, bottom to top, in place of ``n_modules``; None balances the modules' costs.
     balance : {"counted", "measured"}, default="counted"
@@ -315,7 +316,7 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         y : array-like of shape (n,)
             Labels of at least two classes.
         sample_weight : array-like of shape (n,) or None, default=None
-            Non-negative weights.
+            Non-negative weights. A class of weight zero stays in ``classes_``, with probabilities near zero.
         X_val, y_val, sample_weight_val : array-like, default=None
             Rows to watch: the weights of the best accuracy on them are kept, and probabilities are calibrated.
 
@@ -326,8 +327,7 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         """
         self._check_parameters()
         with self._unchanged_on_error():
-            X, y, weights = self._read_labelled_rows(X, y, sample_weight, reset=not self._goes_on())
-            self._settle_classes(y)
+            X, y, weights = self._read_all_rows(X, y, sample_weight)
             held_out = self._held_out(X_val, y_val, sample_weight_val)
             history = self._fit_rows(X, y, relative(weights), held_out)
         return self._finished(history)

@@ -317,7 +317,7 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         y : array-like of shape (n,)
             Labels of at least two classes.
         sample_weight : array-like of shape (n,) or None, default=None
-            Non-negative weights.
+            Non-negative weights. A class of weight zero stays in ``classes_``, with probabilities near zero.
         X_val, y_val, sample_weight_val : array-like, default=None
             Rows to watch: the weights of the best accuracy on them are kept, and probabilities are calibrated.
 
@@ -328,8 +328,7 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         """
         self._check_parameters()
         with self._unchanged_on_error():
-            X, y, weights = self._read_labelled_rows(X, y, sample_weight, reset=not self._goes_on())
-            self._settle_classes(y)
+            X, y, weights = self._read_all_rows(X, y, sample_weight)
             held_out = self._held_out(X_val, y_val, sample_weight_val)
             history = self._fit_rows(X, y, relative(weights), held_out)
         self._warn_of_bottleneck()

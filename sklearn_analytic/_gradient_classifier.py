@@ -6,14 +6,13 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._base import checked_weights, class_labels, row_weights
+from sklearn_analytic._base import beside, checked_weights, class_labels, row_weights
 from sklearn_analytic._blocks import host
 from sklearn_analytic._calibration import log_outputs
 from sklearn_analytic._classes import class_codes, refuse_mixed_labels
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, Rule
 from sklearn_analytic._gradient_base import weighing_rows
-from sklearn_analytic.backend import is_tensor
 from sklearn_analytic.nn import Rows, mean_loss
 
 _TEMPERATURES = (-2.0, 3.0)  # bounds of the logarithm
@@ -39,8 +38,7 @@ class GradientClassifierMixin:
         """
         check_is_fitted(self)
         outputs = self._raw_outputs(X)
-        found = self._probabilities(host(outputs))
-        return outputs.new_tensor(found) if is_tensor(outputs) else found
+        return beside(self._probabilities(host(outputs)), outputs)
 
     @lazily
     def predict_log_proba(self, X):
@@ -54,10 +52,12 @@ class GradientClassifierMixin:
         Returns
         -------
         ndarray of shape (n, n_classes)
-            Log-probabilities.
+            Finite log-probabilities; a tensor where X is one.
         """
         check_is_fitted(self)
-        return log_softmax(self._log_scores(host(self._raw_outputs(X))), axis=1)
+        outputs = self._raw_outputs(X)
+        found = log_softmax(self._log_scores(host(outputs)), axis=1)
+        return beside(np.maximum(found, np.finfo(found.dtype).min), outputs)
 
     @lazily
     def predict(self, X):
@@ -102,12 +102,21 @@ class GradientClassifierMixin:
         found = softmax(self._log_scores(outputs, rule), axis=1)
         return np.maximum(found, np.finfo(found.dtype).tiny)
 
+    def _read_all_rows(self, X, y, sample_weight):
+        """Return checked rows of a full fit; those that weigh nothing name their class, and are left out."""
+        X, y, weights = self._read_labels(X, y, sample_weight, reset=not self._goes_on())
+        self._settle_classes(y)
+        return weighing_rows(X, y, weights)
+
     def _read_labelled_rows(self, X, y, sample_weight, reset):
         """Return checked X, labels and weights without rows that weigh nothing."""
+        return weighing_rows(*self._read_labels(X, y, sample_weight, reset))
+
+    def _read_labels(self, X, y, sample_weight, reset):
+        """Return checked X, labels and weights of all rows."""
         X = self._read_features(X, reset=reset)
         y = class_labels(y, X)
-        weights = row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
-        return weighing_rows(X, y, weights)
+        return X, y, row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
 
     def _read_all_targets(self, y, sample_weight, X):
         """Labels and weights of all rows of a source."""
@@ -115,8 +124,8 @@ class GradientClassifierMixin:
         return y, row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
 
     def _settle_all(self, y, weights):
-        """Take the classes of all rows."""
-        self._settle_classes(y if weights is None else y[weights > 0])
+        """Take the classes of all rows, of those that weigh nothing too."""
+        self._settle_classes(y)
 
     def _read_targets(self, y, X):
         """Labels of validation rows."""

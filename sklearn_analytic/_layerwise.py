@@ -317,7 +317,7 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
         y : array-like of shape (n,)
             Labels of at least two classes.
         sample_weight : array-like of shape (n,) or None, default=None
-            Non-negative weights.
+            Non-negative weights. A class of weight zero stays in ``classes_``, with probabilities near zero.
         X_val, y_val, sample_weight_val : array-like, default=None
             Rows to watch: each partition keeps the weights of its best accuracy on them, and probabilities are
             calibrated.
@@ -329,8 +329,7 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
         """
         self._check_parameters()
         with self._unchanged_on_error():
-            X, y, weights = self._read_labelled_rows(X, y, sample_weight, reset=not self._goes_on())
-            self._settle_classes(y)
+            X, y, weights = self._read_all_rows(X, y, sample_weight)
             held_out = self._held_out(X_val, y_val, sample_weight_val)
             history = self._fit_rows(X, y, relative(weights), held_out)
         return self._finished(history)
