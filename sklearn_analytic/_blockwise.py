@@ -254,7 +254,7 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
             hidden = apply_layers(self._layers, rows, backend)
             coef, intercept = backend.asarray(self._coef), backend.asarray(self._intercept)
             outputs = backend.matmul(backend.stack_columns([hidden], [1.0]), coef) + intercept
-            return _in_dtype_of(rows, outputs, backend)
+            return in_dtype_of(rows, outputs, backend)
 
         return self._map_blocks(X, outputs)
 
@@ -362,7 +362,7 @@ def _same_layers(one, two):
     )
 
 
-def _in_dtype_of(rows, outputs, backend):
+def in_dtype_of(rows, outputs, backend):
     """Outputs in the dtype of the rows; what it cannot hold is refused, for infinity is no prediction."""
     with np.errstate(over="ignore"):
         found = cast_like(outputs, rows, backend)

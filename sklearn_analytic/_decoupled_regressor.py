@@ -32,7 +32,8 @@ class DecoupledMLPRegressor(GradientRegressorMixin, RegressorMixin, DecoupledBas
         ``recompute`` and ``predictor``. "backprop": none; modules wait for each other. "auto" is the best that we
         measured: "ddg", above two modules with a ``predictor``. For two modules "fdg" and "ddg" are the same steps.
     n_modules : int, default=2
-        Modules K, at most as many as layers (the output layer counts); 1 is backpropagation.
+        Modules K, at most as many as layers (the output layer counts); 1 is backpropagation. Without hidden layers, 2
+        is 1: there is one layer.
     module_layers : sequence of int or None, default=None
         Layers of every module, bottom to top, in place of ``n_modules``; None balances the modules' costs.
     balance : {"counted", "measured"}, default="counted"
@@ -234,7 +235,7 @@ class DecoupledMLPRegressor(GradientRegressorMixin, RegressorMixin, DecoupledBas
             first block settles the encoding of inputs and the scale of targets; a column or a target that
             is constant so far gets its scale when it first varies.
         y : array-like of shape (m,) or (m, c)
-            Targets.
+            Targets; predictions keep the shape of the first block's, (m,) or (m, 1).
         sample_weight : array-like of shape (m,) or None, default=None
             Non-negative weights.
 
@@ -248,7 +249,7 @@ class DecoupledMLPRegressor(GradientRegressorMixin, RegressorMixin, DecoupledBas
         self._check_parameters()
         with self._unchanged_on_error():
             first = not hasattr(self, "_training_state")
-            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first)
+            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first, stream=True)
             self._settle_targets(y, weights, stream=True)
             self._partial_fit_rows(X, y, weights)
         return self

@@ -233,7 +233,7 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
             first block settles the encoding of inputs and the scale of targets; a column or a target that
             is constant so far gets its scale when it first varies.
         y : array-like of shape (m,) or (m, c)
-            Targets.
+            Targets; predictions keep the shape of the first block's, (m,) or (m, 1).
         sample_weight : array-like of shape (m,) or None, default=None
             Non-negative weights.
 
@@ -247,7 +247,7 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
         self._check_parameters()
         with self._unchanged_on_error():
             first = not hasattr(self, "_training_state")
-            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first)
+            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first, stream=True)
             self._settle_targets(y, weights, stream=True)
             self._partial_fit_rows(X, y, weights)
         return self

@@ -7,6 +7,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import checked_weights, regression_targets
+from sklearn_analytic._blockwise import in_dtype_of
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Numbers
 from sklearn_analytic._gradient_base import narrowed, weighing_rows
@@ -31,21 +32,22 @@ class GradientRegressorMixin:
         Returns
         -------
         ndarray of shape (n,) or (n, c)
-            Targets, in the shape that ``fit`` saw; a tensor where X is one.
+            Targets, in the shape of the last ``fit`` or of the first ``partial_fit``, float32 where X is; a tensor
+            where X is one.
         """
         check_is_fitted(self)
         predicted = self._in_own_units(self._raw_outputs(X))
         return predicted[:, 0] if self._one_target else predicted
 
     def _in_own_units(self, outputs):
-        """Predicted targets of raw outputs; what did not vary is what it was, whatever the network says."""
+        """Predicted targets of raw outputs, in their dtype; what did not vary is what it was, whatever they say."""
         backend = backend_for(outputs, "cpu")
         constant = self._target_scale == 0
         scale = np.where(constant, 1.0, self._target_scale)
         predicted = outputs * backend.asarray(scale) + backend.asarray(self._target_mean)
         for j in np.flatnonzero(constant):
             predicted[:, j] = float(self._target_mean[j])
-        return predicted
+        return in_dtype_of(outputs, predicted, backend)
 
     def __sklearn_tags__(self):
         """Declare what the estimator accepts."""
@@ -61,8 +63,11 @@ class GradientRegressorMixin:
         """Outputs are predictions."""
         return Numbers(self._one_target)
 
-    def _read_target_rows(self, X, y, sample_weight, reset):
-        """Return checked X, targets (n, c) and weights without rows that weigh nothing."""
+    def _read_target_rows(self, X, y, sample_weight, reset, stream=False):
+        """Return checked X, targets (n, c) and weights without rows that weigh nothing.
+
+        Blocks of a stream after the first do not change the shape of predictions: (n,) and (n, 1) are one target.
+        """
         X = self._read_features(X, reset=reset)
         n_before = None if reset else len(self._target_mean)
         y, one = regression_targets(y, X)
@@ -70,7 +75,8 @@ class GradientRegressorMixin:
         y = np.asarray(y, dtype=np.float64)
         if n_before not in (None, y.shape[1]):
             raise ValueError(f"y has {y.shape[1]} targets, but the network has {n_before} outputs.")
-        self._one_target = one
+        if reset or not stream:
+            self._one_target = one
         return weighing_rows(X, y, checked_weights(sample_weight, X.shape[0]))
 
     def _read_all_targets(self, y, sample_weight, X):

@@ -3,7 +3,9 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -16,6 +18,7 @@ from sklearn_analytic import (
     DFARegressor,
     LayerwiseMLP,
     LayerwiseMLPRegressor,
+    PrivateDFAClassifier,
 )
 from sklearn_analytic.nn import LossWatch
 
@@ -137,3 +140,142 @@ def test_every_partition_is_watched_by_itself(cls):
     laps = cls((8, 8), order="laps", n_laps=2, **given).fit(X, targets(cls))
     np.testing.assert_array_equal(laps.layer_n_iter_, [8, 8])
     assert cls((8, 8), order="simultaneous", **given).fit(X, targets(cls)).n_iter_ == 4
+
+
+def test_no_rule_reads_the_loss_of_private_training():
+    given = {"bounds": (0, 8), "classes": [0, 1, 2], "epsilon": np.inf, "learning_rate_init": 1e-12}
+    model, warned = heard(lambda: PrivateDFAClassifier((4,), max_iter=15, random_state=0, **given).fit(X, Y))
+    assert model.n_iter_ == 15 and not warned  # a loss that does not move at all
+    assert not {"tol", "n_iter_no_change"} & set(model.get_params())
+
+
+# ---- no hidden layers ----
+
+
+@estimators
+def test_no_hidden_layers(cls):
+    model = cls((), learning_rate_init=0.01, random_state=0).fit(X, targets(cls))
+    assert [w.shape[0] for w in model.coefs_] == [4]
+    assert model.score(X, targets(cls)) > 0.85
+    cls((), random_state=0).partial_fit(X, targets(cls), **known(cls))
+
+
+@pytest.mark.parametrize("cls", [DecoupledMLPClassifier, DecoupledMLPRegressor], ids=name)
+def test_more_modules_than_the_only_layer_are_named(cls):
+    assert len(cls(()).fit(X, targets(cls)).modules_) == 1
+    with pytest.raises(ValueError, match="n_modules=3 is more than the 1 layers"):
+        cls((), n_modules=3).fit(X, targets(cls))
+
+
+# ---- classes without weight ----
+
+WITHOUT_2 = np.where(Y == 2, 0.0, 1.0)
+
+
+@classifiers
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_class_without_weight_stays(cls, early_stopping):
+    given = {"learning_rate_init": 0.01, "random_state": 0, "early_stopping": early_stopping}
+    model = cls((8,), **given).fit(X, Y, WITHOUT_2)
+    dicts = cls((8,), class_weight={2: 0}, **given).fit(X, Y)
+    balanced = cls((8,), class_weight="balanced", **given).fit(X, Y, WITHOUT_2)
+    for found in (model, dicts, balanced):
+        np.testing.assert_array_equal(found.classes_, [0, 1, 2])
+        assert found.predict_proba(X[Y < 2])[:, 2].mean() < 0.2 and found.score(X[Y < 2], Y[Y < 2]) > 0.95
+    np.testing.assert_array_equal(model.coefs_[0], dicts.coefs_[0])
+
+
+@classifiers
+def test_a_class_without_weight_stays_in_blocks(cls):
+    given = {"learning_rate_init": 0.01, "max_iter": 60, "random_state": 0}
+    order = np.random.default_rng(0).permutation(150)
+    blocks = Blocks.from_arrays(X[order], Y[order], WITHOUT_2[order], block_size=50)
+    model = cls((8,), **given).fit_blocks(blocks)
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
+    assert model.predict_proba(X[Y < 2])[:, 2].max() < 0.2
+    stream = cls((8,), **given).partial_fit(X, Y, classes=[0, 1, 2], sample_weight=WITHOUT_2)
+    np.testing.assert_array_equal(stream.classes_, [0, 1, 2])
+
+
+@classifiers
+def test_one_class_with_weight_is_predicted(cls):
+    model = cls((8,), learning_rate_init=0.01, random_state=0).fit(X, Y, (Y == 1).astype(float))
+    np.testing.assert_array_equal(model.predict(X[Y == 1]), 1)
+    with pytest.raises(ValueError, match="one class, 1"):
+        cls((8,)).fit(X[Y == 1], Y[Y == 1])
+
+
+# ---- the shape of targets ----
+
+
+@regressors
+def test_a_stream_keeps_the_first_shape_of_its_targets(cls):
+    made = lambda: cls((4,), max_iter=2, random_state=0)  # noqa: E731
+    first = made().partial_fit(X, Z[:, None]).partial_fit(X, Z)
+    second = made().partial_fit(X, Z).partial_fit(X, Z[:, None])
+    assert first.predict(X).shape == (150, 1) and second.predict(X).shape == (150,)
+    np.testing.assert_array_equal(first.predict(X)[:, 0], second.predict(X))
+    fitted = made().fit(X, Z[:, None]).partial_fit(X, Z)
+    assert fitted.predict(X).shape == (150, 1)
+
+
+@regressors
+def test_a_fit_takes_the_shape_of_its_targets(cls):
+    model = cls((4,), max_iter=2, random_state=0, warm_start=True).fit(X, Z)
+    assert model.predict(X).shape == (150,)
+    assert model.fit(X, Z[:, None]).predict(X).shape == (150, 1)
+    shapes = [cls((4,), max_iter=2).fit(X, Z, X_val=X, y_val=v).predict(X).shape for v in (Z, Z[:, None])]
+    assert shapes == [(150,)] * 2
+    with pytest.raises(ValueError, match=r"Block 1 has targets of shape \(150, 1\)"):
+        cls((4,)).fit_blocks(Blocks.from_iterable(lambda: iter([(X, Z), (X, Z[:, None])])))
+
+
+# ---- dtypes of predictions ----
+
+
+@regressors
+def test_predictions_have_the_dtype_of_the_rows(cls):
+    model = cls((8,), max_iter=3, random_state=0).fit(X, Z)
+    exact = model.predict(X)
+    narrow = X.astype(np.float32)
+    for rows in (narrow, sparse.csr_matrix(narrow), pd.DataFrame(narrow)):
+        found = model.predict(rows)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, exact, rtol=1e-4)
+    for rows in (
+        X,
+        X.astype(int),
+        pd.DataFrame(X),
+        sparse.csr_matrix(X),
+        pd.DataFrame(narrow).assign(**{"3": X[:, 0]}),
+    ):
+        assert model.predict(np.asarray(rows)[:, :4] if rows.shape[1] > 4 else rows).dtype == np.float64
+    if cls is LayerwiseMLPRegressor:
+        assert {stage.dtype for stage in model.staged_predict(narrow)} == {np.dtype(np.float32)}
+    both = cls((8,), max_iter=3, random_state=0).fit(X, np.column_stack([Z, np.ones(150)]))
+    assert both.predict(narrow).dtype == np.float32
+
+
+@regressors
+def test_predictions_that_float32_cannot_hold_are_refused(cls):
+    model = cls((8,), max_iter=3, random_state=0).fit(X, Z * 1e200)
+    assert np.isfinite(model.predict(X)).all()
+    with pytest.raises(ValueError, match="X is float32, which cannot hold the predictions"):
+        model.predict(X.astype(np.float32))
+
+
+# ---- logarithms of probabilities ----
+
+
+@pytest.mark.parametrize("cls", [*CLASSIFIERS, PrivateDFAClassifier], ids=name)
+def test_log_probabilities(cls):
+    private = {"bounds": (0, 8), "classes": [0, 1, 2], "epsilon": np.inf} if cls is PrivateDFAClassifier else {}
+    model = cls((8,), max_iter=3, **private).fit(X, Y)
+    with np.errstate(all="ignore"):
+        far = model.predict_log_proba(X * 1e30)
+    assert np.isfinite(far).all()
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), model.predict_proba(X), rtol=1e-6)
+    torch = pytest.importorskip("torch")
+    found = model.predict_log_proba(torch.tensor(X))
+    assert isinstance(found, torch.Tensor)
+    np.testing.assert_array_equal(found.numpy(), model.predict_log_proba(X))
