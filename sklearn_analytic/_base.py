@@ -162,6 +162,25 @@ def row_weights(y, class_weight, sample_weight):
     return per_class[codes] if sample_weight is None else per_class[codes] * sample_weight
 
 
+def check_class_weight(class_weight, classes):
+    """Refuse a dict that names what is no class while a class is left without weight, as scikit-learn does.
+
+    Classes that it leaves out weigh 1 where all its keys are classes; where all classes have a weight, it may have
+    further keys: a fold of a search may lack a rare class.
+    """
+    if not isinstance(class_weight, dict):
+        return
+    labels = classes.tolist()
+    left_out = [label for label in labels if label not in class_weight]
+    unknown = [key for key in class_weight if key not in labels]
+    if left_out and unknown:
+        raise ValueError(
+            f"class_weight has the keys {unknown}, which are not among the classes {labels}, while the classes "
+            f"{left_out} have no weight. Name classes as they are in y (a meta-estimator may have encoded them), or "
+            "give every class a weight."
+        )
+
+
 def _given_weights(class_weight, labels):
     """Weights of a dict for the labels of a block; a class that it leaves out weighs 1."""
     if not isinstance(class_weight, dict):

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
 
 from sklearn_analytic._base import (
+    check_class_weight,
     checked_weights,
     class_labels,
     regression_targets,
@@ -182,6 +183,7 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
         Rows read at a time.
     class_weight : dict, "balanced" or None, default=None
         Weights of classes; "balanced" needs all rows at once (:meth:`fit`).
+        A dict that leaves classes out (they weigh 1) has no other keys, one that weighs every class may have further.
     random_state : int, RandomState or None, default=None
         Seed of the hidden layers.
     device : str, default="cpu"
@@ -266,7 +268,10 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
             The estimator; unchanged when an error is raised.
         """
         refuse_balanced(self.class_weight, "partial_fit")
-        return self._partial_fit(X, y, sample_weight, classes)
+        with self._unchanged_on_error():
+            self._partial_fit(X, y, sample_weight, classes)
+            check_class_weight(self.class_weight, self.classes_)
+        return self
 
     def forget(self, X, y, sample_weight=None):
         """Take rows out again that were fitted before: the result equals a fit on the rest.

@@ -1,8 +1,11 @@
 """Classes of a stream: labels that are known, that are new, and what a statistic holds for each."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from sklearn_analytic._base import class_labels
+from sklearn_analytic._base import check_class_weight, class_labels
+from sklearn_analytic._blocks import host
 
 
 class ClassStreamMixin:
@@ -16,7 +19,8 @@ class ClassStreamMixin:
         self._check_enough()
 
     def _check_enough(self):
-        """Refuse a whole fit on a single class."""
+        """Refuse a whole fit on a single class, and weights of what is no class."""
+        check_class_weight(self.class_weight, self.classes_)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y contains one class, {self.classes_.tolist()[0]!r}: a classifier needs at least two. "
@@ -26,7 +30,7 @@ class ClassStreamMixin:
     def _meet_classes(self, y, classes, statistic):
         """Return the statistic with columns for classes that a block brings; refuse labels outside known classes."""
         if classes is not None:
-            classes = np.unique(classes)
+            classes = listed_classes(classes)
             if statistic is not None and not np.array_equal(classes, self.classes_):
                 known = self.classes_.tolist()
                 raise ValueError(f"classes={classes.tolist()} is not the same as in the first call: {known}.")
@@ -53,6 +57,19 @@ class ClassStreamMixin:
         grown = statistic.add_targets(np.full(len(union) - len(old), self._absent))
         fresh = np.setdiff1d(np.arange(len(union)), positions)
         return grown.permute_targets(np.argsort(np.concatenate([positions, fresh])))
+
+
+def listed_classes(classes):
+    """Return given classes sorted and once each: any collection of labels of one type, a set too."""
+    if isinstance(classes, str | bytes) or not isinstance(classes, Iterable):
+        raise ValueError(f"classes must be a collection of labels, got {classes!r}.")
+    labels = list(host(classes))
+    text = [isinstance(label, str) for label in labels]
+    if len(set(text)) > 1 or any(np.ndim(label) or label is None or label != label for label in labels):
+        raise ValueError(f"classes must be labels of one type, numbers or strings without gaps, got {labels!r}.")
+    if not labels:
+        raise ValueError("classes is empty: it names all labels that may appear.")
+    return np.unique(np.asarray(labels))
 
 
 def class_codes(classes, y):

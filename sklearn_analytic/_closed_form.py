@@ -7,12 +7,19 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._base import beside, checked_weights, class_labels, regression_targets, row_weights
+from sklearn_analytic._base import (
+    beside,
+    check_class_weight,
+    checked_weights,
+    class_labels,
+    regression_targets,
+    row_weights,
+)
 from sklearn_analytic._block_fit import Unwatched
 from sklearn_analytic._blocks import host
 from sklearn_analytic._calibration import fit_link
 from sklearn_analytic._callbacks import with_callbacks
-from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
+from sklearn_analytic._classes import ClassStreamMixin, listed_classes, refuse_balanced
 from sklearn_analytic._closed_form_base import ClosedFormBase
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, LabelSet
@@ -61,6 +68,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         products stay definite.
     class_weight : dict, "balanced" or None, default=None
         Weights of classes; "balanced" needs all rows at once (:meth:`fit`) and single labels.
+        A dict that leaves classes out (they weigh 1) has no other keys, one that weighs every class may have further.
     image_shape : tuple of int or None, default=None
         (H, W) or (C, H, W) of rows that are flattened images.
     block_size : int, default=None
@@ -202,7 +210,9 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         refuse_balanced(self.class_weight, "partial_fit")
         with self._unchanged_on_error():
             self._check_parameters()
-            return self._store(self._absorb(getattr(self, "_statistic", None), X, y, sample_weight, classes))
+            statistic = self._absorb(getattr(self, "_statistic", None), X, y, sample_weight, classes)
+            check_class_weight(self.class_weight, self.classes_)
+            return self._store(statistic)
 
     @lazily
     def decision_function(self, X):
@@ -353,7 +363,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
                 raise ValueError(
                     f"y has labels such as {y.tolist()[0]!r}, but the classes are {self.classes_.tolist()}."
                 )
-            if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            if classes is not None and not np.array_equal(listed_classes(classes), self.classes_):
                 raise ValueError(
                     f"classes={list(classes)} is not the same as in the first call: {self.classes_.tolist()}."
                 )

@@ -12,6 +12,7 @@ from sklearn_analytic._base import (
     beside,
     check_alpha,
     check_choice,
+    check_class_weight,
     check_flag,
     check_positive_integer,
     checked_weights,
@@ -99,6 +100,7 @@ class CPNetClassifier(
         "loo" and fixed ones grow by 1e-6 of the total weight, so that float32 products stay definite.
     class_weight : dict, "balanced" or None, default=None
         Weights of classes; "balanced" needs all rows at once (:meth:`fit`).
+        A dict that leaves classes out (they weigh 1) has no other keys, one that weighs every class may have further.
     block_size : int, default=None
         Rows read at a time; None keeps a float64 block near 16 MiB.
     random_state : int, RandomState or None, default=None
@@ -226,7 +228,9 @@ class CPNetClassifier(
         refuse_balanced(self.class_weight, "partial_fit")
         with self._unchanged_on_error():
             self._check_parameters()
-            return self._store(self._absorb(getattr(self, "_statistic", None), X, y, sample_weight, classes))
+            statistic = self._absorb(getattr(self, "_statistic", None), X, y, sample_weight, classes)
+            check_class_weight(self.class_weight, self.classes_)
+            return self._store(statistic)
 
     @lazily
     def decision_function(self, X):

@@ -127,6 +127,7 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         networks. ``partial_fit`` learns it from its first block.
     class_weight : dict, "balanced" or None, default=None
         Weights of classes; "balanced" needs all rows at once (``fit``).
+        A dict that leaves classes out (they weigh 1) has no other keys, one that weighs every class may have further.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights of the last one.
     random_state : int, RandomState or None, default=None

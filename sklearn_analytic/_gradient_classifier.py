@@ -6,10 +6,10 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._base import beside, checked_weights, class_labels, row_weights
+from sklearn_analytic._base import beside, check_class_weight, checked_weights, class_labels, row_weights
 from sklearn_analytic._blocks import host
 from sklearn_analytic._calibration import log_outputs
-from sklearn_analytic._classes import class_codes, refuse_mixed_labels
+from sklearn_analytic._classes import class_codes, listed_classes, refuse_mixed_labels
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, Rule
 from sklearn_analytic._gradient_base import weighing_rows
@@ -135,8 +135,9 @@ class GradientClassifierMixin:
         """Take the classes of a full fit; going on keeps the old ones. A temperature is of this fit alone."""
         self.temperature_ = 1.0
         if self._goes_on():
-            return
+            return check_class_weight(self.class_weight, self.classes_)
         self.classes_ = np.unique(y)
+        check_class_weight(self.class_weight, self.classes_)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y contains one class, {self.classes_.tolist()[0]!r}: a classifier needs at least two. "
@@ -148,14 +149,15 @@ class GradientClassifierMixin:
         first, self.temperature_ = not hasattr(self, "_training_state"), 1.0
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit: all labels that may appear.")
-        if first:
-            self.classes_ = np.unique(classes)
-            if len(self.classes_) < 2:
-                raise ValueError(f"classes={classes!r} has one class: a classifier needs at least two.")
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+        classes = self.classes_ if classes is None else listed_classes(classes)
+        if not first and not np.array_equal(classes, self.classes_):
             raise ValueError(
-                f"classes={np.unique(classes).tolist()} is not the same as in the first call: {self.classes_.tolist()}."
+                f"classes={classes.tolist()} is not the same as in the first call: {self.classes_.tolist()}."
             )
+        if len(classes) < 2:
+            raise ValueError(f"classes={classes.tolist()} has one class: a classifier needs at least two.")
+        self.classes_ = classes
+        check_class_weight(self.class_weight, classes)
 
     def _coded_targets(self, y):
         """Class indices; an unknown label is an error."""

@@ -123,6 +123,7 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
         first block.
     class_weight : dict, "balanced" or None, default=None
         Weights of classes; "balanced" needs all rows at once (``fit``).
+        A dict that leaves classes out (they weigh 1) has no other keys, one that weighs every class may have further.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights of the last one. Optimisers go on with "simultaneous" alone: those of
         partitions that take turns are forgotten after each turn, that of a single one (backpropagation) included.

@@ -20,6 +20,7 @@ from sklearn_analytic._base import (
 )
 from sklearn_analytic._blocks import dense_rows, host, short_block_size
 from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from sklearn_analytic._classes import listed_classes
 from sklearn_analytic._computation import PublicScale, dense_computation
 from sklearn_analytic._gradient_classifier import GradientClassifierMixin
 from sklearn_analytic._public_scale import checked_ends, column_ends, scaled
@@ -307,7 +308,7 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
         """Take the given classes, or disclose those of y."""
         if self.classes is None:
             _warn_of_leak("classes=None: the labels are taken from y. Pass classes=[...], all labels that may appear")
-        self.classes_ = np.unique(y if self.classes is None else np.asarray(list(self.classes)))
+        self.classes_ = np.unique(y) if self.classes is None else listed_classes(self.classes)
         self.temperature_ = 1.0
         if len(self.classes_) < 2:
             raise ValueError(f"there is one class, {self.classes_.tolist()[0]!r}: a classifier needs at least two.")
