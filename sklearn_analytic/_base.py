@@ -13,7 +13,15 @@ from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from sklearn_analytic._blocks import FLOATS, checked_array, dense_rows, host, short_block_size
+from sklearn_analytic._blocks import (
+    FLOATS,
+    UnreadableValueError,
+    checked_array,
+    dense_rows,
+    host,
+    refuse_gaps,
+    short_block_size,
+)
 from sklearn_analytic._collections import refuse_collection
 from sklearn_analytic._export import ExportMixin
 from sklearn_analytic._version_stamp import warn_of_version
@@ -44,17 +52,29 @@ class AnalyticEstimator(ExportMixin, BaseEstimator):
         """Give the estimator its old attributes back when anything fails; fitted values are never mutated."""
         before = dict(self.__dict__)
         try:
-            yield
+            with self._named_values():
+                yield
         except BaseException:
             running = {name: value for name, value in self.__dict__.items() if name in _CALLBACK_STATE}
             self.__dict__.clear()
             self.__dict__.update(before | running)
             raise
 
+    @contextmanager
+    def _named_values(self, names=None):
+        """Let an error about a value of X or y name this estimator, and the column."""
+        try:
+            yield
+        except UnreadableValueError as error:
+            names = getattr(self, "feature_names_in_", None) if names is None else names
+            raise error.named(type(self).__name__, names) from error.__cause__
+
     def _read_features(self, X, reset):
         """Record or compare feature names and count; return X ready to be sliced, unchecked in its values."""
         refuse_collection(self, X)
-        names, X = X, checked_array(X)
+        names = X
+        with self._named_values(list(getattr(names, "columns", ())) or None):
+            X = checked_array(X)
         if not is_tensor(X):
             validate_data(self, names, reset=reset, skip_check_array=True)
         n_features = X.shape[1] if X.ndim == 2 else 0
@@ -83,6 +103,11 @@ class AnalyticEstimator(ExportMixin, BaseEstimator):
         ``n_features`` is the width of what the function computes on the way: blocks are short where it is wide.
         """
         X = self._read_features(X, reset=False)
+        with self._named_values():
+            return self._mapped(X, function, n_features)
+
+    def _mapped(self, X, function, n_features):
+        """Compute on blocks of X, whose shape is checked."""
         backend = self._backend_of(X)
         size = short_block_size(max(X.shape[1], n_features))
         parts = []
@@ -124,21 +149,41 @@ def regression_targets(y, X):
     Floating arrays are passed on as they are, a memmap included: their values are checked block by block.
     """
     if y is None:
-        raise ValueError("requires y to be passed, but the target y is None")
+        raise ValueError("fit requires y to be passed, but the target y is None.")
     y = host(y)
     if not (isinstance(y, np.ndarray) and y.dtype in FLOATS and y.ndim in (1, 2)):
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=0)
+        y = _plain_targets(y, np.float64)
     check_consistent_length(X, y)
     if y.ndim > 2:
         raise ValueError(f"y must have one or two dimensions, got shape {y.shape}.")
     return (y[:, None], True) if y.ndim == 1 else (y, False)
 
 
+def _plain_targets(y, dtype):
+    """Return y as an array without gaps; an error says where the first is, and which text is no number."""
+    try:
+        y = check_array(
+            y,
+            ensure_2d=False,
+            allow_nd=True,
+            dtype=dtype,
+            ensure_all_finite=False,
+            input_name="y",
+            ensure_min_samples=0,
+        )
+    except ValueError as error:
+        if "could not convert" in str(error):
+            raise ValueError(f"y must hold numbers for a regressor: {error}. Classifiers take labels.") from error
+        raise
+    refuse_gaps(y, "y")
+    return y
+
+
 def class_labels(y, X):
     """Return y as a checked one-dimensional array of class labels."""
     if y is None:
-        raise ValueError("requires y to be passed, but the target y is None")
-    y = column_or_1d(check_array(host(y), ensure_2d=False, dtype=None, input_name="y", ensure_min_samples=0), warn=True)
+        raise ValueError("fit requires y to be passed, but the target y is None.")
+    y = column_or_1d(_plain_targets(host(y), None), warn=True)
     check_consistent_length(X, y)
     if y.dtype == object and type_of_target(y) == "unknown":
         raise ValueError(f"Unknown label type: {y.dtype}; y must hold class labels of one type.")

@@ -1,5 +1,6 @@
 """Rows in blocks, and what is done with them: passes that map, take or reduce, wherever the rows live."""
 
+import math
 from abc import ABC, abstractmethod
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -141,7 +142,7 @@ class ArrayBlocks(RowBlocks):
             rows = slice(start, start + self.block_size)
             weight = None if self.weight is None else self.weight[rows]
             y = self.y[rows]
-            assert_all_finite(y, input_name="y")
+            refuse_gaps(y, "y")
             yield Block(dense_rows(self.x[rows]), y, weight)
             release_pages(self.x, rows)
             release_pages(self.y, rows)
@@ -197,16 +198,125 @@ def checked_array(x):
         return x.tocsr()
     if type(x).__name__ in _NO_ROWS:
         raise TypeError(f"X is {_NO_ROWS[type(x).__name__]}.")
+    if _has_sparse_columns(x):
+        return _finite_sparse_frame(x)
     sliceable = isinstance(x, np.ndarray) or is_dataset(x)
-    if sliceable and x.ndim == 2 and x.dtype != object and x.shape[0] > 0:
+    if sliceable and x.ndim == 2 and x.dtype.kind in "biuf" and x.shape[0] > 0:
         return x
-    return _finite_array(x)
+    try:
+        return _finite_array(x)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, UnreadableValueError):
+            raise
+        found = _first_text(x)
+        if found is None:
+            raise
+        raise found from error
+
+
+def _first_text(x):
+    """Return the error that names the first value of X that is text, or None where there is none."""
+    try:
+        columns = [np.asarray(x.iloc[:, j]) for j in range(x.shape[1])] if hasattr(x, "iloc") else None
+        columns = list(np.atleast_2d(np.array(x, dtype=object)).T) if columns is None else columns
+    except (ValueError, TypeError):
+        return None
+    for j, column in enumerate(columns):
+        if column.ndim == 1 and column.dtype.kind in "OUS":
+            for i, value in enumerate(column):
+                if isinstance(value, str | bytes) and not _is_number(value):
+                    return UnreadableValueError("X", str(value), i, j)
+    return None
+
+
+def _is_number(text):
+    """Whether NumPy reads a number from a text."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _has_sparse_columns(x):
+    """Whether X is a frame with columns that are stored sparsely; pandas is not imported to find out."""
+    dtypes = getattr(x, "dtypes", ())
+    return hasattr(x, "iloc") and any(type(dtype).__name__ == "SparseDtype" for dtype in dtypes)
+
+
+def _finite_sparse_frame(x):
+    """A frame of sparse columns as CSR where all are, and leave out zeros; as an array otherwise."""
+    if all(type(dtype).__name__ == "SparseDtype" and dtype.fill_value == 0 for dtype in x.dtypes):
+        return _finite_array(x.sparse.to_coo().tocsr(), accept_sparse="csr")
+    return _finite_array(np.column_stack([np.asarray(x.iloc[:, j]) for j in range(x.shape[1])]))
 
 
 def _finite_array(x, **options):
     """Check an array without NumPy's warning about sums of infinities: the error says it better."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return check_array(x, dtype=FLOATS, **options)
+        x = check_array(x, dtype=FLOATS, ensure_all_finite=False, **options)
+        refuse_gaps(x, "X")
+    return x
+
+
+def refuse_gaps(x, input_name):
+    """Refuse NaN and infinity, saying where the first is; a search follows only where a check of all has failed."""
+    try:
+        assert_all_finite(x, input_name=input_name)
+    except ValueError as error:
+        raise first_gap(x, input_name) from error
+
+
+def first_gap(x, input_name):
+    """Return the error that says where the first NaN or infinity of an array or a sparse matrix is."""
+    if sparse.issparse(x):
+        x = x.tocoo()
+        at = np.flatnonzero(~np.isfinite(x.data))[0]
+        return UnreadableValueError(input_name, x.data[at], int(x.row[at]), int(x.col[at]))
+    x = np.asarray(x)
+    missing = ~np.isfinite(x) if x.dtype.kind in "fc" else np.array(x != x, dtype=bool)
+    where = np.argwhere(missing)
+    if not len(where):
+        return UnreadableValueError(input_name, math.nan, None, None)
+    row, *column = (int(i) for i in where[0])
+    return UnreadableValueError(
+        input_name, x[tuple(where[0])], row, column[0] if column and input_name == "X" else None
+    )
+
+
+class UnreadableValueError(ValueError):
+    """A value that no estimator reads, and where it is: an estimator adds its name and that of the column."""
+
+    def __init__(self, input_name, value, row, column):
+        super().__init__(input_name, value, row, column)
+
+    def __str__(self):
+        return _unreadable(*self.args)
+
+    def named(self, estimator, names):
+        """Return the error with the name of the estimator, and of the column where columns have names."""
+        column = self.args[-1]
+        name = None if names is None or column is None or column >= len(names) else names[column]
+        return ValueError(_unreadable(*self.args, estimator, name))
+
+
+def _unreadable(input_name, value, row, column, estimator=None, column_name=None):
+    """Say what was found, where, and what to do."""
+    text = isinstance(value, str | bytes)
+    kind = f"text, {value!r}," if text else "NaN" if value is None or value != value else "infinity"
+    place = "" if row is None else f" in row {row}"
+    if column is not None:
+        place = f" in column {column}{'' if column_name is None else f' ({column_name!r})'}, first{place}"
+    who = "The estimator" if estimator is None else estimator
+    if text:
+        remedy = "takes numbers: encode the column first, with OneHotEncoder or OrdinalEncoder in a pipeline, say"
+    elif input_name == "y":
+        remedy = "needs a finite target in every row: leave out the rows without one"
+    elif kind == "NaN":
+        remedy = "does not take missing values: fill them first, with SimpleImputer in a pipeline, say"
+    else:
+        remedy = "takes finite values, float64 at most 1.8e308 and float32 3.4e38: clip or scale the column first"
+    return f"Input {input_name} contains {kind}{place}. {who} {remedy}."
 
 
 def is_dataset(x):
@@ -228,7 +338,7 @@ def checked_tensor(x):
         raise ValueError(f"X must be a non-empty (n_samples, n_features) tensor, got shape {tuple(x.shape)}.")
     x = x if str(x.dtype) in ("torch.float32", "torch.float64") else x.double()
     if not bool(x.isfinite().all()):
-        raise ValueError("Input X contains NaN or infinity.")
+        raise first_gap(host(x), "X")
     return x
 
 

@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import beside, checked_weights, regression_targets
 from sklearn_analytic._block_fit import Unwatched
+from sklearn_analytic._blocks import refuse_gaps
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._closed_form_base import ClosedFormBase
 from sklearn_analytic._collections import lazily
@@ -242,8 +243,7 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         weights = checked_weights(sample_weight, X.shape[0])
         y, flat = regression_targets(y, X)
         y = np.asarray(y, dtype=np.float64)
-        if not np.all(np.isfinite(y)):
-            raise ValueError("Input y contains NaN or infinity.")
+        refuse_gaps(y, "y")
         return y, flat, weights
 
     def _learn_units(self, y, weights):

@@ -3,10 +3,10 @@
 import math
 
 import numpy as np
-from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import checked_weights, regression_targets
+from sklearn_analytic._blocks import refuse_gaps
 from sklearn_analytic._blockwise import in_dtype_of
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Numbers
@@ -71,7 +71,7 @@ class GradientRegressorMixin:
         X = self._read_features(X, reset=reset)
         n_before = None if reset else len(self._target_mean)
         y, one = regression_targets(y, X)
-        assert_all_finite(y, input_name="y")
+        refuse_gaps(y, "y")
         y = np.asarray(y, dtype=np.float64)
         if n_before not in (None, y.shape[1]):
             raise ValueError(f"y has {y.shape[1]} targets, but the network has {n_before} outputs.")
@@ -82,7 +82,7 @@ class GradientRegressorMixin:
     def _read_all_targets(self, y, sample_weight, X):
         """Targets and weights of all rows of a source."""
         y, self._one_target = regression_targets(y, X)
-        assert_all_finite(y, input_name="y")
+        refuse_gaps(y, "y")
         return np.asarray(y, dtype=np.float64), checked_weights(sample_weight, X.shape[0])
 
     def _settle_all(self, y, weights):
@@ -92,7 +92,7 @@ class GradientRegressorMixin:
     def _read_targets(self, y, X):
         """Targets of validation rows."""
         y, _ = regression_targets(y, X)
-        assert_all_finite(y, input_name="y")
+        refuse_gaps(y, "y")
         if y.shape[1] != len(self._target_mean):
             raise ValueError(f"y_val has {y.shape[1]} targets, but y has {len(self._target_mean)}.")
         return np.asarray(y, dtype=np.float64)

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import assert_all_finite
 
-from sklearn_analytic._blocks import Block, RowBlocks, RowSource, dense_rows, host
+from sklearn_analytic._blocks import Block, RowBlocks, RowSource, dense_rows, host, refuse_gaps
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class SourceBlocks(RowBlocks):
     def _checked(self, number, x, rows):
         """The block's rows, dense and finite, with their targets and weights; errors say which block it is."""
         with numbered(number):
-            assert_all_finite(self.y[rows], input_name="y")
+            refuse_gaps(self.y[rows], "y")
             weight = None if self.weight is None else self.weight[rows]
             return Block(host(dense_rows(self.source.check(x))), self.y[rows], weight)
 

@@ -6,11 +6,10 @@ from typing import Any
 import dask
 import numpy as np
 from dask import delayed
-from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._block_fit import detached
-from sklearn_analytic._blocks import Block, RowBlocks, RowSource
+from sklearn_analytic._blocks import Block, RowBlocks, RowSource, refuse_gaps
 from sklearn_analytic.distributed._dask_kinds import known_collection
 from sklearn_analytic.distributed._dask_work import All, Fold, Mapped, Taken, answers, done_to, merged
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor
@@ -82,7 +81,7 @@ class DaskRows(RowSource):
 
     def in_blocks(self, y, weight, block_size):
         """Return the rows with coded targets and weights."""
-        assert_all_finite(y, input_name="y")
+        refuse_gaps(y, "y")
         return DaskBlocks(self, y, weight, block_size)
 
 

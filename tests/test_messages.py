@@ -1,0 +1,111 @@
+"""What wrong input is told: the input, the estimator, the first offending column, the remedy."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_iris
+
+import sklearn_analytic as sa
+from sklearn_analytic._blocks import UnreadableValueError
+
+X, Y = load_iris(return_X_y=True)
+FRAME = pd.DataFrame(X, columns=["sl", "sw", "pl", "pw"])
+NAMES = [
+    name for name in sa.__all__ if name.startswith(("BRMP", "ClosedForm", "CPNet", "DFA", "Layerwise", "Decoupled"))
+]
+NAMES = [name for name in NAMES if hasattr(getattr(sa, name), "fit")]
+SMALL = {"max_iter": 1, "n_iter_no_change": np.inf}
+STEPWISE = ("DFA", "Layerwise", "Decoupled")
+
+
+def made(name):
+    options = SMALL if name.startswith(STEPWISE) else {}
+    options = options | ({"hidden": "random"} if name.startswith("ClosedForm") else {})
+    return getattr(sa, name)(4, random_state=0, **options)
+
+
+def bad(value):
+    x = X.copy()
+    x[5, 2] = value
+    return x
+
+
+def framed(value):
+    frame = FRAME.astype(object) if isinstance(value, str) else FRAME.copy()
+    frame.iloc[5, 2] = value
+    return frame
+
+
+WRONG = {
+    "NaN": (bad(np.nan), r"X contains NaN in column 2, first in row 5. {0} does not take missing .*SimpleImputer"),
+    "infinity": (bad(-np.inf), r"X contains infinity in column 2, first in row 5. {0} takes finite values.*clip"),
+    "float32": (bad(np.nan).astype(np.float32), r"X contains NaN in column 2, first in row 5. {0} "),
+    "sparse": (sparse.csr_matrix(bad(np.nan)), r"X contains NaN in column 2, first in row 5. {0} "),
+    "frame": (framed(np.nan), r"X contains NaN in column 2 \('pl'\), first in row 5. {0} "),
+    "pandas NA": (framed(np.nan).convert_dtypes(), r"X contains NaN in column 2 \('pl'\), first in row 5. {0} "),
+    "list": (bad(np.nan).tolist(), r"X contains NaN in column 2, first in row 5. {0} "),
+    "text": (framed("red"), r"X contains text, 'red', in column 2 \('pl'\), first in row 5. {0} .*OneHotEncoder"),
+    "category": (FRAME.assign(c=pd.Categorical(["u", "v"] * 75)), r"X contains text, 'u', in column 4 \('c'\).* {0} "),
+    "array of text": (np.array([["1", "2"], ["3", "b"]] * 75), r"X contains text, 'b', in column 1, first in row 1"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_values_that_cannot_be_read(name):
+    fitted = made(name).fit(X, Y)
+    for x, message in WRONG.values():
+        model = made(name)
+        with pytest.raises(ValueError, match=message.format(name)) as caught:
+            model.fit(x, Y)
+        assert type(caught.value) is ValueError
+        assert not hasattr(model, "n_features_in_")
+        if hasattr(x, "columns") or np.shape(x)[1] != 4:
+            continue
+        with pytest.raises(ValueError, match="Input X contains .* in column 2.*first in row 5. " + name):
+            fitted.predict(x)
+        options = {} if name.endswith("Regressor") else {"classes": [0, 1, 2]}
+        with pytest.raises(ValueError, match="Input X contains .* in column 2.*first in row 5. " + name):
+            made(name).partial_fit(x, Y, **options)
+    with pytest.raises(ValueError, match=rf"X contains NaN in column 2 \('pl'\).*{name}"):
+        made(name).fit(FRAME, Y).predict(framed(np.nan))
+    assert fitted.n_features_in_ == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_targets_that_cannot_be_learned(name):
+    for value, word in ((np.nan, "NaN"), (np.inf, "infinity")):
+        y = Y.astype(float)
+        y[7] = value
+        with pytest.raises(ValueError, match=f"Input y contains {word} in row 7. {name} needs a finite target"):
+            made(name).fit(X, y)
+    with pytest.raises(ValueError, match="y"):
+        made(name).fit(X, np.array([1, "a", None] * 50, dtype=object))
+    if name.endswith("Regressor"):
+        with pytest.raises(ValueError, match=r"y must hold numbers for a regressor.*'a'.*Classifiers take labels"):
+            made(name).fit(X, np.array(["a", "b", "c"] * 50))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_frames_of_sparse_columns(name):
+    dense = FRAME.where(FRAME > 2, 0.0)
+    every = pd.DataFrame.sparse.from_spmatrix(sparse.csr_matrix(dense.to_numpy()), columns=dense.columns)
+    some = dense.assign(pl=every["pl"])
+    filled = dense.astype(pd.SparseDtype(float, fill_value=1.5))
+    expected = made(name).fit(dense, Y).predict(dense)
+    csr = made(name).fit(sparse.csr_matrix(dense.to_numpy()), Y).predict(dense.to_numpy())
+    np.testing.assert_array_equal(made(name).fit(every, Y).predict(every), csr)
+    for frame in (some, filled):
+        model = made(name).fit(frame, Y)
+        assert model.feature_names_in_.tolist() == list(dense.columns)
+        np.testing.assert_array_equal(model.predict(frame), expected)
+
+
+def test_errors_cross_processes():
+    error = pickle.loads(pickle.dumps(UnreadableValueError("X", np.nan, 3, 1)))
+    assert str(error) == str(UnreadableValueError("X", np.nan, 3, 1))
+    assert "column 1, first in row 3" in str(error)
