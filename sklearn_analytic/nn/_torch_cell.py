@@ -105,8 +105,8 @@ class TorchCell:
     def update(self, rate, scale):
         """A step of torch's optimiser on the twins."""
         self.n_updates += 1
+        self.placement.after_caller()  # a predictor may still read; inside, the caller's stream would be the module's
         with self._working():
-            self.placement.after_caller()  # a predictor may still read
             self._twins.part()
             self._twins.hand_over(scale)
             if self._steps is None:
@@ -124,9 +124,9 @@ class TorchCell:
             return self._twins.frozen()
 
     def replaced(self, tensors):
-        """What trains, with other values."""
+        """What trains, with other values, which the caller may still be computing."""
+        self.placement.after_caller()
         with self._working():
-            self.placement.after_caller()
             for tensor in tensors if self.placement.stream is not None else ():
                 tensor.record_stream(self.placement.stream)
             return self._twins.leaves(tensors)

@@ -272,16 +272,23 @@ def test_modules_with_streams_wait_for_what_they_receive(monkeypatch):
     """Streams are made up, as this must hold where there is no GPU: tensors cross with events, and are told of."""
     rules = [(PipelineRule(), 1), (PipelineRule(recompute=True, predictor="velocity"), 2)]
     expected = [run(network_of(), RANGES, rule=rule) for rule, _ in rules]
-    used, caller = [], FakeStream(None)
+    used, caller, thread = [], FakeStream(None), threading.local()
+
+    def current(device=None):
+        return getattr(thread, "stream", caller)
 
     @contextlib.contextmanager
     def on(stream):
         stream.entered += 1
-        yield
+        before, thread.stream = current(), stream
+        try:
+            yield
+        finally:
+            thread.stream = before
 
     monkeypatch.setattr(torch_devices, "_stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "stream", on)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: caller)
+    monkeypatch.setattr(torch.cuda, "current_stream", current)
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: used.append(stream), raising=False)
     for (rule, runs), without in zip(rules, expected, strict=True):
         network = network_of()
