@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from sklearn_analytic.nn import LINKS
 
 _FLOORS = (0.003, 0.01, 0.03, 0.1)
 _LEAST = 1e-300
+_FARTHEST = 1e100  # scores of rows far beyond all others may be near the end of the range
 
 NETWORK_FLOOR = 0.01  # of outputs that estimate probabilities themselves
 
@@ -27,8 +28,19 @@ class Link:
 
     def probabilities(self, scores):
         """Return rows that sum to one."""
-        scores = scores if self.floor is None else _log_above(scores, self.floor)
-        return (1 - self.doubt) * softmax(self.slope * scores, axis=1) + self.doubt / scores.shape[1]
+        return (1 - self.doubt) * softmax(self._sharpened(scores), axis=1) + self.doubt / scores.shape[1]
+
+    def log_probabilities(self, scores):
+        """Return the logarithms of the probabilities, finite where these underflow to zero."""
+        found = log_softmax(self._sharpened(scores), axis=1)
+        if self.doubt == 0:
+            return found
+        return np.logaddexp(np.log1p(-self.doubt) + found, np.log(self.doubt / scores.shape[1]))
+
+    def _sharpened(self, scores):
+        """Scores whose softmax is meant, within what a softmax can subtract."""
+        scores = np.clip(scores, -_FARTHEST, _FARTHEST)
+        return self.slope * (scores if self.floor is None else _log_above(scores, self.floor))
 
 
 def fit_link(scores, labels, weights):

@@ -17,7 +17,7 @@ from sklearn_analytic._base import (
 )
 from sklearn_analytic._block_fit import Unwatched
 from sklearn_analytic._blocks import host
-from sklearn_analytic._calibration import fit_link
+from sklearn_analytic._calibration import Link, fit_link
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import ClassStreamMixin, listed_classes, refuse_balanced
 from sklearn_analytic._closed_form_base import ClosedFormBase
@@ -265,6 +265,24 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         check_is_fitted(self)
         return self._probabilities(self._scores(X, [self.exit_]), self._links[self.exit_])
 
+    @lazily
+    def predict_log_proba(self, X):
+        """Predict the logarithms of :meth:`predict_proba`; all are finite.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes) or (n_samples, n_labels)
+            A tensor where X is one; for multilabel y the logarithm of the probability of every label.
+        """
+        check_is_fitted(self)
+        scores = self._scores(X, [self.exit_])
+        return self._calibrated(scores, self._links[self.exit_], Link.log_probabilities)
+
     def staged_predict(self, X):
         """Yield :meth:`predict` of the readouts up to every layer.
 
@@ -477,10 +495,14 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
 
     def _probabilities(self, scores, link):
         """Calibrated probabilities."""
+        return self._calibrated(scores, link, Link.probabilities)
+
+    def _calibrated(self, scores, link, read):
+        """What ``read`` finds by the link of all classes, or by that of every label."""
         found = host(scores)
         if not self._multilabel:
-            return beside(link.probabilities(found), scores)
-        columns = [one.probabilities(_two_sided(s))[:, 1] for one, s in zip(link, found.T, strict=True)]
+            return beside(read(link, found), scores)
+        columns = [read(one, _two_sided(s))[:, 1] for one, s in zip(link, found.T, strict=True)]
         return beside(np.column_stack(columns), scores)
 
 

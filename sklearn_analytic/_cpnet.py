@@ -278,8 +278,24 @@ class CPNetClassifier(
         array of shape (n_samples, n_classes)
             Rows sum to one; a tensor where X is one.
         """
+        return self._probabilities(self._scores(X), self._link)
+
+    @lazily
+    def predict_log_proba(self, X):
+        """Predict the logarithms of :meth:`predict_proba`; all are finite.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes)
+            A tensor where X is one.
+        """
         scores = self._scores(X)
-        return self._probabilities(scores, self._link)
+        return beside(self._link.log_probabilities(host(scores)), scores)
 
     def staged_decision_function(self, X):
         """Yield :meth:`decision_function` of every exit, first to last.

@@ -5,10 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
+from sklearn.datasets import load_iris
+from sklearn.model_selection import cross_val_predict
 
+import sklearn_analytic
+from sklearn_analytic import ClosedFormMLP, CPNetClassifier
 from sklearn_analytic._audit import content_hashes, judge_more, settle, take_audit
 from sklearn_analytic._blocks import ArrayBlocks
 from sklearn_analytic._calibration import Link, fit_link
+from sklearn_analytic.distributed._data_parallel import DataParallel
+
+IRIS = load_iris(return_X_y=True)
 
 
 def test_probabilities_are_safe_and_sum_to_one():
@@ -45,6 +52,40 @@ def test_order_of_probabilities_is_that_of_scores_below_the_floor_too(rng):
     scores = rng.uniform(-0.3, 1, (50, 4))
     for link in [Link(2.0, None), Link(2.0, 0.1)]:
         np.testing.assert_array_equal(link.probabilities(scores).argsort(1), scores.argsort(1))
+
+
+@pytest.mark.parametrize("link", [Link(2.0, None), Link(2.0, 0.1), Link(2.0, None, 1e-3), Link(1.5, 0.01, 1e-308)])
+def test_log_probabilities_are_those_of_the_probabilities_and_finite(rng, link):
+    scores = rng.uniform(-0.3, 1.3, (50, 4))
+    np.testing.assert_allclose(link.log_probabilities(scores), np.log(link.probabilities(scores)), rtol=1e-9)
+    far = np.array([[1e4, 0.0, -1e4], [1e300, -1e300, 0.0]])
+    assert np.isfinite(link.log_probabilities(far)).all() and np.isfinite(link.probabilities(far)).all()
+
+
+LABELS = np.column_stack([IRIS[1] == 1, IRIS[0][:, 0] > 6]).astype(int)
+
+
+@pytest.mark.parametrize("model", [ClosedFormMLP(20, random_state=0), CPNetClassifier(20, random_state=0)])
+def test_log_probabilities_are_predicted_wherever_probabilities_are(model):
+    found = cross_val_predict(model, *IRIS, method="predict_log_proba", cv=3)
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1)
+    model.fit(*IRIS)
+    np.testing.assert_allclose(model.predict_log_proba(IRIS[0]), np.log(model.predict_proba(IRIS[0])), rtol=1e-9)
+
+
+def test_log_probabilities_of_labels_are_those_of_each():
+    model = ClosedFormMLP(20, random_state=0).fit(IRIS[0], LABELS)
+    found = model.predict_log_proba(IRIS[0])
+    assert found.shape == LABELS.shape
+    np.testing.assert_allclose(found, np.log(model.predict_proba(IRIS[0])), rtol=1e-9)
+
+
+def test_whatever_has_probabilities_has_their_logarithms():
+    kinds = [getattr(sklearn_analytic, name) for name in sklearn_analytic.__all__]
+    with_probabilities = [kind for kind in kinds if hasattr(kind, "predict_proba")]
+    assert len(with_probabilities) >= 6
+    assert all(hasattr(kind, "predict_log_proba") for kind in with_probabilities)
+    assert hasattr(DataParallel, "predict_log_proba")
 
 
 @given(seed=st.integers(0, 500), kind=st.sampled_from(["continuous", "binary"]), classes=st.booleans())

@@ -224,7 +224,7 @@ def _delegated(name):
     return available_if(lambda self: getattr(self.estimator, name) is not None)(method)
 
 
-for _name in ("predict_proba", "staged_predict", "staged_predict_proba"):
+for _name in ("predict_proba", "predict_log_proba", "staged_predict", "staged_predict_proba"):
     setattr(DataParallel, _name, _delegated(_name))
 
 
