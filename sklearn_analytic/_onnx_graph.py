@@ -55,15 +55,18 @@ class Graph:
     def by_rows(self, value, n_columns, function, dtype=None):
         """Return ``function(graph, row)`` (h,) of every row (n_columns,) as a matrix; rows come one after the other.
 
-        What has the size of rows times units times columns never stands in memory.
+        What has the size of rows times units times columns never stands in memory. A row of zeros goes last and its
+        result is dropped: runtimes refuse a scan of nothing, and batches may be empty.
         """
+        value = self.concatenate([value, self.held(np.zeros((1, n_columns), value.dtype))], axis=0)
         dtype = np.dtype(dtype or value.dtype)
         body = _Body(self)
         row = Value(f"row{len(self._nodes)}", value.dtype)
         out = function(body, row)
         ends = [_info(row.name, row.dtype, [n_columns]), _info(out.name, dtype, None)]
         inner = helper.make_graph(body.nodes, "row", ends[:1], ends[1:])
-        return self.op("Scan", value, dtype=dtype, body=inner, num_scan_inputs=1)
+        found = self.op("Scan", value, dtype=dtype, body=inner, num_scan_inputs=1)
+        return self.op("Slice", found, np.array([0]), np.array([-1]), np.array([0]))
 
     def model(self, source, outputs, domains, **about):
         """Return the graph as a model that reads ``source`` (value, columns); ``outputs`` are {name: (value, axes)}."""

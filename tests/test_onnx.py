@@ -202,6 +202,29 @@ def test_one_row_and_many_rows_are_read():
     assert _run(model, np.repeat(X, 20, axis=0))["label"].shape == (3000,)
 
 
+VARIANTS = {f"classifier-{name}": case for name, case in CLASSIFIERS.items()}
+VARIANTS |= {f"regressor-{name}": case for name, case in REGRESSORS.items()}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_no_rows_are_a_batch(name):
+    estimator, (X, y) = VARIANTS[name]
+    exported = _fitted(estimator, (X, y))
+    for dtype in DTYPES:
+        model, rows = exported.to_onnx(dtype=dtype), X.astype(dtype)
+        few, one = (_run(model, rows[:n]) for n in (3, 1))
+        for output, found in _run(model, rows[:0]).items():
+            assert found.shape == (0, *few[output].shape[1:]) and found.dtype == few[output].dtype
+            assert one[output].shape == (1, *few[output].shape[1:])
+
+
+@pytest.mark.parametrize("hidden", ["patch", "masked"])
+def test_no_images_are_a_batch(hidden):
+    model = ClosedFormMLP(30, hidden=hidden, image_shape=(8, 8), random_state=0).fit(DIGITS[0][:100], DIGITS[1][:100])
+    found = _run(model.to_onnx(), DIGITS[0][:0].astype(np.float32))
+    assert found["label"].shape == (0,) and found["probabilities"].shape == (0, 10)
+
+
 def test_the_model_says_what_it_is():
     frame, y = load_iris(return_X_y=True, as_frame=True)
     model = BRMPClassifier().fit(frame, y).to_onnx()
