@@ -92,7 +92,7 @@ def compare(n_rows):
         _, first = run_job(blocks_of(folder, size, dies=True), held_out, path)
         resumed, second = run_job(blocks_of(folder, size), held_out, path)
         whole = new_model().fit_blocks(blocks_of(folder, size))
-    return first, second, bool(np.array_equal(resumed.coef_, whole.coef_)), whole.score(*held_out)
+    return first, second, bool(np.array_equal(resumed.readout_coef_, whole.readout_coef_)), whole.score(*held_out)
 
 
 # %%

@@ -22,11 +22,21 @@ from sklearn_analytic._blocks import auto_block_size, rows_in_blocks
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._computation import ROWS, Computation, chained
 from sklearn_analytic._hidden_features import HiddenFeaturesMixin
+from sklearn_analytic._input_shares import input_shares
 from sklearn_analytic.backend import backend_for, dtype_name, get_backend
 from sklearn_analytic.features import HIDDEN, apply_layers, cast_like, draw_rows, row_keys
+from sklearn_analytic.linalg import ColumnMoments, WithColumns
 from sklearn_analytic.linalg._rounding import unit_of
 
 _ROWS_PER_UNIT = 4  # rows drawn per hidden unit for constructions that look at data
+_OLD_NAMES = ("coef_", "intercept_")  # which pickles of earlier versions hold
+_INSTEAD = {  # what an attribute that is not there would not have meant
+    True: (
+        "with hidden layers, whose units are no columns: readout_coef_ and readout_intercept_ weigh the units, "
+        "feature_importances_ judges the columns."
+    ),
+    False: "without hidden layers: coef_ and intercept_ weigh the columns.",
+}
 _BLIND = ("random",)  # constructions that do not: a file need not be read for them
 
 
@@ -38,7 +48,15 @@ class _HiddenStep:
     n_classes: int | None  # of codes that stand for rows of +1 and -1
 
     def __call__(self, statistic, block, backend):
+        if isinstance(statistic, WithColumns):
+            columns = statistic.columns.merge(self.moments(block, backend))
+            return WithColumns(self(statistic.statistic, block, backend), columns)
         return statistic.accumulate(self.hidden(block, backend), self.targets(block.y), block.weight, backend)
+
+    def moments(self, block, backend):
+        """Moments of the columns that the layers read, and of targets that have units."""
+        columns = ColumnMoments.of(backend.to_numpy(block.x), block.weight)
+        return columns if self.n_classes is not None else columns.beside(ColumnMoments.of(block.y, block.weight))
 
     def hidden(self, block, backend):
         """What the readout sees of a block; equal rows look equal, which products of many rows do not promise."""
@@ -54,6 +72,8 @@ class _HiddenStep:
 
 class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
     """What regressor and classifier share: everything but the coding of targets."""
+
+    _columns = None  # of linear models, and of pickles from before there were importances
 
     def __init__(
         self,
@@ -144,6 +164,8 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
             for block in rows:
                 part = replace(block, x=step.hidden(block, backend), y=step.targets(block.y))
                 statistic = _solvers.remove_rows(statistic, part, backend)
+                if self._columns is not None:
+                    self._columns = self._columns.remove(step.moments(block, backend))
             if statistic.n_rows == 0:
                 raise ValueError("forget would leave no rows. Fit a new estimator instead.")
             return self._store(statistic)
@@ -169,6 +191,8 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
             if type(one) is not type(two):  # "auto" took different roads: the Gram is what both can give
                 one, two = one.as_normal(), two.as_normal()
                 self.solver_used_ = "gram"
+            known = self._columns is not None and other._columns is not None
+            self._columns = self._columns.merge(other._columns) if known else None
             return self._store(self._watched(one.merge(two)))
 
     def _fit_rows(self, X, y, sample_weight, progress):
@@ -182,8 +206,10 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
             self._layers = self._build_layers(rows)
 
         def reduce(start):
-            return progress.reduce(rows, start, self._step(), backend)
+            self._columns = None
+            return self._unpacked(progress.reduce(rows, self._begun(start), self._step(), backend))
 
+        resumed = resumed.statistic if isinstance(resumed, WithColumns) else resumed
         solver = _solvers.road_of(self.solver, resumed)
         self.solver_used_, statistic = _solvers.accumulated(
             solver, reduce, rows.n_rows, self._width(), self._n_columns(), self._problem()
@@ -213,8 +239,25 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
             self._layers = self._build_layers(rows)
             self.solver_used_ = "qr" if self.solver == "auto" else self.solver
             start = _solvers.START[self.solver_used_]
-            statistic = start(self._width(), self._n_columns(), self._problem())
-        return rows.reduce(statistic, self._step(), backend)
+            self._columns = None
+            statistic = self._begun(start(self._width(), self._n_columns(), self._problem()))
+        elif self._columns is not None:
+            statistic = WithColumns(statistic, self._columns)
+        return self._unpacked(rows.reduce(statistic, self._step(), backend))
+
+    def _begun(self, statistic):
+        """A statistic of no rows, beside hidden layers with that of the columns that they read."""
+        if not self._layers:
+            return statistic
+        n_columns = self.n_features_in_ + (self._n_columns() if self._n_classes() is None else 0)
+        return WithColumns(statistic, ColumnMoments.empty(n_columns))
+
+    def _unpacked(self, statistic):
+        """The statistic of what the readout sees; that of the columns is kept apart."""
+        if not isinstance(statistic, WithColumns):
+            return statistic
+        self._columns = statistic.columns
+        return statistic.statistic
 
     def _rows(self, X, y, sample_weight):
         """Rows with coded targets and weights, in blocks, and the backend that they belong to."""
@@ -223,6 +266,7 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
 
     def _store(self, statistic):
         """Solve and set the fitted attributes."""
+        statistic = self._unpacked(statistic)
         solution = _solvers.solve(statistic, self._problem())
         self._statistic = statistic
         self._coef, self._intercept = solution.coef, solution.intercept
@@ -232,8 +276,59 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
         self.gcv_path_ = solution.gcv_path
         self.scenarios_ = solution.scenarios
         self.n_samples_seen_ = statistic.n_rows
-        self._publish(solution)
+        for name in _OLD_NAMES:
+            self.__dict__.pop(name, None)
         return self
+
+    # What the readout weighs: columns where the model is linear, else units.
+
+    @property
+    def coef_(self):
+        """Weights of the columns; a model with hidden layers has none."""
+        return self._shaped("coef_", hidden=False)[0]
+
+    @property
+    def intercept_(self):
+        """Constants of a linear model."""
+        return self._shaped("intercept_", hidden=False)[1]
+
+    @property
+    def readout_coef_(self):
+        """Weights of the units of the last hidden layer."""
+        return self._shaped("readout_coef_", hidden=True)[0]
+
+    @property
+    def readout_intercept_(self):
+        """Constants of the readout of the last hidden layer."""
+        return self._shaped("readout_intercept_", hidden=True)[1]
+
+    @property
+    def feature_importances_(self):
+        """Share of every column in the mean squared slope of the predictions, times the column's variance.
+
+        The mean is over a normal distribution with the means and deviations of the columns: no row is kept. Every
+        target counts in units of its own variance. Computed when asked for.
+        """
+        self._check_has("feature_importances_", hidden=True)
+        if self._columns is None:
+            raise AttributeError(
+                "feature_importances_ needs the deviations of the columns, which fits of earlier versions did not "
+                "keep: fit anew."
+            )
+        return input_shares(self._layers, self._coef, self._columns, self.n_features_in_)
+
+    def _shaped(self, name, hidden):
+        """Weights and constants of the readout as scikit-learn's linear models have them."""
+        self._check_has(name, hidden)
+        return self._as_published(self._coef, self._intercept)
+
+    def _check_has(self, name, hidden):
+        """Refuse the names of linear models where there are hidden layers, and the other way round."""
+        kind = type(self).__name__
+        if not hasattr(self, "_coef"):
+            raise AttributeError(f"This {kind} has no {name} before it is fitted.")
+        if bool(self._layers) != hidden:
+            raise AttributeError(f"{kind} has no {name} {_INSTEAD[bool(self._layers)]}")
 
     def _build_layers(self, rows):
         """Construct the hidden layers from drawn rows; each layer sees the output of those before."""

@@ -59,9 +59,17 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
     Attributes
     ----------
     coef_ : ndarray of shape (d,) or (n_targets, d)
-        W, of the inputs or of the last hidden layer.
+        W of a linear model. With hidden layers there is none: no tool shall take units for columns.
     intercept_ : float or ndarray of shape (n_targets,)
-        b.
+        b of a linear model.
+    readout_coef_ : ndarray of shape (h,) or (n_targets, h)
+        W of the units of the last hidden layer, where there is one.
+    readout_intercept_ : float or ndarray of shape (n_targets,)
+        b, where there is a hidden layer.
+    feature_importances_ : ndarray of shape (d,)
+        With hidden layers, the share of every column in the mean squared slope of the predictions, times the column's
+        variance. The mean is over a normal distribution with the means and deviations of the columns, which the fit
+        sums beside the rest.
     rank_ : int
         Numerical rank of the (centred) inputs of the readout; 0 where all are constant.
     condition_number_ : float
@@ -151,10 +159,9 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
         """Outputs are predictions."""
         return Numbers(self._one_dimensional)
 
-    def _publish(self, solution):
-        """Shape coef_ and intercept_ as scikit-learn's linear models do."""
-        self.coef_ = solution.coef[:, 0] if self._one_dimensional else solution.coef.T
-        self.intercept_ = float(solution.intercept[0]) if self._one_dimensional else solution.intercept
+    def _as_published(self, coef, intercept):
+        """Shape weights and constants as scikit-learn's linear models do."""
+        return (coef[:, 0], float(intercept[0])) if self._one_dimensional else (coef.T, intercept)
 
 
 class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
@@ -194,9 +201,11 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     coef_ : ndarray of shape (1, d) or (n_classes, d)
-        Weights of :meth:`decision_function`.
+        Weights of the columns in :meth:`decision_function` of a linear model.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Its constants.
+    readout_coef_, readout_intercept_, feature_importances_
+        With hidden layers, in place of the two, as in :class:`BRMPRegressor`.
     rank_, condition_number_, alpha_, gcv_path_, solver_used_, scenarios_, n_samples_seen_
         As in :class:`BRMPRegressor`.
     n_features_in_ : int
@@ -379,7 +388,7 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
         """The largest output names the class; there are no probabilities."""
         return Classes(self.classes_, None)
 
-    def _publish(self, solution):
-        """Shape coef_ and intercept_ as scikit-learn's linear classifiers do."""
+    def _as_published(self, coef, intercept):
+        """Shape weights and constants as scikit-learn's linear classifiers do."""
         rows = slice(1, 2) if len(self.classes_) == 2 else slice(None)
-        self.coef_, self.intercept_ = solution.coef.T[rows], solution.intercept[rows]
+        return coef.T[rows], intercept[rows]

@@ -271,7 +271,7 @@ def test_hidden_layers_beat_the_linear_model(hidden, sizes, device):
     X = rng.uniform(-2, 2, (600, 2))
     y = np.sin(2 * X[:, 0]) * X[:, 1]
     model = BRMPRegressor(sizes, hidden=hidden, alpha="gcv", random_state=0, device=device).fit(X[:400], y[:400])
-    assert model.coef_.shape == (sizes[-1],)
+    assert model.readout_coef_.shape == (sizes[-1],)
     # Layers that look at targets or rows need fewer units than random ones.
     assert model.score(X[400:], y[400:]) > (0.5 if sizes == (20, 15) else 0.75)
     assert BRMPRegressor().fit(X[:400], y[:400]).score(X[400:], y[400:]) < 0.2
@@ -579,7 +579,7 @@ def test_nothing_is_learned_of_units_of_equal_rows(solver, hidden, activation, d
         model = BRMPRegressor(
             20, hidden=hidden, activation=activation, solver=solver, random_state=0, device=device, block_size=100
         ).fit(X, y)
-        assert np.all(model.coef_ == 0) and model.rank_ == 0
+        assert np.all(model.readout_coef_ == 0) and model.rank_ == 0
         assert_close(model.predict(X[:1] + 1), np.full(1, y.mean()), dtype)
 
 

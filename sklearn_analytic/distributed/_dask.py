@@ -12,7 +12,7 @@ from sklearn_analytic._block_fit import detached
 from sklearn_analytic._blocks import Block, RowBlocks, RowSource, refuse_gaps
 from sklearn_analytic.distributed._dask_kinds import known_collection
 from sklearn_analytic.distributed._dask_work import All, Fold, Mapped, Taken, answers, done_to, merged
-from sklearn_analytic.linalg import NormalEquations, TriangularFactor
+from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
 
 _MERGEABLE = (NormalEquations, TriangularFactor)
 _FRAMES = "dask.dataframe"
@@ -120,7 +120,8 @@ class DaskBlocks(RowBlocks):
 
     def reduce(self, start, step, backend, after_block=None):
         """Return ``step`` folded over every partition from an empty ``start``, and the folds merged in a tree."""
-        if type(start) not in _MERGEABLE or start.n_rows:
+        inner = start.statistic if isinstance(start, WithColumns) else start
+        if type(inner) not in _MERGEABLE or start.n_rows:
             raise ValueError(
                 "A fit on a Dask collection adds up partitions, and needs sums that start empty and can be merged: "
                 "the recursion cannot be. Use solver='auto', 'qr' or 'gram'."

@@ -8,7 +8,7 @@ from dask.sizeof import sizeof
 
 from sklearn_analytic._blocks import Block, checked_array, dense_rows, host, short_block_size
 from sklearn_analytic.backend._threads import one_blas_thread
-from sklearn_analytic.linalg import NormalEquations, TriangularFactor
+from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
 
 
 @sizeof.register(NormalEquations)
@@ -16,6 +16,12 @@ from sklearn_analytic.linalg import NormalEquations, TriangularFactor
 def statistic_bytes(statistic):
     """Return the bytes of a statistic: Dask places tasks and counts memory by it."""
     return sum(value.nbytes for value in vars(statistic).values() if isinstance(value, np.ndarray))
+
+
+@sizeof.register(WithColumns)
+def both_bytes(both):
+    """Return the bytes of a statistic with the moments of its columns."""
+    return statistic_bytes(both.statistic) + both.columns.mean.nbytes + both.columns.norm.nbytes
 
 
 def done_to(work, part, *given):

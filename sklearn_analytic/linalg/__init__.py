@@ -1,5 +1,6 @@
 """Streaming least squares: statistics as values (accumulate, merge, remove, solve) and what follows from them."""
 
+from sklearn_analytic.linalg._columns import ColumnMoments, WithColumns
 from sklearn_analytic.linalg._exits import ExitReadout, ridge_exits, spectral_exit
 from sklearn_analytic.linalg._normal import NormalEquations
 from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
@@ -9,6 +10,7 @@ from sklearn_analytic.linalg._spectral import SpectralProblem
 from sklearn_analytic.linalg._triangular import TriangularFactor
 
 __all__ = [
+    "ColumnMoments",
     "ExitReadout",
     "LeaveOneOut",
     "MoorePenroseState",
@@ -16,6 +18,7 @@ __all__ = [
     "RecursiveLeastSquares",
     "SpectralProblem",
     "TriangularFactor",
+    "WithColumns",
     "best_alpha",
     "kfold_errors",
     "ridge_exits",

@@ -1,0 +1,147 @@
+"""Means and deviations of columns beside another statistic: what a hidden layer no longer tells of its inputs."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+_CHUNK = 512
+_TINY = 1e-280
+
+
+@dataclass(frozen=True)
+class ColumnMoments:
+    """Weight, means and norms about the mean of columns; blocks merge, and leave again.
+
+    Parameters
+    ----------
+    weight : float
+        Sum of the weights of the rows.
+    mean : ndarray of shape (p,)
+        Weighted means.
+    norm : ndarray of shape (p,)
+        Roots of the weighted sums of squares about the mean: no square of a large column is kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.linalg import ColumnMoments
+    >>> X = np.array([[0.0], [2.0], [4.0]])
+    >>> ColumnMoments.of(X[:1]).merge(ColumnMoments.of(X[1:])).deviation.round(3)
+    array([1.633])
+    """
+
+    weight: float
+    mean: np.ndarray
+    norm: np.ndarray
+
+    @classmethod
+    def empty(cls, n_columns):
+        """Return the moments of no rows."""
+        return cls(0.0, np.zeros(n_columns), np.zeros(n_columns))
+
+    @classmethod
+    def of(cls, x, weights=None):
+        """Return the moments of rows on the host."""
+        x = np.asarray(x, dtype=np.float64)
+        weights = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=np.float64)
+        largest = np.max(weights, initial=0.0)
+        if largest == 0:
+            return cls.empty(x.shape[1])
+        shares = weights / largest
+        weight = float(shares.sum()) * largest
+        shares /= shares.sum()  # no sum of weights can overflow
+        mean = shares @ x
+        square = np.zeros(x.shape[1])
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(x), _CHUNK):  # what stays in cache
+                centred = x[start : start + _CHUNK] - mean
+                centred *= centred
+                square += shares[start : start + _CHUNK] @ centred
+        deviation, unsure = np.sqrt(square), ~((square > _TINY) & (square < np.inf))
+        deviation[unsure] = _scaled_deviation(x[:, unsure], mean[unsure], shares)
+        return cls(weight, mean, deviation * np.sqrt(weight))
+
+    @property
+    def deviation(self):
+        """Root mean square about the mean of every column."""
+        return self.norm / np.sqrt(self.weight) if self.weight > 0 else 0 * self.norm
+
+    def beside(self, other):
+        """Return the moments of these columns and of others of the same rows."""
+        return replace(self, mean=np.append(self.mean, other.mean), norm=np.append(self.norm, other.norm))
+
+    def merge(self, other):
+        """Return the moments of both sets of rows."""
+        if self.weight == 0 or other.weight == 0:
+            return other if self.weight == 0 else self
+        weight = self.weight + other.weight
+        step = other.mean - self.mean
+        between = np.abs(step) * np.sqrt(self.weight / weight) * np.sqrt(other.weight)
+        norm = np.hypot(np.hypot(self.norm, other.norm), between)
+        return ColumnMoments(weight, self.mean + step * (other.weight / weight), norm)
+
+    def remove(self, other):
+        """Return the moments without the rows of ``other``, which were in."""
+        weight = self.weight - other.weight
+        if other.weight == 0 or weight <= 0:
+            return self if other.weight == 0 else ColumnMoments.empty(len(self.mean))
+        mean = self.mean + (self.mean - other.mean) * (other.weight / weight)
+        between = np.abs(other.mean - mean) * np.sqrt(weight / self.weight) * np.sqrt(other.weight)
+        size = np.where(self.norm > 0, self.norm, 1.0)
+        left = 1 - (other.norm / size) ** 2 - (between / size) ** 2
+        return ColumnMoments(weight, mean, self.norm * np.sqrt(np.maximum(left, 0)))
+
+
+def _scaled_deviation(x, mean, shares):
+    """Deviations of columns whose squares leave the range; halved, for the way between its ends is no number."""
+    centred = x / 2 - mean / 2
+    size = np.max(np.abs(centred), axis=0, initial=0.0)
+    centred /= np.where(size > 0, size, 1.0)
+    return 2 * size * np.sqrt(shares @ (centred * centred))
+
+
+@dataclass(frozen=True)
+class WithColumns:
+    """A statistic of hidden features, and the moments of the columns that they were computed from.
+
+    Parameters
+    ----------
+    statistic : object
+        NormalEquations, TriangularFactor or RecursiveLeastSquares.
+    columns : ColumnMoments
+        Of the inputs; on the host wherever the statistic is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.linalg import ColumnMoments, NormalEquations, WithColumns
+    >>> both = WithColumns(NormalEquations.empty(3, 1), ColumnMoments.empty(2))
+    >>> both.merge(both).n_features
+    3
+    """
+
+    statistic: Any
+    columns: ColumnMoments
+
+    @property
+    def n_features(self):
+        """Columns that the statistic sees."""
+        return self.statistic.n_features
+
+    @property
+    def n_rows(self):
+        """Rows of positive weight."""
+        return self.statistic.n_rows
+
+    def merge(self, other):
+        """Return both of all rows of both."""
+        return WithColumns(self.statistic.merge(other.statistic), self.columns.merge(other.columns))
+
+    def on(self, backend):
+        """Return the same value with the statistic on the backend's device."""
+        return replace(self, statistic=self.statistic.on(backend))
+
+    def to_host(self, backend):
+        """Return the same value with the statistic on the host."""
+        return replace(self, statistic=self.statistic.to_host(backend))
