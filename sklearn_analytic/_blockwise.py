@@ -21,10 +21,11 @@ from sklearn_analytic._block_fit import BlockFitMixin
 from sklearn_analytic._blocks import auto_block_size, rows_in_blocks
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._computation import ROWS, Computation, chained
+from sklearn_analytic._extreme_weights import refuse_extreme_weights
 from sklearn_analytic._hidden_features import HiddenFeaturesMixin
 from sklearn_analytic._input_shares import input_shares
 from sklearn_analytic.backend import backend_for, dtype_name, get_backend
-from sklearn_analytic.features import HIDDEN, apply_layers, cast_like, draw_rows, row_keys
+from sklearn_analytic.features import HIDDEN, apply_layers, cast_like, draw_rows, linear_readout, row_keys
 from sklearn_analytic.linalg import ColumnMoments, WithColumns
 from sklearn_analytic.linalg._rounding import unit_of
 
@@ -262,6 +263,7 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
     def _rows(self, X, y, sample_weight):
         """Rows with coded targets and weights, in blocks, and the backend that they belong to."""
         coded, weights = self._coded(X, y, sample_weight)
+        weights = refuse_extreme_weights(weights)
         return rows_in_blocks(X, coded, weights, self._rows_per_block()), backend_for(X, self.device)
 
     def _store(self, statistic):
@@ -347,8 +349,7 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
 
         def outputs(rows, backend):
             hidden = apply_layers(self._layers, rows, backend)
-            coef, intercept = backend.asarray(self._coef), backend.asarray(self._intercept)
-            outputs = backend.matmul(backend.stack_columns([hidden], [1.0]), coef) + intercept
+            outputs = linear_readout(hidden, self._coef, self._intercept, backend)
             return in_dtype_of(rows, outputs, backend)
 
         return self._map_blocks(X, outputs)

@@ -15,6 +15,7 @@ from sklearn_analytic._blockwise import BlockwiseLeastSquares
 from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, Numbers
+from sklearn_analytic._extreme_weights import refuse_extreme_weights
 
 
 class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
@@ -365,8 +366,9 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
     def _coded(self, X, y, sample_weight):
         """Class indices, and class-weighted weights; a step makes targets of +1 and -1."""
         codes = self._codes(y, X)
-        weights = checked_weights(sample_weight, X.shape[0])
-        return codes, row_weights(self.classes_[codes], self.class_weight, weights)
+        weights = refuse_extreme_weights(checked_weights(sample_weight, X.shape[0]))
+        with np.errstate(over="ignore"):  # refused, too
+            return codes, row_weights(self.classes_[codes], self.class_weight, weights)
 
     def _n_columns(self):
         """One target per class."""

@@ -23,6 +23,7 @@ from sklearn_analytic._classes import ClassStreamMixin, listed_classes, refuse_b
 from sklearn_analytic._closed_form_base import ClosedFormBase
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, LabelSet
+from sklearn_analytic._extreme_weights import weights_in_range
 from sklearn_analytic.features import target_classes
 
 
@@ -326,7 +327,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
     def _fit_rows(self, X, y, sample_weight, progress):
         """The statistic of all rows."""
         y = self._settle_labels(y, X)
-        weights = checked_weights(sample_weight, X.shape[0])
+        weights = weights_in_range(checked_weights(sample_weight, X.shape[0]))
         progress.begin(2)
         return self._add_rows(X, y, weights, progress.resume()[0], progress)
 

@@ -32,6 +32,7 @@ from sklearn_analytic._blocks import auto_block_size, rows_in_blocks
 from sklearn_analytic._closed_form_network import Settings, build_network
 from sklearn_analytic._closed_form_readout import AuditedRows, best_readout, solve_readouts
 from sklearn_analytic._computation import Computation, pruned
+from sklearn_analytic._extreme_weights import none_vanishing, refuse_extreme_weights
 from sklearn_analytic._first_rows import FirstRowsMixin
 from sklearn_analytic._hidden_features import HiddenFeaturesMixin
 from sklearn_analytic._rows import TrainingRows
@@ -41,6 +42,7 @@ from sklearn_analytic.features import (
     ENCODINGS,
     IMAGE_CONSTRUCTIONS,
     draw_rows,
+    linear_readout,
 )
 from sklearn_analytic.linalg import NormalEquations
 
@@ -65,11 +67,13 @@ class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, Analyti
         """Return the statistic with rows added; rows that come before any network build it."""
         backend = self._backend_of(X)
         building = not hasattr(self, "_network")
+        copies = none_vanishing(refuse_extreme_weights(copies))
         if building:
             self._learn_units(y, copies)
         elif self._contents is None:
             self._contents = Contents.of_old(self._seed, X.shape[1])
-        weights = self._with_class_weights(y, copies)
+        with np.errstate(over="ignore"):  # refused, too
+            weights = refuse_extreme_weights(self._with_class_weights(y, copies))
         rows = rows_in_blocks(X, self._coded(y), weights, self._rows_per_block(X.shape[1]))
         if progress.resumed is None:
             progress.begin_pass("layers")
@@ -201,8 +205,7 @@ class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, Analyti
 
         def scores(rows, backend):
             features, _ = self._read(self._cast(rows, backend), backend, held_out=False)
-            wide = backend.stack_columns([features], [1.0])
-            return backend.matmul(wide, backend.asarray(coef)) + backend.asarray(intercept)
+            return linear_readout(features, coef, intercept, backend)
 
         return scores
 

@@ -11,6 +11,7 @@ from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._closed_form_base import ClosedFormBase
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Numbers
+from sklearn_analytic._extreme_weights import weights_in_range
 from sklearn_analytic.features import target_classes, weighted_mean
 
 _DIGITS = 24  # binary digits of a target's level and unit
@@ -225,7 +226,7 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         """The statistic of all rows."""
         progress.begin(2)
         y, self._flat, weights = self._checked_targets(X, y, sample_weight)
-        return self._add_rows(X, y, weights, progress.resume()[0], progress)
+        return self._add_rows(X, y, weights_in_range(weights), progress.resume()[0], progress)
 
     def _absorb(self, statistic, X, y, sample_weight):
         """The statistic with a block added; the first block settles columns, the first rows layers."""

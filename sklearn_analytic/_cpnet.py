@@ -28,12 +28,13 @@ from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, Computation, pruned
+from sklearn_analytic._extreme_weights import none_vanishing, refuse_extreme_weights, weights_in_range
 from sklearn_analytic._first_rows import FirstRowsMixin
 from sklearn_analytic._hidden_features import HiddenFeaturesMixin
 from sklearn_analytic._network import Network, Rows, Settings, build_network
 from sklearn_analytic._rows import repeat
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, get_backend
-from sklearn_analytic.features import CODES, draw_rows
+from sklearn_analytic.features import CODES, draw_rows, linear_readout
 from sklearn_analytic.linalg import NormalEquations, ridge_exits, spectral_exit
 
 PROJECTIONS = ("correlation", "whitened", "random")
@@ -357,7 +358,7 @@ class CPNetClassifier(
         """The statistic of all rows, in passes: keys, drawn rows, sums."""
         y = class_labels(y, X)
         self._settle_classes(y)
-        weights = checked_weights(sample_weight, X.shape[0])
+        weights = weights_in_range(checked_weights(sample_weight, X.shape[0]))
         progress.begin(2)
         return self._add_rows(X, y, weights, progress.resume()[0], progress)
 
@@ -371,7 +372,9 @@ class CPNetClassifier(
     def _add_rows(self, X, y, copies, statistic, progress):
         """Return the statistic of the exits' features with rows added; rows before any network build it."""
         backend = backend_for(X, self.device)
-        codes, weights = np.searchsorted(self.classes_, y), row_weights(y, self.class_weight, copies)
+        copies, codes = none_vanishing(refuse_extreme_weights(copies)), np.searchsorted(self.classes_, y)
+        with np.errstate(over="ignore"):  # refused, too
+            weights = refuse_extreme_weights(row_weights(y, self.class_weight, copies))
         rows = rows_in_blocks(X, codes, weights, self._rows_per_block(X.shape[1]))
         if progress.resumed is None:
             progress.begin_pass("layers")
@@ -497,8 +500,7 @@ class CPNetClassifier(
         intercept = np.concatenate([intercept for _, intercept in readouts])
 
         def scores(rows, backend):
-            features = backend.stack_columns([self._network.features(rows, backend)], [1.0])
-            return backend.matmul(features, backend.asarray(coef)) + backend.asarray(intercept)
+            return linear_readout(self._network.features(rows, backend), coef, intercept, backend)
 
         return scores
 

@@ -33,7 +33,8 @@ def _bump(z, bias):
 
 def _gaussian(z, bias):
     z += bias
-    np.multiply(z, z, out=z)
+    with np.errstate(over="ignore"):  # exp(-inf) is what is meant
+        np.multiply(z, z, out=z)
     np.negative(z, out=z)
     np.exp(z, out=z)
 

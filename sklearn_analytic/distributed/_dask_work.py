@@ -21,7 +21,7 @@ def statistic_bytes(statistic):
 @sizeof.register(WithColumns)
 def both_bytes(both):
     """Return the bytes of a statistic with the moments of its columns."""
-    return statistic_bytes(both.statistic) + both.columns.mean.nbytes + both.columns.norm.nbytes
+    return statistic_bytes(both.statistic) + both.columns.mean.nbytes + both.columns.deviation.nbytes
 
 
 def done_to(work, part, *given):

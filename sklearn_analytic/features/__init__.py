@@ -36,6 +36,7 @@ from sklearn_analytic.features._kernels import LaplaceLayer, laplace_layer
 from sklearn_analytic.features._layers import DenseLayer, RadialLayer, apply_layers, cast_like
 from sklearn_analytic.features._leaf import N_MEMBERS, LeafLayer, LeafScores, fit_leaf_scores, leaf_layer
 from sklearn_analytic.features._lpq import BinningLayer, binning_layer, cauchy_layer, lpq_layer
+from sklearn_analytic.features._magnitudes import linear_readout, rows_in_reach
 from sklearn_analytic.features._patches import PatchBank, PatchLayer, patch_layer
 from sklearn_analytic.features._projection import cell_layer, projected_layer, subclass_layer, weighted_mean
 from sklearn_analytic.features._residual import (
@@ -101,6 +102,7 @@ __all__ = [
     "laplace_layer",
     "lay_copies",
     "leaf_layer",
+    "linear_readout",
     "lpq_layer",
     "mask_code",
     "masked_layer",
@@ -115,6 +117,7 @@ __all__ = [
     "residual_layer",
     "robust_encoding",
     "row_keys",
+    "rows_in_reach",
     "sampled_layer",
     "sandwiched_least_squares",
     "smooth_encoding",

@@ -7,6 +7,9 @@ import numpy as np
 from sklearn_analytic.features._layers import DenseLayer, RadialLayer
 
 _TANH_HALF = math.atanh(0.5)  # activations -1/2 and +1/2 at the two rows of a pair
+_SMALLEST = float(np.finfo(np.float64).tiny)  # whose inverse is a number
+_ROUNDING = 1e-12
+_SQUARES = 300  # powers of two, up to which squares stay numbers
 _CANDIDATES = 4  # pairs looked at per pair kept, and third rows per pair
 _LARGEST_TILT = 4.0  # on tables as good as 1 throughout, which is weak on parities
 
@@ -86,8 +89,16 @@ def rbf_layer(rows, targets, n_units, activation, generator):
     """
     centres = np.resize(np.asarray(rows, dtype=np.float64), (n_units, rows.shape[1]))
     probe = centres[:200] - centres.mean(axis=0)
-    squared = np.sum((probe[:, None] - probe) ** 2, axis=2)
+    with np.errstate(over="ignore"):
+        squared = np.sum((probe[:, None] - probe) ** 2, axis=2)
     positive = squared[squared > 0]
+    vanished = len(positive) == 0 and np.max(np.abs(probe)) > _ROUNDING * np.max(np.abs(centres))
+    if vanished or (len(positive) and not _SMALLEST < np.median(positive) < np.inf):
+        far = int(np.argmax(np.max(np.abs(centres), axis=0)))
+        raise ValueError(
+            f"hidden='rbf' needs squares of distances between rows, and column {far} of X reaches "
+            f"{np.max(np.abs(centres[:, far])):.1e}: scale the columns first (StandardScaler), or use hidden='sampled'."
+        )
     return RadialLayer(centres, 1.0 / float(np.median(positive)) if len(positive) else 1.0)
 
 
@@ -132,7 +143,8 @@ def sampled_layer(rows, targets, n_units, activation, generator):
     >>> np.abs(np.tanh(X @ layer.weights + layer.bias)).round(6).ravel()
     array([0.5, 0.5])
     """
-    rows = np.asarray(rows, dtype=np.float64)
+    exponent = _scale_of(rows)  # squares of 1e200 are no numbers
+    rows = np.ldexp(np.asarray(rows, dtype=np.float64), -exponent)
     first, second = generator.integers(len(rows), size=(2, _CANDIDATES * n_units))
     step = rows[second] - rows[first]
     distance = np.linalg.norm(step, axis=1)
@@ -143,7 +155,13 @@ def sampled_layer(rows, targets, n_units, activation, generator):
     if activation != "identity":  # what is linear is a sum anyway
         weights += 2 * _TANH_HALF * _tilts(rows, first[chosen], step[chosen] == 0, generator)
     bias = -np.sum(weights * (rows[first] + rows[second])[chosen] / 2, axis=1)
-    return DenseLayer(weights.T.copy(), bias, activation)
+    return DenseLayer(np.ldexp(weights.T, -exponent), bias, activation)
+
+
+def _scale_of(rows):
+    """Power of two near the largest value, 0 where squares are numbers anyway."""
+    exponent = int(np.frexp(np.max(np.abs(rows), initial=0.0))[1])
+    return exponent if abs(exponent) > _SQUARES else 0
 
 
 def _draw_pairs(distance, change, n_units, generator):

@@ -7,6 +7,7 @@ import numpy as np
 
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.features._layers import cast_like
+from sklearn_analytic.features._magnitudes import largest, reach_of, rows_in_reach
 from sklearn_analytic.features._projection import weighted_mean
 
 _TOTAL_BINS = 256  # bins of all numeric columns together
@@ -15,6 +16,7 @@ _MAX_BINNED = 128  # with more numeric columns than this, bins would be too coar
 _BIN_SHARE = 0.75  # of a numeric column's variance that its bins carry; the rest is the clipped z-score
 _BINARY_STEP = 2.0  # distance between the two values of a binary column
 _FLOAT32_SLOPE = 1e30
+_FARTHEST = 400  # powers of two of deviations or ranges from a column's middle: farther values are no farther
 _CLIP = 3.0  # robust z-scores level off about here
 
 
@@ -92,15 +94,30 @@ class InputEncoding:
         """Encoded rows before their mean is taken off."""
         out = x[:, self.source]
         if self.hellinger:
-            return _hellinger(out)
-        out -= cast_like(self.shift, x, backend)
-        out *= cast_like(self.slope, x, backend)
+            return _hellinger(rows_in_reach(out, backend))
+        out = self._sloped(out, backend)
         ramps = slice(0, self.n_ramps)
         out[:, ramps] = out[:, ramps].clip(0, 1)
         scores = slice(self.n_ramps, self.n_ramps + self.n_scores)
         out[:, scores] /= (1 + (out[:, scores] / _CLIP) ** 2) ** 0.5
         out *= cast_like(self.scale, x, backend)
         return out
+
+
+    def _sloped(self, x, backend):
+        """Columns less their shift, times their slope; values so far out that squares overflow stay where none does."""
+        shift, slope = cast_like(self.shift, x, backend), cast_like(self.slope, x, backend)
+        reach = reach_of(x)
+        clipped = np.arange(self.n_columns) < self.n_ramps + self.n_scores
+        limit = np.ldexp(1.0, np.where(clipped, reach // 2, min(reach, _FARTHEST)))
+        with np.errstate(divide="ignore", over="ignore"):
+            if largest(x) + np.max(np.abs(self.shift), initial=0.0) <= np.min(limit / self.slope, initial=np.inf):
+                x -= shift
+                x *= slope
+                return x
+            half = cast_like(limit / 2, x, backend)
+            x = (x * 0.5 - shift * 0.5) * slope  # the way between the ends of the range is no number
+            return x.clip(-half, half) * 2
 
 
 def fit_input_encoding(x, weights=None, *, bins=True, hellinger=True):

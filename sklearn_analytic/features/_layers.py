@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_analytic.backend import dtype_name, get_backend
 from sklearn_analytic.features._agop import SLOPES, dense_energy, radial_energy
+from sklearn_analytic.features._magnitudes import rows_in_reach
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class DenseLayer:
     def apply(self, x, backend):
         """Return the layer's output (n, h) in the dtype of ``x``."""
         weights, bias = (cast_like(parameter, x, backend) for parameter in (self.weights, self.bias))
-        return backend.activate(backend.matmul(x, weights), bias, self.activation)
+        return backend.activate(backend.matmul(rows_in_reach(x, backend, self.weights), weights), bias, self.activation)
 
     def gradient_energy(self, rows, coef):
         """Return the diagonal (d,) of the average gradient outer product of ``x -> apply(x) @ coef``."""
@@ -94,11 +95,12 @@ class RadialLayer:
     def apply(self, x, backend):
         """Return the layer's output (n, h) in the dtype of ``x``."""
         origin = self.centres.mean(axis=0)
-        x = x - cast_like(origin, x, backend)
+        x = rows_in_reach(x, backend, self.centres) - cast_like(origin, x, backend)
         centres = self.centres - origin
         gamma = np.broadcast_to(self.gamma, len(centres))
         z = backend.matmul(x, cast_like(2 * gamma * centres.T, x, backend))
-        z -= ((x * x).sum(1))[:, None] * cast_like(gamma, x, backend)
+        with np.errstate(over="ignore"):  # a row beyond all squares is far from every centre
+            z -= ((x * x).sum(1))[:, None] * cast_like(gamma, x, backend)
         return backend.activate(z, cast_like(-gamma * np.sum(centres**2, axis=1), x, backend), "bump")
 
     def gradient_energy(self, rows, coef):

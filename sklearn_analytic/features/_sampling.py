@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_APART = 300  # powers of two between columns, beyond which the small ones would not tell rows apart
+_ORDINARY = 2.0**_APART
+
 
 def row_keys(x, direction):
     """Return one number per row that depends on its content alone, to sort rows by.
@@ -134,12 +137,25 @@ def fit_row_keys(map_rows, direction, weights=None):
     (False, False)
     """
     both = map_rows(lambda x: _two_keys(x, direction))
+    if not np.max(np.abs(both[:, 0]), initial=0.0) < _ORDINARY:
+        direction = _evened(direction, map_rows(lambda x: np.max(np.abs(x), axis=0, keepdims=True)).max(axis=0))
+        both = map_rows(lambda x: _two_keys(x, direction))
     used = both if weights is None else both[np.asarray(weights) > 0]
     n_wide, n_narrow = (len(np.unique(column)) for column in used.T)
     narrow = bool(np.isfinite(used[:, 1]).all() and n_narrow == n_wide)
     size = np.abs(used[:, int(narrow)])
     exponent = int(np.frexp(np.max(size, where=np.isfinite(size), initial=0.0))[1])
     return RowKeys(direction, exponent, narrow), np.ldexp(both[:, int(narrow)], -exponent)
+
+
+def _evened(direction, sizes):
+    """The direction over powers of two of the columns' sizes where these are far apart, or a sum would be infinite."""
+    exponents = np.frexp(np.asarray(sizes, dtype=np.float64))[1][sizes > 0]
+    if np.ptp(exponents) <= _APART:
+        return direction if exponents.max() < _APART + 600 else np.ldexp(direction, -exponents.max())
+    shifts = np.zeros(len(direction), dtype=int)
+    shifts[sizes > 0] = exponents
+    return np.ldexp(direction, -shifts)
 
 
 def _two_keys(x, direction):

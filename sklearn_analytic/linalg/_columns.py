@@ -11,7 +11,7 @@ _TINY = 1e-280
 
 @dataclass(frozen=True)
 class ColumnMoments:
-    """Weight, means and norms about the mean of columns; blocks merge, and leave again.
+    """Weight, means and deviations of columns; blocks merge, and leave again. No sum leaves the range of the columns.
 
     Parameters
     ----------
@@ -19,8 +19,8 @@ class ColumnMoments:
         Sum of the weights of the rows.
     mean : ndarray of shape (p,)
         Weighted means.
-    norm : ndarray of shape (p,)
-        Roots of the weighted sums of squares about the mean: no square of a large column is kept.
+    deviation : ndarray of shape (p,)
+        Roots of the weighted mean squares about the mean.
 
     Examples
     --------
@@ -33,7 +33,7 @@ class ColumnMoments:
 
     weight: float
     mean: np.ndarray
-    norm: np.ndarray
+    deviation: np.ndarray
 
     @classmethod
     def empty(cls, n_columns):
@@ -60,37 +60,42 @@ class ColumnMoments:
                 square += shares[start : start + _CHUNK] @ centred
         deviation, unsure = np.sqrt(square), ~((square > _TINY) & (square < np.inf))
         deviation[unsure] = _scaled_deviation(x[:, unsure], mean[unsure], shares)
-        return cls(weight, mean, deviation * np.sqrt(weight))
-
-    @property
-    def deviation(self):
-        """Root mean square about the mean of every column."""
-        return self.norm / np.sqrt(self.weight) if self.weight > 0 else 0 * self.norm
+        return cls(weight, mean, deviation)
 
     def beside(self, other):
         """Return the moments of these columns and of others of the same rows."""
-        return replace(self, mean=np.append(self.mean, other.mean), norm=np.append(self.norm, other.norm))
+        mean, deviation = (np.append(getattr(self, name), getattr(other, name)) for name in ("mean", "deviation"))
+        return replace(self, mean=mean, deviation=deviation)
 
     def merge(self, other):
         """Return the moments of both sets of rows."""
         if self.weight == 0 or other.weight == 0:
             return other if self.weight == 0 else self
-        weight = self.weight + other.weight
-        step = other.mean - self.mean
-        between = np.abs(step) * np.sqrt(self.weight / weight) * np.sqrt(other.weight)
-        norm = np.hypot(np.hypot(self.norm, other.norm), between)
-        return ColumnMoments(weight, self.mean + step * (other.weight / weight), norm)
+        larger = max(self.weight, other.weight)
+        mine, theirs = self.weight / larger, other.weight / larger
+        mine, theirs = mine / (mine + theirs), theirs / (mine + theirs)
+        between = _halfway(self.mean, other.mean) * (2 * np.sqrt(mine * theirs))
+        within = np.hypot(np.sqrt(mine) * self.deviation, np.sqrt(theirs) * other.deviation)
+        return ColumnMoments(
+            self.weight + other.weight, mine * self.mean + theirs * other.mean, np.hypot(within, between)
+        )
 
     def remove(self, other):
         """Return the moments without the rows of ``other``, which were in."""
         weight = self.weight - other.weight
         if other.weight == 0 or weight <= 0:
             return self if other.weight == 0 else ColumnMoments.empty(len(self.mean))
+        gone = other.weight / self.weight
         mean = self.mean + (self.mean - other.mean) * (other.weight / weight)
-        between = np.abs(other.mean - mean) * np.sqrt(weight / self.weight) * np.sqrt(other.weight)
-        size = np.where(self.norm > 0, self.norm, 1.0)
-        left = 1 - (other.norm / size) ** 2 - (between / size) ** 2
-        return ColumnMoments(weight, mean, self.norm * np.sqrt(np.maximum(left, 0)))
+        size = np.where(self.deviation > 0, self.deviation, 1.0)
+        between = _halfway(other.mean, mean) / size * (2 * np.sqrt(gone * (1 - gone)))
+        left = 1 - gone * (other.deviation / size) ** 2 - between**2
+        return ColumnMoments(weight, mean, self.deviation * np.sqrt(np.maximum(left, 0) / (1 - gone)))
+
+
+def _halfway(one, two):
+    """Half the distance: the whole one, between the ends of the range, is no number."""
+    return np.abs(one / 2 - two / 2)
 
 
 def _scaled_deviation(x, mean, shares):

@@ -24,6 +24,7 @@ from sklearn_analytic.linalg._rows import (
     common_exponent,
     cpu,
     prepare_rows,
+    refuse_lost,
     same_columns,
     scale_columns,
 )
@@ -143,6 +144,8 @@ class NormalEquations:
         mean = one.mean + step * (two.weight / weight)
         unit, lost = max(one.unit, two.unit), either_lost(one.lost, two.lost)
         n_rows = one.n_rows + two.n_rows
+        if self.exponent[0] != other.exponent[0]:
+            refuse_lost(self._sizes() + other._sizes(), replace(one, mean=mean, scatter=scatter)._sizes())
         return replace(one, n_rows=n_rows, weight=weight, mean=mean, scatter=scatter, unit=unit, lost=lost)
 
     def remove(self, other):
@@ -306,6 +309,11 @@ class NormalEquations:
         scatter = scale_columns(half.T, self.n_features, self.exponent, exponent)
         lost = restated_lost(self.lost, self.exponent, exponent)
         return replace(self, mean=mean, scatter=scatter, exponent=exponent, lost=lost)
+
+    def _sizes(self):
+        """Something near the largest magnitude of every column of X, on the device."""
+        d = self.n_features
+        return abs(self.scatter.diagonal()[:d]) ** 0.5 + abs(self.mean[:d])
 
     def _norms(self, fit_intercept):
         """Root sums of squares of the columns of X, about the mean or about zero."""

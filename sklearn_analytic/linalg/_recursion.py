@@ -9,8 +9,9 @@ from scipy import linalg
 
 from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
 from sklearn_analytic.linalg._rounding import EPS, rank_tolerance, unit_of
-from sklearn_analytic.linalg._rows import block_exponent
+from sklearn_analytic.linalg._rows import block_exponent, refuse_lost
 
+_GROWN = 1e120  # beside which squares of the first block would vanish, and whose own may be no numbers
 _MANY = 8  # rows that are not all near a mean by chance
 
 
@@ -156,6 +157,9 @@ class RecursiveLeastSquares:
         """The recursion with shift, scales and ridge settled by a first block."""
         x = np.asarray(x, dtype=np.float64)
         exponent = tuple(max(block_exponent(part, name), -1000) for part, name in ((x, "X"), (np.asarray(y), "Y")))
+        if exponent[0] > 0:
+            sizes = np.max(np.abs(x), axis=0)
+            refuse_lost(sizes, np.ldexp(sizes, -exponent[0]))
         exponent = tuple(0 if e == -1000 else e for e in exponent)
         shift = self.shift
         if self.fit_intercept:
@@ -195,6 +199,11 @@ class RecursiveLeastSquares:
         """The shifted, scaled [X | 1] and Y, rows times the root of their weight; rows of weight 0 are left out."""
         x = np.ldexp(_off(np.asarray(x, dtype=np.float64), self.shift, unit_of(x)), -self.exponent[0])
         y = np.ldexp(np.asarray(y, dtype=np.float64), -self.exponent[1])
+        if max(np.max(np.abs(x), initial=0.0), np.max(np.abs(y), initial=0.0)) > _GROWN:
+            raise ValueError(
+                "solver='recursive' keeps the scales of its first block, and X or y is more than 1e120 times as large "
+                "now: scale the columns first (StandardScaler), or use solver='qr'."
+            )
         b = np.hstack([x, np.ones((len(x), 1))]) if self.fit_intercept else x
         if sample_weight is None:
             return b, y, float(len(b)), len(b)

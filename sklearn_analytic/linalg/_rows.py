@@ -12,6 +12,8 @@ from sklearn_analytic.linalg._rounding import unit_of
 _EMPTY = -2000  # exponent of an all-zero block: below every exponent of a float64
 NO_ROWS = (_EMPTY, _EMPTY)
 _STACKED = {"bfloat16": "float32"}  # targets would not survive bfloat16
+_FARTHEST = 1000  # powers of two whose inverses are numbers too; squares of the 24 beyond them are safe
+_VANISHING = 480  # powers of two below the largest column, from which on squares lose digits
 _SAFE = 300  # magnitudes in 2**(-300) .. 2**300 square and sum without scaling
 
 
@@ -51,6 +53,8 @@ def prepare_rows(x, y, sample_weight, backend, widen=True, ones=False):
     if ones:
         parts, scales = [backend.ones(x.shape[0]), *parts], [1.0, *scales]
     a = backend.stack_columns(parts, scales, dtype)
+    if exponent[0] > 0:
+        refuse_lost(_sizes(x, backend), _sizes(a[:, int(ones) : int(ones) + x.shape[1]], backend))
     if sample_weight is None:
         return Rows(a, None, x.shape[0], float(x.shape[0]), x.shape[1], exponent, unit_of(x))
     weights = _checked_weights(sample_weight, x.shape[0], backend)
@@ -78,7 +82,7 @@ def block_exponent(block, name):
     if largest == 0:
         return _EMPTY
     exponent = math.frexp(largest)[1]
-    return 0 if abs(exponent) <= _SAFE else exponent
+    return 0 if abs(exponent) <= _SAFE else max(-_FARTHEST, min(_FARTHEST, exponent))
 
 
 def _power(exponent):
@@ -98,6 +102,22 @@ def scale_columns(array, n_features, old, new):
 def common_exponent(a, b):
     """The larger exponent for X and for Y, in which both statistics can be stated without overflow."""
     return max(a[0], b[0]), max(a[1], b[1])
+
+
+def refuse_lost(before, after):
+    """Refuse columns of X of some size that vanish, squared, beside those of a column at the end of the range."""
+    lost = (before > 0) & (after < 2.0**-_VANISHING)
+    if bool(lost.any()):
+        raise ValueError(
+            f"X has columns too far apart for one sum of squares: column {int(after.argmax())} is more than "
+            f"1e{int(_VANISHING * math.log10(2))} times as large as column {int((1 * lost).argmax())}. Scale the "
+            "columns first (StandardScaler), or look for values that do not belong there."
+        )
+
+
+def _sizes(x, backend):
+    """Largest magnitude of every column, on the host."""
+    return np.max(np.abs(backend.to_numpy(x)), axis=0, initial=0.0)
 
 
 def same_columns(one, two):

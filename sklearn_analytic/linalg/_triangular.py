@@ -23,6 +23,7 @@ from sklearn_analytic.linalg._rows import (
     common_exponent,
     cpu,
     prepare_rows,
+    refuse_lost,
     same_columns,
     scale_columns,
 )
@@ -107,14 +108,14 @@ class TriangularFactor:
         if block.weight == 0:
             return self
         one, two = self._restated(block), block._restated(self)
-        return _joined(one, two, _update(one.r, two.r, backend))
+        return _joined(one, two, _update(one.r, two.r, backend))._checked(self, block)
 
     def merge(self, other, backend=None):
         """Return the factor of both sets of rows: QR of the stacked factors."""
         backend = backend or cpu()
         same_columns(self, other)
         one, two = self._restated(other), other._restated(self)
-        return _joined(one, two, backend.qr_r(_stack(backend, one.r, two.r)))
+        return _joined(one, two, backend.qr_r(_stack(backend, one.r, two.r)))._checked(self, other)
 
     def remove(self, other):
         """Return the factor without the rows of ``other`` (both on the host).
@@ -252,6 +253,16 @@ class TriangularFactor:
         if rows.weights is not None:
             rows.a[:] *= (rows.weights**0.5)[:, None]
         return cls(rows.n_rows, rows.weight, rows.a, rows.n_features, rows.exponent, rows.unit)
+
+    def _checked(self, one, two):
+        """The factor itself, if no column of the parts has vanished beside others."""
+        if one.exponent[0] != two.exponent[0] and one.n_rows:
+            refuse_lost(one._sizes() + two._sizes(), self._sizes())
+        return self
+
+    def _sizes(self):
+        """Something near the largest magnitude of every column of X, on the device."""
+        return abs(self.r[:, 1 : 1 + self.n_features]).sum(0)
 
     def _about(self, fit_intercept):
         """The factor of [X | Y] about the mean with an intercept, about zero without."""
