@@ -42,7 +42,7 @@ def run(settings, emit):
         for row in products(device, *((500, 40) if quick else (4096, 512))):
             emit(row)
     for noise in NOISE:
-        for kappa in KAPPAS[::3] if quick else KAPPAS:
+        for kappa in KAPPAS[:: 3 if quick else 2 if noise else 1]:
             for row in solutions(devices, kappa, noise, *size, seeds):
                 emit(row)
 

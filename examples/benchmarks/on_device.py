@@ -25,6 +25,7 @@ counted; times are medians::
 """
 
 import argparse
+import os
 import sys
 
 from _common import environment, markdown_table, write_json
@@ -53,6 +54,7 @@ COLUMNS = {
 
 def main():
     options = parse()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for the device must not spin
     chosen = [part.scaled(options.budget / TOTAL) for part in PARTS if part.name in options.parts]
     settings = {"device": options.device, "quick": options.quick, "budget_s": options.budget}
     record = {"settings": settings | {"parts": [part.name for part in chosen]}, "environment": environment()}
