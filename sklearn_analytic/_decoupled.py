@@ -145,7 +145,7 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         Factor that divides the log-probabilities before they are normalised: of least log-loss on held-out rows, 1
         without any.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases of plain networks.
+        Weights (n_in, n_out) and biases of plain networks; training goes on from what is written into them.
     network_state_ : dict of ndarray
         Parameters and buffers of all other networks.
     modules_ : list of tuple of int

@@ -132,7 +132,7 @@ class DecoupledMLPRegressor(GradientRegressorMixin, RegressorMixin, DecoupledBas
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases of plain networks.
+        Weights (n_in, n_out) and biases of plain networks; training goes on from what is written into them.
     network_state_ : dict of ndarray
         Parameters and buffers of all other networks.
     modules_ : list of tuple of int

@@ -154,7 +154,7 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         Factor that divides the log-probabilities before they are normalised (the outputs, with "softmax" and "expgb"):
         of least log-loss on held-out rows, 1 without any.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases of plain networks.
+        Weights (n_in, n_out) and biases of plain networks; training goes on from what is written into them.
     network_state_ : dict of ndarray
         Parameters and buffers of all other networks.
     n_iter_ : int

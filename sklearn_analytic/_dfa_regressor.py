@@ -138,7 +138,7 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases of plain networks.
+        Weights (n_in, n_out) and biases of plain networks; training goes on from what is written into them.
     network_state_ : dict of ndarray
         Parameters and buffers of all other networks.
     n_iter_ : int

@@ -23,7 +23,8 @@ from sklearn_analytic._callbacks import CallbackSupportMixin, EpochTasks
 from sklearn_analytic._computation import dense_computation
 from sklearn_analytic._convergence import check_patience, loss_watch, warn_of_epochs
 from sklearn_analytic._gradient_blocks import GradientBlocksMixin
-from sklearn_analytic._late_scales import fresh_moments, is_listening, with_constants, woken
+from sklearn_analytic._late_scales import fresh_moments, is_listening, shared_scale, with_constants, woken
+from sklearn_analytic._written_weights import layout, take_written
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.features import ENCODINGS, fit_input_encoding, standard_encoding
 from sklearn_analytic.nn import SCHEDULES, Optimizer, Plan, Rows, train
@@ -267,7 +268,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         rows = np.asarray(host(dense_rows(X[index])), dtype=np.float64)
         weights = None if weights is None else weights[index]
         if self._encoding_name() == "image" or (self.input_encoding == "auto" and _are_pixels(rows)):
-            return _shared_scale(rows, weights, self._n_channels())
+            return shared_scale(rows, weights, self._n_channels())
         if self._encoding_name() != "quantile" and np.array_equal(rows.min(axis=0), rows.max(axis=0)):
             return with_constants(standard_encoding(rows, weights), rows)
         return with_constants(ENCODINGS[self._encoding_name()](rows, weights), rows)
@@ -367,7 +368,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         fitted = self._fitted_so_far(network, execution, history) | network.communication(execution)
         for name, value in fitted.items():
             setattr(self, name, value)
-        self._training_state = {"execution": execution.snapshot()}
+        self._training_state = {"execution": execution.snapshot(), "layout": self._layout(network, fitted)}
         self.activation_bytes_ = execution.activation_bytes()
         if scored:
             self.validation_scores_ = list(history.scores)
@@ -380,7 +381,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         return network.fitted(execution) | losses
 
     def _load(self, network, execution):
-        """Go on from the kept state; other shapes are an error."""
+        """Go on from the kept state, and from weights that were written since; other shapes are an error."""
         state = self._training_state["execution"]
         message = (
             f"the network or its optimiser has changed since the last fit: {', '.join(self._kind())} and the shape of "
@@ -389,13 +390,20 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         )
         if self._training_state["kind"] != self._kind():
             raise ValueError(message)
-        fitted = network.fitted(execution)
-        if any(_layout(fitted[name]) != _layout(getattr(self, name)) for name in network.names):
+        known = self._training_state.get("layout")  # files from before have the attributes alone
+        if known is None:
+            known = self._layout(network, vars(self))
+        if self._layout(network, network.fitted(execution)) != known:
             raise ValueError(message)
         try:
             execution.restore(state)
         except (KeyError, ValueError, RuntimeError) as error:
             raise ValueError(f"{message} ({error})") from error
+        take_written(self, network, execution)
+
+    def _layout(self, network, fitted):
+        """Shapes of all weights."""
+        return [layout(fitted[name]) for name in network.names]
 
     def _raw_outputs(self, X):
         """Raw outputs (n, c) of checked rows, in the kind and on the device of X."""
@@ -450,13 +458,6 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         check_choice("precision", self.precision, ("float32", "float64", "bfloat16"))
         if self.input_encoding is not None:
             check_choice("input_encoding", self.input_encoding, ENCODINGS)
-
-
-def _layout(tree):
-    """Shapes of the arrays in nested lists and dicts."""
-    if isinstance(tree, dict):
-        return {name: _layout(value) for name, value in tree.items()}
-    return [np.shape(value) for value in tree] if isinstance(tree, list) else np.shape(tree)
 
 
 def weighing_rows(X, y, weights):
@@ -523,17 +524,3 @@ def _held_out_rows(coded, fraction, generator):
 def _are_pixels(rows):
     """Whether many columns are non-negative and on one scale; a few rows cannot tell."""
     return len(rows) >= _LEAST_ROWS and fit_input_encoding(rows[:_SEEN_ROWS]).on_common_scale
-
-
-def _shared_scale(rows, weights, n_channels):
-    """One mean and deviation for all columns of a channel: pictures and sequences keep their contrast."""
-    encoding = standard_encoding(np.zeros((1, rows.shape[1])))
-    parts = rows.reshape(len(rows), n_channels, -1)
-    mean = np.average(parts.mean(axis=2), axis=0, weights=weights)
-    centred = parts - mean[:, None]
-    deviation = np.sqrt(np.average((centred**2).mean(axis=2), axis=0, weights=weights))
-    constant = parts.max(axis=(0, 2)) == parts.min(axis=(0, 2))
-    mean = np.where(constant, parts[0, :, 0], mean)  # exactly: rounding is not to be magnified
-    slope = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=~constant & (deviation > 0))
-    repeat = rows.shape[1] // n_channels
-    return replace(encoding, shift=np.repeat(mean, repeat), slope=np.repeat(slope, repeat))

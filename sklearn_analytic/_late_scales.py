@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sklearn_analytic.features import ENCODINGS, InputEncoding, QuantileEncoding
+from sklearn_analytic.features import ENCODINGS, InputEncoding, QuantileEncoding, standard_encoding
 
 ENOUGH = 10  # rows after which a scale stays; below, every block is heard
 _FAR = 5.0  # deviations: a column that moved farther than that from its old value is scaled down to it
@@ -161,3 +161,17 @@ def _recurved(encoding, heard, values, old):
         knots[j] = curve.knots[0]
         ranks[j] = curve.ranks[0] - np.interp(origin, curve.knots[0], curve.ranks[0])
     return QuantileEncoding(tuple(knots), tuple(ranks))
+
+
+def shared_scale(rows, weights, n_channels):
+    """One mean and deviation for all columns of a channel: pictures and sequences keep their contrast."""
+    encoding = standard_encoding(np.zeros((1, rows.shape[1])))
+    parts = rows.reshape(len(rows), n_channels, -1)
+    mean = np.average(parts.mean(axis=2), axis=0, weights=weights)
+    centred = parts - mean[:, None]
+    deviation = np.sqrt(np.average((centred**2).mean(axis=2), axis=0, weights=weights))
+    constant = parts.max(axis=(0, 2)) == parts.min(axis=(0, 2))
+    mean = np.where(constant, parts[0, :, 0], mean)  # exactly: rounding is not to be magnified
+    slope = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=~constant & (deviation > 0))
+    repeat = rows.shape[1] // n_channels
+    return replace(encoding, shift=np.repeat(mean, repeat), slope=np.repeat(slope, repeat))

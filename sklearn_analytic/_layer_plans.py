@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_analytic._networks import NetworkPlan, communication_of, ranks_of
+from sklearn_analytic._networks import NetworkPlan, coefs_of, communication_of, ranks_of
 from sklearn_analytic.nn import DenseStack, Layered, initial_layers, raw_outputs, torch_parts
 
 
@@ -20,6 +20,10 @@ class LayerPlan(NetworkPlan):
     @abstractmethod
     def stack(self, recipe, generator):
         """Return the network in partitions, freshly drawn."""
+
+    def write(self, execution, fitted):
+        """The stack takes the weights, and partitions in training take those of the stack."""
+        execution.rewrite(self.rewritten(execution.stack.state(), fitted, execution.last))
 
     @abstractmethod
     def staged_outputs(self, estimator, x):
@@ -50,7 +54,18 @@ class DenseLayers(LayerPlan):
         execution.settle()
         stack, last = execution.stack, execution.last
         layers = [*stack.layers[: self.partitions[last][1]], *stack.exit_layers(last)]
-        return _coefs(layers) | {"heads_": [_head(head) for head in stack.heads[:last]]}
+        return coefs_of(_copied(layers)) | {"heads_": [_head(_copied(head)) for head in stack.heads[:last]]}
+
+    def rewritten(self, state, fitted, last):
+        """Layers up to the head that predicts, that head, and those below."""
+        layers, stop = _layers(fitted["coefs_"], fitted["intercepts_"]), self.partitions[last][1]
+        heads = [_layers(head["coefs"], head["intercepts"]) for head in fitted["heads_"]]
+        if last == len(self.partitions) - 1:
+            return state | {"layers": layers, "heads": heads}
+        return {
+            "layers": [*layers[:stop], *state["layers"][stop:]],
+            "heads": [*heads, layers[stop:], *state["heads"][last + 1 :]],
+        }
 
     def outputs(self, estimator, x):
         """A forward pass."""
@@ -97,7 +112,14 @@ class TorchDenseLayers(DenseLayers):
         layers, heads = _transposed(state["network"]), [_transposed(head) for head in state["heads"]]
         if last < len(self.partitions) - 1:
             layers = [*layers[: self.partitions[last][1]], *heads[last]]
-        return _coefs(layers) | {"heads_": [_head(head) for head in heads[:last]]}
+        return coefs_of(layers) | {"heads_": [_head(head) for head in heads[:last]]}
+
+    def rewritten(self, state, fitted, last):
+        """The same under the names of torch."""
+        as_layers = {"layers": _transposed(state["network"]), "heads": [_transposed(head) for head in state["heads"]]}
+        found = super().rewritten(as_layers, fitted, last)
+        heads = [_renamed(*pair) for pair in zip(state["heads"], found["heads"], strict=True)]
+        return {"network": _renamed(state["network"], found["layers"]), "heads": heads}
 
 
 @dataclass(frozen=True)
@@ -130,6 +152,10 @@ class ModuleLayers(LayerPlan):
         state = execution.stack.state()
         return {"network_state_": state["network"], "heads_": state["heads"]}
 
+    def rewritten(self, state, fitted, last):
+        """They are the state."""
+        return {"network": fitted["network_state_"], "heads": fitted["heads_"]}
+
     def staged_outputs(self, estimator, x):
         """Features of each partition through its head, in evaluation mode."""
         stack = self.stack(estimator._recipe(len(x)), np.random.default_rng(0))
@@ -153,9 +179,15 @@ def _transposed(state):
     return [(weights.T.copy(), bias) for weights, bias in zip(arrays[::2], arrays[1::2], strict=True)]
 
 
-def _coefs(layers):
-    """Layers under the names of scikit-learn's MLP."""
-    return {"coefs_": [weights for weights, _ in layers], "intercepts_": [bias for _, bias in layers]}
+def _renamed(state, layers):
+    """Torch's arrays by name of layers [(W, b), ...]."""
+    arrays = [array for weights, bias in layers for array in (weights.T, bias)]
+    return dict(zip(state, arrays, strict=True))
+
+
+def _copied(layers):
+    """Layers of their own: what is written into fitted attributes must not reach the state behind them."""
+    return [(weights.copy(), bias.copy()) for weights, bias in layers]
 
 
 def _head(layers):

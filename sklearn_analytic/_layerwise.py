@@ -145,7 +145,7 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
     temperature_ : float
         Factor that divides the logarithms of the outputs: of least log-loss on held-out rows, 1 without any.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases of plain networks.
+        Weights (n_in, n_out) and biases of plain networks; training goes on from what is written into them.
     network_state_ : dict of ndarray
         Parameters and buffers of all other networks.
     heads_ : list of dict

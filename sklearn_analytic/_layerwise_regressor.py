@@ -132,7 +132,7 @@ class LayerwiseMLPRegressor(GradientRegressorMixin, RegressorMixin, LayerwiseBas
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases of plain networks.
+        Weights (n_in, n_out) and biases of plain networks; training goes on from what is written into them.
     network_state_ : dict of ndarray
         Parameters and buffers of all other networks.
     heads_ : list of dict

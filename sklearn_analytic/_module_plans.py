@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_analytic._networks import DenseNetwork, ModuleNetwork, TorchDenseNetwork
+from sklearn_analytic._networks import DenseNetwork, ModuleNetwork, TorchDenseNetwork, flat_weights, torch_weights
 from sklearn_analytic.backend import n_threads
 from sklearn_analytic.nn import (
     DenseCells,
@@ -101,6 +101,12 @@ class DenseModules(_Unlogged, DenseNetwork):
         ranges = self.modules.ranges(costs, len(layers))
         return self.modules.pipeline(stack_of(ranges), recipe, ranges)
 
+    def rewritten(self, snapshot, fitted):
+        """The flat parameters, cut where the modules are."""
+        sizes = [len(cell["theta"]) for cell in snapshot["cells"]]
+        parts = np.split(flat_weights(fitted), np.cumsum(sizes)[:-1])
+        return _with_cells(snapshot, [{"theta": part} for part in parts])
+
 
 @dataclass(frozen=True)
 class TorchDenseModules(_Unlogged, TorchDenseNetwork):
@@ -113,6 +119,10 @@ class TorchDenseModules(_Unlogged, TorchDenseNetwork):
         network = self._drawn(generator)
         counted = partial(dense_costs, self.sizes)  # cut as on the CPU
         return _torch_pipeline(network, self.modules, recipe, self.device, self.sizes[0], counted)
+
+    def rewritten(self, snapshot, fitted):
+        """Under the names of torch."""
+        return _with_arrays(snapshot, torch_weights(fitted))
 
 
 @dataclass(frozen=True)
@@ -128,6 +138,10 @@ class ModuleModules(_Unlogged, ModuleNetwork):
         counted = partial(torch_parts().stage_costs, network, self.n_inputs)
         return _torch_pipeline(network, self.modules, recipe, self.device, self.n_inputs, counted)
 
+    def rewritten(self, snapshot, fitted):
+        """Modules have names of their own, and the network's order."""
+        return _with_arrays(snapshot, fitted["network_state_"].values())
+
 
 def _torch_pipeline(network, modules, recipe, device, n_inputs, counted):
     """A pipeline of the stages of a torch network; ``counted(n_rows)`` are their costs."""
@@ -142,6 +156,17 @@ def _torch_pipeline(network, modules, recipe, device, n_inputs, counted):
     ranges = modules.ranges(costs, parts.n_stages(network))
     stack = parts.TorchCells(network, ranges, recipe, device, recipe.seed, alone=modules.run_alone)
     return modules.pipeline(stack, recipe, ranges)
+
+
+def _with_arrays(snapshot, arrays):
+    """A snapshot of torch's modules with these arrays, in the order of the network."""
+    rest = iter(arrays)
+    return _with_cells(snapshot, [{"network": {n: next(rest) for n in cell["network"]}} for cell in snapshot["cells"]])
+
+
+def _with_cells(snapshot, changes):
+    """A snapshot of a pipeline with other entries in each of its modules."""
+    return snapshot | {"cells": [cell | new for cell, new in zip(snapshot["cells"], changes, strict=True)]}
 
 
 def _seconds(stack_of, sizes, recipe):

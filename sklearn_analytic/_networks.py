@@ -34,6 +34,14 @@ class NetworkPlan(ABC):
     def outputs(self, estimator, x):
         """Return the raw outputs (n, c) of encoded host rows, in their dtype."""
 
+    def write(self, execution, fitted):
+        """Give a network in training the weights of fitted attributes; all else of its state stays."""
+        execution.restore(self.rewritten(execution.snapshot(), fitted))
+
+    @abstractmethod
+    def rewritten(self, snapshot, fitted):
+        """Return a snapshot with the weights of fitted attributes."""
+
 
 @dataclass(frozen=True)
 class DenseNetwork(NetworkPlan):
@@ -56,7 +64,11 @@ class DenseNetwork(NetworkPlan):
 
     def fitted(self, execution):
         """Weights as scikit-learn's MLP keeps them."""
-        return _coefs(execution.layers())
+        return coefs_of(execution.layers())
+
+    def rewritten(self, snapshot, fitted):
+        """The flat parameters."""
+        return snapshot | {"theta": flat_weights(fitted)}
 
     def outputs(self, estimator, x):
         """A forward pass."""
@@ -93,7 +105,11 @@ class TorchDenseNetwork(DenseNetwork):
     def fitted(self, execution):
         """Torch keeps weights transposed."""
         arrays = list(parts_of(execution).values())
-        return _coefs([(w.T.copy(), b) for w, b in zip(arrays[::2], arrays[1::2], strict=True)])
+        return coefs_of([(w.T.copy(), b) for w, b in zip(arrays[::2], arrays[1::2], strict=True)])
+
+    def rewritten(self, snapshot, fitted):
+        """Under the names of torch."""
+        return snapshot | {"network": dict(zip(snapshot["network"], torch_weights(fitted), strict=True))}
 
 
 @dataclass(frozen=True)
@@ -120,6 +136,10 @@ class ModuleNetwork(NetworkPlan):
     def fitted(self, execution):
         """Parameters and buffers."""
         return {"network_state_": parts_of(execution)}
+
+    def rewritten(self, snapshot, fitted):
+        """They are the state."""
+        return snapshot | {"network": fitted["network_state_"]}
 
     def outputs(self, estimator, x):
         """A forward pass in evaluation mode."""
@@ -174,6 +194,18 @@ def communication_of(execution):
     return {} if record is None else {"communication_": record}
 
 
-def _coefs(layers):
+def coefs_of(layers):
     """Layers under the names of scikit-learn's MLP."""
     return {"coefs_": [w for w, _ in layers], "intercepts_": [b for _, b in layers]}
+
+
+def flat_weights(fitted):
+    """Layers as one vector, W before b."""
+    layers = zip(fitted["coefs_"], fitted["intercepts_"], strict=True)
+    return np.concatenate([part.ravel() for layer in layers for part in layer])
+
+
+def torch_weights(fitted):
+    """Layers as torch's arrays, in their order."""
+    layers = zip(fitted["coefs_"], fitted["intercepts_"], strict=True)
+    return [part for weights, bias in layers for part in (weights.T, bias)]

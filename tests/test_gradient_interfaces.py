@@ -1,5 +1,6 @@
 """Estimators trained by steps behave as scikit-learn's networks do where their parameters bear the same names."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -279,3 +280,132 @@ def test_log_probabilities(cls):
     found = model.predict_log_proba(torch.tensor(X))
     assert isinstance(found, torch.Tensor)
     np.testing.assert_array_equal(found.numpy(), model.predict_log_proba(X))
+
+
+# ---- weights that are written ----
+
+STILL = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 1e-12, "max_iter": 2, "random_state": 0}
+GOING_ON = {
+    "stream": lambda model: model.partial_fit(X, targets(type(model))),
+    "warm start": lambda model: model.set_params(warm_start=True).fit(X, targets(type(model))),
+}
+WAYS = {  # parameters, and whether they need torch
+    "plain": ({}, False),
+    "torch": ({"device": "torch:cpu"}, True),
+    "images": ({"image_shape": (2, 2), "conv_layer_sizes": (3,), "hidden_layer_sizes": (4,)}, True),
+}
+going_on = pytest.mark.parametrize("go_on", GOING_ON.values(), ids=GOING_ON)
+
+
+def begun(cls, way="plain", begin="stream", **given):
+    """An estimator that has trained, with two hidden layers where it has no images."""
+    parameters, needs_torch = WAYS[way]
+    if needs_torch:
+        pytest.importorskip("torch")
+    model = cls(**{"hidden_layer_sizes": (6, 5)} | STILL | parameters | given)
+    return model.partial_fit(X, targets(cls), **known(cls)) if begin == "stream" else model.fit(X, targets(cls))
+
+
+def arrays_of(model):
+    if hasattr(model, "network_state_"):
+        return list(model.network_state_.values())
+    return [*model.coefs_, *model.intercepts_]
+
+
+def write(model):
+    """New numbers in every array, in place or as other objects, and what they are."""
+    for k, array in enumerate(arrays_of(model)):
+        array[...] = np.random.default_rng(k).normal(size=array.shape)
+    return [array.copy() for array in arrays_of(model)]
+
+
+def raw(model):
+    return model.predict_proba(X) if hasattr(model, "classes_") else model.predict(X)
+
+
+@estimators
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("begin", ["stream", "fit"])
+@going_on
+def test_training_goes_on_from_weights_that_were_written(cls, way, begin, go_on):
+    model = begun(cls, way, begin)
+    before = raw(model)
+    written = write(model)
+    seen = raw(model)
+    assert not np.allclose(before, seen, atol=1e-3)
+    go_on(model)
+    for array, expected in zip(arrays_of(model), written, strict=True):
+        np.testing.assert_allclose(array, expected, atol=1e-6)
+    np.testing.assert_allclose(raw(model), seen, atol=1e-4)
+
+
+@estimators
+@going_on
+def test_lists_of_other_arrays_may_be_written(cls, go_on):
+    model = begun(cls)
+    model.coefs_ = tuple(np.full(w.shape, 0.25) for w in model.coefs_)  # float64, and no list
+    frozen = np.ones(5, np.float32)
+    frozen.flags.writeable = False
+    model.intercepts_[1] = frozen
+    go_on(model)
+    np.testing.assert_allclose(model.coefs_[0], 0.25)
+    np.testing.assert_allclose(model.intercepts_[1], 1.0)
+    assert model.coefs_[0].dtype == np.float32
+
+
+@estimators
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@going_on
+def test_what_was_not_written_trains_to_the_same_bits(cls, solver, go_on):
+    given = {"solver": solver, "momentum": 0.9, "learning_rate_init": 0.01}
+    plain, copied = begun(cls, **given), begun(cls, **given)
+    copied.coefs_ = [w.astype(np.float64) for w in copied.coefs_]
+    copied.intercepts_ = [b.copy() for b in copied.intercepts_]
+    for a, b in zip(arrays_of(go_on(plain)), arrays_of(go_on(copied)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@estimators
+def test_weights_that_are_written_outlive_pickles(cls):
+    model, fresh = begun(cls, solver="adam"), begun(cls, solver="adam")
+    for found in (model, fresh):
+        found.set_params(learning_rate_init=0.01)
+        write(found)
+        found.coefs_ = [w.astype(np.float32) for w in found.coefs_]
+    again = pickle.loads(pickle.dumps(model))
+    for a, b in zip(*(arrays_of(m.partial_fit(X, targets(cls))) for m in (again, fresh)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@estimators
+@going_on
+def test_weights_that_do_not_fit_are_named(cls, go_on):
+    model = begun(cls)
+    kept = model.coefs_
+    wrong = {
+        r"coefs_\[1\] has shape \(6, 6\), but the network's has \(6, 5\)": [kept[0], np.ones((6, 6)), kept[2]],
+        r"coefs_\[0\] holds NaN, infinity": [kept[0] * np.nan, *kept[1:]],
+        r"coefs_\[2\] holds NaN, infinity or what float32 cannot hold": [*kept[:2], np.full(kept[2].shape, 1e300)],
+        "coefs_ must be a list of 3 arrays": kept[:2],
+    }
+    for message, coefs in wrong.items():
+        model.coefs_ = coefs
+        with pytest.raises(ValueError, match=message):
+            go_on(model)
+        assert model.coefs_ is coefs
+    model.coefs_ = kept
+    go_on(model)
+
+
+@pytest.mark.parametrize("cls", [LayerwiseMLP, LayerwiseMLPRegressor], ids=name)
+@pytest.mark.parametrize("interlayer", [None, "overparametrise", "lookahead", "window"])
+@going_on
+def test_layers_and_heads_below_may_be_written(cls, interlayer, go_on):
+    model = begun(cls, interlayer=interlayer)
+    written = write(model)
+    head = model.heads_[0]["coefs"]
+    head[-1][:] = 0.5
+    go_on(model)
+    for array, expected in zip(arrays_of(model), written, strict=True):
+        np.testing.assert_allclose(array, expected, atol=1e-5)
+    np.testing.assert_allclose(model.heads_[0]["coefs"][-1], 0.5, atol=1e-6)

@@ -97,6 +97,14 @@ class Layered:
         self.rest()
         self.stack.set_readout(self.last, weights, bias)
 
+    def rewrite(self, state):
+        """Take other weights, as a state of the stack; optimisers of partitions in training keep their moments."""
+        self.stack.load(state)
+        for k, execution in self._live.items():
+            fresh = self.stack.begin(k, self.batch_size, together=True).snapshot()
+            weights = {name: fresh[name] for name in ("theta", "network") if name in fresh}
+            execution.restore(execution.snapshot() | weights)
+
     def snapshot(self):
         """Weights of network and heads, and the optimisers' states of partitions in training."""
         self.settle()
