@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic._base import beside, checked_weights, regression_targets
 from sklearn_analytic._block_fit import Unwatched
 from sklearn_analytic._blocks import refuse_gaps
+from sklearn_analytic._blockwise import in_dtype_of
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._closed_form_base import ClosedFormBase
 from sklearn_analytic._collections import lazily
@@ -191,10 +192,10 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         Returns
         -------
         array of shape (n_samples,) or (n_samples, n_targets)
-            Predictions, of the kind and on the device of X.
+            Predictions, in the kind, dtype and device of X.
         """
         check_is_fitted(self)
-        return self._in_units(self._scores(X, [self.exit_]))
+        return self._in_shape(self._scores(X, [self.exit_]))
 
     def staged_predict(self, X):
         """Yield :meth:`predict` of the readouts up to every layer.
@@ -210,7 +211,7 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
             Predictions by the readout.
         """
         for scores in self._staged_scores(X):
-            yield self._in_units(scores)
+            yield self._in_shape(scores)
 
     def __sklearn_tags__(self):
         """Declare what the estimator accepts."""
@@ -299,10 +300,21 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
         """Outputs are predictions."""
         return Numbers(self._flat)
 
-    def _in_units(self, scores):
-        """Predictions in the units and shape of y."""
-        scores = scores * beside(self._unit, scores) + beside(self._level + 0 * self._unit, scores)
-        return scores[:, 0] if self._flat else scores
+    def _scores(self, X, stages):
+        """Predictions of some stages side by side, in the units of y and the dtype of X."""
+        check_is_fitted(self)
+        scorer = self._scorer(stages)
+        unit, level = np.tile(self._unit, len(stages)), np.tile(self._level + 0 * self._unit, len(stages))
+
+        def predictions(rows, backend):
+            scores = scorer(rows, backend)
+            return in_dtype_of(rows, scores * beside(unit, scores) + beside(level, scores), backend)
+
+        return self._map_blocks(X, predictions, self._n_features_out)
+
+    def _in_shape(self, predictions):
+        """Predictions in the shape of y."""
+        return predictions[:, 0] if self._flat else predictions
 
 
 def _units(y, weights):
