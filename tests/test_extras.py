@@ -26,6 +26,7 @@ class Hidden(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(name + " is hidden", name=name)
 sys.meta_path.insert(0, Hidden())
 warnings.simplefilter("error")
+warnings.filterwarnings("ignore", message=".*reached max_iter")  # three epochs are few
 import numpy as np
 from sklearn.datasets import load_iris
 import sklearn_analytic as sa
