@@ -16,13 +16,18 @@ folder of the figure and ``--quick`` for few epochs and one seed.
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import AlignmentDisplay, DFAClassifier
+
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
 
 CONTENDERS = {
     "backprop": {"scheme": "backprop"},
@@ -45,10 +50,10 @@ def compare(n_seeds, epochs):
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
     results = {}
     for name, parameters in CONTENDERS.items():
-        model = DFAClassifier(NETWORK, max_iter=epochs, **parameters)
+        model = DFAClassifier(NETWORK, max_iter=epochs, n_iter_no_change=np.inf, **parameters)
         watched = model.set_params(alignment=True, random_state=0).fit(X, y)
         runs = [
-            fit_once(DFAClassifier(NETWORK, max_iter=epochs, random_state=seed, **parameters), X, y, X_test, y_test)
+            fit_once(clone(model).set_params(alignment=False, random_state=seed), X, y, X_test, y_test)
             for seed in range(n_seeds)
         ]
         results[name] = (*np.transpose(runs), watched)

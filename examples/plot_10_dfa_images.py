@@ -21,13 +21,17 @@ Run ``python examples/plot_10_dfa_images.py`` (needs torch; under a minute on tw
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import DFAClassifier
+
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
 
 # %%
 # ``image_shape`` builds blocks of 3 x 3 convolution, rectifier and 2 x 2 pooling under a dense head.
@@ -61,7 +65,8 @@ def given_network(seed):
 
 def model_of(name, seed, epochs):
     """A classifier that is not fitted."""
-    shared = {"max_iter": epochs, "batch_size": 32, "learning_rate_init": 2e-3, "random_state": seed}
+    shared = {"max_iter": epochs, "n_iter_no_change": np.inf, "batch_size": 32, "learning_rate_init": 2e-3}
+    shared["random_state"] = seed
     if name in GIVEN:
         return DFAClassifier(network=given_network(seed), **GIVEN[name], **shared)
     return DFAClassifier((64,), image_shape=(8, 8), conv_layer_sizes=(16, 32), **CONTENDERS[name], **shared)

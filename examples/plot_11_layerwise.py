@@ -17,13 +17,17 @@ the folder of the figures and ``--quick`` for few epochs and one seed.
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import LayerDiagnosticsDisplay, LayerwiseMLP
+
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
 
 NETWORK = (128,) * 8
 PARTITIONS = {"backprop": 1, "2 partitions": 2, "4 partitions": 4, "layer by layer": None}
@@ -44,7 +48,12 @@ def compare(n_seeds, epochs):
         accuracies, seconds = [], []
         for seed in range(n_seeds):
             model = LayerwiseMLP(
-                NETWORK, n_partitions=n_partitions, batch_size=BATCH, max_iter=epochs, random_state=seed
+                NETWORK,
+                n_partitions=n_partitions,
+                batch_size=BATCH,
+                max_iter=epochs,
+                n_iter_no_change=np.inf,
+                random_state=seed,
             )
             start = time.perf_counter()
             model.fit(X, y)

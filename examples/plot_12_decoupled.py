@@ -17,13 +17,17 @@ folder of the figures and ``--quick`` for few epochs, one seed and at most four 
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits, make_classification
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import DecoupledMLPClassifier, TimelineDisplay
+
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
 
 NETWORK = (128,) * 7  # and the output layer
 BATCH = 32
@@ -90,7 +94,7 @@ def compare(modules, n_seeds, epochs):
     """{(schedule, modules): (accuracies, the last model, seconds of the fastest fit)}."""
     X, y = load_digits(return_X_y=True)
     split = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
-    common = {"batch_size": BATCH, "max_iter": epochs, "executor": "sequential"}
+    common = {"batch_size": BATCH, "max_iter": epochs, "n_iter_no_change": np.inf, "executor": "sequential"}
     DecoupledMLPClassifier(NETWORK, **common | {"max_iter": 1}).fit(split[0], split[2])  # loads compiled code
     results = {("backprop", 1): measure(split, n_seeds, schedule="backprop", n_modules=1, **common)}
     for schedule, options in SCHEDULES.items():

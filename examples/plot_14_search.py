@@ -18,15 +18,19 @@ Run ``python examples/plot_14_search.py`` with ``--out DIR`` for the folder of t
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, StratifiedKFold, train_test_split
 
 from sklearn_analytic import ClosedFormMLP, DFAClassifier
+
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
 
 FOLDS = StratifiedKFold(2, shuffle=True, random_state=0)
 RIDGES = {"alpha": [0.01, 1.0, 100.0, 10_000.0], "activation": ["relu", "tanh", "identity"]}
@@ -42,7 +46,7 @@ def searches(n_rows, width, n_epochs):
     return {
         "rows": (network, RIDGES, "n_samples", n_rows),
         "width": (network, RIDGES, "hidden_layer_sizes", width),
-        "epochs": (DFAClassifier((64,), random_state=0), RATES, "max_iter", n_epochs),
+        "epochs": (DFAClassifier((64,), n_iter_no_change=np.inf, random_state=0), RATES, "max_iter", n_epochs),
     }
 
 

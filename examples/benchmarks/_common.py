@@ -12,11 +12,13 @@ import platform
 import resource
 import sys
 import threading
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from sklearn import datasets
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_info
 
@@ -228,3 +230,12 @@ def is_classification(path):
     """Whether a file's targets are int64 classes; only the target is read."""
     with np.load(path) as file:
         return file["y" if "y" in file else "y_train"].dtype == np.int64
+
+
+# ------------------------------------------------------------------ training
+
+
+def given_epochs(model):
+    """Let an estimator take the epochs that it is given: they are the protocol, and no bound on convergence."""
+    warnings.filterwarnings("ignore", category=ConvergenceWarning)
+    return model.set_params(n_iter_no_change=math.inf)

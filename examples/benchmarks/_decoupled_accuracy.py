@@ -1,5 +1,6 @@
 """Suites "accuracy" and "accuracy_sgd" of ``decoupled.py``: delayed gradients against backpropagation, equal epochs."""
 
+from _common import given_epochs
 from _decoupled_common import BACKPROP, COLUMNS, COUNTS, by_set, jobs_by_counts, scored_fit, summarise
 from _dfa_common import Suite, torch_or_skip
 
@@ -43,7 +44,8 @@ def runner(solver):
         shared = {"batch_size": options.batch_size, "max_iter": options.epochs, "learning_rate_init": options.rate}
         shared |= {"n_modules": job["n_modules"], "executor": "sequential", "solver": solver}
         network = NETWORK if not options.quick else (32,) * len(NETWORK)
-        return [scored_fit(DecoupledMLPClassifier(network, random_state=job["seed"], **shared, **own), job, options)]
+        model = DecoupledMLPClassifier(network, random_state=job["seed"], **shared, **own)
+        return [scored_fit(given_epochs(model), job, options)]
 
     return run
 

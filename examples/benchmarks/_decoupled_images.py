@@ -1,6 +1,7 @@
 """Suite "images" of ``decoupled.py``: a small residual network with batch normalisation (torch)."""
 
 import numpy as np
+from _common import given_epochs
 from _decoupled_accuracy import CONTENDERS as ALL
 from _decoupled_common import BACKPROP, COLUMNS, by_set, jobs_by_counts, scored_fit, summarise
 from _dfa_common import Suite, image_shape, torch_or_skip
@@ -30,7 +31,7 @@ def run(job, options):
         random_state=job["seed"],
         **CONTENDERS[job["contender"]],
     )
-    row = scored_fit(model, job, options)
+    row = scored_fit(given_epochs(model), job, options)
     return [row | {"modules": None if row["diverged"] else [list(part) for part in model.modules_]}]
 
 

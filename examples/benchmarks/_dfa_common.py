@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from _accuracy_suites import IMAGES, log_loss
-from _common import data_folder, load, mean
+from _common import data_folder, given_epochs, load, mean
 from accuracy import cap, channels_first
 
 from sklearn_analytic import DFAClassifier
@@ -79,6 +79,7 @@ def datasets_by_contenders(options):
 def measured_fit(model, split):
     """Scores, seconds and the sizes of a split."""
     X, X_test, y, y_test = split
+    given_epochs(model)
     start = time.perf_counter()
     model.fit(X, y)
     seconds = time.perf_counter() - start

@@ -75,7 +75,7 @@ def our_sampler(parameters, task, X, y):
     """Epochs of the execution behind a fitted estimator, and whole fits."""
     k, n = task["epochs"], len(X)
     shared = {"batch_size": task["batch_size"], "learning_rate": "constant", "learning_rate_init": RATE}
-    shared |= {"input_encoding": None, "random_state": 0}
+    shared |= {"input_encoding": None, "n_iter_no_change": np.inf, "random_state": 0}
     model = DFAClassifier(task["hidden"], max_iter=1, **shared, **parameters).fit(X, y)  # compiles
     execution, rows = execution_of(model, X, y)
     placed, generator = execution.place(rows), np.random.default_rng(0)

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 from _accuracy_suites import log_loss
-from _common import geometric_mean, mean
+from _common import geometric_mean, given_epochs, mean
 from _dfa_common import in_points, split_of, standard_error
 from accuracy import cap
 
@@ -84,7 +84,7 @@ class WatchedDFA(_Watching, DFAClassifier):
 def watched_fit(model, split):
     """Scores, seconds and the curve of one fit; ``seconds`` are the processor's, looking left out."""
     X, X_test, y, y_test = split
-    model.curve = curve = Curve(X_test, y_test)
+    given_epochs(model).curve = curve = Curve(X_test, y_test)
     start = time.perf_counter()
     curve.start()
     model.fit(X, y)

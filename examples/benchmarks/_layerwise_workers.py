@@ -64,7 +64,7 @@ def estimator_fit(task, X, y):
     if task["image_shape"]:
         network |= {"image_shape": tuple(task["image_shape"]), "conv_layer_sizes": task["conv"]}
     n = task["parameters"].get("n_partitions") or task["layers"]
-    shared |= {"max_iter": n * task["epochs"], "device": task["estimator_device"]}
+    shared |= {"max_iter": n * task["epochs"], "n_iter_no_change": np.inf, "device": task["estimator_device"]}
 
     def fit():
         model = LayerwiseMLP(**(network | shared | task["parameters"])).fit(X, y)

@@ -98,6 +98,7 @@ def run_set(name, scheme, seed, options, record):
         scheme=scheme,
         batch_size=options.batch_size,
         max_iter=5 if options.quick else EPOCHS[name],
+        n_iter_no_change=np.inf,
         tol_error=0.0,
         device="torch:cpu",
         random_state=seed,
