@@ -1,7 +1,7 @@
 """What BRMP's regressor and classifier share: rows in blocks, a statistic, a solve; fit, stream, merge and forget."""
 
 import numbers
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -23,58 +23,18 @@ from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._computation import ROWS, Computation, chained
 from sklearn_analytic._extreme_weights import refuse_extreme_weights
 from sklearn_analytic._hidden_features import HiddenFeaturesMixin
-from sklearn_analytic._input_shares import input_shares
+from sklearn_analytic._hidden_step import HiddenStep
+from sklearn_analytic._readout_attributes import ReadoutAttributesMixin
 from sklearn_analytic.backend import backend_for, dtype_name, get_backend
 from sklearn_analytic.features import HIDDEN, apply_layers, cast_like, draw_rows, linear_readout, row_keys
 from sklearn_analytic.linalg import ColumnMoments, WithColumns
-from sklearn_analytic.linalg._rounding import unit_of
 
 _ROWS_PER_UNIT = 4  # rows drawn per hidden unit for constructions that look at data
-_OLD_NAMES = ("coef_", "intercept_")  # which pickles of earlier versions hold
-_INSTEAD = {  # what an attribute that is not there would not have meant
-    True: (
-        "with hidden layers, whose units are no columns: readout_coef_ and readout_intercept_ weigh the units, "
-        "feature_importances_ judges the columns."
-    ),
-    False: "without hidden layers: coef_ and intercept_ weigh the columns.",
-}
 _BLIND = ("random",)  # constructions that do not: a file need not be read for them
 
 
-@dataclass(frozen=True)
-class _HiddenStep:
-    """Adds a block, seen through the hidden layers, to a statistic."""
-
-    layers: tuple
-    n_classes: int | None  # of codes that stand for rows of +1 and -1
-
-    def __call__(self, statistic, block, backend):
-        if isinstance(statistic, WithColumns):
-            columns = statistic.columns.merge(self.moments(block, backend))
-            return WithColumns(self(statistic.statistic, block, backend), columns)
-        return statistic.accumulate(self.hidden(block, backend), self.targets(block.y), block.weight, backend)
-
-    def moments(self, block, backend):
-        """Moments of the columns that the layers read, and of targets that have units."""
-        columns = ColumnMoments.of(backend.to_numpy(block.x), block.weight)
-        return columns if self.n_classes is not None else columns.beside(ColumnMoments.of(block.y, block.weight))
-
-    def hidden(self, block, backend):
-        """What the readout sees of a block; equal rows look equal, which products of many rows do not promise."""
-        x = backend.asarray(block.x)
-        if self.layers and len(x) > 1 and _all_equal(x):
-            return apply_layers(self.layers, x[:1], backend)[np.zeros(len(x), dtype=int)]
-        return apply_layers(self.layers, x, backend)
-
-    def targets(self, y):
-        """Targets as a matrix."""
-        return y if self.n_classes is None else 2 * np.eye(self.n_classes)[y] - 1
-
-
-class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
+class BlockwiseLeastSquares(ReadoutAttributesMixin, BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
     """What regressor and classifier share: everything but the coding of targets."""
-
-    _columns = None  # of linear models, and of pickles from before there were importances
 
     def __init__(
         self,
@@ -278,59 +238,8 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
         self.gcv_path_ = solution.gcv_path
         self.scenarios_ = solution.scenarios
         self.n_samples_seen_ = statistic.n_rows
-        for name in _OLD_NAMES:
-            self.__dict__.pop(name, None)
+        self._drop_old_names()
         return self
-
-    # What the readout weighs: columns where the model is linear, else units.
-
-    @property
-    def coef_(self):
-        """Weights of the columns; a model with hidden layers has none."""
-        return self._shaped("coef_", hidden=False)[0]
-
-    @property
-    def intercept_(self):
-        """Constants of a linear model."""
-        return self._shaped("intercept_", hidden=False)[1]
-
-    @property
-    def readout_coef_(self):
-        """Weights of the units of the last hidden layer."""
-        return self._shaped("readout_coef_", hidden=True)[0]
-
-    @property
-    def readout_intercept_(self):
-        """Constants of the readout of the last hidden layer."""
-        return self._shaped("readout_intercept_", hidden=True)[1]
-
-    @property
-    def feature_importances_(self):
-        """Share of every column in the mean squared slope of the predictions, times the column's variance.
-
-        The mean is over a normal distribution with the means and deviations of the columns: no row is kept. Every
-        target counts in units of its own variance. Computed when asked for.
-        """
-        self._check_has("feature_importances_", hidden=True)
-        if self._columns is None:
-            raise AttributeError(
-                "feature_importances_ needs the deviations of the columns, which fits of earlier versions did not "
-                "keep: fit anew."
-            )
-        return input_shares(self._layers, self._coef, self._columns, self.n_features_in_)
-
-    def _shaped(self, name, hidden):
-        """Weights and constants of the readout as scikit-learn's linear models have them."""
-        self._check_has(name, hidden)
-        return self._as_published(self._coef, self._intercept)
-
-    def _check_has(self, name, hidden):
-        """Refuse the names of linear models where there are hidden layers, and the other way round."""
-        kind = type(self).__name__
-        if not hasattr(self, "_coef"):
-            raise AttributeError(f"This {kind} has no {name} before it is fitted.")
-        if bool(self._layers) != hidden:
-            raise AttributeError(f"{kind} has no {name} {_INSTEAD[bool(self._layers)]}")
 
     def _build_layers(self, rows):
         """Construct the hidden layers from drawn rows; each layer sees the output of those before."""
@@ -370,7 +279,7 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
 
     def _step(self):
         """What adds a block to a statistic."""
-        return _HiddenStep(getattr(self, "_layers", ()), self._n_classes())
+        return HiddenStep(getattr(self, "_layers", ()), self._n_classes())
 
     def _problem(self):
         """What is asked for, as a value."""
@@ -421,12 +330,6 @@ class BlockwiseLeastSquares(BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimato
                 "merge needs the same hidden layers: use hidden='random' and the same integer random_state, "
                 "or start each shard as a copy of one estimator fitted on a first block."
             )
-
-
-def _all_equal(x):
-    """Whether all rows are the first but for its rounding; two rows tell of most blocks that they are not."""
-    limit = abs(x[:1]) * (2 * unit_of(x))
-    return not bool((abs(x[-1:] - x[:1]) > limit).any()) and not bool((abs(x - x[:1]) > limit).any())
 
 
 def _draw(rows, n_draws, generator):
