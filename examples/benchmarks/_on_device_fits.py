@@ -5,7 +5,7 @@ The device fits all rows; the CPU the first sixth of them, so that rates are com
 """
 
 import numpy as np
-from _on_device_clock import timed
+from _on_device_clock import plain, timed
 
 from sklearn_analytic import ClosedFormMLP, CPNetClassifier
 
@@ -63,7 +63,7 @@ def on_device(make, device, data, sizes, as_tensor):
     if as_tensor:
         import torch
 
-        X = torch.from_numpy(X).to(device.removeprefix("torch:"))
+        X = torch.from_numpy(X).to(plain(device))
     make(device).fit(X[: sizes["few"]], y[: sizes["few"]])  # loads the libraries' kernels
     model, seconds = timed(device, lambda: make(device).fit(X, y), sizes["repeats"], warm=False)
     guess, predicting = timed(device, lambda: model.predict(X_test), sizes["repeats"])

@@ -3,6 +3,8 @@
 import subprocess
 import time
 
+from _on_device_clock import plain
+
 QUERY = (
     "name,driver_version,persistence_mode,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.draw,power.limit,"
     "temperature.gpu,utilization.gpu,memory.used,memory.total"
@@ -15,7 +17,7 @@ def run(settings, emit):
 
     emit({"what": "torch"} | _versions(torch))
     emit({"what": "tool of the driver"} | clocks())
-    device = settings["device"].removeprefix("torch:")
+    device = plain(settings["device"])
     start = time.perf_counter()
     ones = torch.ones((64, 64), device=device)
     total = float((ones @ ones).sum())

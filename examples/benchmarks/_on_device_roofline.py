@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from _common import median
 from _on_device_machine import clocks
-from _roofline_path import Path, peak, qr_roads
-from roofline import SHAPES
+from _roofline_path import Path, peak
+from roofline import SHAPES, qr
 
 from sklearn_analytic._blocks import auto_block_size
 from sklearn_analytic.backend import _torch
@@ -38,7 +38,7 @@ def run(settings, emit):
                     with constants(*variant):
                         emit(measure(device, precision, *shape, 256 if quick else LARGE, sizes))
     for rows, columns in sizes["qr"]:
-        emit(roads(device, rows, columns, sizes["repeats"]))
+        emit({"what": "roads to R"} | qr(device, rows, columns, sizes["repeats"]))
 
 
 def measure(device, precision, features, width, rows, sizes):
@@ -69,11 +69,3 @@ def constants(chunk, panel):
         yield
     finally:
         _torch._CHUNK, _torch._PANEL = before
-
-
-def roads(device, rows, columns, repeats):
-    """Medians of the two roads by which a block enters a triangular factor."""
-    qr_roads(device, rows, columns)
-    runs = [qr_roads(device, rows, columns) for _ in range(repeats)]
-    times = {f"{road}_ms": 1e3 * median([run[road]["wall"] for run in runs]) for road in runs[0]}
-    return {"what": "roads to R", "rows": rows, "columns": columns} | times

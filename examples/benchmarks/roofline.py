@@ -69,7 +69,8 @@ def main():
                     record["rows"].append({"device": device, "threads": n_threads} | measure(options, device, *case))
                     save(options, record)
                 for rows, columns in options.qr:
-                    record["qr"].append({"device": device, "threads": n_threads} | qr(options, device, rows, columns))
+                    found = qr(device, rows, columns, options.repeats)
+                    record["qr"].append({"device": device, "threads": n_threads} | found)
                     save(options, record)
     if options.data:
         for row in accuracy_rows(data_folder(options.data), options.sets, options.seeds):
@@ -133,10 +134,10 @@ def measure(options, device, precision, n_features, width):
     return row | {key: median([run[key] for run in runs]) for key in runs[0]} | spread
 
 
-def qr(options, device, rows, columns):
+def qr(device, rows, columns, repeats):
     """Medians over repeats of both roads, one right after the other."""
     qr_roads(device, rows, columns)
-    runs = [qr_roads(device, rows, columns) for _ in range(options.repeats)]
+    runs = [qr_roads(device, rows, columns) for _ in range(repeats)]
     times = {f"{road}_ms": 1e3 * median([run[road]["wall"] for run in runs]) for road in runs[0]}
     ratio = median([run["cholesky"]["cpu"] / max(run["geqrf"]["cpu"], 1e-9) for run in runs])
     return {"rows": rows, "columns": columns} | times | {"ratio_cpu": ratio}
