@@ -117,7 +117,7 @@ class _Run:
         self._tasks = EpochTasks(estimator, {"X": None, "y": None})
         self._best, self._best_score, self._stale, self._scores, self._losses = None, -math.inf, 0, [], []
         watch = loss_watch(estimator)
-        self._watch, self._watch_after = LossWatch(watch["loss_patience"], estimator.tol), watch["watch_after"]
+        self._watch = LossWatch(watch["loss_patience"], estimator.tol, watch["watch_after"])
         self.stops = False  # whether something ends training before its last epoch
 
     def prepare(self, held_out):
@@ -170,8 +170,7 @@ class _Run:
         estimator.n_iter_ = len(self._losses)
         self._judge()
         told = self._tasks.epoch(lambda: {name: vars(estimator)[name] for name in _fitted_names(estimator)})
-        seen = number + 1 > self._watch_after * self.n_epochs
-        flat = seen and self._watch.is_flat(self._losses[-1])
+        flat = self._watch.is_flat(self._losses[-1], number + 1, self.n_epochs)
         self.stops = told or flat or (estimator.early_stopping and self._stale >= estimator.n_iter_no_change)
 
     def finish(self):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_analytic._networks import NetworkPlan, coefs_of, communication_of, ranks_of
+from sklearn_analytic._networks import NetworkPlan, coefs_of, communication_of, layers_of, ranks_of, torch_named
 from sklearn_analytic.nn import DenseStack, Layered, initial_layers, raw_outputs, torch_parts
 
 
@@ -58,7 +58,7 @@ class DenseLayers(LayerPlan):
 
     def rewritten(self, state, fitted, last):
         """Layers up to the head that predicts, that head, and those below."""
-        layers, stop = _layers(fitted["coefs_"], fitted["intercepts_"]), self.partitions[last][1]
+        layers, stop = layers_of(fitted), self.partitions[last][1]
         heads = [_layers(head["coefs"], head["intercepts"]) for head in fitted["heads_"]]
         if last == len(self.partitions) - 1:
             return state | {"layers": layers, "heads": heads}
@@ -118,8 +118,8 @@ class TorchDenseLayers(DenseLayers):
         """The same under the names of torch."""
         as_layers = {"layers": _transposed(state["network"]), "heads": [_transposed(head) for head in state["heads"]]}
         found = super().rewritten(as_layers, fitted, last)
-        heads = [_renamed(*pair) for pair in zip(state["heads"], found["heads"], strict=True)]
-        return {"network": _renamed(state["network"], found["layers"]), "heads": heads}
+        heads = [torch_named(*pair) for pair in zip(state["heads"], found["heads"], strict=True)]
+        return {"network": torch_named(state["network"], found["layers"]), "heads": heads}
 
 
 @dataclass(frozen=True)
@@ -177,12 +177,6 @@ def _transposed(state):
     """Layers [(W, b), ...] of torch's arrays by name, in their order."""
     arrays = list(state.values())
     return [(weights.T.copy(), bias) for weights, bias in zip(arrays[::2], arrays[1::2], strict=True)]
-
-
-def _renamed(state, layers):
-    """Torch's arrays by name of layers [(W, b), ...]."""
-    arrays = [array for weights, bias in layers for array in (weights.T, bias)]
-    return dict(zip(state, arrays, strict=True))
 
 
 def _copied(layers):

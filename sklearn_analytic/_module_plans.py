@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_analytic._networks import DenseNetwork, ModuleNetwork, TorchDenseNetwork, flat_weights, torch_weights
+from sklearn_analytic._networks import (
+    DenseNetwork,
+    ModuleNetwork,
+    TorchDenseNetwork,
+    flat_weights,
+    layers_of,
+    torch_weights,
+)
 from sklearn_analytic.backend import n_threads
 from sklearn_analytic.nn import (
     DenseCells,
@@ -122,7 +129,7 @@ class TorchDenseModules(_Unlogged, TorchDenseNetwork):
 
     def rewritten(self, snapshot, fitted):
         """Under the names of torch."""
-        return _with_arrays(snapshot, torch_weights(fitted))
+        return _with_arrays(snapshot, torch_weights(layers_of(fitted)))
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class TorchDenseNetwork(DenseNetwork):
 
     def rewritten(self, snapshot, fitted):
         """Under the names of torch."""
-        return snapshot | {"network": dict(zip(snapshot["network"], torch_weights(fitted), strict=True))}
+        return snapshot | {"network": torch_named(snapshot["network"], layers_of(fitted))}
 
 
 @dataclass(frozen=True)
@@ -199,13 +199,21 @@ def coefs_of(layers):
     return {"coefs_": [w for w, _ in layers], "intercepts_": [b for _, b in layers]}
 
 
+def layers_of(fitted):
+    """Pairs (W, b) of such attributes."""
+    return list(zip(fitted["coefs_"], fitted["intercepts_"], strict=True))
+
+
 def flat_weights(fitted):
     """Layers as one vector, W before b."""
-    layers = zip(fitted["coefs_"], fitted["intercepts_"], strict=True)
-    return np.concatenate([part.ravel() for layer in layers for part in layer])
+    return np.concatenate([part.ravel() for layer in layers_of(fitted) for part in layer])
 
 
-def torch_weights(fitted):
-    """Layers as torch's arrays, in their order."""
-    layers = zip(fitted["coefs_"], fitted["intercepts_"], strict=True)
+def torch_weights(layers):
+    """Layers [(W, b), ...] as torch's arrays, in their order."""
     return [part for weights, bias in layers for part in (weights.T, bias)]
+
+
+def torch_named(state, layers):
+    """Layers under the names that torch's arrays have in a state."""
+    return dict(zip(state, torch_weights(layers), strict=True))

@@ -37,14 +37,19 @@ class History:
 
 
 class LossWatch:
-    """Whether the training loss still falls, by the rule of scikit-learn's MLP."""
+    """Whether the training loss still falls, by the rule of scikit-learn's MLP, from a share ``after`` of a run on."""
 
-    def __init__(self, patience, tol):
-        self._patience, self._tol = patience, tol
+    def __init__(self, patience, tol, after=0.0):
+        self._patience, self._tol, self._after = patience, tol, after
         self._best, self._stale = math.inf, 0
 
-    def is_flat(self, loss):
-        """Take the loss of an epoch; return whether the last ``patience`` and one were not better by ``tol``."""
+    def is_flat(self, loss, done=1, total=1):
+        """Take the loss of an epoch; return whether the last ``patience`` and one were not better by ``tol``.
+
+        ``done`` of ``total`` steps (or epochs) of the run are over; before the share that it begins with, none counts.
+        """
+        if done <= self._after * total:
+            return False
         self._stale = self._stale + 1 if loss > self._best - self._tol else 0
         self._best = min(self._best, loss)
         return self._stale > self._patience
@@ -62,7 +67,7 @@ def train(execution, rows, plan, generator, *, score=None, after_epoch=None):
     total = per_epoch * plan.n_epochs if plan.total is None else plan.total
     warmup = round(plan.warmup * total)
     good, best, stale = execution.snapshot(), None, 0
-    watch = LossWatch(plan.loss_patience, plan.tol)
+    watch = LossWatch(plan.loss_patience, plan.tol, plan.watch_after)
     try:
         for epoch in range(plan.n_epochs):
             steps = rates(plan.schedule, plan.rate, plan.first + epoch * per_epoch, per_epoch, total, warmup)
@@ -75,8 +80,7 @@ def train(execution, rows, plan, generator, *, score=None, after_epoch=None):
             if score is not None:
                 stale = _judge(history, score(), plan.tol, epoch, stale)
                 best = good if history.best_epoch == epoch else best
-            seen = plan.first + (epoch + 1) * per_epoch > plan.watch_after * total
-            flat = seen and watch.is_flat(loss)
+            flat = watch.is_flat(loss, plan.first + (epoch + 1) * per_epoch, total)
             if after_epoch is not None and after_epoch(epoch, history):
                 break
             if flat or (plan.patience is not None and stale >= plan.patience):
