@@ -25,7 +25,8 @@ from sklearn_analytic._blocks import (
 from sklearn_analytic._collections import refuse_collection
 from sklearn_analytic._export import ExportMixin
 from sklearn_analytic._version_stamp import warn_of_version
-from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, is_tensor
+from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, is_tensor
+from sklearn_analytic.features import cast_like
 
 _VERSION_KEY = "_sklearn_analytic_version"
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error
@@ -61,19 +62,19 @@ class AnalyticEstimator(ExportMixin, BaseEstimator):
             raise
 
     @contextmanager
-    def _named_values(self, names=None):
-        """Let an error about a value of X or y name this estimator, and the column."""
+    def _named_values(self, X=None):
+        """Let an error about a value of X or y name this estimator, and the column as X does or as the fit knows it."""
         try:
             yield
         except UnreadableValueError as error:
-            names = getattr(self, "feature_names_in_", None) if names is None else names
+            names = getattr(X, "columns", getattr(self, "feature_names_in_", None))
             raise error.named(type(self).__name__, names) from error.__cause__
 
     def _read_features(self, X, reset):
         """Record or compare feature names and count; return X ready to be sliced, unchecked in its values."""
         refuse_collection(self, X)
         names = X
-        with self._named_values(list(getattr(names, "columns", ())) or None):
+        with self._named_values(names):
             X = checked_array(X)
         if not is_tensor(X):
             validate_data(self, names, reset=reset, skip_check_array=True)
@@ -125,6 +126,15 @@ def beside(found, x):
     return x.new_tensor(found) if is_tensor(x) else found
 
 
+def in_dtype_of(rows, outputs, backend):
+    """Outputs in the dtype of the rows; what it cannot hold is refused, for infinity is no prediction."""
+    with np.errstate(over="ignore"):
+        found = cast_like(outputs, rows, backend)
+    if dtype_name(found) != dtype_name(outputs) and not np.isfinite(backend.to_numpy(found)).all():
+        raise ValueError(f"X is {dtype_name(rows)}, which cannot hold the predictions: pass X as float64.")
+    return found
+
+
 def checked_weights(sample_weight, n_rows):
     """Return weights as float64, or None; refuse wrong length, negative, non-finite or all-zero weights."""
     if sample_weight is None:
@@ -157,6 +167,13 @@ def regression_targets(y, X):
     if y.ndim > 2:
         raise ValueError(f"y must have one or two dimensions, got shape {y.shape}.")
     return (y[:, None], True) if y.ndim == 1 else (y, False)
+
+
+def finite_targets(y, X):
+    """Return y as float64 (n, c) without gaps, and whether it was one-dimensional: for fits that hold all of it."""
+    y, one_dimensional = regression_targets(y, X)
+    refuse_gaps(y, "y")
+    return np.asarray(y, dtype=np.float64), one_dimensional
 
 
 def _plain_targets(y, dtype):

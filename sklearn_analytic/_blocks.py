@@ -205,9 +205,9 @@ def checked_array(x):
         return x
     try:
         return _finite_array(x)
+    except UnreadableValueError:
+        raise
     except (ValueError, TypeError) as error:
-        if isinstance(error, UnreadableValueError):
-            raise
         found = _first_text(x)
         if found is None:
             raise
@@ -309,7 +309,10 @@ def _unreadable(input_name, value, row, column, estimator=None, column_name=None
         place = f" in column {column}{'' if column_name is None else f' ({column_name!r})'}, first{place}"
     who = "The estimator" if estimator is None else estimator
     if text:
-        remedy = "takes numbers: encode the column first, with OneHotEncoder or OrdinalEncoder in a pipeline, say"
+        remedy = (
+            f"takes numbers (could not convert string to float: {value!r}): encode the column first, with "
+            "OneHotEncoder or OrdinalEncoder in a pipeline, say"
+        )
     elif input_name == "y":
         remedy = "needs a finite target in every row: leave out the rows without one"
     elif kind == "NaN":

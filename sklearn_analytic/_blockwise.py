@@ -15,17 +15,17 @@ from sklearn_analytic._base import (
     check_flag,
     check_positive_integer,
     hidden_sizes,
+    in_dtype_of,
     seed_of,
 )
 from sklearn_analytic._block_fit import BlockFitMixin
 from sklearn_analytic._blocks import auto_block_size, rows_in_blocks
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._computation import ROWS, Computation, chained
-from sklearn_analytic._extreme_weights import refuse_extreme_weights
 from sklearn_analytic._hidden_features import HiddenFeaturesMixin
 from sklearn_analytic._hidden_step import HiddenStep
 from sklearn_analytic._readout_attributes import ReadoutAttributesMixin
-from sklearn_analytic.backend import backend_for, dtype_name, get_backend
+from sklearn_analytic.backend import backend_for, get_backend
 from sklearn_analytic.features import HIDDEN, apply_layers, cast_like, draw_rows, linear_readout, row_keys
 from sklearn_analytic.linalg import ColumnMoments, WithColumns
 
@@ -223,7 +223,6 @@ class BlockwiseLeastSquares(ReadoutAttributesMixin, BlockFitMixin, HiddenFeature
     def _rows(self, X, y, sample_weight):
         """Rows with coded targets and weights, in blocks, and the backend that they belong to."""
         coded, weights = self._coded(X, y, sample_weight)
-        weights = refuse_extreme_weights(weights)
         return rows_in_blocks(X, coded, weights, self._rows_per_block()), backend_for(X, self.device)
 
     def _store(self, statistic):
@@ -359,12 +358,3 @@ def _same_layers(one, two):
         for first, second in zip(one, two, strict=True)
         for a, b in zip(astuple(first), astuple(second), strict=True)
     )
-
-
-def in_dtype_of(rows, outputs, backend):
-    """Outputs in the dtype of the rows; what it cannot hold is refused, for infinity is no prediction."""
-    with np.errstate(over="ignore"):
-        found = cast_like(outputs, rows, backend)
-    if dtype_name(found) != dtype_name(outputs) and not np.isfinite(backend.to_numpy(found)).all():
-        raise ValueError(f"X is {dtype_name(rows)}, which cannot hold the predictions: pass X as float64.")
-    return found

@@ -8,14 +8,13 @@ from sklearn_analytic._base import (
     checked_weights,
     class_labels,
     regression_targets,
-    row_weights,
 )
 from sklearn_analytic._blocks import host
 from sklearn_analytic._blockwise import BlockwiseLeastSquares
 from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, Numbers
-from sklearn_analytic._extreme_weights import refuse_extreme_weights
+from sklearn_analytic._extreme_weights import class_weighted, refuse_extreme_weights
 
 
 class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
@@ -140,7 +139,7 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
 
     def _coded(self, X, y, sample_weight):
         """Targets as a matrix, and weights."""
-        return regression_targets(y, X)[0], checked_weights(sample_weight, X.shape[0])
+        return regression_targets(y, X)[0], refuse_extreme_weights(checked_weights(sample_weight, X.shape[0]))
 
     def _n_columns(self):
         """Number of targets."""
@@ -367,8 +366,7 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
         """Class indices, and class-weighted weights; a step makes targets of +1 and -1."""
         codes = self._codes(y, X)
         weights = refuse_extreme_weights(checked_weights(sample_weight, X.shape[0]))
-        with np.errstate(over="ignore"):  # refused, too
-            return codes, row_weights(self.classes_[codes], self.class_weight, weights)
+        return codes, class_weighted(self.classes_[codes], self.class_weight, weights)
 
     def _n_columns(self):
         """One target per class."""

@@ -13,7 +13,6 @@ from sklearn_analytic._base import (
     checked_weights,
     class_labels,
     regression_targets,
-    row_weights,
 )
 from sklearn_analytic._block_fit import Unwatched
 from sklearn_analytic._blocks import host
@@ -23,7 +22,7 @@ from sklearn_analytic._classes import ClassStreamMixin, listed_classes, refuse_b
 from sklearn_analytic._closed_form_base import ClosedFormBase
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, LabelSet
-from sklearn_analytic._extreme_weights import weights_in_range
+from sklearn_analytic._extreme_weights import class_weighted, weights_in_range
 from sklearn_analytic.features import target_classes
 
 
@@ -348,7 +347,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
 
     def _with_class_weights(self, y, copies):
         """Weights of rows times those of their classes."""
-        return copies if self._multilabel else row_weights(y, self.class_weight, copies)
+        return copies if self._multilabel else class_weighted(y, self.class_weight, copies)
 
     def _check_enough(self):
         """Labels need no second class."""

@@ -72,8 +72,7 @@ class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, Analyti
             self._learn_units(y, copies)
         elif self._contents is None:
             self._contents = Contents.of_old(self._seed, X.shape[1])
-        with np.errstate(over="ignore"):  # refused, too
-            weights = refuse_extreme_weights(self._with_class_weights(y, copies))
+        weights = self._with_class_weights(y, copies)
         rows = rows_in_blocks(X, self._coded(y), weights, self._rows_per_block(X.shape[1]))
         if progress.resumed is None:
             progress.begin_pass("layers")

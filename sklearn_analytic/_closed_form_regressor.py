@@ -4,10 +4,8 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._base import beside, checked_weights, regression_targets
+from sklearn_analytic._base import beside, checked_weights, finite_targets, in_dtype_of
 from sklearn_analytic._block_fit import Unwatched
-from sklearn_analytic._blocks import refuse_gaps
-from sklearn_analytic._blockwise import in_dtype_of
 from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._closed_form_base import ClosedFormBase
 from sklearn_analytic._collections import lazily
@@ -243,10 +241,7 @@ class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):
     def _checked_targets(self, X, y, sample_weight):
         """Targets (n, c), whether they came as one column, and weights."""
         weights = checked_weights(sample_weight, X.shape[0])
-        y, flat = regression_targets(y, X)
-        y = np.asarray(y, dtype=np.float64)
-        refuse_gaps(y, "y")
-        return y, flat, weights
+        return *finite_targets(y, X), weights
 
     def _learn_units(self, y, weights):
         """Take units from the rows that build layers."""

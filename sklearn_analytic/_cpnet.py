@@ -18,7 +18,6 @@ from sklearn_analytic._base import (
     checked_weights,
     class_labels,
     hidden_sizes,
-    row_weights,
     seed_of,
 )
 from sklearn_analytic._block_fit import BlockFitMixin, Unwatched
@@ -28,7 +27,7 @@ from sklearn_analytic._callbacks import with_callbacks
 from sklearn_analytic._classes import ClassStreamMixin, refuse_balanced
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Classes, Computation, pruned
-from sklearn_analytic._extreme_weights import none_vanishing, refuse_extreme_weights, weights_in_range
+from sklearn_analytic._extreme_weights import class_weighted, none_vanishing, refuse_extreme_weights, weights_in_range
 from sklearn_analytic._first_rows import FirstRowsMixin
 from sklearn_analytic._hidden_features import HiddenFeaturesMixin
 from sklearn_analytic._network import Network, Rows, Settings, build_network
@@ -373,8 +372,7 @@ class CPNetClassifier(
         """Return the statistic of the exits' features with rows added; rows before any network build it."""
         backend = backend_for(X, self.device)
         copies, codes = none_vanishing(refuse_extreme_weights(copies)), np.searchsorted(self.classes_, y)
-        with np.errstate(over="ignore"):  # refused, too
-            weights = refuse_extreme_weights(row_weights(y, self.class_weight, copies))
+        weights = class_weighted(y, self.class_weight, copies)
         rows = rows_in_blocks(X, codes, weights, self._rows_per_block(X.shape[1]))
         if progress.resumed is None:
             progress.begin_pass("layers")

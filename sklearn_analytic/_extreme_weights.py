@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from sklearn_analytic._base import row_weights
+
 _MOST = 400  # power of two up to which, and down from which, the largest weight may lie
 _APART = 150  # powers of two below the largest, from which on a weight is nothing but has to stay above zero
 
@@ -16,6 +18,12 @@ def refuse_extreme_weights(weights):
             "a ridge alpha means the same when it is divided as well."
         )
     return weights
+
+
+def class_weighted(y, class_weight, weights):
+    """Return weights times those of the classes; what leaves the range on the way is refused, too."""
+    with np.errstate(over="ignore"):
+        return refuse_extreme_weights(row_weights(y, class_weight, weights))
 
 
 def weights_in_range(weights):

@@ -134,9 +134,8 @@ class GradientClassifierMixin:
     def _settle_classes(self, y):
         """Take the classes of a full fit; going on keeps the old ones. A temperature is of this fit alone."""
         self.temperature_ = 1.0
-        if self._goes_on():
-            return check_class_weight(self.class_weight, self.classes_)
-        self.classes_ = np.unique(y)
+        if not self._goes_on():
+            self.classes_ = np.unique(y)
         check_class_weight(self.class_weight, self.classes_)
         if len(self.classes_) < 2:
             raise ValueError(

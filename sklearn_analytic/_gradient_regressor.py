@@ -5,9 +5,7 @@ import math
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._base import checked_weights, regression_targets
-from sklearn_analytic._blocks import refuse_gaps
-from sklearn_analytic._blockwise import in_dtype_of
+from sklearn_analytic._base import checked_weights, finite_targets, in_dtype_of
 from sklearn_analytic._collections import lazily
 from sklearn_analytic._computation import Numbers
 from sklearn_analytic._gradient_base import narrowed, weighing_rows
@@ -70,9 +68,7 @@ class GradientRegressorMixin:
         """
         X = self._read_features(X, reset=reset)
         n_before = None if reset else len(self._target_mean)
-        y, one = regression_targets(y, X)
-        refuse_gaps(y, "y")
-        y = np.asarray(y, dtype=np.float64)
+        y, one = finite_targets(y, X)
         if n_before not in (None, y.shape[1]):
             raise ValueError(f"y has {y.shape[1]} targets, but the network has {n_before} outputs.")
         if reset or not stream:
@@ -81,9 +77,8 @@ class GradientRegressorMixin:
 
     def _read_all_targets(self, y, sample_weight, X):
         """Targets and weights of all rows of a source."""
-        y, self._one_target = regression_targets(y, X)
-        refuse_gaps(y, "y")
-        return np.asarray(y, dtype=np.float64), checked_weights(sample_weight, X.shape[0])
+        y, self._one_target = finite_targets(y, X)
+        return y, checked_weights(sample_weight, X.shape[0])
 
     def _settle_all(self, y, weights):
         """Take mean and deviation of all targets."""
@@ -91,11 +86,10 @@ class GradientRegressorMixin:
 
     def _read_targets(self, y, X):
         """Targets of validation rows."""
-        y, _ = regression_targets(y, X)
-        refuse_gaps(y, "y")
+        y, _ = finite_targets(y, X)
         if y.shape[1] != len(self._target_mean):
             raise ValueError(f"y_val has {y.shape[1]} targets, but y has {len(self._target_mean)}.")
-        return np.asarray(y, dtype=np.float64)
+        return y
 
     def _settle_targets(self, y, weights, stream=False):
         """Take mean and deviation of the targets; going on keeps the old ones, and hears what was constant so far.

@@ -103,7 +103,6 @@ class InputEncoding:
         out *= cast_like(self.scale, x, backend)
         return out
 
-
     def _sloped(self, x, backend):
         """Columns less their shift, times their slope; values so far out that squares overflow stay where none does."""
         shift, slope = cast_like(self.shift, x, backend), cast_like(self.slope, x, backend)
