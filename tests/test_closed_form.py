@@ -3,7 +3,9 @@
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.datasets import load_diabetes, load_digits, make_classification, make_multilabel_classification
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import RidgeClassifier
@@ -452,3 +454,21 @@ def test_every_kind_of_ridge(digits, alpha):
     X, X_test, y, y_test = (part[:300] for part in digits)
     model = ClosedFormMLP(80, alpha=alpha, random_state=0).fit(X, y)
     assert model.score(X_test, y_test) > 0.8
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_float32_rows_have_float32_predictions(device, n_targets):
+    X, y = load_diabetes(return_X_y=True)
+    y = y if n_targets == 1 else np.column_stack([y, -y])
+    model = ClosedFormMLPRegressor(20, hidden="random", random_state=0, device=device).fit(X, y)
+    narrow = X.astype(np.float32)
+    for rows in (narrow, sparse.csr_matrix(narrow), pd.DataFrame(narrow)):
+        assert model.predict(rows).dtype == np.float32
+        assert [stage.dtype for stage in model.staged_predict(rows)] == [np.float32]
+    assert model.predict(X).dtype == np.float64
+    assert model.predict(np.ones((2, 10), dtype=int)).dtype == np.float64
+    far = ClosedFormMLPRegressor(20, hidden="random", random_state=0, device=device).fit(X, 1e40 * y)
+    with pytest.raises(ValueError, match="X is float32, which cannot hold the predictions: pass X as float64"):
+        far.predict(narrow)
+    assert np.isfinite(far.predict(X)).all()
