@@ -227,7 +227,7 @@ def test_a_wrong_seed_names_the_parameter(kind):
 
 def test_infinities_of_both_signs_give_an_error_alone():
     X = np.array([[np.inf, 1], [-np.inf, 2]], dtype=np.float32)  # warnings are errors here
-    with pytest.raises(ValueError, match="Input X contains infinity in column 0, first in row 0. BRMPClassifier"):
+    with pytest.raises(ValueError, match=r"Input X contains infinity in column 0, first in row 0\. BRMPClassifier"):
         BRMPClassifier().fit(X, [0, 1])
 
 
