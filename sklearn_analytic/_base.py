@@ -20,6 +20,7 @@ from sklearn_analytic._blocks import (
     dense_rows,
     host,
     refuse_gaps,
+    refuse_kinds,
     short_block_size,
 )
 from sklearn_analytic._collections import refuse_collection
@@ -75,7 +76,7 @@ class AnalyticEstimator(ExportMixin, BaseEstimator):
         refuse_collection(self, X)
         names = X
         with self._named_values(names):
-            X = checked_array(X)
+            X = checked_array(X, type(self).__name__)
         if not is_tensor(X):
             validate_data(self, names, reset=reset, skip_check_array=True)
         n_features = X.shape[1] if X.ndim == 2 else 0
@@ -86,12 +87,12 @@ class AnalyticEstimator(ExportMixin, BaseEstimator):
                 f"X has {n_features} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        if X.shape[0] == 0:
-            raise ValueError(f"Found array with 0 sample(s) (shape={tuple(X.shape)}) while a minimum of 1 is required.")
-        if n_features == 0:
-            raise ValueError(
-                f"Found array with 0 feature(s) (shape={tuple(X.shape)}) while a minimum of 1 is required."
-            )
+        for number, kind in ((X.shape[0], "sample"), (n_features, "feature")):
+            if number == 0:
+                raise ValueError(
+                    f"Found array with 0 {kind}(s) (shape={tuple(X.shape)}) while a minimum of 1 is required by "
+                    f"{type(self).__name__}."
+                )
         return X
 
     def _backend_of(self, X):
@@ -141,9 +142,13 @@ def checked_weights(sample_weight, n_rows):
         return None
     if isinstance(sample_weight, numbers.Real):
         sample_weight = np.full(n_rows, sample_weight)
-    weights = check_array(
-        host(sample_weight), ensure_2d=False, dtype=np.float64, input_name="sample_weight", ensure_min_samples=0
-    )
+    try:
+        weights = check_array(
+            host(sample_weight), ensure_2d=False, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=0
+        )
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"sample_weight must be None or one number per row: {error}") from error
+    refuse_gaps(weights, "sample_weight")
     if weights.shape != (n_rows,):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}: one weight per row.")
     if np.any(weights < 0):
@@ -178,6 +183,7 @@ def finite_targets(y, X):
 
 def _plain_targets(y, dtype):
     """Return y as an array without gaps; an error says where the first is, and which text is no number."""
+    refuse_kinds(y, "y", "one target per row")
     try:
         y = check_array(
             y,
@@ -282,12 +288,14 @@ def check_choice(name, value, choices):
     raise ValueError(f"{name} must be one of {sorted(words)}{none}, got {value!r}.")
 
 
-def check_positive_integer(name, value, allow_none=False):
-    """Refuse what is not a positive integer."""
-    if value is None and allow_none:
-        return
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be a positive integer{' or None' if allow_none else ''}, got {value!r}.")
+def check_positive_integer(name, value, *others):
+    """Refuse what is neither a positive integer nor one of the other values: None, a word."""
+    if value is None or isinstance(value, str):
+        valid = value in others
+    else:
+        valid = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+    if not valid:
+        raise ValueError(f"{name} must be {' or '.join(['a positive integer', *map(repr, others)])}, got {value!r}.")
 
 
 def check_real(name, value, low, high, words, open_low=False, open_high=False):
@@ -318,13 +326,19 @@ def check_alpha(value, words=("gcv",), grid=True):
         raise ValueError(f"alpha must be a non-negative number,{several} or one of {sorted(words)}, got {value!r}.")
 
 
-def hidden_sizes(value):
-    """Return hidden_layer_sizes as a tuple of positive integers; a single integer is one layer."""
+def hidden_sizes(value, auto=False):
+    """Return hidden_layer_sizes as a tuple of positive integers; one integer is one layer, "auto" none that is known.
+
+    The word is refused unless ``auto`` says that the caller chooses sizes itself.
+    """
+    if auto and isinstance(value, str) and value == "auto":
+        return ()
     sizes = (value,) if isinstance(value, numbers.Integral) else value
     try:
-        sizes = tuple(sizes)
+        sizes = tuple(None if isinstance(sizes, str) else sizes)
     except TypeError:
-        raise ValueError(f"hidden_layer_sizes must be an integer or a sequence of integers, got {value!r}.") from None
+        due = "an integer, a sequence of integers or 'auto'" if auto else "an integer or a sequence of integers"
+        raise ValueError(f"hidden_layer_sizes must be {due}, got {value!r}.") from None
     for size in sizes:
         check_positive_integer("hidden_layer_sizes", size)
     return sizes

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -193,6 +194,11 @@ class BlockFitMixin(CallbackSupportMixin):
             kind = "fit of Blocks" if isinstance(blocks, Blocks) else "fit of an iterator"
             progress = FitProgress(self, {"X": None, "y": None}, checkpoint, checkpoint_every, kind)
             if not isinstance(blocks, Blocks):
+                if not isinstance(blocks, Iterable) or isinstance(blocks, str | bytes | dict):
+                    raise TypeError(
+                        "fit_blocks takes Blocks or an iterable of (X, y) or (X, y, sample_weight), got "
+                        f"{type(blocks).__name__}."
+                    )
                 return self._finished(self._fit_stream(blocks, progress), progress)
             X, y, weight = opened(blocks, lambda x, first: self._read_features(x, reset=first), progress.show)
             progress.mark(y, weight)

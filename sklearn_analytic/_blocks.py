@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -190,12 +191,16 @@ def rows_in_blocks(x, y, weight, block_size):
     return ArrayBlocks(x, y, weight, block_size)
 
 
-def checked_array(x):
-    """Return X such that slices of it can be checked one by one: arrays and CSR as they are, frames as arrays."""
+def checked_array(x, estimator=None):
+    """Return X such that slices of it can be checked one by one: arrays and CSR as they are, frames as arrays.
+
+    Errors name the estimator where they know it.
+    """
     if is_tensor(x) or isinstance(x, RowSource):
         return x
     if sparse.issparse(x):
         return x.tocsr()
+    refuse_kinds(x, "X", "a table of numbers of shape (n_samples, n_features)", estimator)
     if type(x).__name__ in _NO_ROWS:
         raise TypeError(f"X is {_NO_ROWS[type(x).__name__]}.")
     if _has_sparse_columns(x):
@@ -204,14 +209,28 @@ def checked_array(x):
     if sliceable and x.ndim == 2 and x.dtype.kind in "biuf" and x.shape[0] > 0:
         return x
     try:
-        return _finite_array(x)
+        return _finite_array(x, estimator=estimator)
     except UnreadableValueError:
         raise
     except (ValueError, TypeError) as error:
         found = _first_text(x)
-        if found is None:
-            raise
-        raise found from error
+        if found is not None:
+            raise found from error
+        if "inhomogeneous" in str(error):
+            raise ValueError(f"X has rows of different lengths, or sequences for values: {error}") from error
+        raise
+
+
+def refuse_kinds(values, input_name, due, estimator=None):
+    """Refuse what holds no values in an order, or holds them once: NumPy would make one object of it."""
+    if values is None or isinstance(values, str | bytes | dict | set | frozenset) or callable(values):
+        found = "None" if values is None else f"a {type(values).__name__}"
+    elif isinstance(values, Iterator):
+        found = f"a {type(values).__name__}, which can be read once: make a list of it"
+    else:
+        return
+    error = ValueError if values is None or isinstance(values, str | bytes) else TypeError
+    raise error(f"{input_name} is {found}. {'The estimator' if estimator is None else estimator} takes {due}.")
 
 
 def _first_text(x):
@@ -287,17 +306,26 @@ def first_gap(x, input_name):
 class UnreadableValueError(ValueError):
     """A value that no estimator reads, and where it is: an estimator adds its name and that of the column."""
 
-    def __init__(self, input_name, value, row, column):
-        super().__init__(input_name, value, row, column)
+    def __init__(self, input_name, value, row, column, place=""):
+        super().__init__(input_name, value, row, column, place)
 
     def __str__(self):
-        return _unreadable(*self.args)
+        return self._said()
+
+    def within(self, place):
+        """Return the error with words before it that say of which rows it counts."""
+        return UnreadableValueError(*self.args[:-1], place + self.args[-1])
 
     def named(self, estimator, names):
         """Return the error with the name of the estimator, and of the column where columns have names."""
-        column = self.args[-1]
+        column = self.args[3]
         name = None if names is None or column is None or column >= len(names) else names[column]
-        return ValueError(_unreadable(*self.args, estimator, name))
+        return ValueError(self._said(estimator, name))
+
+    def _said(self, *names):
+        """Return the words of the error."""
+        *what, place = self.args
+        return place + _unreadable(*what, *names)
 
 
 def _unreadable(input_name, value, row, column, estimator=None, column_name=None):
@@ -313,8 +341,9 @@ def _unreadable(input_name, value, row, column, estimator=None, column_name=None
             f"takes numbers (could not convert string to float: {value!r}): encode the column first, with "
             "OneHotEncoder or OrdinalEncoder in a pipeline, say"
         )
-    elif input_name == "y":
-        remedy = "needs a finite target in every row: leave out the rows without one"
+    elif input_name != "X":
+        due = {"y": "target", "sample_weight": "weight"}[input_name]
+        remedy = f"needs a finite {due} in every row: leave out the rows without one"
     elif kind == "NaN":
         remedy = "does not take missing values: fill them first, with SimpleImputer in a pipeline, say"
     else:

@@ -303,7 +303,7 @@ class BlockwiseLeastSquares(ReadoutAttributesMixin, BlockFitMixin, HiddenFeature
         check_choice("solver", self.solver, _solvers.SOLVERS)
         check_alpha(self.alpha)
         check_flag("fit_intercept", self.fit_intercept)
-        check_positive_integer("block_size", self.block_size, allow_none=True)
+        check_positive_integer("block_size", self.block_size, None)
         if self.rcond is not None and not (isinstance(self.rcond, numbers.Real) and 0 <= self.rcond < 1):
             raise ValueError(f"rcond must be None or a number in [0, 1), got {self.rcond!r}.")
 

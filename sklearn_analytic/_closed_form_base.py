@@ -373,17 +373,13 @@ class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, Analyti
         check_choice("activation", self.activation, ACTIVATION_NAMES)
         check_choice("input_encoding", self.input_encoding, ENCODINGS)
         check_choice("precision", self.precision, _DTYPES)
-        check_positive_integer("block_size", self.block_size, allow_none=True)
+        check_positive_integer("block_size", self.block_size, None)
         check_alpha(self.alpha, words=("loo", "gcv"))
         if np.ndim(self.alpha) > 0 and not np.all(np.asarray(self.alpha) > 0):
             raise ValueError(f"A grid of alpha must be positive, got {self.alpha!r}.")
         if isinstance(self.n_refits, bool) or self.n_refits not in range(_MOST_REFITS + 1):
             raise ValueError(f"n_refits must be an integer from 0 to {_MOST_REFITS}, got {self.n_refits!r}.")
-        if not isinstance(self.hidden_layer_sizes, str):
-            hidden_sizes(self.hidden_layer_sizes)
-        elif self.hidden_layer_sizes != "auto":
-            sizes = self.hidden_layer_sizes
-            raise ValueError(f"hidden_layer_sizes must be an integer, a sequence of integers or 'auto', got {sizes!r}.")
+        hidden_sizes(self.hidden_layer_sizes, auto=True)
 
     def __sklearn_is_fitted__(self):
         """A shard has layers, but is not fitted before it has seen rows."""

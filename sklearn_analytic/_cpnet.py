@@ -560,16 +560,15 @@ class CPNetClassifier(
         check_choice("exit", self.exit, EXITS)
         check_flag("skip", self.skip)
         check_positive_integer("n_modules", self.n_modules)
-        check_positive_integer("block_size", self.block_size, allow_none=True)
+        check_positive_integer("block_size", self.block_size, None)
         check_alpha(self.alpha, words=("loo", "gcv"), grid=False)
         if self._activation() == "radial" and (self.encoding, self.projection) != ("subclass", "correlation"):
             raise ValueError(
                 "activation='radial' needs encoding='subclass' and projection='correlation', got "
                 f"{self.encoding!r} and {self.projection!r}. Use activation='auto'."
             )
-        if isinstance(self.hidden_layer_sizes, str):
-            check_choice("hidden_layer_sizes", self.hidden_layer_sizes, ("auto",))
-        elif len(hidden_sizes(self.hidden_layer_sizes)) not in (1, self.n_modules):
+        widths = hidden_sizes(self.hidden_layer_sizes, auto=True)
+        if not isinstance(self.hidden_layer_sizes, str) and len(widths) not in (1, self.n_modules):
             raise ValueError(
                 f"hidden_layer_sizes must be one width or one per module, got {self.hidden_layer_sizes!r} for "
                 f"n_modules={self.n_modules}."

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from sklearn_analytic._blocks import dense_rows, host
+from sklearn_analytic._blocks import dense_rows, host, refuse_gaps
 from sklearn_analytic.backend import backend_for, is_tensor
 
 ENOUGH = 1000  # rows of positive weight, with which layers stay
@@ -76,6 +76,7 @@ class FirstRowsMixin:
                 together = first.joined(host(dense_rows(X)), y, weight)
                 self._first_rows = replace(kept_rows(*together), built=first.built)
                 return self._add_rows(X, y, weight, statistic, progress)
+            refuse_gaps(host(X), "X")  # before kept rows stand above them: the error counts rows
             X, y, weight = first.joined(X, y, weight)
             del self._network
         self._first_rows = kept_rows(X, y, weight)

@@ -440,8 +440,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         hidden_sizes(self.hidden_layer_sizes)
         check_patience(self.n_iter_no_change)
         for name in ("max_iter", "batch_size"):
-            if getattr(self, name) != "auto":
-                check_positive_integer(name, getattr(self, name))
+            check_positive_integer(name, getattr(self, name), "auto")
         for name in ("early_stopping", "warm_start"):
             check_flag(name, getattr(self, name))
         check_real("learning_rate_init", self._rate(), 0, math.inf, "above 0", open_low=True)

@@ -122,7 +122,7 @@ class FeatureImportanceDisplay:
 
     def _largest(self, max_features):
         """Columns by falling importance; equal ones keep their order."""
-        check_positive_integer("max_features", max_features, allow_none=True)
+        check_positive_integer("max_features", max_features, None)
         return np.argsort(-self.importances_, kind="stable")[:max_features]
 
 

@@ -333,7 +333,7 @@ class LayerwiseBase(ArchitectureMixin, GradientEstimator):
     def _check_parameters(self):
         """Refuse parameters that mean nothing."""
         for name in ("head_width", "n_partitions", "memory_budget"):
-            check_positive_integer(name, getattr(self, name), allow_none=True)
+            check_positive_integer(name, getattr(self, name), None)
         self._check_training_parameters()  # reads n_partitions
         check_device(self.device)
         choices = {

@@ -468,8 +468,7 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
         """Refuse numbers out of their range."""
         check_positive_integer("refresh_interval", self.refresh_interval)
         for name in ("max_iter", "batch_size"):
-            if getattr(self, name) != "auto":
-                check_positive_integer(name, getattr(self, name))
+            check_positive_integer(name, getattr(self, name), "auto")
         names = ("max_grad_norm", "feedback_scale", "learning_rate_init", "optical_input_norm", "optical_error_norm")
         for name in names + (("epsilon",) if self.epsilon != math.inf else ()):
             check_real(name, getattr(self, name), 0, math.inf, "above 0", open_low=True)

@@ -59,4 +59,3 @@ class TrainingRows:
         """Return these rows and others."""
         parts = ("x", "keys", "targets", "labels", "weights")  # of rows without shares
         return TrainingRows(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in parts))
-

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from sklearn_analytic._blocks import Block, RowBlocks, RowSource, dense_rows, host, refuse_gaps
+from sklearn_analytic._blocks import Block, RowBlocks, RowSource, UnreadableValueError, dense_rows, host, refuse_gaps
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ def numbered(number):
     """Let errors of what is done to a block say which block it is."""
     try:
         yield
+    except UnreadableValueError as error:
+        raise error.within(f"Block {number}: ") from error.__cause__
     except ValueError as error:
         raise ValueError(f"Block {number}: {error}") from error
 

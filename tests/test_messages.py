@@ -109,3 +109,52 @@ def test_errors_cross_processes():
     error = pickle.loads(pickle.dumps(UnreadableValueError("X", np.nan, 3, 1)))
     assert str(error) == str(UnreadableValueError("X", np.nan, 3, 1))
     assert "column 1, first in row 3" in str(error)
+
+
+SHAPES = {
+    "None": (None, Y, "X is None. {0} takes a table of numbers"),
+    "text for a table": ("abc", Y, "X is a str. {0} takes a table of numbers"),
+    "dict": ({"a": X}, Y, "X is a dict. {0} takes a table of numbers"),
+    "iterator": (iter(X), Y, "X is a .*iterator, which can be read once: make a list of it. {0} "),
+    "one dimension": (X[:, 0], Y, "Expected 2D array, got 1D array"),
+    "three dimensions": (X[None], Y, "Found array with dim 3, while dim <= 2 is required by {0}"),
+    "ragged": ([[1, 2], [3]], [0, 1], "X has rows of different lengths"),
+    "no rows": (X[:0], Y[:0], r"0 sample\(s\) .* is required by {0}"),
+    "no columns": (X[:, :0], Y, r"0 feature\(s\) .* is required by {0}"),
+    "complex": (X + 1j, Y, "Complex data not supported"),
+    "short targets": (X, Y[:9], r"inconsistent numbers of samples: \[150, 9\]"),
+    "set of targets": (X, set(Y), "y is a set. .* takes one target per row"),
+    "text for targets": (X, "abc", "y is a str. .* takes one target per row"),
+    "targets that end": (X, iter(Y), "y is a .*iterator, which can be read once"),
+    "complex targets": (X, Y + 1j, "Complex data not supported"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_shapes_and_kinds(name):
+    for x, y, message in SHAPES.values():
+        model = made(name)
+        with pytest.raises((ValueError, TypeError), match=message.format(name)):
+            model.fit(x, y)
+        assert not hasattr(model, "n_features_in_")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_that_cannot_be_read(name):
+    weights = {
+        r"sample_weight contains NaN in row 3\. " + name: np.where(np.arange(150) == 3, np.nan, 1.0),
+        "sample_weight must be None or one number per row: .*'balanced'": "balanced",
+        r"sample_weight.shape == \(3,\), expected \(150,\)": np.ones(3),
+    }
+    for message, weight in weights.items():
+        with pytest.raises(ValueError, match=message):
+            made(name).fit(X, Y, weight)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(STEPWISE)])
+def test_blocks_that_cannot_be_read(name):
+    with pytest.raises(ValueError, match=r"^Block 1: Input X contains NaN in column 2, first in row 5\. " + name):
+        made(name).fit_blocks([(X, Y), (bad(np.nan), Y)])
+    for blocks in (None, "abc", 3):
+        with pytest.raises(TypeError, match="fit_blocks takes Blocks or an iterable of"):
+            made(name).fit_blocks(blocks)
