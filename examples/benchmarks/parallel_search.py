@@ -13,6 +13,7 @@ joblib gives each of its processes the cores divided by the jobs::
 """
 
 import argparse
+import math
 import time
 
 import joblib
@@ -24,11 +25,13 @@ from sklearn.model_selection import GridSearchCV
 
 from sklearn_analytic import ClosedFormMLP, CPNetClassifier, DFAClassifier, LayerwiseMLP
 
+EPOCHS = {"max_iter": 40, "n_iter_no_change": math.inf, "random_state": 0}  # all of them, whatever the loss does
+RATES = {"learning_rate_init": [1e-4, 3e-4, 1e-3, 3e-3]}
 ESTIMATORS = {
     "ClosedFormMLP": (ClosedFormMLP(n_refits=0, random_state=0), {"alpha": [0.1, 1.0, 10.0, 100.0]}),
     "CPNetClassifier": (CPNetClassifier(random_state=0), {"alpha": [0.1, 1.0, 10.0, 100.0]}),
-    "DFAClassifier": (DFAClassifier(max_iter=40, random_state=0), {"learning_rate_init": [1e-4, 3e-4, 1e-3, 3e-3]}),
-    "LayerwiseMLP": (LayerwiseMLP(max_iter=40, random_state=0), {"learning_rate_init": [1e-4, 3e-4, 1e-3, 3e-3]}),
+    "DFAClassifier": (DFAClassifier(**EPOCHS), RATES),
+    "LayerwiseMLP": (LayerwiseMLP(**EPOCHS), RATES),
 }
 JOBS = (1, 2, 4)
 ROWS, FEATURES, FOLDS = 200, 20, 2
