@@ -17,9 +17,9 @@ from sklearn_analytic._layerwise_regressor import LayerwiseMLPRegressor
 from sklearn_analytic._private_dfa import PrivacyLeakWarning, PrivateDFAClassifier
 from sklearn_analytic._timeline_display import TimelineDisplay
 from sklearn_analytic._trusted_types import trusted_types
+from sklearn_analytic._version import __version__
 from sklearn_analytic.io import Blocks
 
-__version__ = "0.1.0.dev0"
 SKOPS_TRUSTED_TYPES = trusted_types()  # for skops.io.load(file, trusted=SKOPS_TRUSTED_TYPES)
 
 __all__ = [

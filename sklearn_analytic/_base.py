@@ -25,6 +25,7 @@ from sklearn_analytic._blocks import (
 )
 from sklearn_analytic._collections import refuse_collection
 from sklearn_analytic._export import ExportMixin
+from sklearn_analytic._version import __version__
 from sklearn_analytic._version_stamp import warn_of_version
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, is_tensor
 from sklearn_analytic.features import cast_like
@@ -38,15 +39,11 @@ class AnalyticEstimator(ExportMixin, BaseEstimator):
 
     def __getstate__(self):
         """Stamp the state with the package version, which scikit-learn does for its own classes alone."""
-        from sklearn_analytic import __version__
-
         return {**super().__getstate__(), _VERSION_KEY: __version__}
 
     def __setstate__(self, state):
         """Compare and drop the stamp; fitted state is plain NumPy and loads without torch or a GPU."""
-        from sklearn_analytic import __version__
-
-        warn_of_version(type(self).__name__, state.get(_VERSION_KEY), __version__)
+        warn_of_version(type(self).__name__, state.get(_VERSION_KEY))
         super().__setstate__({key: value for key, value in state.items() if key != _VERSION_KEY})
 
     @contextmanager

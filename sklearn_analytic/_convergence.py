@@ -1,11 +1,11 @@
 """When training by steps is over: patience with the training loss, and a warning where epochs did not suffice."""
 
 import math
-import warnings
 
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_analytic._base import check_positive_integer
+from sklearn_analytic._warn_user import warn_user
 from sklearn_analytic.nn import COOLED
 
 
@@ -28,15 +28,14 @@ def loss_watch(estimator):
     return {"loss_patience": patience, "watch_after": warm + (1 - warm) * cooled}
 
 
-def warn_of_epochs(estimator, stacklevel):
+def warn_of_epochs(estimator):
     """Say that a given number of epochs ended training; an automatic one is a length, and no bound."""
     if estimator.max_iter == "auto":
         return
     watched = "validation score" if estimator.early_stopping else "training loss"
-    warnings.warn(
+    warn_user(
         f"{type(estimator).__name__} reached max_iter={estimator.max_iter} and training has not converged: the "
         f"{watched} was not flat within tol={estimator.tol} for n_iter_no_change={estimator.n_iter_no_change} epochs. "
         "Raise max_iter or tol, or leave the number of epochs to max_iter='auto'.",
         ConvergenceWarning,
-        stacklevel=stacklevel + 1,
     )

@@ -1,7 +1,6 @@
 """What the estimators of direct feedback alignment share: their parameters as a recipe, networks, alignment."""
 
 import math
-import warnings
 from dataclasses import asdict, fields
 
 import numpy as np
@@ -17,6 +16,7 @@ from sklearn_analytic._base import (
 )
 from sklearn_analytic._gradient_base import SKIPPED_OUTPUTS, TOL_ERROR, GradientEstimator, check_device
 from sklearn_analytic._networks import ModuleNetwork, check_distributed, dense_plan
+from sklearn_analytic._warn_user import warn_user
 from sklearn_analytic.nn import (
     ACTIVATIONS,
     FEEDBACKS,
@@ -225,12 +225,11 @@ class DFABase(ArchitectureMixin, GradientEstimator):
         sizes = (self._encoded_width(), *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
         layer = bottleneck(sizes, self.alignment_[-1])
         if layer is not None:
-            warnings.warn(
+            warn_user(
                 f"hidden layer {layer + 1} is a bottleneck: {sizes[layer + 1]} units between {sizes[layer]} and "
                 f"{sizes[layer + 2]}, and alignment with the true gradient up to it is "
                 f"{min(self.alignment_[-1][: layer + 1]):.2f}. Widen it, or use feedback='refresh' with a shorter "
-                "refresh_interval.",
-                stacklevel=5,
+                "refresh_interval."
             )
 
     # ---- parameters ----

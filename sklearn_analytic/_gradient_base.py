@@ -1,8 +1,7 @@
 """What estimators trained by steps share: reading rows, held-out rows, the training loop, streams, fitted state."""
 
 import math
-import warnings
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +23,7 @@ from sklearn_analytic._computation import dense_computation
 from sklearn_analytic._convergence import check_patience, loss_watch, warn_of_epochs
 from sklearn_analytic._gradient_blocks import GradientBlocksMixin
 from sklearn_analytic._late_scales import fresh_moments, is_listening, shared_scale, with_constants, woken
+from sklearn_analytic._warn_user import warn_user
 from sklearn_analytic._written_weights import layout, take_written
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.features import ENCODINGS, fit_input_encoding, standard_encoding
@@ -41,7 +41,7 @@ SKIPPED_OUTPUTS = ("softmax", "identity")  # others come near their targets from
 _BATCH = (16, 128)  # batch_size="auto": a fiftieth of the rows, within these
 
 
-class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstimator):
+class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstimator, ABC):
     """A network trained step by step. Subclasses say what targets are, who gets which error, and how to judge.
 
     Parameters live in the subclasses, under the names that are read here.
@@ -189,7 +189,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         if history.failure is not None:
             self._raise(history, "The estimator keeps the weights of the last good epoch.")
         if history.ran_out:
-            warn_of_epochs(self, stacklevel=5)
+            warn_of_epochs(self)
         return self
 
     def _raise(self, history, outcome):
@@ -327,9 +327,8 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
     def _warn_of_batch_size(self, n_rows):
         """Say that steps are fewer than asked for; blocks of a stream may well be small."""
         if self.batch_size != "auto" and self.batch_size > n_rows:
-            warnings.warn(
-                f"batch_size={self.batch_size} is larger than the {n_rows} training rows: every step sees all of them.",
-                stacklevel=5,
+            warn_user(
+                f"batch_size={self.batch_size} is larger than the {n_rows} training rows: every step sees all of them."
             )
 
     def _n_epochs(self, n_rows, batch_size):

@@ -88,7 +88,7 @@ class GradientBlocksMixin:
             epoch += 1
         run.finish()
         if not run.stops:
-            warn_of_epochs(self, stacklevel=4)
+            warn_of_epochs(self)
         return self
 
     def _partial_fit_blocks(self, blocks, y, classes=None, sample_weight=None):

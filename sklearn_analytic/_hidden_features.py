@@ -1,6 +1,6 @@
 """What closed-form networks compute before their readout, as scikit-learn's transformers give it."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic._collections import lazily
 
 
-class HiddenFeaturesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class HiddenFeaturesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):
     """A fitted network as a step before another model, with names of its columns and ``set_output``.
 
     A subclass says what the readout reads of a block (``_hidden_of``), and how wide that is (``_n_features_out``).

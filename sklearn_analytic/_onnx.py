@@ -16,6 +16,7 @@ from sklearn_analytic._onnx_heads import HEADS
 from sklearn_analytic._onnx_layers import LAYERS
 from sklearn_analytic._onnx_patches import IMAGES
 from sklearn_analytic._onnx_trees import FORESTS
+from sklearn_analytic._version import __version__
 
 _DOMAINS = {"": 18, TREES: 3}
 _DTYPES = {"float32": np.float32, "float64": np.float64}
@@ -75,8 +76,6 @@ def _readout(graph, computation, features):
 
 def _about(name):
     """Who made the model, and its name."""
-    from sklearn_analytic import __version__
-
     return {"name": name, "producer_name": "sklearn_analytic", "producer_version": __version__}
 
 

@@ -1,7 +1,6 @@
 """Differentially private direct feedback alignment as a classifier."""
 
 import math
-import warnings
 from dataclasses import replace
 from functools import lru_cache
 
@@ -24,6 +23,7 @@ from sklearn_analytic._classes import listed_classes
 from sklearn_analytic._computation import PublicScale, dense_computation
 from sklearn_analytic._gradient_classifier import GradientClassifierMixin
 from sklearn_analytic._public_scale import checked_ends, column_ends, scaled
+from sklearn_analytic._warn_user import warn_user
 from sklearn_analytic.nn import (
     CLASS_OUTPUTS,
     SCHEDULES,
@@ -506,4 +506,4 @@ def _check_feedback(name):
 
 def _warn_of_leak(message):
     """Warn of what the budget does not cover."""
-    warnings.warn(f"{message}; the reported budget does not cover it.", PrivacyLeakWarning, stacklevel=6)
+    warn_user(f"{message}; the reported budget does not cover it.", PrivacyLeakWarning)

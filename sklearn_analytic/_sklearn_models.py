@@ -1,6 +1,5 @@
 """Fitted models of scikit-learn itself, made of the weights of a computation."""
 
-import warnings
 
 import numpy as np
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
@@ -10,6 +9,7 @@ from sklearn.preprocessing import LabelBinarizer, MinMaxScaler
 
 from sklearn_analytic._computation import ROWS, Classes, LabelSet, Numbers, PublicScale, Rule, Step
 from sklearn_analytic._dense_chain import NotExpressible, dense_chain
+from sklearn_analytic._warn_user import warn_user
 from sklearn_analytic.features import InputEncoding
 
 _SOFTMAX = ("softmax", "expgb")  # rules under which probabilities are the softmax of the outputs
@@ -57,10 +57,9 @@ def _warn_of_probabilities(estimator, head):
     links = (head.link,) if type(head) is Classes else getattr(head, "links", ())
     same = all(link is None or (type(link) is Rule and link.output in _SOFTMAX) for link in links)
     if not same:
-        warnings.warn(
+        warn_user(
             f"to_sklearn: labels of the result are those of {type(estimator).__name__}, but its probabilities, if it "
-            "has any, are not: scikit-learn has no such calibration. to_onnx keeps them.",
-            stacklevel=4,
+            "has any, are not: scikit-learn has no such calibration. to_onnx keeps them."
         )
 
 

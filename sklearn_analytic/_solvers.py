@@ -1,12 +1,12 @@
 """Which statistic a least-squares fit accumulates, and what is read off it: the roads of BRMP, as a table."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgWarning
 
+from sklearn_analytic._warn_user import warn_user
 from sklearn_analytic.linalg import NormalEquations, RecursiveLeastSquares, TriangularFactor, best_alpha
 
 _EPS = np.finfo(np.float64).eps
@@ -169,4 +169,4 @@ def _choose_alpha(spectrum, problem):
 def _warn(what):
     """Warn of lost digits, with what to do."""
     advice = "Few digits of coef_ may be left. Use solver='qr', or a larger alpha."
-    warnings.warn(f"{what} {advice}", LinAlgWarning, stacklevel=4)
+    warn_user(f"{what} {advice}", LinAlgWarning)

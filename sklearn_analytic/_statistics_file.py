@@ -8,6 +8,7 @@ from scipy import sparse
 
 from sklearn_analytic._base import _CALLBACK_STATE
 from sklearn_analytic._blocks import host
+from sklearn_analytic._version import __version__
 from sklearn_analytic._version_stamp import warn_of_version
 from sklearn_analytic.io import read_state, write_state
 
@@ -44,8 +45,6 @@ def _as_text(value):
 
 def save_fit(estimator, path, statistic, kind, done):
     """Write the state of a fit."""
-    from sklearn_analytic import __version__
-
     about = {
         "class": type(estimator).__name__,
         "version": __version__,
@@ -57,8 +56,6 @@ def save_fit(estimator, path, statistic, kind, done):
 
 def restore_fit(estimator, path, kind=None):
     """Set the state of a fit (of one kind, if given); return what the writer said of it."""
-    from sklearn_analytic import __version__
-
     state, about = read_state(path)
     if not about.keys() >= {"class", "parameters", "kind", "blocks_done", "rows_done"}:
         raise ValueError(f"{path} holds no statistics of an estimator.")
@@ -70,7 +67,7 @@ def restore_fit(estimator, path, kind=None):
     for name, value in about["parameters"].items():
         if mine.get(name) != value:
             raise ValueError(f"{path} was written with {name}={value}, this estimator has {name}={mine.get(name)}.")
-    warn_of_version(type(estimator).__name__, about.get("version"), __version__)
+    warn_of_version(type(estimator).__name__, about.get("version"))
     parameters = estimator.get_params(deep=False)
     vars(estimator).update({name: value for name, value in state.items() if name not in parameters})
     return about

@@ -1,8 +1,9 @@
 """What is said where a saved estimator meets another version of the package."""
 
-import warnings
-
 from sklearn.exceptions import InconsistentVersionWarning
+
+from sklearn_analytic._version import __version__
+from sklearn_analytic._warn_user import warn_user
 
 
 class PackageVersionWarning(InconsistentVersionWarning):
@@ -21,10 +22,8 @@ class PackageVersionWarning(InconsistentVersionWarning):
         )
 
 
-def warn_of_version(name, was, now):
+def warn_of_version(name, was):
     """Warn where an estimator was saved by another version; state without a stamp says nothing."""
-    if was not in (None, now):
-        warnings.warn(
-            PackageVersionWarning(estimator_name=name, current_sklearn_version=now, original_sklearn_version=was),
-            stacklevel=3,
-        )
+    if was not in (None, __version__):
+        versions = {"original_sklearn_version": was, "current_sklearn_version": __version__}
+        warn_user(PackageVersionWarning(estimator_name=name, **versions))

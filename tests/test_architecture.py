@@ -148,7 +148,7 @@ def estimator_modules(root):
         target.split(".")[1]
         for target in taken
         if is_inside(target) and floor_of_target(target) == "estimators" and target.count(".") >= 2
-    }
+    } - {"_version"}
 
 
 def estimators_importing_each_other(root):

@@ -912,7 +912,7 @@ def test_what_scikit_learn_keeps_is_not_in_the_file(tmp_path):
 
 def test_statistics_of_another_version_are_loaded_with_a_warning(tmp_path, monkeypatch):
     X, y, _ = data(made("brmp"))
-    monkeypatch.setattr("sklearn_analytic.__version__", "0.0.1")
+    monkeypatch.setattr("sklearn_analytic._statistics_file.__version__", "0.0.1")
     made("brmp").fit(X, y).save_statistics(tmp_path / "s.npz")
     monkeypatch.undo()
     with pytest.warns(InconsistentVersionWarning, match=r"0\.0\.1"):

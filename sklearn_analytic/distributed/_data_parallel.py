@@ -1,7 +1,6 @@
 """Data-parallel training of one estimator over the processes of this machine."""
 
 import math
-import warnings
 
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import get_tags
@@ -9,6 +8,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic._base import check_positive_integer, check_real, seed_of
+from sklearn_analytic._warn_user import warn_user
 from sklearn_analytic.distributed._launch import Task, run_task
 from sklearn_analytic.nn import torch_parts
 
@@ -134,7 +134,7 @@ class DataParallel(BaseEstimator):
         self.estimator_ = fitted.set_params(**own)
         self.communication_ = vars(self.estimator_).get("communication_")
         for category, text in result.warnings:
-            warnings.warn(text, category, stacklevel=2)
+            warn_user(text, category)
         return self
 
     def _task(self):
