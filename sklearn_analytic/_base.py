@@ -19,6 +19,7 @@ from sklearn_analytic._blocks import (
     checked_array,
     dense_rows,
     host,
+    is_missing,
     refuse_gaps,
     refuse_kinds,
     short_block_size,
@@ -199,10 +200,21 @@ def _plain_targets(y, dtype):
     return y
 
 
+def _refuse_missing_labels(y):
+    """Say where the first of labels that are objects is missing: NumPy would only fail to order them."""
+    dtype = getattr(y, "dtype", None)
+    labels = np.asarray(y) if isinstance(y, list | tuple) or str(dtype).lower() in ("object", "string", "str") else None
+    if labels is not None and labels.dtype == object:
+        row = next((i for i, label in enumerate(labels.ravel()) if is_missing(label)), None)
+        if row is not None:
+            raise UnreadableValueError("y", np.nan, row, None)
+
+
 def class_labels(y, X):
     """Return y as a checked one-dimensional array of class labels."""
     if y is None:
         raise ValueError("fit requires y to be passed, but the target y is None.")
+    _refuse_missing_labels(y)
     y = column_or_1d(_plain_targets(host(y), None), warn=True)
     check_consistent_length(X, y)
     if y.dtype == object and type_of_target(y) == "unknown":

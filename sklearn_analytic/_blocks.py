@@ -196,29 +196,29 @@ def checked_array(x, estimator=None):
 
     Errors name the estimator where they know it.
     """
-    if is_tensor(x) or isinstance(x, RowSource):
+    if isinstance(x, RowSource):
         return x
+    if is_tensor(x):
+        return _readable_tensor(x, estimator)
     if sparse.issparse(x):
         return x.tocsr()
     refuse_kinds(x, "X", "a table of numbers of shape (n_samples, n_features)", estimator)
     if type(x).__name__ in _NO_ROWS:
         raise TypeError(f"X is {_NO_ROWS[type(x).__name__]}.")
-    if _has_sparse_columns(x):
-        return _finite_sparse_frame(x)
     sliceable = isinstance(x, np.ndarray) or is_dataset(x)
     if sliceable and x.ndim == 2 and x.dtype.kind in "biuf" and x.shape[0] > 0:
         return x
     try:
-        return _finite_array(x, estimator=estimator)
+        return _finite_sparse_frame(x) if _has_sparse_columns(x) else _finite_array(x, estimator=estimator)
     except UnreadableValueError:
         raise
-    except (ValueError, TypeError) as error:
-        found = _first_text(x)
-        if found is not None:
-            raise found from error
+    except (ValueError, TypeError, OverflowError) as error:
         if "inhomogeneous" in str(error):
             raise ValueError(f"X has rows of different lengths, or sequences for values: {error}") from error
-        raise
+        found = None if "Complex data" in str(error) else _first_of_no_number(x)
+        if found is None:
+            raise
+        raise found from error
 
 
 def refuse_kinds(values, input_name, due, estimator=None):
@@ -233,34 +233,35 @@ def refuse_kinds(values, input_name, due, estimator=None):
     raise error(f"{input_name} is {found}. {'The estimator' if estimator is None else estimator} takes {due}.")
 
 
-def _first_text(x):
-    """Return the error that names the first value of X that is text, or None where there is none."""
+def _first_of_no_number(x):
+    """Return the error that names the first value of X that NumPy reads no number from, or None where all are."""
     try:
-        columns = [np.asarray(x.iloc[:, j]) for j in range(x.shape[1])] if hasattr(x, "iloc") else None
+        framed = hasattr(x, "iloc") and x.ndim == 2
+        columns = [np.asarray(x.iloc[:, j]) for j in range(x.shape[1])] if framed else None
         columns = list(np.atleast_2d(np.array(x, dtype=object)).T) if columns is None else columns
     except (ValueError, TypeError):
         return None
     for j, column in enumerate(columns):
         if column.ndim == 1 and column.dtype.kind in "OUS":
             for i, value in enumerate(column):
-                if isinstance(value, str | bytes) and not _is_number(value):
-                    return UnreadableValueError("X", str(value), i, j)
+                if not _is_number(value):
+                    return UnreadableValueError("X", str(value) if isinstance(value, str | bytes) else value, i, j)
     return None
 
 
-def _is_number(text):
-    """Whether NumPy reads a number from a text."""
+def _is_number(value):
+    """Whether NumPy reads a number from a value of a column of objects."""
     try:
-        float(text)
-    except ValueError:
+        number = np.float64(value)
+    except (ValueError, TypeError, OverflowError):
         return False
-    return True
+    return np.ndim(number) == 0 and not isinstance(value, complex)
 
 
 def _has_sparse_columns(x):
     """Whether X is a frame with columns that are stored sparsely; pandas is not imported to find out."""
-    dtypes = getattr(x, "dtypes", ())
-    return hasattr(x, "iloc") and any(type(dtype).__name__ == "SparseDtype" for dtype in dtypes)
+    dtypes = x.dtypes if hasattr(x, "iloc") and x.ndim == 2 else ()
+    return any(type(dtype).__name__ == "SparseDtype" for dtype in dtypes)
 
 
 def _finite_sparse_frame(x):
@@ -271,17 +272,18 @@ def _finite_sparse_frame(x):
 
 
 def _finite_array(x, **options):
-    """Check an array without NumPy's warning about sums of infinities: the error says it better."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    """Check an array; what is missing or infinite has an error that says where."""
+    with np.errstate(over="ignore", invalid="ignore"):  # of casts to float32 and float64
         x = check_array(x, dtype=FLOATS, ensure_all_finite=False, **options)
-        refuse_gaps(x, "X")
+    refuse_gaps(x, "X")
     return x
 
 
 def refuse_gaps(x, input_name):
     """Refuse NaN and infinity, saying where the first is; a search follows only where a check of all has failed."""
     try:
-        assert_all_finite(x, input_name=input_name)
+        with np.errstate(over="ignore", invalid="ignore"):  # of the sum by which scikit-learn looks for infinities
+            assert_all_finite(x, input_name=input_name)
     except ValueError as error:
         raise first_gap(x, input_name) from error
 
@@ -330,8 +332,7 @@ class UnreadableValueError(ValueError):
 
 def _unreadable(input_name, value, row, column, estimator=None, column_name=None):
     """Say what was found, where, and what to do."""
-    text = isinstance(value, str | bytes)
-    kind = f"text, {value!r}," if text else "NaN" if value is None or value != value else "infinity"
+    text, kind = isinstance(value, str | bytes), _kind(value)
     place = "" if row is None else f" in row {row}"
     if column is not None:
         place = f" in column {column}{'' if column_name is None else f' ({column_name!r})'}, first{place}"
@@ -344,11 +345,27 @@ def _unreadable(input_name, value, row, column, estimator=None, column_name=None
     elif input_name != "X":
         due = {"y": "target", "sample_weight": "weight"}[input_name]
         remedy = f"needs a finite {due} in every row: leave out the rows without one"
+    elif kind.startswith("a "):
+        remedy = "takes numbers: turn the column into some first"
     elif kind == "NaN":
         remedy = "does not take missing values: fill them first, with SimpleImputer in a pipeline, say"
     else:
         remedy = "takes finite values, float64 at most 1.8e308 and float32 3.4e38: clip or scale the column first"
     return f"Input {input_name} contains {kind}{place}. {who} {remedy}."
+
+
+def _kind(value):
+    """Words for a value that cannot be read."""
+    if isinstance(value, str | bytes):
+        return f"text, {value!r},"
+    if is_missing(value):
+        return "NaN"
+    return "infinity" if isinstance(value, float | np.floating) else f"a {type(value).__name__}"
+
+
+def is_missing(value):
+    """Whether a value stands for none: None, NaN, pandas' NA and NaT."""
+    return value is None or type(value).__name__ == "NAType" or bool(np.isscalar(value) and value != value)
 
 
 def is_dataset(x):
@@ -362,6 +379,23 @@ def dense_rows(x):
         return checked_tensor(x)
     x = _finite_array(x, accept_sparse="csr", order="C")
     return x.toarray(order="C") if sparse.issparse(x) else x
+
+
+def _readable_tensor(x, estimator):
+    """Refuse tensors that are no table of real numbers, in the words for arrays."""
+    if x.is_complex():
+        raise ValueError("Complex data not supported: X is a complex tensor.")
+    if str(x.layout) != "torch.strided":
+        raise TypeError(f"X is a tensor of layout {x.layout}: pass x.to_dense(), or a SciPy matrix.")
+    if x.ndim < 2:
+        raise ValueError(
+            f"Expected 2D array, got a {x.ndim}D tensor instead. Use X.reshape(-1, 1) if it holds one feature, "
+            "X.reshape(1, -1) if it holds one row."
+        )
+    if x.ndim > 2:
+        who = "" if estimator is None else f" by {estimator}"
+        raise ValueError(f"Found array with dim {x.ndim}, while dim <= 2 is required{who}.")
+    return x
 
 
 def checked_tensor(x):

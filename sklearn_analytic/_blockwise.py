@@ -228,7 +228,13 @@ class BlockwiseLeastSquares(ReadoutAttributesMixin, BlockFitMixin, HiddenFeature
     def _store(self, statistic):
         """Solve and set the fitted attributes."""
         statistic = self._unpacked(statistic)
-        solution = _solvers.solve(statistic, self._problem())
+        with np.errstate(over="ignore", invalid="ignore"):
+            solution = _solvers.solve(statistic, self._problem())
+        if not (np.isfinite(solution.coef).all() and np.isfinite(solution.intercept).all()):
+            raise ValueError(
+                f"{type(self).__name__}: weights leave the range of float64, for y is too large beside X. Scale the "
+                "columns of X up, or y down."
+            )
         self._statistic = statistic
         self._coef, self._intercept = solution.coef, solution.intercept
         self.rank_ = solution.rank

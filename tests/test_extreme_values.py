@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_diabetes, load_iris
 
 from sklearn_analytic import (
     BRMPClassifier,
@@ -336,3 +336,16 @@ def test_ridges_of_any_size_are_ridges(name, alpha):
     assert np.isfinite(found).all()
     if name.startswith("BRMP") and alpha > 1:
         np.testing.assert_allclose(found, np.full(len(X), T.mean()))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [BRMPRegressor(), BRMPRegressor(alpha=1.0), BRMPRegressor(20, random_state=0)],
+    ids=["linear", "ridge", "hidden"],
+)
+def test_weights_beyond_the_range_are_an_error(model):
+    X, y = load_diabetes(return_X_y=True)
+    with pytest.raises(ValueError, match=r"BRMPRegressor: weights leave the range of float64.*Scale"):
+        model.fit(X, np.where(y > 100, 1.7e308, -1.7e308))
+    with pytest.raises(ValueError, match="weights leave the range of float64"):
+        BRMPClassifier().fit(X * 1e-310, y > 100)

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from sklearn.base import clone
 from sklearn.feature_selection import RFE, SelectFromModel
 
 from sklearn_analytic import Blocks, BRMPClassifier, BRMPRegressor, ClosedFormMLP, CPNetClassifier, DFAClassifier
-from sklearn_analytic.features import DenseLayer, RadialLayer, stack_energy
+from sklearn_analytic._input_shares import input_shares
+from sklearn_analytic.features import DenseLayer
 from sklearn_analytic.linalg import ColumnMoments
 from tests.checks import assert_close
 
@@ -33,6 +35,11 @@ def shares(model):
     assert found.shape == (model.n_features_in_,) and np.all(found >= 0)
     assert found.sum() == pytest.approx(1)
     return found
+
+
+def moments(mean, deviation):
+    """What input_shares reads of the moments of columns."""
+    return SimpleNamespace(mean=mean, deviation=deviation)
 
 
 def test_linear_models_have_weights_of_columns(kind):
@@ -136,33 +143,32 @@ def test_units_of_a_column_and_of_targets_do_not_count():
     other = DenseLayer(layer.weights / units[:, None], layer.bias, "tanh")
     coef = RNG.randn(5, 2)
     np.testing.assert_allclose(
-        stack_energy((other,), X[:, :3] * units, coef, units), stack_energy((layer,), X[:, :3], coef, np.ones(3))
+        input_shares((other,), coef, moments(np.zeros(3), units), 3),
+        input_shares((layer,), coef, moments(np.zeros(3), np.ones(3)), 3),
     )
     many = np.column_stack([Y, X[:, 0] ** 2])
     one, two = (BRMPRegressor(30, alpha=1.0, random_state=0).fit(X, many * [1, unit]) for unit in (1, 1e6))
     np.testing.assert_allclose(shares(one), shares(two), rtol=1e-6)
 
 
-def test_energies_are_those_of_finite_differences():
+def test_shares_of_a_linear_stack_are_those_of_its_weights():
     layers = (
-        DenseLayer(RNG.randn(6, 5), RNG.randn(5), "tanh"),
-        RadialLayer(RNG.randn(4, 5), np.array([0.1, 1, 0.3, 2])),
+        DenseLayer(RNG.randn(6, 5), RNG.randn(5), "identity"),
+        DenseLayer(RNG.randn(5, 4), np.ones(4), "identity"),
     )
-    coef, step = RNG.randn(4, 2), 1e-6
+    coef, mean, deviation = RNG.randn(4, 2), RNG.randn(6), RNG.uniform(0, 3, 6)
+    slopes = layers[0].weights @ layers[1].weights @ coef * deviation[:, None]
+    expected = np.sum(slopes**2, axis=1) / np.sum(slopes**2)
+    np.testing.assert_allclose(input_shares(layers, coef, moments(mean, deviation), 6), expected, rtol=1e-9)
 
-    def outputs(rows):
-        hidden = rows
-        for layer in layers:
-            hidden = (
-                np.tanh(hidden @ layer.weights + layer.bias)
-                if isinstance(layer, DenseLayer)
-                else np.exp(-layer.gamma * ((hidden[:, None] - layer.centres) ** 2).sum(axis=2))
-            )
-        return hidden @ coef
 
-    slopes = np.array([(outputs(X + move) - outputs(X - move)) / (2 * step) for move in step * np.eye(6)])
-    expected = np.mean(slopes**2, axis=1).T
-    np.testing.assert_allclose(stack_energy(layers, X, coef, np.ones(6)), expected, rtol=1e-6)
+@pytest.mark.parametrize("size", [1.0, 1e3, 1e6])
+def test_saturated_units_are_judged_by_their_steps(size):
+    x = np.random.RandomState(0).randn(400, 5)
+    y = np.sign(x[:, 4]) + 0.1 * np.random.RandomState(1).randn(400)
+    model = BRMPRegressor(50, random_state=0)
+    assert shares(clone(model).fit(size * x, y))[4] > 0.5
+    assert RFE(model, n_features_to_select=1).fit(size * x, y).support_[4]
 
 
 def test_models_of_no_use_have_no_importances():

@@ -49,6 +49,20 @@ WRONG = {
     "list": (bad(np.nan).tolist(), r"X contains NaN in column 2, first in row 5. {0} "),
     "text": (framed("red"), r"X contains text, 'red', in column 2 \('pl'\), first in row 5. {0} .*OneHotEncoder"),
     "category": (FRAME.assign(c=pd.Categorical(["u", "v"] * 75)), r"X contains text, 'u', in column 4 \('c'\).* {0} "),
+    "dates": (
+        FRAME.assign(c=pd.Series([pd.Period("2020")] * 150)),
+        r"X contains a Period in column 4 \('c'\), .* {0} ",
+    ),
+    "lists": (FRAME.assign(c=[[1]] * 150), r"X contains a list in column 4 \('c'\), .* {0} takes numbers"),
+    "no text": (
+        FRAME.assign(c=pd.Series([pd.NA] * 150, dtype="string")),
+        r"X contains NaN in column 4 \('c'\), .* {0} ",
+    ),
+    "too large": (FRAME.assign(c=[10**400] * 150), r"X contains a int in column 4 \('c'\), .* {0} takes numbers"),
+    "text beside sparse": (
+        FRAME.assign(pl=pd.arrays.SparseArray(FRAME["pl"], fill_value=0), c="t"),
+        r"X contains text, 't', in column 4 \('c'\), first in row 0. {0} ",
+    ),
     "array of text": (np.array([["1", "2"], ["3", "b"]] * 75), r"X contains text, 'b', in column 1, first in row 1"),
 }
 
@@ -84,6 +98,10 @@ def test_targets_that_cannot_be_learned(name):
             made(name).fit(X, y)
     with pytest.raises(ValueError, match="y"):
         made(name).fit(X, np.array([1, "a", None] * 50, dtype=object))
+    gaps = (["a", "b", None] * 50, pd.Series(["a", "b", pd.NA] * 50, dtype="string"), np.array([1, 2, None] * 50))
+    for y in () if name.endswith("Regressor") else gaps:
+        with pytest.raises(ValueError, match=f"Input y contains NaN in row 2. {name} needs a finite target"):
+            made(name).fit(X, y)
     if name.endswith("Regressor"):
         with pytest.raises(ValueError, match=r"y must hold numbers for a regressor.*'a'.*Classifiers take labels"):
             made(name).fit(X, np.array(["a", "b", "c"] * 50))
@@ -119,6 +137,7 @@ SHAPES = {
     "one dimension": (X[:, 0], Y, "Expected 2D array, got 1D array"),
     "three dimensions": (X[None], Y, "Found array with dim 3, while dim <= 2 is required by {0}"),
     "ragged": ([[1, 2], [3]], [0, 1], "X has rows of different lengths"),
+    "series": (FRAME["pl"], Y, "Expected .* container|Expected 2D array"),
     "no rows": (X[:0], Y[:0], r"0 sample\(s\) .* is required by {0}"),
     "no columns": (X[:, :0], Y, r"0 feature\(s\) .* is required by {0}"),
     "complex": (X + 1j, Y, "Complex data not supported"),
@@ -130,9 +149,22 @@ SHAPES = {
 }
 
 
+def tensors():
+    """Tensors of wrong shapes and kinds, with what is said of them."""
+    torch = pytest.importorskip("torch")
+    x = torch.as_tensor(X)
+    return {
+        "one dimension": (x[:, 0], Y, "Expected 2D array, got a 1D tensor"),
+        "a number": (x[0, 0], Y, "Expected 2D array, got a 0D tensor"),
+        "three dimensions": (x[None], Y, "Found array with dim 3, while dim <= 2 is required by {0}"),
+        "complex": (x * (1 + 1j), Y, "Complex data not supported"),
+        "sparse": (x.to_sparse(), Y, "X is a tensor of layout torch.sparse_coo"),
+    }
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_shapes_and_kinds(name):
-    for x, y, message in SHAPES.values():
+    for x, y, message in (SHAPES | tensors()).values():
         model = made(name)
         with pytest.raises((ValueError, TypeError), match=message.format(name)):
             model.fit(x, y)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from dask.sizeof import sizeof
 
-from sklearn_analytic._blocks import Block, checked_array, dense_rows, host, short_block_size
+from sklearn_analytic._blocks import Block, UnreadableValueError, checked_array, dense_rows, host, short_block_size
 from sklearn_analytic.backend._threads import one_blas_thread
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
 
@@ -44,6 +44,8 @@ class Work:
         with one_blas_thread():
             try:
                 return self.done(checked_array(part), *given)
+            except UnreadableValueError as error:
+                raise error.within(f"Partition {number} of X: ") from error.__cause__
             except ValueError as error:
                 raise ValueError(f"Partition {number} of X: {error}") from error
 

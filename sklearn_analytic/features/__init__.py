@@ -1,6 +1,6 @@
 """Hidden-layer constructions: how a layer gets its weights without a gradient."""
 
-from sklearn_analytic.features._agop import diagonal_agop, stack_energy
+from sklearn_analytic.features._agop import diagonal_agop
 from sklearn_analytic.features._binning import BinnedColumns, bin_columns
 from sklearn_analytic.features._codes import (
     CODES,
@@ -121,7 +121,6 @@ __all__ = [
     "sampled_layer",
     "sandwiched_least_squares",
     "smooth_encoding",
-    "stack_energy",
     "standard_encoding",
     "subclass_code",
     "subclass_indicator",

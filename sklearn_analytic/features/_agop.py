@@ -44,45 +44,6 @@ def diagonal_agop(layer, rows, coef):
     return layer.gradient_energy(rows, np.asarray(coef, dtype=rows.dtype))
 
 
-def stack_energy(layers, rows, coef, units):
-    r"""Return the mean squared derivative of every target with respect to every input, through a stack of layers.
-
-    Parameters
-    ----------
-    layers : sequence of DenseLayer or RadialLayer
-        Applied in order.
-    rows : ndarray of shape (m, d)
-        Rows over which the mean is taken, in float64.
-    coef : ndarray of shape (h, c)
-        The readout of the last layer's units.
-    units : ndarray of shape (d,)
-        u, in which every input is measured.
-
-    Returns
-    -------
-    ndarray of shape (c, d)
-        :math:`\frac1m \sum_i (u_k \, \partial f_c(x_i) / \partial x_k)^2`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_analytic.features import DenseLayer, stack_energy
-    >>> layer = DenseLayer(np.array([[3.0], [0.0]]), np.zeros(1), "identity")
-    >>> stack_energy((layer,), np.ones((2, 2)), np.array([[2.0]]), np.ones(2))
-    array([[36.,  0.]])
-    """
-    cpu, inputs = get_backend("cpu"), [rows]
-    for layer in layers[:-1]:
-        inputs.append(layer.apply(inputs[-1], cpu))
-    energy = np.empty((coef.shape[1], rows.shape[1]))
-    for target, column in enumerate(coef.T):
-        gradient = np.tile(column, (len(rows), 1))
-        for layer, x in zip(layers[::-1], inputs[::-1], strict=True):
-            gradient = layer.pull_back(x, gradient)
-        energy[target] = np.mean((gradient * units) ** 2, axis=0)
-    return energy
-
-
 def dense_energy(weights, slopes, coef):
     r"""Return the diagonal of :math:`A [(B B^T) \circ (S^T S / m)] A^T`: no gradient of a single row is formed.
 

@@ -50,10 +50,6 @@ class DenseLayer:
         """Return the diagonal (d,) of the average gradient outer product of ``x -> apply(x) @ coef``."""
         return dense_energy(self.weights, self._slopes(rows), coef)
 
-    def pull_back(self, rows, gradient):
-        """Return the gradient (n, d) at rows of a function whose gradient at the layer's output is given (n, h)."""
-        return get_backend("cpu").matmul(gradient * self._slopes(rows), self.weights.T.astype(rows.dtype))
-
     def _slopes(self, rows):
         """Derivative of the activation (n, h) at rows on the host."""
         z = get_backend("cpu").matmul(rows, np.asarray(self.weights, dtype=rows.dtype))
@@ -107,12 +103,6 @@ class RadialLayer:
         """Return the diagonal (d,) of the average gradient outer product of ``x -> apply(x) @ coef``."""
         gamma = np.broadcast_to(self.gamma, len(self.centres))
         return radial_energy(self.centres, gamma, self.apply(rows, get_backend("cpu")), rows, coef)
-
-    def pull_back(self, rows, gradient):
-        """Return the gradient (n, d) at rows of a function whose gradient at the layer's output is given (n, h)."""
-        cpu, origin = get_backend("cpu"), self.centres.mean(axis=0)
-        pulls = gradient * self.apply(rows, cpu) * np.broadcast_to(self.gamma, len(self.centres))
-        return 2 * (cpu.matmul(pulls, self.centres - origin) - (rows - origin) * pulls.sum(axis=1)[:, None])
 
 
 def apply_layers(layers, x, backend):

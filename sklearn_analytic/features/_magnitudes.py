@@ -86,7 +86,7 @@ def linear_readout(features, coef, intercept, backend):
     outputs = backend.matmul(wide, coef) + intercept
     if np.isfinite(largest(outputs)):
         return outputs
-    reach = reach_of(wide) - max(0, int(np.frexp(max(largest(coef), 1.0) * len(coef))[1]))
+    reach = reach_of(wide) - int(np.frexp(max(largest(coef), 1.0))[1]) - int(np.frexp(len(coef))[1])
     factor = backend.asarray(_shrinking(wide, backend, reach)[:, None])
     end = np.finfo(np.float64).max
     with np.errstate(over="ignore"):

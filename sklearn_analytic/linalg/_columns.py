@@ -103,7 +103,7 @@ def _scaled_deviation(x, mean, shares):
     centred = x / 2 - mean / 2
     size = np.max(np.abs(centred), axis=0, initial=0.0)
     centred /= np.where(size > 0, size, 1.0)
-    return 2 * size * np.sqrt(shares @ (centred * centred))
+    return size * (2 * np.sqrt(shares @ (centred * centred)))
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,10 @@ def block_exponent(block, name):
         return _EMPTY
     largest = max(float(block.max()), -float(block.min()))
     if not math.isfinite(largest):
-        raise ValueError(f"{name} contains NaN or infinity.")
+        raise ValueError(
+            f"{name} contains NaN or infinity, or values that scaling has taken out of the range of float64: bring its "
+            "columns nearer to 1 first."
+        )
     if largest == 0:
         return _EMPTY
     exponent = math.frexp(largest)[1]
