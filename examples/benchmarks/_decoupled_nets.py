@@ -8,19 +8,12 @@ from threading import Barrier
 import numpy as np
 
 from sklearn_analytic.backend import one_blas_thread, training
-from sklearn_analytic.nn import (
-    DenseCells,
-    Optimizer,
-    Pipeline,
-    PipelineRule,
-    Recipe,
-    Rows,
-    Sequential,
-    Threads,
-    balanced_modules,
-    dense_costs,
-    initial_layers,
-)
+from sklearn_analytic.decoupled.dense_cells import DenseCells
+from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline_execution import Pipeline
+from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
+from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
+from sklearn_analytic.nn import Optimizer, Recipe, Rows, initial_layers
 from sklearn_analytic.nn._mlp import MLPExecution
 
 RATE = 1e-5  # labels are noise: weights stay near their start, so that no batch is cheaper than another

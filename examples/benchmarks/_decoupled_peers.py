@@ -6,7 +6,11 @@ from _decoupled_nets import compiled_backprop, pipeline, recipe_of, sizes_of
 from _decoupled_ranks import layers_of_torch
 from torch import nn
 
-from sklearn_analytic.nn import Pipeline, PipelineRule, Threads, balanced_modules, dense_costs, torch_parts
+from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline_execution import Pipeline
+from sklearn_analytic.decoupled.pipeline_executors import Threads
+from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
+from sklearn_analytic.nn import torch_parts
 
 
 def torch_pipeline(task):

@@ -22,7 +22,7 @@ from torch.distributed.pipelining import (
     ScheduleZBVZeroBubble,
 )
 
-from sklearn_analytic.nn import balanced_modules, dense_costs
+from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
 
 # {schedule: (class, stages of every one of two ranks)}
 SCHEDULES = {

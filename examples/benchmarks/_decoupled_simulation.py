@@ -7,7 +7,9 @@ from _decoupled_costs import RULES
 from _dfa_common import Suite, finished
 from _dfa_workers import in_fresh_process
 
-from sklearn_analytic.nn import ModuleCosts, PipelineRule, balanced_modules, simulate
+from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.simulation import ModuleCosts, simulate
+from sklearn_analytic.decoupled.splitting import balanced_modules
 
 NETWORKS = {"512, batch 256": {"width": 512, "batch_size": 256, "batches": 40}}
 QUICK = {"32, batch 32": {"width": 32, "batch_size": 32, "batches": 10}}

@@ -10,18 +10,11 @@ import numpy as np
 from _on_device_clock import plain, timed
 from _on_device_loop import RATE, Loop, network_of
 
-from sklearn_analytic.nn import (
-    Optimizer,
-    Pipeline,
-    PipelineRule,
-    Recipe,
-    Rows,
-    Sequential,
-    Threads,
-    balanced_modules,
-    dense_costs,
-    torch_parts,
-)
+from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline_execution import Pipeline
+from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
+from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
+from sklearn_analytic.nn import Optimizer, Recipe, Rows, torch_parts
 
 CLASSES = 10
 # {name: (rule, modules)}

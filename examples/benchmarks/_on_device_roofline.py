@@ -11,8 +11,8 @@ from _on_device_machine import clocks
 from _roofline_path import Path, peak
 from roofline import SHAPES, qr
 
-from sklearn_analytic._blocks import auto_block_size
 from sklearn_analytic.backend import _torch
+from sklearn_analytic.io._passes import auto_block_size
 
 AIM = 0.6
 LARGE = 65536  # rows of a large block

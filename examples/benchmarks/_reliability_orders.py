@@ -13,7 +13,7 @@ import sklearn_analytic as sa
 from tests.checks import tolerance
 
 ROWS, COLUMNS, STEPS = 60, 4, 8
-MAGNIFIED = 1e6  # what a small ridge and rows taken out again do to rounding, as in tests/test_equivalence.py
+MAGNIFIED = 1e6  # what a small ridge and rows taken out again do to rounding, as in tests/estimator/test_equivalence.py
 FREE = {"random_state": 0, "alpha": 0.1}
 FROZEN = 1000  # rows of the first block with which the layers of networks stay
 # {name: (estimator, whether its layers look at rows: then the first block stays the first)}

@@ -21,7 +21,7 @@ from _roofline_accuracy import SETS, accuracy_rows
 from _roofline_clock import threads
 from _roofline_path import Path, peak, qr_roads
 
-from sklearn_analytic._blocks import auto_block_size
+from sklearn_analytic.io._passes import auto_block_size
 
 SHAPES = ((256, 512), (512, 1024), (784, 2000))  # columns of X, units
 COLUMNS = {

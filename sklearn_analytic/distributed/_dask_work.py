@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from dask.sizeof import sizeof
 
-from sklearn_analytic._blocks import Block, UnreadableValueError, checked_array, dense_rows, host, short_block_size
 from sklearn_analytic.backend._threads import one_blas_thread
+from sklearn_analytic.io._passes import Block, UnreadableValueError, checked_array, dense_rows, host, short_block_size
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
 
 

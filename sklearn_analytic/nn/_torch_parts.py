@@ -5,11 +5,8 @@ import copy
 import numpy as np
 import torch
 
-from sklearn_analytic.nn._torch_cells import TorchCells
 from sklearn_analytic.nn._torch_checks import check_network, check_sequential
-from sklearn_analytic.nn._torch_costs import measured_costs, stage_costs
 from sklearn_analytic.nn._torch_execution import TorchExecution
-from sklearn_analytic.nn._torch_heads import hidden_outputs
 from sklearn_analytic.nn._torch_modes import in_own_modes, own_modes
 from sklearn_analytic.nn._torch_networks import (
     dense_network,
@@ -19,28 +16,22 @@ from sklearn_analytic.nn._torch_networks import (
     state_arrays,
 )
 from sklearn_analytic.nn._torch_ranks import Ranks, check_gpus
-from sklearn_analytic.nn._torch_stack import TorchStack
 from sklearn_analytic.nn._torch_stages import split
 
 __all__ = [
     "Forward",
     "Ranks",
-    "TorchCells",
     "TorchExecution",
-    "TorchStack",
     "check_gpus",
     "check_network",
     "check_sequential",
     "deepcopy",
     "dense_network",
     "has_dense_hidden_layer",
-    "hidden_outputs",
     "image_network",
     "load_state",
-    "measured_costs",
     "n_stages",
     "recurrent_network",
-    "stage_costs",
     "state_arrays",
 ]
 

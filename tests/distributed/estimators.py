@@ -97,7 +97,7 @@ class Battery(BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y, sample_weight=None):
-        from sklearn_analytic._networks import ranks_of
+        from sklearn_analytic.nn._plans import ranks_of
 
         self.arrays_, self.communication_ = {}, {}
         ranks = ranks_of(self.distributed) if self.distributed else None

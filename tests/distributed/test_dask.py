@@ -18,8 +18,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import sklearn_analytic as sa
-from sklearn_analytic._block_fit import detached
-from sklearn_analytic._callbacks import CallbackSupportMixin
+from sklearn_analytic.estimator.callbacks import CallbackSupportMixin
+from sklearn_analytic.estimator.reduction import detached
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor
 
 dask = pytest.importorskip("dask", reason="needs the extra dask")

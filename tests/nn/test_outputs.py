@@ -10,12 +10,12 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import DFAClassifier, PrivateDFAClassifier
-from sklearn_analytic._calibration import log_outputs
 from sklearn_analytic.backend import _numba_outputs as kernels
 from sklearn_analytic.backend import training
+from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.nn import CLASS_OUTPUTS, LINKS, OUTPUTS, Feedback, Recipe, Rows, initial_layers, mean_loss
 from sklearn_analytic.nn._losses import EXP_TOP, OUTPUT_CODES
-from sklearn_analytic.nn._private import GaussianMechanism, PrivateExecution
+from sklearn_analytic.private.training import GaussianMechanism, PrivateExecution
 from tests import reference
 from tests.checks import assert_close, tolerance
 from tests.nn.test_mlp import assert_same_gradient, execution, gradient, problem

@@ -16,7 +16,7 @@ from sklearn_analytic.nn._recipe import KFAC, Feedback  # noqa: E402
 from sklearn_analytic.nn._torch_checks import check_network  # noqa: E402
 from sklearn_analytic.nn._torch_modes import own_randomness  # noqa: E402
 from sklearn_analytic.nn._torch_networks import dense_network, load_state, recurrent_network, state_arrays  # noqa: E402
-from tests.nn.test_torch_faults import (  # noqa: E402
+from tests.layerwise.test_torch_faults import (  # noqa: E402
     C,
     D,
     Noise,

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from sklearn_analytic.nn._recipe import KFAC, Feedback, Optimizer  # noqa: E402
 from sklearn_analytic.nn._torch_networks import dense_network, state_arrays  # noqa: E402
-from tests.nn.test_torch_faults import C, D, N, assert_same, between, make_execution, make_rows  # noqa: E402
+from tests.layerwise.test_torch_faults import C, D, N, assert_same, between, make_execution, make_rows  # noqa: E402
 
 CHANGED = {
     "alpha": (Optimizer("sgd"), Optimizer("sgd", alpha=0.5)),

@@ -1,0 +1,1 @@
+"""Networks in closed form, with trees beside them: ClosedFormMLP and ClosedFormMLPRegressor."""

@@ -1,0 +1,236 @@
+"""The network of ClosedFormMLP as a value: an input encoding, hidden layers, and scores of trees."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_analytic.backend import dtype_name, get_backend
+from sklearn_analytic.closed_form.search import search_layer
+from sklearn_analytic.export.computation import ROWS, Standardised, Step
+from sklearn_analytic.features import (
+    CONSTRUCTIONS,
+    ENCODINGS,
+    IMAGE_CONSTRUCTIONS,
+    Continuation,
+    LeafScores,
+    cast_like,
+    cell_layer,
+    draw_rows,
+    fit_continuation,
+    fit_leaf_scores,
+    inverse_layers,
+    smooth_encoding,
+    weighted_mean,
+)
+from sklearn_analytic.features._training_rows import MOST_CELLS
+
+_ENCODING_ROWS = 10_000  # quantiles of so many rows are exact enough
+_SKIP_COLUMNS = 512  # a wider encoded input does not enter the readout
+_LAYER_ROWS = 30_000  # layers are built from at most so many rows, drawn by weight
+_FEW_UNITS, _ROWS_PER_UNIT = 600, (2, 12)
+_MANY_UNITS = {False: 2000, True: 3300}  # more where columns are on one scale, and no trees help
+_PATCH_UNITS = (500, 8000)
+_MODULES = 3  # layers that an automatic width is shared by
+_FLAT = 1e-9  # a unit of less deviation does not move
+READS_RAW = ("leaf", "patch", "masked")  # constructions that read X itself
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of the network, as opposed to what it learns."""
+
+    hidden: str
+    widths: tuple | None  # None: by the number of rows
+    activation: str
+    input_encoding: str
+    n_refits: int
+    image_shape: tuple | None
+
+
+@dataclass(frozen=True)
+class HiddenLayer:
+    """One layer and what it reads: X itself, the encoded input, or the standardised layer before."""
+
+    layer: object
+    source: str  # "raw", "encoded" or "previous"
+    shift: np.ndarray | None = None  # of its own output, for the layer that reads it
+    slope: np.ndarray | None = None
+
+    def standardised(self, hidden, backend):
+        """The output as columns of unit variance."""
+        return (hidden - cast_like(self.shift, hidden, backend)) * cast_like(self.slope, hidden, backend)
+
+
+@dataclass(frozen=True)
+class ClosedFormNetwork:
+    """What is frozen once built: everything but the readout."""
+
+    encoding: object
+    layers: tuple
+    carries_input: bool  # the readout reads the encoded input too
+    leaf_scores: LeafScores | None
+    labels: np.ndarray | None  # classes of the columns of the scores; None where targets are numbers
+    shift: np.ndarray | None = None  # taken off the features: bfloat16 spends its eight bits on deviations
+    continuation: Continuation | None = None  # of features and scores, beyond the range of the rows
+
+    def features(self, x, backend):
+        """Return all features side by side, [A | H_1 | ... | H_L], A where it is carried."""
+        return self._continued(lambda rows: self._features(rows, backend), x, backend)
+
+    def _continued(self, function, x, backend):
+        """A function of rows, straight on beyond their range."""
+        return function(x) if self.continuation is None else self.continuation.apply(function, x, backend)
+
+    def _features(self, x, backend):
+        """All features of rows as they are."""
+        a = self.encoding.transform(x, backend)
+        parts, previous = ([a] if self.carries_input else []), a
+        for hidden in self.layers:
+            output = hidden.layer.apply({"raw": x, "encoded": a, "previous": previous}[hidden.source], backend)
+            parts.append(output)
+            if hidden.slope is not None:
+                previous = hidden.standardised(output, backend)
+        features = backend.stack_columns(parts, [1.0] * len(parts), dtype_name(x))
+        if self.shift is not None:
+            features -= cast_like(self.shift, features, backend)
+        return features
+
+    def centred(self, x, weights, backend):
+        """Return the network with features that are deviations from their means over some rows."""
+        return replace(self, shift=weighted_mean(self.features(x, backend), weights))
+
+    def steps(self):
+        """Return features and scores of trees as steps, which of them stand side by side, and their widths."""
+        steps, previous = [Step(self.encoding, ROWS)], 0
+        read, sizes = ([0], [self.encoding.n_columns]) if self.carries_input else ([], [])
+        for hidden in self.layers:
+            read.append(len(steps))
+            sizes.append(hidden.layer.n_units)
+            steps.append(Step(hidden.layer, {"raw": ROWS, "encoded": 0, "previous": previous}[hidden.source]))
+            if hidden.slope is not None:
+                previous = len(steps)
+                steps.append(Step(Standardised(hidden.shift, hidden.slope), read[-1]))
+        if self.leaf_scores is not None:
+            read.append(len(steps))
+            sizes.append(self.leaf_scores.values.shape[1])
+            steps.append(Step(self.leaf_scores, ROWS))
+        return steps, read, sizes
+
+    def tree_scores(self, x, backend, held_out=False, folds=None):
+        """Return the scores (n, c) of the trees, of the blind member each if ``held_out``; (n, 0) without trees."""
+        if self.leaf_scores is None:
+            return backend.asarray(np.zeros((x.shape[0], 0)))
+        x, host, trees = backend.to_numpy(x), get_backend("cpu"), self.leaf_scores
+        if not held_out or folds is None:
+            return backend.asarray(self._continued(trees.held_out if held_out else trees.scores, x, host))
+        found, unseen = trees.held_out(x, folds), folds < 0
+        if np.any(unseen):  # rows of the fit are all within its range
+            found[unseen] = self._continued(trees.scores, x[unseen], host)
+        return backend.asarray(found)
+
+    def exit_sizes(self):
+        """Return for every layer the number of features that the readout up to it reads."""
+        start = self.encoding.n_columns if self.carries_input else 0
+        return [int(size) for size in start + np.cumsum([hidden.layer.n_units for hidden in self.layers])]
+
+
+def build_network(settings, rows, audit, tree_rows, n_rows, labels, generator, backend):
+    """Construct encoding, layers and trees, in one order of random draws; no gradient.
+
+    ``rows`` are :class:`TrainingRows` that construct; ``audit`` are rows that construct nothing but trees
+    (``tree_rows`` are both), for choices by leave-one-out. Returns the network and what the search tried.
+    """
+    beside_trees = settings.hidden == "auto" and settings.input_encoding == "auto"
+    fit_encoding = smooth_encoding if beside_trees else ENCODINGS[settings.input_encoding]
+    few = rows.drawn(_ENCODING_ROWS, generator)
+    encoding = fit_encoding(few.x, few.weights)
+    drawn = rows.drawn(_LAYER_ROWS, generator)
+    widths = settings.widths or _widths(settings, n_rows, encoding.on_common_scale)
+    carries_input = encoding.n_columns <= _SKIP_COLUMNS and settings.image_shape is None
+    continues = labels is None and _levels_off(settings, encoding)
+    continuation = fit_continuation(tree_rows.x, few.weights, few.x) if continues else None
+    if settings.hidden == "auto" and settings.image_shape is None:
+        encoding, build, candidates = search_layer(
+            encoding, drawn, audit, carries_input, settings.n_refits, generator, backend
+        )
+        a = replace(drawn, x=encoding.transform(drawn.x, backend))
+        layers = tuple(HiddenLayer(build(a, width, generator), "encoded") for width in widths)
+        if settings.widths is None and tree_rows.shares is not None and tree_rows.repeat:
+            contents = tree_rows.distinct(MOST_CELLS, generator)
+            layers = (HiddenLayer(cell_layer(encoding.transform(contents.x, backend)), "encoded"), *layers)
+        scores = None if encoding.on_common_scale else _grown(tree_rows, generator)
+        network = ClosedFormNetwork(encoding, layers, carries_input, scores, labels, continuation=continuation)
+        return network, candidates
+    layers = _stack(replace(settings, widths=widths), encoding, drawn, generator, backend)
+    return ClosedFormNetwork(encoding, layers, carries_input, None, labels, continuation=continuation), []
+
+
+def _levels_off(settings, encoding):
+    """Whether features of columns with a range each flatten or vanish beyond it; dense layers of z-scores go on."""
+    plain = settings.input_encoding == "standard" and settings.hidden != "auto"
+    return settings.image_shape is None and not encoding.on_common_scale and not plain
+
+
+def _widths(settings, n_rows, on_common_scale):
+    """Units of every layer by the number (weight) of rows."""
+    if settings.image_shape is not None:
+        return (int(np.clip(n_rows, *_PATCH_UNITS)),)
+    units = min(n_rows / _ROWS_PER_UNIT[1], _MANY_UNITS[on_common_scale])
+    units = min(n_rows / _ROWS_PER_UNIT[0], max(_FEW_UNITS, units))
+    return (max(2, int(units // _MODULES)),) * _MODULES if settings.hidden == "auto" else (max(2, int(units)),)
+
+
+def _grown(rows, generator):
+    """Trees on all rows, the audit's too: every row's score comes from a member that is blind to it."""
+    return fit_leaf_scores(rows.x, rows.targets, rows.weights, generator, shares=rows.shares)
+
+
+def _stack(settings, encoding, rows, generator, backend):
+    """Layers of one construction, each built from the standardised output of the one before."""
+    name = settings.hidden if settings.hidden != "auto" else "patch"
+    # Constructions know no weights: a row of weight 2 is given twice.
+    few = draw_rows(rows.keys, rows.weights, int(np.clip(np.ceil(rows.weights.sum()), 2, _LAYER_ROWS)), generator)
+    x, targets = rows.x[few], rows.targets[few]
+    a = encoding.transform(x, backend)
+    if name == "inverse":
+        return _propagated(settings, a, targets, generator)
+    layers, previous = [], a
+    for number, width in enumerate(settings.widths):
+        source = "raw" if number == 0 and name in READS_RAW else "encoded" if number == 0 else "previous"
+        given = x if source == "raw" else previous
+        layer = _constructed(settings, name, given, targets, width, number, generator)
+        output = layer.apply(given, backend)
+        hidden = HiddenLayer(layer, source, *_standardisation(output))
+        layers.append(hidden)
+        previous = hidden.standardised(output, backend)
+    return tuple(layers)
+
+
+def _standardisation(output):
+    """Mean and one over the deviation of every unit, 0 where it does not move."""
+    ones = np.ones(len(output))
+    mean = weighted_mean(output, ones)
+    deviation = np.sqrt(weighted_mean((output - mean) ** 2, ones))
+    return mean, np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > _FLAT)
+
+
+def _propagated(settings, rows, targets, generator):
+    """The whole stack of the analytic target propagation: its layers read each other as they are."""
+    stack = inverse_layers(rows, targets - targets.mean(axis=0), settings.widths, settings.activation, generator)
+    sources = ["encoded", *["previous"] * (len(stack) - 1)]
+    return tuple(
+        HiddenLayer(layer, source, np.zeros(layer.n_units), np.ones(layer.n_units))
+        for layer, source in zip(stack, sources, strict=True)
+    )
+
+
+def _constructed(settings, name, rows, targets, width, number, generator):
+    """One layer by its name; only the first sees an image."""
+    if name == "residual":
+        targets = targets - targets.mean(axis=0)
+    if name in IMAGE_CONSTRUCTIONS and number == 0:
+        return IMAGE_CONSTRUCTIONS[name](
+            rows, targets, width, settings.activation, generator, image_shape=settings.image_shape
+        )
+    name = "random" if name in IMAGE_CONSTRUCTIONS else name
+    return CONSTRUCTIONS[name](rows, targets, width, settings.activation, generator)

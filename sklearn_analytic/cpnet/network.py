@@ -1,0 +1,206 @@
+"""The network of CPNet as a value: an input encoding and modules of a projection and, in a cascade, a link."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_analytic.backend import dtype_name
+from sklearn_analytic.export.computation import ROWS, Step
+from sklearn_analytic.features import (
+    CODES,
+    DenseLayer,
+    InputEncoding,
+    RadialLayer,
+    cell_layer,
+    draw_rows,
+    fit_input_encoding,
+    projected_layer,
+    subclass_layer,
+    weighted_mean,
+)
+from sklearn_analytic.features._training_rows import MOST_CELLS
+from sklearn_analytic.linalg import NormalEquations, ridge_exits, spectral_exit
+
+WIDTHS = (1.0, 2.0, 4.0)  # scales of radial units, taken in turn
+WIDTH_FACTORS = (0.5, 1.0, 2.0)  # searched by leave-one-out on a small problem
+_SEARCH_ROWS, _SEARCH_AUDIT, _SEARCH_UNITS = 2000, 500, 200
+_SEARCH_ALPHAS = (1.0, 10.0)
+_ENCODING_ROWS = 10_000  # quantiles of so many rows are exact enough
+_BINNED_ROWS = 20  # of all classes but the largest, from which on columns are binned
+_SKIP_COLUMNS = 512  # a wider encoded input does not enter the exits
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of the network, as opposed to what it learns."""
+
+    widths: tuple
+    encoding: str
+    projection: str
+    activation: str
+    skip: bool
+    alpha: float | str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows with keys of their content, class indices and frequencies, on the host."""
+
+    x: np.ndarray
+    keys: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Module:
+    """Two layers: the projection H = f(A W1 + b), and the link f(H W2) that the next module of a cascade reads."""
+
+    layer: object
+    link: DenseLayer | None
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is frozen once built: everything but the exits' readouts."""
+
+    encoding: InputEncoding
+    modules: tuple
+    skip: bool  # modules read the encoded input, and exits all that was computed so far
+    carries_input: bool  # exits read the encoded input too
+
+    def features(self, x, backend):
+        """Return all exit features side by side: [A | H_1 | ... | H_L], A where it is carried."""
+        a = self.encoding.transform(x, backend)
+        parts = [a] if self.carries_input else []
+        for module in self.modules:
+            hidden = module.layer.apply(a, backend)
+            parts.append(hidden)
+            if not self.skip and module.link is not None:
+                a = module.link.apply(hidden, backend)
+        return backend.stack_columns(parts, [1.0] * len(parts), dtype_name(x))
+
+    def steps(self):
+        """Return what :meth:`features` computes as steps, which of them it puts side by side, and their widths."""
+        steps, a = [Step(self.encoding, ROWS)], 0
+        read, sizes = ([0], [self.encoding.n_columns]) if self.carries_input else ([], [])
+        for module in self.modules:
+            read.append(len(steps))
+            sizes.append(module.layer.n_units)
+            steps.append(Step(module.layer, a))
+            if not self.skip and module.link is not None:
+                a = len(steps)
+                steps.append(Step(module.link, read[-1]))
+        return steps, read, sizes
+
+    @property
+    def n_features(self):
+        """Number of columns of :meth:`features`."""
+        return int(self.exit_columns()[-1][-1]) + 1
+
+    def exit_columns(self):
+        """Return for every exit the columns of :meth:`features` that it reads."""
+        start = len(self.encoding.source) if self.carries_input else 0
+        columns = []
+        for module in self.modules:
+            stop = start + module.layer.n_units
+            columns.append(np.arange(0 if self.skip else start, stop))
+            start = stop
+        return columns
+
+
+def build_network(settings, rows, audit, n_classes, with_cells, generator, backend):
+    """Construct encoding, projections and links from rows, in one order of random draws; no gradient.
+
+    ``audit`` are rows that no construction has used, for the choice of the radial width; ``with_cells`` gives the
+    first module a unit at every distinct row too, where modules are radial.
+    """
+    count = np.bincount(rows.labels[np.unique(rows.keys, return_index=True)[1]])  # distinct rows
+    bins = bool(count.sum() - count.max() >= _BINNED_ROWS)  # or the few rows of rare classes would be learnt by heart
+    if len(rows.x) > _ENCODING_ROWS:
+        few = draw_rows(rows.keys, rows.weights, _ENCODING_ROWS, generator)
+        encoding = fit_input_encoding(rows.x[few], bins=bins)
+    else:
+        encoding = fit_input_encoding(rows.x, rows.weights, bins=bins)
+    a = replace(rows, x=encoding.transform(rows.x, backend))
+    carries_input = settings.skip and a.x.shape[1] <= _SKIP_COLUMNS
+    gamma = None
+    if settings.activation == "radial":
+        checked = replace(audit, x=encoding.transform(audit.x, backend))
+        factor = _radial_factor(settings, a, checked, n_classes, carries_input, generator, backend)
+        gamma = factor * _gamma(a)
+    modules = []
+    for number, width in enumerate(settings.widths):
+        layer, code = _layer(settings, a, n_classes, width, gamma, generator)
+        if with_cells and number == 0 and settings.activation == "radial":
+            layer = _with_cells(layer, a, encoding.transform(audit.x, backend), generator)
+        last = number == len(settings.widths) - 1
+        link = None if settings.skip or last else _link(settings, layer, a, code, backend)
+        modules.append(Module(layer, link))
+        if link is not None:
+            a = replace(a, x=link.apply(layer.apply(a.x, backend), backend))
+    return Network(encoding, tuple(modules), settings.skip, carries_input)
+
+
+def _layer(settings, a, n_classes, width, gamma, generator):
+    """One projection layer, and the code that it was built from."""
+    drawn = draw_rows(a.keys, a.weights, width, generator)
+    if settings.encoding == "subclass":
+        drawn = drawn[np.unique(a.keys[drawn], return_index=True)[1]]  # equal rows would be equal units
+    if settings.activation == "radial":
+        return subclass_layer(a.x, a.labels, a.weights, a.x[drawn], a.labels[drawn], gamma), None
+    code = CODES[settings.encoding](a.x, a.keys, a.labels, n_classes, drawn, generator)
+    projection, activation, anchors = settings.projection, settings.activation, a.x[drawn]
+    return projected_layer(a.x, code, a.weights, projection, activation, anchors, generator), code
+
+
+def _with_cells(layer, a, audit, generator):
+    """The units of a layer, and narrow ones at distinct rows."""
+    few = a.x if len(a.x) <= MOST_CELLS else a.x[draw_rows(a.keys, a.weights, MOST_CELLS, generator)]
+    cells = cell_layer(np.concatenate([few, audit]))
+    gamma = np.concatenate([np.broadcast_to(layer.gamma, layer.n_units), cells.gamma])
+    return RadialLayer(np.concatenate([layer.centres, cells.centres]), gamma)
+
+
+def _gamma(a):
+    """Inverse squared widths s / (2 v) of radial units: v is the total variance of the rows."""
+    variance = np.sum(weighted_mean((a.x - weighted_mean(a.x, a.weights)) ** 2, a.weights))
+    return np.asarray(WIDTHS) / (2 * max(float(variance), 1e-12))
+
+
+def _link(settings, layer, a, code, backend):
+    """W2 of a cascade: least squares from the hidden layer to the module's code, and the same activation."""
+    hidden = layer.apply(a.x, backend)
+    if code is None:  # sub-classes: the link predicts the class
+        code = np.eye(a.labels.max() + 1)[a.labels]
+    statistic = NormalEquations.from_rows(hidden, code, a.weights, backend)
+    alpha = settings.alpha if not isinstance(settings.alpha, str) else 1.0
+    if alpha > 0:
+        readout = ridge_exits(statistic, [hidden.shape[1]], (hidden[:1], code[:1], None), [alpha], unit=1.0)[0]
+    else:
+        readout = spectral_exit(statistic, np.arange(hidden.shape[1]), (hidden[:1], code[:1], None), 0.0)
+    activation = "tanh" if settings.activation == "radial" else settings.activation
+    return DenseLayer(readout.coef.astype(a.x.dtype), readout.intercept.astype(a.x.dtype), activation)
+
+
+def _radial_factor(settings, a, audit, n_classes, carries_input, generator, backend):
+    """The factor on all radial scales, by leave-one-out of a small network on few rows."""
+    few = draw_rows(a.keys, a.weights, min(_SEARCH_ROWS, int(np.ceil(a.weights.sum()))), generator)
+    small = Rows(a.x[few], a.keys[few], a.labels[few], np.ones(len(few)))
+    check = slice(0, _SEARCH_AUDIT)
+    rows = np.concatenate([audit.x[check], small.x])
+    labels = np.concatenate([audit.labels[check], small.labels])
+    weights = np.concatenate([audit.weights[check], small.weights])
+    targets = np.eye(n_classes)[labels]
+    seed, gamma = generator.integers(1 << 32), _gamma(small)
+    errors = []
+    for factor in WIDTH_FACTORS:
+        layer, _ = _layer(settings, small, n_classes, _SEARCH_UNITS, factor * gamma, np.random.default_rng(seed))
+        hidden = layer.apply(rows, backend)
+        parts = [rows, hidden] if carries_input and rows.shape[1] <= 300 else [hidden]
+        features = backend.stack_columns(parts, [1.0] * len(parts), rows.dtype)
+        statistic = NormalEquations.from_rows(features, targets, weights, backend, widen=False)
+        held_out = len(audit.labels[check])
+        checked = (features[:held_out], targets[:held_out], weights[:held_out])
+        errors.append(ridge_exits(statistic, [features.shape[1]], checked, _SEARCH_ALPHAS, unit=1.0)[0].error)
+    return WIDTH_FACTORS[int(np.argmin(errors))]

@@ -1,0 +1,1 @@
+"""Modules that train on delayed gradients: DecoupledMLPClassifier and DecoupledMLPRegressor."""

@@ -1,0 +1,358 @@
+"""Plumbing that estimators share: validation, target coding, weights, versioned state.
+
+The only file that may touch scikit-learn's private names; it needs none today.
+"""
+
+import math
+import numbers
+from contextlib import contextmanager
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_consistent_length, validate_data
+
+from sklearn_analytic._version import __version__
+from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, is_tensor
+from sklearn_analytic.estimator.version_stamp import warn_of_version
+from sklearn_analytic.export.mixin import ExportMixin
+from sklearn_analytic.features import cast_like
+from sklearn_analytic.io._elsewhere import refuse_collection
+from sklearn_analytic.io._passes import (
+    FLOATS,
+    UnreadableValueError,
+    checked_array,
+    dense_rows,
+    host,
+    is_missing,
+    refuse_gaps,
+    refuse_kinds,
+    short_block_size,
+)
+
+_VERSION_KEY = "_sklearn_analytic_version"
+_CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error
+
+
+class AnalyticEstimator(ExportMixin, BaseEstimator):
+    """Base of all estimators: reading X, versioned pickles."""
+
+    def __getstate__(self):
+        """Stamp the state with the package version, which scikit-learn does for its own classes alone."""
+        return {**super().__getstate__(), _VERSION_KEY: __version__}
+
+    def __setstate__(self, state):
+        """Compare and drop the stamp; fitted state is plain NumPy and loads without torch or a GPU."""
+        warn_of_version(type(self).__name__, state.get(_VERSION_KEY))
+        super().__setstate__({key: value for key, value in state.items() if key != _VERSION_KEY})
+
+    @contextmanager
+    def _unchanged_on_error(self):
+        """Give the estimator its old attributes back when anything fails; fitted values are never mutated."""
+        before = dict(self.__dict__)
+        try:
+            with self._named_values():
+                yield
+        except BaseException:
+            running = {name: value for name, value in self.__dict__.items() if name in _CALLBACK_STATE}
+            self.__dict__.clear()
+            self.__dict__.update(before | running)
+            raise
+
+    @contextmanager
+    def _named_values(self, X=None):
+        """Let an error about a value of X or y name this estimator, and the column as X does or as the fit knows it."""
+        try:
+            yield
+        except UnreadableValueError as error:
+            names = getattr(X, "columns", getattr(self, "feature_names_in_", None))
+            raise error.named(type(self).__name__, names) from error.__cause__
+
+    def _read_features(self, X, reset):
+        """Record or compare feature names and count; return X ready to be sliced, unchecked in its values."""
+        refuse_collection(self, X)
+        names = X
+        with self._named_values(names):
+            X = checked_array(X, type(self).__name__)
+        if not is_tensor(X):
+            validate_data(self, names, reset=reset, skip_check_array=True)
+        n_features = X.shape[1] if X.ndim == 2 else 0
+        if reset:
+            self.n_features_in_ = n_features
+        elif n_features != self.n_features_in_:
+            raise ValueError(
+                f"X has {n_features} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        for number, kind in ((X.shape[0], "sample"), (n_features, "feature")):
+            if number == 0:
+                raise ValueError(
+                    f"Found array with 0 {kind}(s) (shape={tuple(X.shape)}) while a minimum of 1 is required by "
+                    f"{type(self).__name__}."
+                )
+        return X
+
+    def _backend_of(self, X):
+        """What computes on rows: a tensor stays where it is, all else goes to ``device``."""
+        return backend_for(X, self.device)
+
+    def _map_blocks(self, X, function, n_features=0):
+        """Return ``function(rows, backend)`` over checked blocks of X, in the kind and on the device of X.
+
+        ``n_features`` is the width of what the function computes on the way: blocks are short where it is wide.
+        """
+        X = self._read_features(X, reset=False)
+        with self._named_values():
+            return self._mapped(X, function, n_features)
+
+    def _mapped(self, X, function, n_features):
+        """Compute on blocks of X, whose shape is checked."""
+        backend = self._backend_of(X)
+        size = short_block_size(max(X.shape[1], n_features))
+        parts = []
+        with backend.memory_advice(min(size, X.shape[0]), max(X.shape[1], n_features), "the rows of X per call"):
+            for start in range(0, X.shape[0], size):
+                rows = backend.asarray(dense_rows(X[start : start + size]))
+                parts.append(function(rows, backend))
+        if is_tensor(X):
+            return backend.concatenate(parts).to(X.device)
+        return np.concatenate([backend.to_numpy(part) for part in parts])
+
+
+def beside(found, x):
+    """Return results of the host as a tensor on the device of ``x`` where that is one, else as they are."""
+    return x.new_tensor(found) if is_tensor(x) else found
+
+
+def in_dtype_of(rows, outputs, backend):
+    """Outputs in the dtype of the rows; what it cannot hold is refused, for infinity is no prediction."""
+    with np.errstate(over="ignore"):
+        found = cast_like(outputs, rows, backend)
+    if dtype_name(found) != dtype_name(outputs) and not np.isfinite(backend.to_numpy(found)).all():
+        raise ValueError(f"X is {dtype_name(rows)}, which cannot hold the predictions: pass X as float64.")
+    return found
+
+
+def checked_weights(sample_weight, n_rows):
+    """Return weights as float64, or None; refuse wrong length, negative, non-finite or all-zero weights."""
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, numbers.Real):
+        sample_weight = np.full(n_rows, sample_weight)
+    try:
+        weights = check_array(
+            host(sample_weight), ensure_2d=False, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=0
+        )
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"sample_weight must be None or one number per row: {error}") from error
+    refuse_gaps(weights, "sample_weight")
+    if weights.shape != (n_rows,):
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}: one weight per row.")
+    if np.any(weights < 0):
+        raise ValueError("sample_weight must be non-negative; forget() takes rows out.")
+    if n_rows and not np.any(weights > 0):
+        raise ValueError("All sample weights are zero: at least one row needs a positive weight.")
+    return weights
+
+
+def regression_targets(y, X):
+    """Return y as an (n, c) array and whether it was one-dimensional.
+
+    Floating arrays are passed on as they are, a memmap included: their values are checked block by block.
+    """
+    if y is None:
+        raise ValueError("fit requires y to be passed, but the target y is None.")
+    y = host(y)
+    if not (isinstance(y, np.ndarray) and y.dtype in FLOATS and y.ndim in (1, 2)):
+        y = _plain_targets(y, np.float64)
+    check_consistent_length(X, y)
+    if y.ndim > 2:
+        raise ValueError(f"y must have one or two dimensions, got shape {y.shape}.")
+    return (y[:, None], True) if y.ndim == 1 else (y, False)
+
+
+def finite_targets(y, X):
+    """Return y as float64 (n, c) without gaps, and whether it was one-dimensional: for fits that hold all of it."""
+    y, one_dimensional = regression_targets(y, X)
+    refuse_gaps(y, "y")
+    return np.asarray(y, dtype=np.float64), one_dimensional
+
+
+def _plain_targets(y, dtype):
+    """Return y as an array without gaps; an error says where the first is, and which text is no number."""
+    refuse_kinds(y, "y", "one target per row")
+    try:
+        y = check_array(
+            y,
+            ensure_2d=False,
+            allow_nd=True,
+            dtype=dtype,
+            ensure_all_finite=False,
+            input_name="y",
+            ensure_min_samples=0,
+        )
+    except ValueError as error:
+        if "could not convert" in str(error):
+            raise ValueError(f"y must hold numbers for a regressor: {error}. Classifiers take labels.") from error
+        raise
+    refuse_gaps(y, "y")
+    return y
+
+
+def _refuse_missing_labels(y):
+    """Say where the first of labels that are objects is missing: NumPy would only fail to order them."""
+    dtype = getattr(y, "dtype", None)
+    labels = np.asarray(y) if isinstance(y, list | tuple) or str(dtype).lower() in ("object", "string", "str") else None
+    if labels is not None and labels.dtype == object:
+        row = next((i for i, label in enumerate(labels.ravel()) if is_missing(label)), None)
+        if row is not None:
+            raise UnreadableValueError("y", np.nan, row, None)
+
+
+def class_labels(y, X):
+    """Return y as a checked one-dimensional array of class labels."""
+    if y is None:
+        raise ValueError("fit requires y to be passed, but the target y is None.")
+    _refuse_missing_labels(y)
+    y = column_or_1d(_plain_targets(host(y), None), warn=True)
+    check_consistent_length(X, y)
+    if y.dtype == object and type_of_target(y) == "unknown":
+        raise ValueError(f"Unknown label type: {y.dtype}; y must hold class labels of one type.")
+    check_classification_targets(y)
+    return y
+
+
+def row_weights(y, class_weight, sample_weight):
+    """Return sample weights times class weights, or None when both are absent.
+
+    Each class counts with the weight of its rows: "balanced" follows repeated rows and weights alike.
+    """
+    if class_weight is None:
+        return sample_weight
+    labels, codes = np.unique(y, return_inverse=True)
+    if class_weight == "balanced":
+        mass = np.bincount(codes, sample_weight, minlength=len(labels))
+        per_class = np.divide(mass.sum(), len(labels) * mass, out=np.zeros(len(labels)), where=mass > 0)
+    else:
+        per_class = _given_weights(class_weight, labels)
+    return per_class[codes] if sample_weight is None else per_class[codes] * sample_weight
+
+
+def check_class_weight(class_weight, classes):
+    """Refuse a dict that names what is no class while a class is left without weight, as scikit-learn does.
+
+    Classes that it leaves out weigh 1 where all its keys are classes; where all classes have a weight, it may have
+    further keys: a fold of a search may lack a rare class.
+    """
+    if not isinstance(class_weight, dict):
+        return
+    labels = classes.tolist()
+    left_out = [label for label in labels if label not in class_weight]
+    unknown = [key for key in class_weight if key not in labels]
+    if left_out and unknown:
+        raise ValueError(
+            f"class_weight has the keys {unknown}, which are not among the classes {labels}, while the classes "
+            f"{left_out} have no weight. Name classes as they are in y (a meta-estimator may have encoded them), or "
+            "give every class a weight."
+        )
+
+
+def _given_weights(class_weight, labels):
+    """Weights of a dict for the labels of a block; a class that it leaves out weighs 1."""
+    if not isinstance(class_weight, dict):
+        raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}.")
+    values = np.array([class_weight.get(label, 1.0) for label in labels.tolist()], dtype=np.float64)
+    if not np.all(np.isfinite(values) & (values >= 0)):
+        raise ValueError(f"class_weight must hold finite, non-negative numbers, got {class_weight!r}.")
+    return values
+
+
+def seed_of(random_state):
+    """Return an integer seed drawn once from ``random_state``: CPU and GPU fits are the same experiment."""
+    if random_state is None:
+        return int(np.random.SeedSequence().entropy % (1 << 32))
+    if isinstance(random_state, numbers.Integral):
+        if random_state < 0:
+            raise ValueError(f"random_state must be non-negative, got {random_state!r}.")
+        return int(random_state)
+    try:
+        generator = check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(
+            f"random_state must be a non-negative integer, a RandomState or None, got {random_state!r}."
+        ) from error
+    return int(generator.randint(np.iinfo(np.int32).max))
+
+
+# Parameter checks: each names the parameter, the value, and what was expected.
+
+
+def check_choice(name, value, choices):
+    """Refuse what is not one of the words, or None where None is among them."""
+    words = [choice for choice in choices if choice is not None]
+    if (value is None and len(words) < len(choices)) or (isinstance(value, str) and value in words):
+        return
+    none = " or None" if len(words) < len(choices) else ""
+    raise ValueError(f"{name} must be one of {sorted(words)}{none}, got {value!r}.")
+
+
+def check_positive_integer(name, value, *others):
+    """Refuse what is neither a positive integer nor one of the other values: None, a word."""
+    if value is None or isinstance(value, str):
+        valid = value in others
+    else:
+        valid = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+    if not valid:
+        raise ValueError(f"{name} must be {' or '.join(['a positive integer', *map(repr, others)])}, got {value!r}.")
+
+
+def check_real(name, value, low, high, words, open_low=False, open_high=False):
+    """Refuse what is not a finite real number within bounds."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    inside = number and math.isfinite(value) and low <= value <= high
+    if not inside or (open_low and value == low) or (open_high and value == high):
+        raise ValueError(f"{name} must be a number {words}, got {value!r}.")
+
+
+def check_flag(name, value):
+    """Refuse what is not a boolean."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}.")
+
+
+def check_alpha(value, words=("gcv",), grid=True):
+    """Refuse a ridge that is neither a word of ``words``, a non-negative number, nor (with ``grid``) several."""
+    if isinstance(value, str):
+        valid = value in words
+    elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+        valid = 0 <= value < math.inf
+    else:
+        values = np.asarray(value, dtype=object).ravel()
+        valid = grid and len(values) > 0 and all(isinstance(a, numbers.Real) and 0 <= a < math.inf for a in values)
+    if not valid:
+        several = " a grid of them," if grid else ""
+        raise ValueError(f"alpha must be a non-negative number,{several} or one of {sorted(words)}, got {value!r}.")
+
+
+def hidden_sizes(value, auto=False):
+    """Return hidden_layer_sizes as a tuple of positive integers; one integer is one layer, "auto" none that is known.
+
+    The word is refused unless ``auto`` says that the caller chooses sizes itself.
+    """
+    if auto and isinstance(value, str) and value == "auto":
+        return ()
+    sizes = (value,) if isinstance(value, numbers.Integral) else value
+    try:
+        sizes = tuple(None if isinstance(sizes, str) else sizes)
+    except TypeError:
+        due = "an integer, a sequence of integers or 'auto'" if auto else "an integer or a sequence of integers"
+        raise ValueError(f"hidden_layer_sizes must be {due}, got {value!r}.") from None
+    for size in sizes:
+        check_positive_integer("hidden_layer_sizes", size)
+    return sizes
+
+
+def check_activation(value):
+    """Refuse an activation that the backends do not have."""
+    check_choice("activation", value, ACTIVATION_NAMES)

@@ -1,0 +1,85 @@
+"""What a fit has set, on disk and back: statistics for later, checkpoints for a fit that was interrupted."""
+
+import numbers
+import zlib
+
+import numpy as np
+from scipy import sparse
+
+from sklearn_analytic._version import __version__
+from sklearn_analytic.estimator.base import _CALLBACK_STATE
+from sklearn_analytic.estimator.version_stamp import warn_of_version
+from sklearn_analytic.io import read_state, write_state
+from sklearn_analytic.io._passes import host
+
+# Parameters of the solve alone: they may differ between the fit that saved a statistic and the one that loads it.
+_OF_THE_SOLVE = frozenset({"alpha", "rcond", "exit", "block_size", "device"})
+# What scikit-learn keeps in an estimator besides parameters and what fitting sets.
+NOT_FITTED = (
+    *_CALLBACK_STATE,
+    "_skl_callbacks",
+    "_parent_callback_ctx",
+    "_metadata_request",
+    "_sklearn_output_config",
+)
+
+
+def state_of(estimator):
+    """Everything that fitting has set."""
+    parameters = estimator.get_params(deep=False)
+    return {name: value for name, value in vars(estimator).items() if name not in parameters and name not in NOT_FITTED}
+
+
+def _frozen_parameters(estimator):
+    """Parameters on which the sums depend, as text."""
+    parameters = estimator.get_params(deep=False)
+    return {name: _as_text(value) for name, value in parameters.items() if name not in _OF_THE_SOLVE}
+
+
+def _as_text(value):
+    """Values that mean the same as the same text: 50 and NumPy's 50, lists and tuples; no address of a generator."""
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    plain = value is None or isinstance(value, str | numbers.Number | tuple | list | dict)
+    return repr(tuple(value) if isinstance(value, list) else value) if plain else type(value).__name__
+
+
+def save_fit(estimator, path, statistic, kind, done):
+    """Write the state of a fit."""
+    about = {
+        "class": type(estimator).__name__,
+        "version": __version__,
+        "parameters": _frozen_parameters(estimator),
+        "kind": kind,
+    }
+    write_state(path, state_of(estimator) | {"_statistic": statistic}, about | done)
+
+
+def restore_fit(estimator, path, kind=None):
+    """Set the state of a fit (of one kind, if given); return what the writer said of it."""
+    state, about = read_state(path)
+    if not about.keys() >= {"class", "parameters", "kind", "blocks_done", "rows_done"}:
+        raise ValueError(f"{path} holds no statistics of an estimator.")
+    if kind is not None and about["kind"] != kind:
+        raise ValueError(f"{path} is no checkpoint of a {kind}, but of: {about['kind']}. Give checkpoint another name.")
+    if about["class"] != type(estimator).__name__:
+        raise ValueError(f"{path} holds statistics of {about['class']}, not of {type(estimator).__name__}.")
+    mine = _frozen_parameters(estimator)
+    for name, value in about["parameters"].items():
+        if mine.get(name) != value:
+            raise ValueError(f"{path} was written with {name}={value}, this estimator has {name}={mine.get(name)}.")
+    warn_of_version(type(estimator).__name__, about.get("version"))
+    parameters = estimator.get_params(deep=False)
+    vars(estimator).update({name: value for name, value in state.items() if name not in parameters})
+    return about
+
+
+def fingerprint(x, y, weight):
+    """Return a number of the rows of a first block, and of all targets and weights: other data give another one."""
+    x = x.toarray() if sparse.issparse(x) else host(x)
+    found = 0
+    for part in (x, y, weight):
+        if part is not None:
+            array = np.asarray(part)
+            array = array.astype(str) if array.dtype == object else array
+            found = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).ravel().data, found)
+    return found

@@ -1,0 +1,47 @@
+"""The types that a saved estimator is made of, by name: what a skops file may ask for."""
+
+import dataclasses
+import sys
+
+from sklearn_analytic._renamed import old_names_of
+from sklearn_analytic.estimator.base import AnalyticEstimator
+
+_STATE = ("features", "linalg", "export.calibration", "closed_form", "cpnet")  # where fitted state is at home
+
+
+def trusted_types():
+    """Return sorted names of all estimators and of all values that fitted state holds.
+
+    They are read off what is imported, so that a new layer or statistic is in the list from its first day.
+    """
+    estimators = [kind for kind in _below(AnalyticEstimator) if kind.__module__.startswith("sklearn_analytic.")]
+    found = {*estimators, *_values()}
+    return sorted(f"{module}.{kind.__qualname__}" for kind in found for module in _modules_of(kind))
+
+
+def _modules_of(kind):
+    """The module of a class, and what it was called when files were written."""
+    return [kind.__module__, *old_names_of(kind.__module__)]
+
+
+def _below(base):
+    """Classes that nothing derives from."""
+    for kind in base.__subclasses__():
+        if kind.__subclasses__():
+            yield from _below(kind)
+        else:
+            yield kind
+
+
+def _values():
+    """Frozen dataclasses of the modules that hold fitted state."""
+    for name, module in list(sys.modules.items()):
+        package, _, rest = name.partition(".")
+        if package == "sklearn_analytic" and f"{rest}.".startswith(tuple(f"{place}." for place in _STATE)):
+            yield from (kind for kind in vars(module).values() if _is_value(kind, name))
+
+
+def _is_value(kind, module):
+    """Whether a frozen dataclass is at home in a module."""
+    is_own = isinstance(kind, type) and kind.__module__ == module
+    return is_own and dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen

@@ -1,0 +1,1 @@
+"""Direct feedback alignment: DFAClassifier and DFARegressor."""

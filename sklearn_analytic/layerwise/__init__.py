@@ -1,0 +1,1 @@
+"""Training layer by layer: LayerwiseMLP and LayerwiseMLPRegressor."""

@@ -1,0 +1,1 @@
+"""Block-wise least squares with the recursive Moore-Penrose inverse: BRMPRegressor and BRMPClassifier."""

@@ -1,0 +1,1 @@
+"""Differentially private training: PrivateDFAClassifier, its mechanisms and accountants."""

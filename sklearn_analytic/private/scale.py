@@ -1,0 +1,44 @@
+"""Scaling that reads no statistics of the rows: by public bounds of columns, or by a public norm of rows."""
+
+import math
+
+import numpy as np
+
+from sklearn_analytic.io._passes import dense_rows, host, short_block_size
+
+_SQUARES = 1e150  # values whose squares still add up
+
+
+def scaled(rows, bounds, data_norm):
+    """Clip to the bounds and map them onto [-1, 1], or clip to the norm and bring entries near 1."""
+    if bounds is None:
+        size = np.max(np.abs(rows), axis=1, keepdims=True).astype(np.float64)
+        far = np.where(size > _SQUARES, size, 1.0)  # whose squares leave the range
+        rows = rows / far.astype(rows.dtype)
+        norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+        return rows * (math.sqrt(rows.shape[1]) / np.maximum(norms, data_norm / far))
+    low, high = bounds
+    width = np.where(high > low, high - low, 1.0)
+    return np.where(high > low, 2 * ((np.clip(rows, low, high) - low) / width) - 1, 0.0)
+
+
+def column_ends(X):
+    """Least and largest value of every column, read in checked blocks."""
+    size = short_block_size(X.shape[1])
+    blocks = (host(dense_rows(X[start : start + size])) for start in range(0, X.shape[0], size))
+    ends = [(rows.min(axis=0), rows.max(axis=0)) for rows in blocks]
+    low, high = (np.stack(part) for part in zip(*ends, strict=True))
+    return low.min(axis=0), high.max(axis=0)
+
+
+def checked_ends(bounds, n_columns):
+    """Return the ends of columns as two arrays (d,), or raise."""
+    try:
+        low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), n_columns).copy() for end in bounds)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"bounds must be a pair (low, high) of numbers or of arrays with {n_columns} numbers, got {bounds!r}."
+        ) from None
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and np.all(low <= high)):
+        raise ValueError(f"bounds must be finite, low at most high, got {bounds!r}.")
+    return low, high

@@ -1,0 +1,192 @@
+"""What wrong input is told: the input, the estimator, the first offending column, the remedy."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_iris
+
+import sklearn_analytic as sa
+from sklearn_analytic.io._passes import UnreadableValueError
+
+X, Y = load_iris(return_X_y=True)
+FRAME = pd.DataFrame(X, columns=["sl", "sw", "pl", "pw"])
+NAMES = [
+    name for name in sa.__all__ if name.startswith(("BRMP", "ClosedForm", "CPNet", "DFA", "Layerwise", "Decoupled"))
+]
+NAMES = [name for name in NAMES if hasattr(getattr(sa, name), "fit")]
+SMALL = {"max_iter": 1, "n_iter_no_change": np.inf}
+STEPWISE = ("DFA", "Layerwise", "Decoupled")
+
+
+def made(name):
+    options = SMALL if name.startswith(STEPWISE) else {}
+    options = options | ({"hidden": "random"} if name.startswith("ClosedForm") else {})
+    return getattr(sa, name)(4, random_state=0, **options)
+
+
+def bad(value):
+    x = X.copy()
+    x[5, 2] = value
+    return x
+
+
+def framed(value):
+    frame = FRAME.astype(object) if isinstance(value, str) else FRAME.copy()
+    frame.iloc[5, 2] = value
+    return frame
+
+
+WRONG = {
+    "NaN": (bad(np.nan), r"X contains NaN in column 2, first in row 5. {0} does not take missing .*SimpleImputer"),
+    "infinity": (bad(-np.inf), r"X contains infinity in column 2, first in row 5. {0} takes finite values.*clip"),
+    "float32": (bad(np.nan).astype(np.float32), r"X contains NaN in column 2, first in row 5. {0} "),
+    "sparse": (sparse.csr_matrix(bad(np.nan)), r"X contains NaN in column 2, first in row 5. {0} "),
+    "frame": (framed(np.nan), r"X contains NaN in column 2 \('pl'\), first in row 5. {0} "),
+    "pandas NA": (framed(np.nan).convert_dtypes(), r"X contains NaN in column 2 \('pl'\), first in row 5. {0} "),
+    "list": (bad(np.nan).tolist(), r"X contains NaN in column 2, first in row 5. {0} "),
+    "text": (framed("red"), r"X contains text, 'red', in column 2 \('pl'\), first in row 5. {0} .*OneHotEncoder"),
+    "category": (FRAME.assign(c=pd.Categorical(["u", "v"] * 75)), r"X contains text, 'u', in column 4 \('c'\).* {0} "),
+    "dates": (
+        FRAME.assign(c=pd.Series([pd.Period("2020")] * 150)),
+        r"X contains a Period in column 4 \('c'\), .* {0} ",
+    ),
+    "lists": (FRAME.assign(c=[[1]] * 150), r"X contains a list in column 4 \('c'\), .* {0} takes numbers"),
+    "no text": (
+        FRAME.assign(c=pd.Series([pd.NA] * 150, dtype="string")),
+        r"X contains NaN in column 4 \('c'\), .* {0} ",
+    ),
+    "too large": (FRAME.assign(c=[10**400] * 150), r"X contains a int in column 4 \('c'\), .* {0} takes numbers"),
+    "text beside sparse": (
+        FRAME.assign(pl=pd.arrays.SparseArray(FRAME["pl"], fill_value=0), c="t"),
+        r"X contains text, 't', in column 4 \('c'\), first in row 0. {0} ",
+    ),
+    "array of text": (np.array([["1", "2"], ["3", "b"]] * 75), r"X contains text, 'b', in column 1, first in row 1"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_values_that_cannot_be_read(name):
+    fitted = made(name).fit(X, Y)
+    for x, message in WRONG.values():
+        model = made(name)
+        with pytest.raises(ValueError, match=message.format(name)) as caught:
+            model.fit(x, Y)
+        assert type(caught.value) is ValueError
+        assert not hasattr(model, "n_features_in_")
+        if hasattr(x, "columns") or np.shape(x)[1] != 4:
+            continue
+        with pytest.raises(ValueError, match="Input X contains .* in column 2.*first in row 5. " + name):
+            fitted.predict(x)
+        options = {} if name.endswith("Regressor") else {"classes": [0, 1, 2]}
+        with pytest.raises(ValueError, match="Input X contains .* in column 2.*first in row 5. " + name):
+            made(name).partial_fit(x, Y, **options)
+    with pytest.raises(ValueError, match=rf"X contains NaN in column 2 \('pl'\).*{name}"):
+        made(name).fit(FRAME, Y).predict(framed(np.nan))
+    assert fitted.n_features_in_ == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_targets_that_cannot_be_learned(name):
+    for value, word in ((np.nan, "NaN"), (np.inf, "infinity")):
+        y = Y.astype(float)
+        y[7] = value
+        with pytest.raises(ValueError, match=f"Input y contains {word} in row 7. {name} needs a finite target"):
+            made(name).fit(X, y)
+    with pytest.raises(ValueError, match="y"):
+        made(name).fit(X, np.array([1, "a", None] * 50, dtype=object))
+    gaps = (["a", "b", None] * 50, pd.Series(["a", "b", pd.NA] * 50, dtype="string"), np.array([1, 2, None] * 50))
+    for y in () if name.endswith("Regressor") else gaps:
+        with pytest.raises(ValueError, match=f"Input y contains NaN in row 2. {name} needs a finite target"):
+            made(name).fit(X, y)
+    if name.endswith("Regressor"):
+        with pytest.raises(ValueError, match=r"y must hold numbers for a regressor.*'a'.*Classifiers take labels"):
+            made(name).fit(X, np.array(["a", "b", "c"] * 50))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_frames_of_sparse_columns(name):
+    dense = FRAME.where(FRAME > 2, 0.0)
+    every = pd.DataFrame.sparse.from_spmatrix(sparse.csr_matrix(dense.to_numpy()), columns=dense.columns)
+    some = dense.assign(pl=every["pl"])
+    filled = dense.astype(pd.SparseDtype(float, fill_value=1.5))
+    expected = made(name).fit(dense, Y).predict(dense)
+    csr = made(name).fit(sparse.csr_matrix(dense.to_numpy()), Y).predict(dense.to_numpy())
+    np.testing.assert_array_equal(made(name).fit(every, Y).predict(every), csr)
+    for frame in (some, filled):
+        model = made(name).fit(frame, Y)
+        assert model.feature_names_in_.tolist() == list(dense.columns)
+        np.testing.assert_array_equal(model.predict(frame), expected)
+
+
+def test_errors_cross_processes():
+    error = pickle.loads(pickle.dumps(UnreadableValueError("X", np.nan, 3, 1)))
+    assert str(error) == str(UnreadableValueError("X", np.nan, 3, 1))
+    assert "column 1, first in row 3" in str(error)
+
+
+SHAPES = {
+    "None": (None, Y, "X is None. {0} takes a table of numbers"),
+    "text for a table": ("abc", Y, "X is a str. {0} takes a table of numbers"),
+    "dict": ({"a": X}, Y, "X is a dict. {0} takes a table of numbers"),
+    "iterator": (iter(X), Y, "X is a .*iterator, which can be read once: make a list of it. {0} "),
+    "one dimension": (X[:, 0], Y, "Expected 2D array, got 1D array"),
+    "three dimensions": (X[None], Y, "Found array with dim 3, while dim <= 2 is required by {0}"),
+    "ragged": ([[1, 2], [3]], [0, 1], "X has rows of different lengths"),
+    "series": (FRAME["pl"], Y, "Expected .* container|Expected 2D array"),
+    "no rows": (X[:0], Y[:0], r"0 sample\(s\) .* is required by {0}"),
+    "no columns": (X[:, :0], Y, r"0 feature\(s\) .* is required by {0}"),
+    "complex": (X + 1j, Y, "Complex data not supported"),
+    "short targets": (X, Y[:9], r"inconsistent numbers of samples: \[150, 9\]"),
+    "set of targets": (X, set(Y), "y is a set. .* takes one target per row"),
+    "text for targets": (X, "abc", "y is a str. .* takes one target per row"),
+    "targets that end": (X, iter(Y), "y is a .*iterator, which can be read once"),
+    "complex targets": (X, Y + 1j, "Complex data not supported"),
+}
+
+
+def tensors():
+    """Tensors of wrong shapes and kinds, with what is said of them."""
+    torch = pytest.importorskip("torch")
+    x = torch.as_tensor(X)
+    return {
+        "one dimension": (x[:, 0], Y, "Expected 2D array, got a 1D tensor"),
+        "a number": (x[0, 0], Y, "Expected 2D array, got a 0D tensor"),
+        "three dimensions": (x[None], Y, "Found array with dim 3, while dim <= 2 is required by {0}"),
+        "complex": (x * (1 + 1j), Y, "Complex data not supported"),
+        "sparse": (x.to_sparse(), Y, "X is a tensor of layout torch.sparse_coo"),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_shapes_and_kinds(name):
+    for x, y, message in (SHAPES | tensors()).values():
+        model = made(name)
+        with pytest.raises((ValueError, TypeError), match=message.format(name)):
+            model.fit(x, y)
+        assert not hasattr(model, "n_features_in_")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_that_cannot_be_read(name):
+    weights = {
+        r"sample_weight contains NaN in row 3\. " + name: np.where(np.arange(150) == 3, np.nan, 1.0),
+        "sample_weight must be None or one number per row: .*'balanced'": "balanced",
+        r"sample_weight.shape == \(3,\), expected \(150,\)": np.ones(3),
+    }
+    for message, weight in weights.items():
+        with pytest.raises(ValueError, match=message):
+            made(name).fit(X, Y, weight)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(STEPWISE)])
+def test_blocks_that_cannot_be_read(name):
+    with pytest.raises(ValueError, match=r"^Block 1: Input X contains NaN in column 2, first in row 5\. " + name):
+        made(name).fit_blocks([(X, Y), (bad(np.nan), Y)])
+    for blocks in (None, "abc", 3):
+        with pytest.raises(TypeError, match="fit_blocks takes Blocks or an iterable of"):
+            made(name).fit_blocks(blocks)

@@ -1,0 +1,158 @@
+"""The benchmark of direct feedback alignment runs in quick mode, as a user runs it, and gives sane numbers."""
+
+import importlib
+import importlib.util
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "examples" / "benchmarks"
+SECONDS = 300  # a bound against hanging; the suites take seconds on a free machine
+
+
+def run_suite(suite, folder, *options):
+    """(record, printed text) of one suite, run in a fresh process away from the repository."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, str(BENCHMARKS / "dfa.py"), "--quick", "--suite", suite, "--json", "r.json", *options]
+    environment = os.environ | {"PYTHONPATH": path}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert result.returncode == 0, result.stderr[-3000:]
+    text = (folder / "r.json").read_text()
+    assert str(ROOT) not in text
+    record = json.loads(text)
+    assert {"date", "packages", "cpu", "cores", "thread_pools"} <= record["environment"].keys()
+    assert {"suite": suite, "quick": True}.items() <= record["settings"].items()
+    assert [row for row in record["rows"] if row["error"] and not row["skipped"]] == []
+    return record, result.stdout
+
+
+def has_torch():
+    return importlib.util.find_spec("torch") is not None
+
+
+def measured(record):
+    return [row for row in record["rows"] if row["error"] is None]
+
+
+@pytest.fixture(scope="module")
+def accuracy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("accuracy")
+    return *run_suite("accuracy", folder, "--markdown", "a.md"), folder
+
+
+def test_accuracy_rows(accuracy):
+    record, _, _ = accuracy
+    rows = {row["contender"]: row for row in record["rows"]}
+    assert set(rows) == {"backprop", "dfa", "random", "binary", "dfa+4bit", "dfa+kfac"}
+    for row in rows.values():
+        assert row["accuracy"] > 0.8
+        assert 0 < row["log_loss"] < 1
+        assert row["seconds"] > 0
+        assert row["epochs"] == record["settings"]["epochs"]
+    assert rows["backprop"]["alignment"] is None
+    assert rows["dfa"]["alignment"][-1] > 0.9  # the last hidden layer's feedback is a transpose, just refreshed
+    assert all(0 < cosine < 0.9 for cosine in rows["random"]["alignment"])
+
+
+def test_accuracy_summary_and_table(accuracy):
+    record, text, folder = accuracy
+    lines = {line["contender"]: line for line in record["summary"]}
+    assert lines["backprop"]["difference"] == 0
+    rows = {row["contender"]: row for row in record["rows"]}
+    gap = 100 * (rows["binary"]["accuracy"] - rows["backprop"]["accuracy"])
+    assert lines["binary"]["difference"] == pytest.approx(gap)
+    assert (folder / "a.md").read_text().strip() in text
+    assert all(f"| {name} |" in text for name in lines)
+
+
+def test_accuracy_resumes_without_repeating(accuracy):
+    record, _, folder = accuracy
+    resumed, _ = run_suite("accuracy", folder, "--resume", "r.json", "--contenders", "dfa")
+    assert resumed["rows"] == record["rows"]
+
+
+@pytest.mark.slow
+def test_speed(tmp_path):
+    record, text = run_suite("speed", tmp_path)
+    rows = {row["contender"]: row for row in measured(record)}
+    assert {"mlp", "backprop", "dfa", "random", "binary"} <= set(rows)
+    assert ("torch_loop" in rows) == ("torch_dfa_bf16" in rows) == has_torch()
+    for row in rows.values():
+        assert row["epoch_seconds"] > 0 or row["contender"] == "mlp"  # a difference of short fits may be noise
+        assert row["fit_seconds_per_epoch"] > 0
+        assert len(row["epoch_samples"]) == record["settings"]["repeats"]
+    assert rows["mlp"]["epoch_timer"] == "difference of two fits"
+    assert rows["dfa"]["epoch_timer"] == "epoch of the execution"
+    assert "| threads |" in text
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    return run_suite("memory", tmp_path_factory.mktemp("memory"))[0]
+
+
+@pytest.mark.slow
+def test_memory_of_dense_networks(memory):
+    lines = {(line["network"], line["bits"]): line for line in memory["summary"]}
+    for network, bits in itertools.product(("2x256", "4x512"), ("exact", "8 bits", "4 bits")):
+        line = lines[network, bits]
+        assert line["accuracy"] > 0.8
+        assert abs(line["difference"]) < 5
+        assert line["ratio"] == pytest.approx({"exact": 1, "8 bits": 4, "4 bits": 8}[bits], rel=0.02)
+
+
+@pytest.mark.slow
+def test_peak_memory(memory):
+    rows = [row for row in measured(memory) if row["kind"] == "peak"]
+    assert len(rows) == (4 if has_torch() else 2)
+    assert all(0 < row["peak_mb"] < 500 for row in rows)
+
+
+@pytest.mark.slow
+def test_memory_of_images(memory):
+    pytest.importorskip("torch", exc_type=ImportError)
+    lines = {line["bits"]: line for line in memory["summary"] if line["network"] == "cnn 32-64"}
+    assert lines["4 bits"]["ratio"] > 6
+    assert lines["4 bits"]["stored_mb"] < lines["8 bits"]["stored_mb"] < lines["exact"]["stored_mb"]
+
+
+def test_skipping(tmp_path):
+    record, _ = run_suite("skipping", tmp_path, "--contenders", "dfa")
+    assert [line["tol_error"] for line in record["summary"]] == [0, 0.01, 0.03, 0.1]
+    assert all(line["accuracy"] > 0.8 for line in record["summary"])
+
+
+def test_online(tmp_path):
+    record, _ = run_suite("online", tmp_path, "--contenders", "dfa", "binary", "mlp")
+    rows = {row["contender"]: row for row in record["rows"]}
+    assert set(rows) == {"dfa", "binary", "mlp"}
+    assert all(row["accuracy"] > 0.2 for row in rows.values())  # chance is 0.1
+    assert rows["dfa"]["before_turn"] > 0.4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite, least", [("images", 0.8), ("sequences", 0.6)])
+def test_torch_suites(tmp_path, suite, least):
+    pytest.importorskip("torch", exc_type=ImportError)
+    record, _ = run_suite(suite, tmp_path, "--contenders", "backprop", "hybrid")
+    assert len(record["rows"]) == 2
+    assert all(row["accuracy"] > least for row in record["rows"])
+
+
+def test_differences_are_paired(monkeypatch):
+    """A set or seed that the reference lacks does not count; the error is over seeds."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    common = importlib.import_module("_dfa_common")
+    reference = [{"dataset": "a", "seed": seed, "accuracy": 0.5} for seed in (0, 1)]
+    rows = [
+        {"dataset": name, "seed": seed, "accuracy": 0.5 + 0.1 * (seed + 1)} for name in ("a", "b") for seed in (0, 1)
+    ]
+    difference, error = common.paired_difference(rows, reference)
+    assert difference == pytest.approx(0.15)
+    assert error == pytest.approx(0.05)

@@ -1,0 +1,367 @@
+"""Examples and benchmarks run in quick mode, as a user runs them, and give sane numbers."""
+
+import importlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+import sklearn_analytic
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+BENCHMARKS = EXAMPLES / "benchmarks"
+SECONDS = 300  # a bound against hanging; the scripts take seconds on a free machine
+
+
+def run_script(script, *options, cwd, quick=True):
+    """Run a script in a fresh process, away from the repository; its standard output."""
+    options = ("--quick",) * quick + options
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, "MPLBACKEND": "Agg"}
+    command = [sys.executable, str(script), *map(str, options)]
+    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+def read_json(path):
+    record = json.loads(path.read_text())
+    assert {"date", "packages", "cpu", "cores", "thread_pools"} <= record["environment"].keys()
+    return record
+
+
+def needs(*names):
+    """Skip where an estimator is not part of the package (yet)."""
+    missing = [name for name in names if not hasattr(sklearn_analytic, name)]
+    return pytest.mark.skipif(bool(missing), reason=f"not in the package: {missing}")
+
+
+@pytest.fixture(scope="module")
+def accuracy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("accuracy")
+    options = ("--json", folder / "a.json", "--markdown", folder / "a.md")
+    run_script(BENCHMARKS / "accuracy.py", *options, cwd=folder)
+    return folder, read_json(folder / "a.json")
+
+
+def test_accuracy_has_every_row(accuracy):
+    _, record = accuracy
+    rows = {(row["dataset"], row["contender"]): row for row in record["rows"]}
+    datasets = ("digits", "breast_cancer", "wine", "iris")
+    contenders = ("closed_form", "cpnet", "brmp_linear", "brmp_hidden", "mlp", "logistic")
+    assert set(rows) == set(itertools.product(datasets, contenders))
+    for row in rows.values():
+        assert (row["error"] is None) == (row["accuracy"] is not None)
+        assert row["error"] or (row["accuracy"] > 0.5 and row["fit_seconds"] > 0)
+    assert 0 < rows["digits", "logistic"]["log_loss"] < 0.5
+
+
+@needs("BRMPClassifier")
+def test_accuracy_of_brmp(accuracy):
+    _, record = accuracy
+    scores = {(r["dataset"], r["contender"]): r["accuracy"] for r in record["rows"]}
+    assert scores["digits", "brmp_linear"] > 0.9
+    assert scores["digits", "brmp_hidden"] > 0.95
+
+
+@needs("CPNetClassifier")
+def test_accuracy_of_cpnet(accuracy):
+    _, record = accuracy
+    rows = {row["dataset"]: row for row in record["rows"] if row["contender"] == "cpnet"}
+    assert rows["digits"]["accuracy"] > 0.95
+    assert 0 < rows["digits"]["log_loss"] < 0.5
+
+
+def test_accuracy_summary_and_table(accuracy):
+    folder, record = accuracy
+    lines = {line["contender"]: line for line in record["summary"]}
+    assert lines["mlp"]["fit_ratio"] == pytest.approx(1)
+    assert lines["logistic"]["mean_accuracy"] == pytest.approx(
+        np.mean([r["accuracy"] for r in record["rows"] if r["contender"] == "logistic"])
+    )
+    text = (folder / "a.md").read_text()
+    assert all(f"| {name} |" in text for name in lines)
+
+
+def test_accuracy_resumes_without_repeating(accuracy):
+    folder, record = accuracy
+    options = ("--resume", folder / "a.json", "--only", "iris", "--contenders", "logistic")
+    run_script(BENCHMARKS / "accuracy.py", *options, cwd=folder)
+    finished = [row for row in record["rows"] if row["error"] is None]
+    assert read_json(folder / "a.json")["rows"] == finished
+
+
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("regression")
+    options = ("--suite", "regression", "--json", folder / "r.json", "--markdown", folder / "r.md")
+    run_script(BENCHMARKS / "accuracy.py", *options, cwd=folder)
+    return folder, read_json(folder / "r.json")
+
+
+def test_regression_has_every_row(regression):
+    _, record = regression
+    rows = {row["contender"]: row for row in record["rows"]}
+    assert set(rows) == {"closed_form", "brmp_linear", "brmp_hidden", "mlp", "ridge"}
+    assert {row["dataset"] for row in rows.values()} == {"diabetes"}
+    for row in rows.values():
+        assert (row["error"] is None) == (row["r2"] is not None)
+        assert row["error"] or row["r2"] == pytest.approx(1 - row["rmse_over_std"] ** 2)
+    # Two ridge regressions with all but the same penalty; an MLP on raw targets scores below 0.
+    assert rows["ridge"]["r2"] == pytest.approx(0.36, abs=0.03)
+    assert rows["mlp"]["r2"] > 0.2
+
+
+@needs("BRMPRegressor")
+def test_regression_of_brmp(regression):
+    _, record = regression
+    rows = {row["contender"]: row for row in record["rows"]}
+    assert rows["brmp_linear"]["r2"] == pytest.approx(rows["ridge"]["r2"], abs=0.03)
+
+
+@needs("ClosedFormMLP", "ClosedFormMLPRegressor")
+def test_accuracy_of_closed_form(accuracy, regression):
+    scores = {
+        row["dataset"]: row
+        for _, record in (accuracy, regression)
+        for row in record["rows"]
+        if row["contender"] == "closed_form"
+    }
+    assert scores["digits"]["accuracy"] > 0.95
+    assert scores["diabetes"]["r2"] > 0.25
+
+
+def test_regression_summary_and_table(regression):
+    folder, record = regression
+    lines = {line["contender"]: line for line in record["summary"]}
+    assert lines["mlp"]["fit_ratio"] == pytest.approx(1)
+    assert lines["mlp"]["fit_ratio_large"] is None
+    text = (folder / "r.md").read_text()
+    assert "| R2 |" in text
+    assert "| RMSE / std |" in text
+    assert "LightGBM" not in text  # it did not run, so its columns are left out
+
+
+@pytest.mark.parametrize("suite", ["tabular", "regression"])
+def test_accuracy_of_trees_and_of_a_missing_peer(suite, tmp_path, monkeypatch):
+    """An optional peer scores or is listed; one that cannot be imported is listed, no crash."""
+    (tmp_path / "xrfm.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    dataset = {"tabular": "wine", "regression": "diabetes"}[suite]
+    options = ("--suite", suite, "--only", dataset, "--json", tmp_path / "t.json", "--contenders")
+    peers = ("hist_gb", "random_forest", "lightgbm", "xgboost", "xrfm")
+    output = run_script(BENCHMARKS / "accuracy.py", *options, *peers, cwd=tmp_path)
+    errors = {row["contender"]: row["error"] for row in read_json(tmp_path / "t.json")["rows"]}
+    assert errors["hist_gb"] is None
+    assert errors["random_forest"] is None
+    assert errors["xrfm"] == "ImportError: not here"
+    assert f"* {dataset}, xrfm: ImportError: not here" in output
+    assert all(errors[name] is None or "No module" in errors[name] for name in ("lightgbm", "xgboost"))
+
+
+def test_accuracy_suites_of_a_folder(tmp_path):
+    """Real targets are the regression suite, classes the tabular one; split 0 of given masks."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3)).astype(np.float32)
+    masks = np.array([np.arange(60) < 9, np.arange(60) < 30])
+    np.savez(tmp_path / "real.npz", X=X, y=X[:, 0] * 1e-4, test_masks=masks)
+    np.savez(tmp_path / "classes.npz", X=X, y=(X[:, 0] > 0).astype(np.int64))
+    found = {suite: rows_of(suite, tmp_path) for suite in ("tabular", "regression")}
+    assert [row["dataset"] for row in found["tabular"]] == ["classes"]
+    assert [row["dataset"] for row in found["regression"]] == ["real"]
+    assert [row["n_test"] for row in found["regression"]] == [9]
+    assert found["regression"][0]["r2"] > 0.99
+
+
+def rows_of(suite, folder):
+    """The rows of a run over the sets of a folder."""
+    options = ("--suite", suite, "--data", folder, "--json", folder / f"{suite}.json", "--contenders")
+    run_script(BENCHMARKS / "accuracy.py", *options, "brmp_linear", "hist_gb", cwd=folder, quick=False)
+    rows = read_json(folder / f"{suite}.json")["rows"]
+    return [row for row in rows if row["contender"] == "brmp_linear"]
+
+
+@pytest.fixture
+def benchmark_module(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def test_summary_of_large_sets(benchmark_module):
+    """The second ratio of fit times sees only sets of 20,000 training rows or more."""
+    kind = benchmark_module("_accuracy_suites").REGRESSION
+    scores = {"r2": 0.5, "rmse_over_std": 0.7, "predict_seconds": 1.0, "error": None, "seed": 0}
+    rows = [
+        scores | {"dataset": name, "n_train": n_train, "contender": contender, "fit_seconds": seconds}
+        for name, n_train, ours in (("small", 19_999, 5.0), ("large", 20_000, 1.0), ("larger", 90_000, 4.0))
+        for contender, seconds in (("mlp", 10.0), ("closed_form", ours))
+    ]
+    lines = {line["contender"]: line for line in benchmark_module("_accuracy_summary").summarise(rows, kind)}
+    assert lines["closed_form"]["fit_ratio"] == pytest.approx((0.5 * 0.1 * 0.4) ** (1 / 3))
+    assert lines["closed_form"]["fit_ratio_large"] == pytest.approx(0.2)
+    assert lines["closed_form"]["n_fit_ratio_large"] == 2
+
+
+def test_relabelled_hides_a_missing_class(benchmark_module):
+    X = np.array([[0.0], [0.1], [1.0], [1.1]])
+    inner = LogisticRegression(C=1e3)
+    model = benchmark_module("_accuracy_adapters").Relabelled(inner).fit(X, np.array([3, 3, 7, 7]))
+    assert inner.classes_.tolist() == [0, 1]
+    assert model.classes_.tolist() == [3, 7]
+    assert model.predict(X).tolist() == [3, 3, 7, 7]
+    assert model.predict_proba(X).argmax(axis=1).tolist() == [0, 0, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def streaming(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("streaming")
+    script = BENCHMARKS / "streaming_least_squares.py"
+    run_script(script, "--json", folder / "s.json", "--dir", folder, cwd=folder)
+    return read_json(folder / "s.json")
+
+
+def lines_of(record, name):
+    return [line for line in record["summary"] if line["contender"] == name]
+
+
+def test_streaming_reference_and_peers(streaming):
+    errors = {line["contender"]: line["error"] for line in streaming["summary"]}
+    assert errors["bare_loop_f64"] < 1e-12
+    assert errors["bare_loop_f32"] < 1e-3
+    assert errors["linear_regression"] < 1e-4
+    assert all(line["ratio"] == 1 for line in lines_of(streaming, "bare_loop_f64"))
+
+
+@needs("BRMPRegressor")
+@pytest.mark.parametrize("name", ["brmp_gram", "brmp_qr", "brmp_auto"])
+def test_streaming_of_brmp(streaming, name):
+    lines = lines_of(streaming, name)
+    assert [line["rows"] for line in lines] == [10_000, 20_000]
+    for line in lines:
+        assert line["error"] < 1e-9
+        assert line["seconds"] > 0
+        assert line["peak_hwm"] < 300
+
+
+@needs("BRMPRegressor")
+def test_conditioning(tmp_path):
+    options = ("--json", tmp_path / "c.json", "--figure", tmp_path / "c.png")
+    run_script(BENCHMARKS / "conditioning.py", *options, cwd=tmp_path)
+    record = read_json(tmp_path / "c.json")
+    kappa = np.array(record["kappas"])
+    for panel in ("consistent", "noisy"):
+        errors = {k: np.array(v, float) for k, v in record["errors"][panel].items()}
+        assert (errors["scipy.linalg.lstsq"] < 1e-13 * kappa).all()
+        assert (errors["qr"] < 1e-12 * kappa).all()
+        assert errors["gram"][0] < 1e-9
+        assert errors["recursive"][0] < 1e-9
+    assert (tmp_path / "c.png").stat().st_size > 10_000
+
+
+def test_ablation(tmp_path):
+    script = BENCHMARKS / "closed_form_ablation.py"
+    run_script(script, "--json", "a.json", cwd=tmp_path)
+    record = read_json(tmp_path / "a.json")
+    assert set(record["suites"]) == {"tabular", "regression"}
+    for suite, score, least in (("tabular", "accuracy", 0.8), ("regression", "r2", 0.2)):
+        part = record["suites"][suite]
+        assert part["settings"]["max_train_rows"] == 3000
+        assert {row["contender"] for row in part["rows"]} == {"auto", "random", "leaf"}
+        assert {row["seed"] for row in part["rows"]} == {0, 1}
+        assert all(row["error"] is None and row[score] > least for row in part["rows"])
+    run_script(script, "--resume", "a.json", cwd=tmp_path)  # nothing is left to run
+    assert read_json(tmp_path / "a.json") == record
+
+
+def test_width_benchmark(tmp_path):
+    run_script(BENCHMARKS / "closed_form_width.py", "--json", "w.json", "--figure", "w.png", cwd=tmp_path)
+    rows = read_json(tmp_path / "w.json")["rows"]
+    assert [row["width"] for row in rows if "share" not in row] == [64, 128]
+    assert all(row["accuracy"] > 0.9 and row["fit_seconds"] > 0 for row in rows)
+    assert (tmp_path / "w.png").stat().st_size > 5000
+
+
+def test_speed_benchmark(tmp_path):
+    run_script(BENCHMARKS / "closed_form_speed.py", "--json", "s.json", cwd=tmp_path)
+    for row in read_json(tmp_path / "s.json")["rows"]:
+        assert 0 < row["blas_share"] < 1
+        assert row["gflop"]["gram"] > 0
+        assert 0 < row["of_peak"] < 1.5
+
+
+def test_quickstart(tmp_path):
+    output = run_script(EXAMPLES / "plot_01_quickstart.py", "--out", tmp_path, cwd=tmp_path)
+    for name in ("digits", "breast cancer", "diabetes", "ClosedFormMLP", "CPNet", "BRMP, linear", "GridSearchCV"):
+        assert name in output
+    assert output.count("Decoupled(64") == 3  # two sets of classes, one of numbers
+    assert output.startswith("ClosedFormMLP on breast cancer")  # what a user meets first
+    assert (tmp_path / "quickstart.png").stat().st_size > 10_000
+
+
+def test_streaming_probe(tmp_path):
+    output = run_script(EXAMPLES / "plot_02_streaming_probe.py", "--out", tmp_path, cwd=tmp_path)
+    gap = float(output.split("decision values")[1].split()[0])
+    assert gap < 1e-5
+    assert (tmp_path / "streaming_probe.png").stat().st_size > 10_000
+
+
+def row_of(output, name):
+    """The numbers that follow a model's name in the first table that has it."""
+    line = next(line for line in output.splitlines() if line.strip().startswith(name))
+    return [float(cell.strip("()")) for cell in line.strip().removeprefix(name).split()]
+
+
+def test_toy_problems(tmp_path):
+    """The claim of the thesis: closed form solves what backpropagation finds hard."""
+    output = run_script(EXAMPLES / "plot_03_toy_problems.py", "--out", tmp_path, cwd=tmp_path)
+    ours = row_of(output, "ClosedForm, default")[::2]  # scores; seconds stand between them
+    peers = [row_of(output, name)[::2] for name in ("MLP, Adam", "MLP, SGD")]
+    assert np.mean(ours) > np.mean(peers, axis=1).max()
+    assert row_of(output, "hidden='inverse'")[0] > 0.9
+    assert row_of(output, "hidden='hyperplane'")[0] > 0.9
+    assert (tmp_path / "toy_problems.png").stat().st_size > 10_000
+
+
+def test_accuracy_against_time(tmp_path):
+    output = run_script(EXAMPLES / "plot_04_accuracy_against_time.py", "--out", tmp_path, cwd=tmp_path)
+    seconds, accuracy = row_of(output, "ClosedFormMLP()")
+    assert seconds > 0
+    assert accuracy > 0.95  # on digits
+    assert (tmp_path / "accuracy_against_time.png").stat().st_size > 10_000
+
+
+def test_calibration_example(tmp_path):
+    """Accuracy, log-loss, Brier score and calibration error."""
+    output = run_script(EXAMPLES / "plot_05_calibration.py", "--out", tmp_path, cwd=tmp_path)
+    ours, network = row_of(output, "ClosedFormMLP"), row_of(output, "MLP(100, 100)")
+    assert 0 < ours[3] < network[3] / 2
+    assert ours[1] < network[1]
+    assert (tmp_path / "calibration.png").stat().st_size > 10_000
+
+
+def test_feature_importances_example(tmp_path):
+    output = run_script(EXAMPLES / "plot_06_feature_importances.py", "--out", tmp_path, cwd=tmp_path)
+    names = [line.split()[0] for line in output.splitlines()[1:11]]
+    assert set(names[:2]) == {"bmi", "s5"}
+    assert float(output.split()[-1]) > 0.3
+    assert (tmp_path / "feature_importances.png").stat().st_size > 10_000
+
+
+def test_images_example(tmp_path):
+    """Who knows that rows are images errs less often, at every number of training images."""
+    output = run_script(EXAMPLES / "plot_07_images.py", "--out", tmp_path, cwd=tmp_path)
+    flat, patch = (np.array(row_of(output, name)[:4]) for name in ("flat, sampled pairs", "patch"))
+    assert (patch < flat).all()
+    assert (tmp_path / "images.png").stat().st_size > 10_000
+
+
+def test_every_example_of_the_gallery_is_tested():
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*examples.py"))
+    assert [path.name for path in EXAMPLES.glob("plot_*.py") if path.name not in source] == []

@@ -1,0 +1,310 @@
+"""The rules of the house that a parser can check; docs/design.md states them, tests/house.py holds them.
+
+The second half of this file breaks each rule on a small temporary tree and asserts that it is noticed.
+"""
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.house import (
+    PACKAGE,
+    ROOT,
+    RULES,
+    height,
+    imports_of,
+    misplaced_private_names,
+    misplaced_third_parties,
+    rooms,
+    upward_imports,
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rule_holds(rule):
+    assert list(rule(ROOT)) == []
+
+
+def test_the_rules_see_the_package():
+    paths = {imp.path for imp in imports_of(ROOT)}
+    assert {"__init__.py", "estimator/base.py", "backend/_numpy.py", "backend/_torch.py"} <= paths
+    named = {imp.target for imp in imports_of(ROOT) if imp.path == "layerwise/plans.py"}
+    assert "sklearn_analytic.layerwise.torch_stack" in named
+
+
+# Ceilings: a change that needs a higher one says why in the docstring of what needs it.
+MOST_ROOMS, MOST_FLOORS, MOST_FILES_IN_ROOT = 22, 7, 4
+
+
+def test_the_house_is_small():
+    assert len(rooms(ROOT)) <= MOST_ROOMS
+    assert height(ROOT) <= MOST_FLOORS
+    assert len(list(ROOT.glob("*.py"))) <= MOST_FILES_IN_ROOT
+
+
+# ---- the rules notice what they forbid ----
+
+
+def _tree(folder, files):
+    for path, source in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(source, encoding="utf-8")
+    return folder
+
+
+LAWFUL = {
+    "__init__.py": "from .least_squares.estimators import BRMPRegressor\nfrom ._version import __version__\n",
+    "_version.py": "__version__ = '1'\n",
+    "estimator/base.py": "from sklearn.utils._tags import Tags\nfrom ..backend import f\nfrom .._version import g\n",
+    "least_squares/estimators.py": "import sklearn.base\nfrom .. import linalg\nfrom ..estimator.base import f\n",
+    "cpnet/estimator.py": "from ..features import codes\nfrom .network import f\n",
+    "export/onnx_model.py": "import onnx\nfrom ..features import codes\n",
+    "features/_codes.py": "from ..linalg import solve\nfrom ._other import f\n",
+    "io/_elsewhere.py": "OPENERS = {'dask': 'sklearn_analytic.distributed._dask'}\n",
+    "layerwise/plans.py": "open_by_name('sklearn_analytic.layerwise.torch_stack')\n",
+    "layerwise/torch_stack.py": "import torch.nn.functional as F\n",
+    "linalg/_normal.py": "import numpy as np\nfrom scipy.linalg import lapack\n",
+    "backend/_numba.py": "from numba import njit\n",
+    "backend/_torch.py": "import torch.nn.functional as F\n",
+    "distributed/_dask.py": "import dask.array\nfrom ..estimator.base import f\n",
+}
+
+UNLAWFUL = [
+    (upward_imports, "backend/_x.py", "from ..linalg import solve"),
+    (upward_imports, "linalg/_x.py", "from ..features._codes import f"),
+    (upward_imports, "linalg/_x.py", "from .. import features"),
+    (upward_imports, "linalg/_x.py", "from .. import BRMPRegressor"),
+    (upward_imports, "linalg/_x.py", "import sklearn_analytic.features._codes"),
+    (upward_imports, "linalg/_x.py", "import sklearn_analytic"),
+    (upward_imports, "linalg/_x.py", "from ..io import f"),
+    (upward_imports, "features/_x.py", "def f():\n    from ..estimator.base import g"),
+    (upward_imports, "features/deep/_x.py", "from ...estimator.base import g"),
+    (upward_imports, "nn/_x.py", "from ..features import f"),
+    (upward_imports, "estimator/x.py", "from ..distributed import f"),
+    (upward_imports, "estimator/x.py", "OPENERS = {'dask': 'sklearn_analytic.distributed._dask'}"),
+    (upward_imports, "io/_x.py", "import_module('sklearn_analytic.distributed._dask')"),
+    (upward_imports, "cpnet/x.py", "from ..least_squares.estimators import BRMPRegressor"),
+    (upward_imports, "cpnet/x.py", "import sklearn_analytic.layerwise.torch_stack as b"),
+    (upward_imports, "attic/_x.py", "import numpy"),
+    (upward_imports, "_x.py", "import numpy"),
+    (misplaced_third_parties, "linalg/_x.py", "import numba"),
+    (misplaced_third_parties, "backend/_numpy.py", "from numba import njit"),
+    (misplaced_third_parties, "estimator/x.py", "def f():\n    import torch"),
+    (misplaced_third_parties, "estimator/x.py", "import importlib\nimportlib.import_module('torch')"),
+    (misplaced_third_parties, "estimator/x.py", "__import__('torch.cuda')"),
+    (misplaced_third_parties, "estimator/x.py", "from dask import array"),
+    (misplaced_third_parties, "estimator/x.py", "import onnx"),
+    (misplaced_third_parties, "linalg/_x.py", "from sklearn.base import clone"),
+    (misplaced_third_parties, "backend/_x.py", "import sklearn.utils as u"),
+    (misplaced_private_names, "estimator/x.py", "from sklearn.utils._param_validation import Interval"),
+    (misplaced_private_names, "cpnet/x.py", "from sklearn.utils.validation import _check_y"),
+    (misplaced_private_names, "export/x.py", "import sklearn._config"),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rule_accepts_a_lawful_tree(tmp_path, rule):
+    assert list(rule(_tree(tmp_path, LAWFUL))) == []
+
+
+@pytest.mark.parametrize(("rule", "path", "source"), UNLAWFUL)
+def test_rule_notices(tmp_path, rule, path, source):
+    found = list(rule(_tree(tmp_path, {**LAWFUL, path: source})))
+    assert len(found) == 1 and found[0].startswith(path), found
+
+
+# ---- importing stays light ----
+
+LIGHT = """
+import sys
+import sklearn_analytic
+print(*sorted({"torch", "dask"} & set(sys.modules)))
+"""
+
+
+def test_import_loads_neither_torch_nor_dask():
+    result = subprocess.run(
+        [sys.executable, "-c", LIGHT],
+        capture_output=True,
+        text=True,
+        cwd=ROOT.parent,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
+# ---- backends implement the protocol ----
+
+BACKENDS = [("_numpy", "NumpyBackend", None), ("_torch", "TorchBackend", "torch")]
+
+
+def verbs(cls):
+    """Public functions of a class, its bases included (static and class methods too)."""
+    return {name: getattr(cls, name) for name in dir(cls) if not name.startswith("_") and callable(getattr(cls, name))}
+
+
+def parameters(function):
+    """Names, kinds and defaults; annotations and ``self`` do not matter."""
+    listed = inspect.signature(function).parameters.values()
+    return [(p.name, p.kind.name, p.default) for p in listed if p.name != "self"]
+
+
+def backend_mismatches(cls, protocol):
+    wanted, found = verbs(protocol), verbs(cls)
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in wanted:
+            yield f"{cls.__name__}.{name} is public but no verb of the protocol"
+        elif name not in found or found[name] is wanted[name]:
+            yield f"{cls.__name__} lacks {name}"
+        elif parameters(found[name]) != parameters(wanted[name]):
+            yield (
+                f"{cls.__name__}.{name}{inspect.signature(found[name])} differs from "
+                f"the protocol's {inspect.signature(wanted[name])}"
+            )
+
+
+def _protocol():
+    return importlib.import_module(f"{PACKAGE}.backend._protocol").Backend
+
+
+@pytest.mark.parametrize(("module", "name", "needs"), BACKENDS)
+def test_backend_implements_every_verb(module, name, needs):
+    if needs is not None:
+        pytest.importorskip(needs)
+    cls = getattr(importlib.import_module(f"{PACKAGE}.backend.{module}"), name)
+    assert list(backend_mismatches(cls, _protocol())) == []
+
+
+def test_every_verb_is_documented():
+    undocumented = [name for name, verb in verbs(_protocol()).items() if not verb.__doc__]
+    assert undocumented == []
+    assert len(verbs(_protocol())) >= 3
+
+
+def test_backend_mismatches_are_noticed():
+    class Protocol:
+        def matmul(self, a, b): ...
+        def gram(self, a, *, weight=None): ...
+        def rows(self, a): ...
+
+    class Good:
+        def matmul(self, a: int, b: int): ...
+        def gram(self, a, *, weight=None): ...
+        def rows(self, a): ...
+        def _private(self): ...
+
+    class Bad(Protocol):
+        def matmul(self, a, c): ...
+        def gram(self, a, *, weight=1): ...
+        def extra(self): ...
+
+    assert list(backend_mismatches(Good, Protocol)) == []
+    messages = " | ".join(backend_mismatches(Bad, Protocol))
+    assert messages.count("|") == 3
+    for part in ["Bad.matmul", "Bad.gram", "Bad.extra is public", "Bad lacks rows"]:
+        assert part in messages
+
+
+# ---- public names are documented ----
+
+PUBLIC_MODULES = [PACKAGE, f"{PACKAGE}.linalg", f"{PACKAGE}.features", f"{PACKAGE}.distributed"]
+
+
+def public_objects():
+    for module in PUBLIC_MODULES:
+        namespace = importlib.import_module(module)
+        for name in namespace.__all__:
+            thing = getattr(namespace, name)
+            if inspect.isclass(thing) or inspect.isroutine(thing):
+                yield pytest.param(thing, id=f"{module.removeprefix(PACKAGE + '.')}.{name}")
+
+
+def sections(docstring):
+    """The numpydoc sections of a docstring as {title: body}."""
+    text = inspect.cleandoc(docstring or "")
+    heads = list(re.finditer(r"^(\S[^\n]*)\n-{3,}\s*$", text, flags=re.MULTILINE))
+    bodies = re.split(r"^\S[^\n]*\n-{3,}\s*$", text, flags=re.MULTILINE)[1:]
+    return {head.group(1).strip(): body for head, body in zip(heads, bodies, strict=True)}
+
+
+def documentation_faults(thing):
+    found = sections(thing.__doc__)
+    if thing.__doc__ is None or not thing.__doc__.strip():
+        yield "no docstring"
+        return
+    names = [p.lstrip("*") for p in _parameter_names(thing)]
+    if names and "Parameters" not in found:
+        yield "no Parameters section"
+    listed = _listed_names(found.get("Parameters", ""))
+    for name in names:
+        if name not in listed and "Parameters" in found:
+            yield f"parameter {name} is not documented"
+    if ">>>" not in found.get("Examples", ""):
+        yield "no Examples section with a runnable example"
+
+
+def _parameter_names(thing):
+    if inspect.isclass(thing) and issubclass(thing, Warning):
+        return []
+    return [name for name in inspect.signature(thing).parameters if name != "self"]
+
+
+def _listed_names(section):
+    """Names before the colon of the unindented lines ``a, b : type``."""
+    lines = [line for line in section.splitlines() if line and not line[0].isspace()]
+    names = [name for line in lines for name in line.split(" :")[0].split(",")]
+    return {name.strip().lstrip("*") for name in names}
+
+
+@pytest.mark.parametrize("thing", list(public_objects()))
+def test_public_name_is_documented(thing):
+    assert list(documentation_faults(thing)) == []
+
+
+def test_documentation_faults_are_noticed():
+    def good(a, b, *, c=1):
+        """Add.
+
+        Parameters
+        ----------
+        a, b : float
+            Numbers.
+        c : float, default=1
+            Another.
+
+        Examples
+        --------
+        >>> 1 + 1
+        2
+        """
+
+    def bad(a, b):
+        """Add.
+
+        Parameters
+        ----------
+        a : float
+            A number.
+        """
+
+    def worst(a): ...
+
+    assert list(documentation_faults(good)) == []
+    assert list(documentation_faults(bad)) == [
+        "parameter b is not documented",
+        "no Examples section with a runnable example",
+    ]
+    assert list(documentation_faults(worst)) == ["no docstring"]
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_all_names_exist_and_are_unique(module):
+    namespace = importlib.import_module(module)
+    assert len(set(namespace.__all__)) == len(namespace.__all__)
+    assert [name for name in namespace.__all__ if not hasattr(namespace, name)] == []

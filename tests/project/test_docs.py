@@ -1,0 +1,212 @@
+"""The documentation: its code runs, its links lead somewhere, its lists are complete, its figures come from files.
+
+Marks in the pages, as comments on the line before a block: ``<!-- not run: reason -->`` leaves a block out,
+``<!-- slow -->`` keeps it for ``pytest -m slow``, and ``<!-- slow page -->`` does so for all blocks of a page. A
+comment that begins with ``<!-- setup`` holds code that readers do not see: the data that a page takes for granted.
+"""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import sklearn_analytic
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS / "_ext"))
+
+import benchmark_tables  # noqa: E402
+import host_links  # noqa: E402
+
+FOLDERS = ("", "user_guide", "theory", "benchmarks")
+PAGES = sorted(page for folder in FOLDERS for page in (DOCS / folder).glob("*.md"))
+LINKED = [*PAGES, ROOT / "README.md", ROOT / "CHANGELOG.md"]
+RUN = [page for page in PAGES if page.parent.name == "user_guide" or page.parent == DOCS]
+FLOORS = (
+    "sklearn_analytic",
+    *(f"sklearn_analytic.{floor}" for floor in ("backend", "distributed", "features", "io", "linalg", "nn")),
+)
+
+BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>slow|not run)[^\n]*-->\n)?```python\n(?P<code>.*?)^```|^<!-- setup\n(?P<setup>.*?)^-->",
+    flags=re.M | re.S,
+)
+LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def blocks(page):
+    """(first line, mark, code) of the Python blocks of a page."""
+    text = page.read_text()
+    common = "slow" if "<!-- slow page -->" in text else None
+    for match in BLOCK.finditer(text):
+        code = match["code"] if match["setup"] is None else match["setup"]
+        yield text[: match.start()].count("\n") + 2, match["mark"] or common, code
+
+
+def has_code(page, slow):
+    """Whether a page has something to run in this lane."""
+    marks = [mark for _, mark, _ in blocks(page)]
+    return "slow" in marks if slow else any(mark is None for mark in marks)
+
+
+def run_page(page, skipped):
+    """Run the blocks of a page in order, in one namespace."""
+    namespace = {"__name__": "__main__"}
+    for line, mark, code in blocks(page):
+        if mark not in skipped:
+            exec(compile("\n" * line + code, name_of(page), "exec"), namespace)
+
+
+@pytest.fixture(autouse=True)
+def _figures_stay_in_memory(monkeypatch, tmp_path):
+    """Pages may draw and write: not on a screen and not in the checkout."""
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.chdir(tmp_path)
+    yield
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
+
+
+@pytest.mark.parametrize("page", [page for page in RUN if has_code(page, slow=False)], ids=name_of)
+def test_blocks_run(page):
+    run_page(page, skipped=("slow", "not run"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in RUN if has_code(page, slow=True)], ids=name_of)
+def test_slow_blocks_run(page):
+    run_page(page, skipped=("not run",))
+
+
+# ------------------------------------------------------------------ links
+
+
+def without_code(text):
+    """The page without fenced blocks and inline code."""
+    return re.sub(r"`[^`\n]*`", "`", re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.M | re.S))
+
+
+def anchors(page):
+    """The anchors that code hosts and MyST make of headings."""
+    found = {}
+    for title in re.findall(
+        r"^#{1,6} (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), flags=re.M
+    ):
+        slug = re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
+        found[slug] = found.get(slug, 0) + 1
+    return {slug if number == 0 else f"{slug}-{number}" for slug, count in found.items() for number in range(count)}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_links_lead_somewhere(page):
+    missing = []
+    for match in LINK.finditer(without_code(page.read_text())):
+        target, _, anchor = match["target"].partition("#")
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path = (page.parent / target).resolve() if target else page
+        if not path.exists() or (anchor and anchor not in anchors(path)):
+            missing.append(match["target"])
+    assert not missing
+
+
+def test_links_out_of_the_documentation_become_text_on_the_site():
+    text = "[code](../../sklearn_analytic/nn/_private.py) [log](../../CHANGELOG.md) [here](dfa.md#measured)"
+    assert (
+        host_links.rewritten(text, "theory", lambda path: False)
+        == "code [log](../changelog.md) [here](dfa.md#measured)"
+    )
+    assert host_links.rewritten("[t](theory/)", "", lambda path: True) == "[t](theory/index.md)"
+    assert host_links.rewritten("```\n[a](../b.py)\n```", "theory", lambda path: True) == "```\n[a](../b.py)\n```"
+
+
+@pytest.mark.parametrize("page", [*LINKED, *sorted((DOCS / "_ext").glob("*.py")), DOCS / "conf.py"], ids=name_of)
+def test_no_machine_is_named(page):
+    forbidden = r"(?<![\w.])/(?:tmp|home|root|opt|mnt)/"
+    assert re.findall(forbidden, page.read_text()) == []
+
+
+# ------------------------------------------------------------------ completeness
+
+
+@pytest.mark.parametrize("module", FLOORS)
+def test_the_api_page_lists_every_public_name(module):
+    text = (DOCS / "api.md").read_text()
+    names = importlib.import_module(module).__all__
+    listed = set(re.findall(r"^   (\w+)$", text, flags=re.M)) | set(re.findall(r"`(?:sklearn_analytic\.)?(\w+)`", text))
+    assert sorted(set(names) - listed) == []
+
+
+def test_the_choice_names_every_estimator():
+    text = (DOCS / "choosing.md").read_text()
+    estimators = [name for name in sklearn_analytic.__all__ if hasattr(getattr(sklearn_analytic, name), "fit")]
+    stems = {re.sub(r"(Classifier|Regressor)$", "", name) for name in estimators}
+    assert len(stems) >= 7 and [stem for stem in sorted(stems) if stem not in text] == []
+
+
+def test_the_flowchart_is_up_to_date():
+    sys.path.insert(0, str(DOCS))
+    flowchart = importlib.import_module("make_flowchart")
+    assert flowchart.TARGET.read_text() == flowchart.drawing()
+
+
+# ------------------------------------------------------------------ figures
+
+FILES = sorted((DOCS / "benchmarks").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_benchmark_has_a_section_and_a_command(path):
+    how = benchmark_tables.commands((DOCS / "benchmarks" / "README.md").read_text()).get(path.stem, [])
+    assert how, f"write the command that makes {path.name} into a bash block of docs/benchmarks/README.md"
+    scripts = [word for line in how for word in line.split() if word.endswith(".py")]
+    assert scripts and all((ROOT / script).is_file() for script in scripts)
+    lines = benchmark_tables.section(path.stem, json.loads(path.read_text()), how)
+    table = [line for line in lines if line.startswith("|")]
+    assert lines[0] == f"### {path.stem}" and len(table) > 2
+    assert {line.count(" | ") for line in [table[0], *table[2:]]} == {table[0].count(" | ")}
+    assert f"### {path.stem}\n" in benchmark_tables.page(DOCS / "benchmarks")
+
+
+def test_the_page_of_benchmarks_has_the_mark_that_is_replaced():
+    assert (DOCS / "benchmarks" / "index.md").read_text().count(benchmark_tables.MARK) == 1
+
+
+# (file, what identifies a row, key, format) and the page that quotes it
+QUOTED = [
+    ("choosing.md", "accuracy_tabular", {"dataset": "electricity", "contender": "xgboost"}, "accuracy", ".3f"),
+    ("choosing.md", "accuracy_tabular", {"dataset": "electricity", "contender": "closed_form"}, "accuracy", ".3f"),
+    ("choosing.md", "accuracy_tabular", {"dataset": "nsl_kdd", "contender": "lightgbm_mcw1"}, "accuracy", ".3f"),
+    ("choosing.md", "accuracy_tabular", {"dataset": "nsl_kdd", "contender": "closed_form"}, "accuracy", ".3f"),
+    ("choosing.md", "accuracy_tabular", {"dataset": "nursery", "contender": "closed_form"}, "accuracy", ".3f"),
+    ("choosing.md", "accuracy_large", {"contender": "xgboost"}, "mean_accuracy", ".4f"),
+    ("choosing.md", "accuracy_large", {"contender": "closed_form"}, "mean_accuracy", ".4f"),
+    ("choosing.md", "accuracy_large", {"contender": "closed_form"}, "fit_seconds", ".1f"),
+    ("choosing.md", "accuracy_large", {"contender": "closed_form"}, "mean_log_loss", ".3f"),
+    ("choosing.md", "accuracy_regression", {"dataset": "kin40k", "contender": "mlp"}, "r2", ".3f"),
+    ("choosing.md", "accuracy_regression", {"dataset": "kin40k", "contender": "closed_form"}, "r2", ".3f"),
+    ("choosing.md", "decoupled_speed", {"network": "8 x 64, batch 32", "contender": "backprop, 1 thread"}, "ms", ".2f"),
+    ("choosing.md", "decoupled_speed", {"network": "8 x 64, batch 32", "contender": "ddg"}, "ms", ".2f"),
+    ("user_guide/privacy.md", "dfa_privacy", {"method": "dp_sgd", "epsilon": "3"}, "accuracy", ".3f"),
+    ("user_guide/privacy.md", "dfa_privacy", {"method": "dfa_refresh", "epsilon": "1"}, "accuracy", ".3f"),
+    ("user_guide/privacy.md", "dfa_privacy", {"method": "photonic", "epsilon": "8"}, "accuracy", ".3f"),
+]
+
+
+@pytest.mark.parametrize(("page", "name", "row", "key", "form"), QUOTED)
+def test_quoted_figures_are_those_of_the_files(page, name, row, key, form):
+    record = json.loads((DOCS / "benchmarks" / f"{name}.json").read_text())
+    rows = [line for part in ("summary", "rows") for line in record.get(part, []) if row.items() <= line.items()]
+    found = [line for line in rows if key in line][: None if "summary" not in record or "dataset" in row else 1]
+    value = sum(line[key] for line in found) / len(found)
+    shown = format(value, form)
+    assert shown in (text := (DOCS / page).read_text()) or shown.removeprefix("0") in text
