@@ -13,7 +13,8 @@ from sklearn_analytic.decoupled.pipeline import PipelineRule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
 from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
-from sklearn_analytic.nn import Optimizer, Recipe, Rows, initial_layers
+from sklearn_analytic.nn import Optimizer, Recipe, Rows
+from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._mlp import MLPExecution
 
 RATE = 1e-5  # labels are noise: weights stay near their start, so that no batch is cheaper than another

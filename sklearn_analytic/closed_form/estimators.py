@@ -29,6 +29,7 @@ from sklearn_analytic.io._passes import host
 
 _DIGITS = 24  # binary digits of a target's level and unit
 
+
 class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
     r"""Closed-form multi-layer perceptron: a classifier without a gradient step, chosen by leave-one-out.
 
@@ -531,9 +532,6 @@ def _two_sided(score):
 def _label_link(loo, label, weights):
     """Calibration of one label."""
     return fit_link(_two_sided(loo), (label > 0.5).astype(int), weights)
-
-
-
 
 
 class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):

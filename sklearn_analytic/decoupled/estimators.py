@@ -10,7 +10,7 @@ from sklearn_analytic.estimator.epoch_blocks import is_blocks
 from sklearn_analytic.estimator.epochs import relative
 from sklearn_analytic.estimator.gradient_classifier import GradientClassifierMixin
 from sklearn_analytic.estimator.gradient_regressor import GradientRegressorMixin
-from sklearn_analytic.nn import CLASS_OUTPUTS
+from sklearn_analytic.nn._losses import CLASS_OUTPUTS
 
 
 class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, DecoupledBase):

@@ -19,7 +19,8 @@ from sklearn_analytic.decoupled.splitting import (
     given_modules,
     measured_costs,
 )
-from sklearn_analytic.nn import initial_layers, torch_module, torch_parts
+from sklearn_analytic.nn import torch_module, torch_parts
+from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._plans import (
     DenseNetwork,
     ModuleNetwork,

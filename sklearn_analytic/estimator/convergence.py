@@ -6,7 +6,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_analytic._warn_user import warn_user
 from sklearn_analytic.estimator.base import check_positive_integer
-from sklearn_analytic.nn import COOLED
+from sklearn_analytic.nn._schedules import COOLED
 
 
 def check_patience(value):

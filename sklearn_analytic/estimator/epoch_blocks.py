@@ -15,7 +15,7 @@ from sklearn_analytic.io import Blocks
 from sklearn_analytic.io._passes import host, rows_in_blocks
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened
-from sklearn_analytic.nn import LossWatch
+from sklearn_analytic.nn._training import LossWatch
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.export.computation import Classes, Rule
 from sklearn_analytic.io._elsewhere import lazily
 from sklearn_analytic.io._passes import host
-from sklearn_analytic.nn import Rows, mean_loss
+from sklearn_analytic.nn import Rows
+from sklearn_analytic.nn._losses import mean_loss
 
 _TEMPERATURES = (-2.0, 3.0)  # bounds of the logarithm
 _DOUBT = 5.0  # what (log T)^2 costs, in units of one row's log-loss: few held-out rows say little

@@ -1,6 +1,5 @@
 """Fitted models of scikit-learn itself, made of the weights of a computation."""
 
-
 import numpy as np
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor

@@ -16,7 +16,8 @@ from sklearn_analytic.estimator.base import (
     seed_of,
 )
 from sklearn_analytic.estimator.epochs import SKIPPED_OUTPUTS, TOL_ERROR, GradientEstimator, check_device
-from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, INITS, KFAC, Feedback, Recipe, bottleneck, torch_parts
+from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, INITS, KFAC, Feedback, Recipe, torch_parts
+from sklearn_analytic.nn._alignment import bottleneck
 from sklearn_analytic.nn._plans import ModuleNetwork, check_distributed, dense_plan
 
 SCHEMES = ("auto", "dfa", "hybrid", "modular", "backprop")

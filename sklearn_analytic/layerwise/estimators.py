@@ -11,7 +11,7 @@ from sklearn_analytic.estimator.epochs import relative
 from sklearn_analytic.estimator.gradient_classifier import GradientClassifierMixin
 from sklearn_analytic.estimator.gradient_regressor import GradientRegressorMixin
 from sklearn_analytic.layerwise.method import LayerwiseBase
-from sklearn_analytic.nn import CLASS_OUTPUTS
+from sklearn_analytic.nn._losses import CLASS_OUTPUTS
 
 
 class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):

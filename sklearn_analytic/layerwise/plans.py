@@ -8,7 +8,9 @@ import numpy as np
 
 from sklearn_analytic.layerwise.dense_stack import DenseStack
 from sklearn_analytic.layerwise.layered import Layered
-from sklearn_analytic.nn import initial_layers, raw_outputs, torch_module, torch_parts
+from sklearn_analytic.nn import torch_module, torch_parts
+from sklearn_analytic.nn._initializers import initial_layers
+from sklearn_analytic.nn._mlp import raw_outputs
 from sklearn_analytic.nn._plans import NetworkPlan, coefs_of, communication_of, layers_of, ranks_of, torch_named
 
 

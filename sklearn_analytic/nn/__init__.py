@@ -3,21 +3,16 @@
 from importlib import import_module
 
 from sklearn_analytic.nn._activations import ACTIVATIONS
-from sklearn_analytic.nn._alignment import alignment, bottleneck
+from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._feedback import FEEDBACKS, INITS
-from sklearn_analytic.nn._initializers import initial_layers
-from sklearn_analytic.nn._losses import CLASS_OUTPUTS, LINKS, OUTPUTS, mean_loss
-from sklearn_analytic.nn._mlp import MLPExecution, raw_outputs
-from sklearn_analytic.nn._ranks import Alone
+from sklearn_analytic.nn._losses import LINKS, OUTPUTS
+from sklearn_analytic.nn._mlp import MLPExecution
 from sklearn_analytic.nn._recipe import KFAC, Execution, Feedback, Optimizer, Recipe, Rows
-from sklearn_analytic.nn._schedules import COOLED, SCHEDULES
-from sklearn_analytic.nn._training import History, LossWatch, Plan, train
+from sklearn_analytic.nn._schedules import SCHEDULES
+from sklearn_analytic.nn._training import History, Plan, train
 
 __all__ = [
     "ACTIVATIONS",
-    "Alone",
-    "CLASS_OUTPUTS",
-    "COOLED",
     "Execution",
     "FEEDBACKS",
     "Feedback",
@@ -25,7 +20,6 @@ __all__ = [
     "INITS",
     "KFAC",
     "LINKS",
-    "LossWatch",
     "MLPExecution",
     "OUTPUTS",
     "Optimizer",
@@ -34,12 +28,6 @@ __all__ = [
     "Rows",
     "SCHEDULES",
     "alignment",
-    "bottleneck",
-    "initial_layers",
-    "mean_loss",
-    "raw_outputs",
-    "torch_module",
-    "torch_parts",
     "train",
 ]
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_analytic.nn import Alone, MLPExecution, initial_layers, raw_outputs, torch_parts
+from sklearn_analytic.nn import MLPExecution, torch_parts
+from sklearn_analytic.nn._initializers import initial_layers
+from sklearn_analytic.nn._mlp import raw_outputs
+from sklearn_analytic.nn._ranks import Alone
 
 
 class NetworkPlan(ABC):

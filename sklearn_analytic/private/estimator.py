@@ -23,18 +23,10 @@ from sklearn_analytic.estimator.classes import listed_classes
 from sklearn_analytic.estimator.gradient_classifier import GradientClassifierMixin
 from sklearn_analytic.export.computation import PublicScale, dense_computation
 from sklearn_analytic.io._passes import dense_rows, host, short_block_size
-from sklearn_analytic.nn import (
-    CLASS_OUTPUTS,
-    SCHEDULES,
-    Feedback,
-    Optimizer,
-    Plan,
-    Recipe,
-    Rows,
-    initial_layers,
-    raw_outputs,
-    train,
-)
+from sklearn_analytic.nn import SCHEDULES, Feedback, Optimizer, Plan, Recipe, Rows, train
+from sklearn_analytic.nn._initializers import initial_layers
+from sklearn_analytic.nn._losses import CLASS_OUTPUTS
+from sklearn_analytic.nn._mlp import raw_outputs
 from sklearn_analytic.private.scale import checked_ends, column_ends, scaled
 from sklearn_analytic.private.training import (
     SLOPES,

@@ -8,8 +8,9 @@ from sklearn_analytic.decoupled.dense_cells import DenseCells
 from sklearn_analytic.decoupled.pipeline import PipelineRule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
-from sklearn_analytic.nn import Optimizer, Recipe, Rows, initial_layers
+from sklearn_analytic.nn import Optimizer, Recipe, Rows
 from sklearn_analytic.nn._cutting import balanced_partitions
+from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._recipe import batch
 
 SIZES = (5, 7, 6, 8, 6, 3)

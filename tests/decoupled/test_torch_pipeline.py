@@ -22,7 +22,8 @@ from sklearn_analytic.decoupled.pipeline_execution import Pipeline  # noqa: E402
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads  # noqa: E402
 from sklearn_analytic.decoupled.torch_cells import TorchCells, one_thread  # noqa: E402
 from sklearn_analytic.decoupled.torch_devices import Sent  # noqa: E402
-from sklearn_analytic.nn import Optimizer, Rows, initial_layers, torch_parts  # noqa: E402
+from sklearn_analytic.nn import Optimizer, Rows, torch_parts  # noqa: E402
+from sklearn_analytic.nn._initializers import initial_layers  # noqa: E402
 from sklearn_analytic.nn._torch_execution import TorchExecution  # noqa: E402
 from sklearn_analytic.nn._torch_networks import (  # noqa: E402
     state_arrays,

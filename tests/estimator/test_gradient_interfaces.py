@@ -21,7 +21,7 @@ from sklearn_analytic import (
     LayerwiseMLPRegressor,
     PrivateDFAClassifier,
 )
-from sklearn_analytic.nn import LossWatch
+from sklearn_analytic.nn._training import LossWatch
 
 CLASSIFIERS = [DFAClassifier, LayerwiseMLP, DecoupledMLPClassifier]
 REGRESSORS = [DFARegressor, LayerwiseMLPRegressor, DecoupledMLPRegressor]

@@ -10,7 +10,8 @@ from sklearn_analytic.layerwise.dense_stack import DenseStack
 from sklearn_analytic.layerwise.layered import Layered
 from sklearn_analytic.layerwise.partitions import LocalRule
 from sklearn_analytic.layerwise.training import LayerTurns, Streamed, described, effective_rank, train_layers
-from sklearn_analytic.nn import MLPExecution, Optimizer, Plan, Recipe, Rows, initial_layers, train
+from sklearn_analytic.nn import MLPExecution, Optimizer, Plan, Recipe, Rows, train
+from sklearn_analytic.nn._initializers import initial_layers
 from tests import reference
 from tests.checks import assert_close
 

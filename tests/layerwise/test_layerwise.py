@@ -19,7 +19,7 @@ from sklearn_analytic import (
 from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.layerwise import training as layerwise
 from sklearn_analytic.layerwise.dense_stack import DenseStack
-from sklearn_analytic.nn import raw_outputs
+from sklearn_analytic.nn._mlp import raw_outputs
 from tests.checks import assert_close
 
 X, Y = load_digits(return_X_y=True)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from sklearn_analytic.layerwise.dense_stack import DenseStack
 from sklearn_analytic.layerwise.partitions import LocalRule, largest_batch
-from sklearn_analytic.nn import MLPExecution, Optimizer, Recipe, Rows, initial_layers
+from sklearn_analytic.nn import MLPExecution, Optimizer, Recipe, Rows
 from sklearn_analytic.nn._cutting import balanced_partitions
+from sklearn_analytic.nn._initializers import initial_layers
 from tests import reference
 from tests.checks import assert_close
 

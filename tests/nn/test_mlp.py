@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from sklearn_analytic.backend import training
-from sklearn_analytic.nn import KFAC, Feedback, MLPExecution, Optimizer, Recipe, Rows, initial_layers
+from sklearn_analytic.nn import KFAC, Feedback, MLPExecution, Optimizer, Recipe, Rows
 from sklearn_analytic.nn._feedback import draw_feedback
+from sklearn_analytic.nn._initializers import initial_layers
 from tests import reference
 from tests.checks import assert_close
 

@@ -13,8 +13,9 @@ from sklearn_analytic import DFAClassifier, PrivateDFAClassifier
 from sklearn_analytic.backend import _numba_outputs as kernels
 from sklearn_analytic.backend import training
 from sklearn_analytic.export.calibration import log_outputs
-from sklearn_analytic.nn import CLASS_OUTPUTS, LINKS, OUTPUTS, Feedback, Recipe, Rows, initial_layers, mean_loss
-from sklearn_analytic.nn._losses import EXP_TOP, OUTPUT_CODES
+from sklearn_analytic.nn import LINKS, OUTPUTS, Feedback, Recipe, Rows
+from sklearn_analytic.nn._initializers import initial_layers
+from sklearn_analytic.nn._losses import CLASS_OUTPUTS, EXP_TOP, OUTPUT_CODES, mean_loss
 from sklearn_analytic.private.training import GaussianMechanism, PrivateExecution
 from tests import reference
 from tests.checks import assert_close, tolerance

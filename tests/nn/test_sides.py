@@ -7,7 +7,8 @@ from sklearn_analytic.backend import training
 from sklearn_analytic.backend._numba_sides import add_side_error, side_error
 from sklearn_analytic.layerwise.dense_stack import DenseStack
 from sklearn_analytic.layerwise.partitions import LocalRule
-from sklearn_analytic.nn import MLPExecution, Optimizer, Recipe, Rows, initial_layers
+from sklearn_analytic.nn import MLPExecution, Optimizer, Recipe, Rows
+from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._sides import SideLoss, start_side, with_buffers
 from tests import reference
 from tests.checks import assert_close

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from sklearn_analytic.nn import KFAC, Execution, Feedback, MLPExecution, Optimizer, Recipe, Rows, initial_layers
+from sklearn_analytic.nn import KFAC, Execution, Feedback, MLPExecution, Optimizer, Recipe, Rows
+from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.private.training import (
     SLOPES,
     GaussianMechanism,

@@ -120,7 +120,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_links_out_of_the_documentation_become_text_on_the_site():
-    text = "[code](../../sklearn_analytic/nn/_private.py) [log](../../CHANGELOG.md) [here](dfa.md#measured)"
+    text = "[code](../../sklearn_analytic/private/training.py) [log](../../CHANGELOG.md) [here](dfa.md#measured)"
     assert (
         host_links.rewritten(text, "theory", lambda path: False)
         == "code [log](../changelog.md) [here](dfa.md#measured)"
