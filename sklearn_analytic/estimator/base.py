@@ -32,6 +32,8 @@ from sklearn_analytic.io._passes import (
 )
 
 _VERSION_KEY = "_sklearn_analytic_version"
+NO_WEIGHT = "All rows have weight 0: sample_weight and class_weight leave nothing to learn from."
+_SUMMABLE = 900  # power of two up to which weights are added as they are
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error
 
 
@@ -125,11 +127,18 @@ def beside(found, x):
     return x.new_tensor(found) if is_tensor(x) else found
 
 
-def in_dtype_of(rows, outputs, backend):
-    """Outputs in the dtype of the rows; what it cannot hold is refused, for infinity is no prediction."""
-    with np.errstate(over="ignore"):
+def in_dtype_of(rows, outputs, backend, varied=True):
+    """Outputs in the dtype of the rows; what it cannot hold is refused: infinity, or zeros for all of them.
+
+    What has not ``varied``, a constant, loses nothing where the nearest number is zero.
+    """
+    with np.errstate(over="ignore", under="ignore"):
         found = cast_like(outputs, rows, backend)
-    if dtype_name(found) != dtype_name(outputs) and not np.isfinite(backend.to_numpy(found)).all():
+    if dtype_name(found) == dtype_name(outputs):
+        return found
+    values = backend.to_numpy(found)
+    vanish = varied and not values.any() and backend.to_numpy(outputs).any()
+    if vanish or not np.isfinite(values).all():
         raise ValueError(f"X is {dtype_name(rows)}, which cannot hold the predictions: pass X as float64.")
     return found
 
@@ -162,7 +171,7 @@ def regression_targets(y, X):
     Floating arrays are passed on as they are, a memmap included: their values are checked block by block.
     """
     if y is None:
-        raise ValueError("fit requires y to be passed, but the target y is None.")
+        raise ValueError("The estimator requires y to be passed, but the target y is None.")
     y = host(y)
     if not (isinstance(y, np.ndarray) and y.dtype in FLOATS and y.ndim in (1, 2)):
         y = _plain_targets(y, np.float64)
@@ -213,7 +222,7 @@ def _refuse_missing_labels(y):
 def class_labels(y, X):
     """Return y as a checked one-dimensional array of class labels."""
     if y is None:
-        raise ValueError("fit requires y to be passed, but the target y is None.")
+        raise ValueError("The estimator requires y to be passed, but the target y is None.")
     _refuse_missing_labels(y)
     y = column_or_1d(_plain_targets(host(y), None), warn=True)
     check_consistent_length(X, y)
@@ -231,12 +240,24 @@ def row_weights(y, class_weight, sample_weight):
     if class_weight is None:
         return sample_weight
     labels, codes = np.unique(y, return_inverse=True)
-    if class_weight == "balanced":
-        mass = np.bincount(codes, sample_weight, minlength=len(labels))
+    if is_balanced(class_weight):
+        mass = np.bincount(codes, _summable(sample_weight), minlength=len(labels))
         per_class = np.divide(mass.sum(), len(labels) * mass, out=np.zeros(len(labels)), where=mass > 0)
     else:
         per_class = _given_weights(class_weight, labels)
     return per_class[codes] if sample_weight is None else per_class[codes] * sample_weight
+
+
+def is_balanced(class_weight):
+    """Whether class weights follow the labels; what compares element by element is no word."""
+    return isinstance(class_weight, str) and class_weight == "balanced"
+
+
+def _summable(weights):
+    """Weights whose sum is a number: shares of classes do not mind a common power of two."""
+    largest = 0.0 if weights is None or not len(weights) else float(np.max(weights))
+    excess = math.frexp(largest)[1] - _SUMMABLE
+    return weights if excess <= 0 else np.ldexp(weights, -excess)
 
 
 def check_class_weight(class_weight, classes):
@@ -258,14 +279,33 @@ def check_class_weight(class_weight, classes):
         )
 
 
+def refuse_weightless(class_weight, classes, complete=True):
+    """Refuse class weights that leave nothing to learn from.
+
+    Of a stream whose classes are not ``complete``, one may come that weighs something: not where the dict names none.
+    """
+    if class_weight is None or is_balanced(class_weight) or np.any(_given_weights(class_weight, classes) > 0):
+        return
+    if complete or (len(classes) > 1 and set(class_weight) <= set(classes.tolist())):
+        raise ValueError(NO_WEIGHT)
+
+
 def _given_weights(class_weight, labels):
     """Weights of a dict for the labels of a block; a class that it leaves out weighs 1."""
     if not isinstance(class_weight, dict):
         raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}.")
-    values = np.array([class_weight.get(label, 1.0) for label in labels.tolist()], dtype=np.float64)
+    values = np.array([_as_number(class_weight.get(label, 1.0)) for label in labels.tolist()])
     if not np.all(np.isfinite(values) & (values >= 0)):
         raise ValueError(f"class_weight must hold finite, non-negative numbers, got {class_weight!r}.")
     return values
+
+
+def _as_number(value):
+    """Return a value as a float, NaN where it is none: text that NumPy would read as a number, too."""
+    try:
+        return math.nan if isinstance(value, str | bytes | complex) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def seed_of(random_state):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sklearn_analytic.estimator.base import check_class_weight, class_labels
+from sklearn_analytic.estimator.base import check_class_weight, class_labels, is_balanced, refuse_weightless
 from sklearn_analytic.io._passes import host
 
 
@@ -19,8 +19,9 @@ class ClassStreamMixin:
         self._check_enough()
 
     def _check_enough(self):
-        """Refuse a whole fit on a single class, and weights of what is no class."""
+        """Refuse a whole fit on a single class, and weights of what is no class or of nothing at all."""
         check_class_weight(self.class_weight, self.classes_)
+        refuse_weightless(self.class_weight, self.classes_)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y contains one class, {self.classes_.tolist()[0]!r}: a classifier needs at least two. "
@@ -38,6 +39,7 @@ class ClassStreamMixin:
             self.classes_, self._classes_fixed = (np.unique(y) if classes is None else classes), classes is not None
         refuse_mixed_labels(self.classes_, y)
         union = np.union1d(self.classes_, y)
+        refuse_weightless(self.class_weight, union, complete=self._classes_fixed)
         if len(union) == len(self.classes_):
             return statistic
         if self._classes_fixed:
@@ -93,7 +95,7 @@ def refuse_mixed_labels(classes, y):
 
 def refuse_balanced(class_weight, method):
     """Balanced weights follow all labels, which no single block knows."""
-    if class_weight == "balanced":
+    if is_balanced(class_weight):
         raise ValueError(
             f"class_weight='balanced' is not supported in {method}: a block does not know the balance of "
             "all classes. Pass class_weight as a dict, or sample_weight."

@@ -12,7 +12,7 @@ from sklearn_analytic.nn._schedules import COOLED
 def check_patience(value):
     """Refuse what is neither a positive integer nor infinity."""
     if not (isinstance(value, float) and value == math.inf):
-        check_positive_integer("n_iter_no_change", value)
+        check_positive_integer("n_iter_no_change", value, math.inf)
 
 
 def loss_watch(estimator):

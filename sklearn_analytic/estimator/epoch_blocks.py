@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from sklearn_analytic.io._passes import host, rows_in_blocks
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened
 from sklearn_analytic.nn._training import LossWatch
+
+BEFORE_FIT = "The estimator is as it was before this fit."
+LAST_GOOD = "The estimator keeps the weights of the last good epoch."
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class GradientBlocksMixin:
         Returns
         -------
         self : object
-            The fitted estimator. An interrupt or a divergence leaves the weights of the last whole epoch, or the
-            estimator as it was where there is none.
+            The fitted estimator. An interrupt or a divergence leaves the weights of the last whole epoch (of the
+            best one, where rows are watched), or the estimator as it was where there is none.
 
         Raises
         ------
@@ -78,14 +81,21 @@ class GradientBlocksMixin:
         if self.early_stopping and X_val is None:
             raise ValueError("early_stopping=True needs X_val and y_val in fit_blocks: it holds out no rows itself.")
         run = _Run(self, blocks)
-        with self._unchanged_on_error():
-            run.prepare((X_val, y_val, sample_weight_val))
-            run.epoch(0)
-        epoch = 1
-        while not run.stops and epoch < run.n_epochs:
+        try:
             with self._unchanged_on_error():
-                run.epoch(epoch)
-            epoch += 1
+                run.prepare((X_val, y_val, sample_weight_val))
+                run.epoch(0)
+            for epoch in range(1, run.n_epochs):
+                if run.stops:
+                    break
+                with self._unchanged_on_error():
+                    run.epoch(epoch)
+        except (KeyboardInterrupt, FloatingPointError) as error:
+            if run.seen.losses:
+                run.finish()
+            if isinstance(error, KeyboardInterrupt) and not error.args:  # while rows were read or judged
+                raise interrupt(run.outcome()) from error
+            raise
         run.finish()
         if not run.stops:
             warn_of_epochs(self)
@@ -109,13 +119,35 @@ def is_blocks(X, y):
     return isinstance(X, Blocks | Iterator) or (y is None and isinstance(X, list | tuple))
 
 
+def interrupt(outcome, where=""):
+    """Return an interrupt of training that says what becomes of the estimator."""
+    return KeyboardInterrupt(f"training{where} was interrupted. {outcome}")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the whole epochs of a run were: one that is broken off leaves no trace."""
+
+    losses: tuple = ()
+    scores: tuple = ()
+    best_score: float = -math.inf
+    best: dict | None = None  # fitted attributes
+    stale: int = 0  # epochs since the score has risen by tol
+
+    def judged(self, score, tol, attributes):
+        """Return this with the score of one more epoch, whose attributes are kept where it is the best."""
+        gained = score - self.best_score
+        found = replace(self, scores=(*self.scores, score), stale=0 if gained > tol else self.stale + 1)
+        return replace(found, best_score=score, best=attributes()) if gained > 0 else found
+
+
 class _Run:
     """One fit over blocks: what is settled before it, and what is watched while it goes on."""
 
     def __init__(self, estimator, blocks):
         self._estimator, self._blocks = estimator, blocks
         self._tasks = EpochTasks(estimator, {"X": None, "y": None})
-        self._best, self._best_score, self._stale, self._scores, self._losses = None, -math.inf, 0, [], []
+        self.seen = _Seen()
         watch = loss_watch(estimator)
         self._watch = LossWatch(watch["loss_patience"], estimator.tol, watch["watch_after"])
         self.stops = False  # whether something ends training before its last epoch
@@ -124,7 +156,8 @@ class _Run:
         """Read all targets and some rows; settle classes, scales, weights, encoding and the number of steps."""
         estimator = self._estimator
         vars(estimator).pop("feature_names_in_", None)
-        vars(estimator).pop("_training_state", None)
+        for name in ("_training_state", "validation_scores_", "best_validation_score_"):
+            vars(estimator).pop(name, None)
         rows, y, weights = opened(
             self._blocks, lambda x, first: estimator._read_features(x, reset=first), self._show_callbacks
         )
@@ -160,44 +193,49 @@ class _Run:
             for k, block in enumerate(blocks):
                 x, y, w = _weighing(block)
                 if len(x):
-                    estimator._partial_fit_rows(x, y, w, Stretch(first, total), self._batch_size, self._seed)
+                    settled = (Stretch(first, total), self._batch_size, self._seed)
+                    estimator._partial_fit_rows(x, y, w, *settled, self.outcome())
                     share = len(x) if w is None else w.sum()
                     loss, weight = loss + share * estimator.loss_, weight + share
                 first += self._steps[k]
                 del block, x, y, w  # or they would stay while the next ones are read
-        self._losses.append(loss / weight)
-        estimator.loss_curve_, estimator.loss_ = list(self._losses), self._losses[-1]
-        estimator.n_iter_ = len(self._losses)
-        self._judge()
-        told = self._tasks.epoch(lambda: {name: vars(estimator)[name] for name in _fitted_names(estimator)})
-        flat = self._watch.is_flat(self._losses[-1], number + 1, self.n_epochs)
-        self.stops = told or flat or (estimator.early_stopping and self._stale >= estimator.n_iter_no_change)
+        seen = replace(self.seen, losses=(*self.seen.losses, loss / weight))
+        estimator.loss_curve_, estimator.loss_ = list(seen.losses), seen.losses[-1]
+        estimator.n_iter_ = len(seen.losses)
+        seen = self._judged(seen)
+        told = self._tasks.epoch(self._fitted)
+        flat = self._watch.is_flat(seen.losses[-1], number + 1, self.n_epochs)
+        self.stops = told or flat or (estimator.early_stopping and seen.stale >= estimator.n_iter_no_change)
+        self.seen = seen
+
+    def outcome(self):
+        """What becomes of the estimator where the epoch ends early, in the words of a fit on rows."""
+        return LAST_GOOD if self.seen.losses else BEFORE_FIT
 
     def finish(self):
         """Keep the best weights, calibrate on the rows that were watched, tell callbacks."""
-        estimator = self._estimator
-        if self._best is not None:
-            curve = {"loss_curve_": list(self._losses), "n_iter_": len(self._losses)}
-            vars(estimator).update(self._best | curve)
-            estimator.validation_scores_, estimator.best_validation_score_ = self._scores, self._best_score
+        estimator, seen = self._estimator, self.seen
+        if seen.best is not None:
+            curve = {"loss_curve_": list(seen.losses), "n_iter_": len(seen.losses)}
+            vars(estimator).update(seen.best | curve)
+            estimator.validation_scores_, estimator.best_validation_score_ = list(seen.scores), seen.best_score
             outputs = host(estimator._raw_outputs(self._held_out[0]))
             estimator._settle_outputs(outputs, self._held_out[1], self._held_out[2])
         if self._blocks.feature_names is not None:
             estimator.feature_names_in_ = self._blocks.feature_names
         self._tasks.end(dict)
 
-    def _judge(self):
-        """Score the rows that are watched; keep the state where they were best."""
+    def _judged(self, seen):
+        """Return what was seen with the score of the rows that are watched."""
         if self._held_out is None:
-            return
+            return seen
         estimator, (x, y, weight) = self._estimator, self._held_out
         score = estimator._score_outputs(host(estimator._raw_outputs(x)), y, weight)
-        self._scores.append(score)
-        gained = score - self._best_score
-        self._stale = 0 if gained > estimator.tol else self._stale + 1
-        if gained > 0:
-            self._best_score = score
-            self._best = {name: vars(estimator)[name] for name in _fitted_names(estimator)}
+        return seen.judged(score, estimator.tol, self._fitted)
+
+    def _fitted(self):
+        """Fitted attributes as they are."""
+        return {name: vars(self._estimator)[name] for name in _fitted_names(self._estimator)}
 
 
 def _weighing(block):

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic._warn_user import warn_user
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.estimator.base import (
+    NO_WEIGHT,
     AnalyticEstimator,
     check_choice,
     check_flag,
@@ -21,9 +22,11 @@ from sklearn_analytic.estimator.base import (
 )
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTasks
 from sklearn_analytic.estimator.convergence import check_patience, loss_watch, warn_of_epochs
-from sklearn_analytic.estimator.epoch_blocks import GradientBlocksMixin
+from sklearn_analytic.estimator.epoch_blocks import BEFORE_FIT, LAST_GOOD, GradientBlocksMixin, interrupt
+from sklearn_analytic.estimator.extreme_weights import weights_in_range
 from sklearn_analytic.estimator.late_scales import fresh_moments, is_listening, shared_scale, with_constants, woken
-from sklearn_analytic.estimator.written_weights import layout, take_written
+from sklearn_analytic.estimator.renamed_input import called
+from sklearn_analytic.estimator.written_weights import layout, refuse_misfits, shapes, take_written
 from sklearn_analytic.export.computation import dense_computation
 from sklearn_analytic.features import ENCODINGS, fit_input_encoding, standard_encoding
 from sklearn_analytic.io._passes import dense_rows, host, short_block_size
@@ -38,6 +41,7 @@ _LEAST_WEIGHT = 1e-4  # over the mean: of a row that is not skipped before it is
 _LARGEST_WEIGHT = 1e30  # float32 ends at 3e38
 TOL_ERROR = 0.01  # where the class of a row has a probability above .993; measured in docs/theory/dfa.md
 SKIPPED_OUTPUTS = ("softmax", "identity")  # others come near their targets from both sides
+BEFORE_BLOCK = "The estimator is as it was before this block."
 _BATCH = (16, 128)  # batch_size="auto": a fiftieth of the rows, within these
 
 
@@ -93,6 +97,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         state = self._training_state if continued else {}
         seed = state["seed"] if continued else seed_of(self.random_state)
         generator = np.random.default_rng([seed, state["blocks"]] if continued else seed)
+        watched_as = "X" if held_out is None else "X_val"
         train_part, held_out = self._split(X, self._coded_targets(y), weights, held_out, seed)
         if not continued:
             self._take_encoding(self._learned_encoding(train_part[0], train_part[2], generator))
@@ -105,7 +110,8 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         execution = network.execution(recipe, generator)
         if continued:
             self._load(network, execution)
-        watched = None if held_out is None else self._rows(*held_out)
+        with called("X", watched_as):
+            watched = None if held_out is None else self._rows(*held_out)
         tasks = EpochTasks(self, {"X": X, "y": y})
 
         def after_epoch(history):
@@ -119,7 +125,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         history = self._train(execution, rows, watched, recipe, generator, tasks, after_epoch)
         if history.failure and not history.losses and hasattr(self, "_training_state"):
             tasks.end()
-            self._raise(history, "The estimator is as it was before this fit.")
+            self._raise(history, BEFORE_FIT)
         self._keep(network, execution, history, watched is not None)
         self._training_state |= {"blocks": state.get("blocks", 0) + 1, "seed": seed, "kind": self._kind()}
         if watched is not None:
@@ -137,10 +143,11 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         told = lambda epoch, history: after_epoch(history)  # noqa: E731
         return train(execution, rows, plan, generator, score=score, after_epoch=told)
 
-    def _partial_fit_rows(self, X, y, weights, stretch=None, batch_size=None, seed=None):
+    def _partial_fit_rows(self, X, y, weights, stretch=None, batch_size=None, seed=None, outcome=BEFORE_BLOCK):
         """The first block settles the encoding and the network; every block is one epoch.
 
         A block of a fit over many has a stretch of its steps; encoding, batch size and seed are then settled.
+        ``outcome`` says what becomes of the estimator where the block ends early.
         """
         self._check_columns(X.shape[1])
         first = not hasattr(self, "_training_state")
@@ -171,7 +178,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
             plan = replace(plan, schedule=self.learning_rate, warmup=self.warmup_fraction, **vars(stretch))
         history = self._train_block(execution, rows, plan, generator)
         if history.failure:
-            self._raise(history, "The estimator is as it was before this block.")
+            self._raise(history, outcome)
         network.log_epoch(execution)
         self._watch(execution, rows)
         earlier = list(self.loss_curve_)
@@ -187,7 +194,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
     def _finished(self, history):
         """Raise what ended training early, or warn where epochs did; the estimator is already usable."""
         if history.failure is not None:
-            self._raise(history, "The estimator keeps the weights of the last good epoch.")
+            self._raise(history, LAST_GOOD)
         if history.ran_out:
             warn_of_epochs(self)
         return self
@@ -195,7 +202,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
     def _raise(self, history, outcome):
         """Raise an interrupt or a divergence, with what became of the estimator."""
         if history.failure == "interrupted":
-            raise KeyboardInterrupt(f"training{history.where} was interrupted. {outcome}")
+            raise interrupt(outcome, history.where)
         raise FloatingPointError(
             f"training{history.where} diverged: the loss became NaN or infinite with "
             f"learning_rate_init={self._rate()}. Lower learning_rate_init (by 10, say), or scale the inputs "
@@ -251,6 +258,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         known = fresh_moments(self._encoding) if known is None else known
         if not is_listening(known):
             return
+        weights = weights_in_range(weights)
         size = short_block_size(X.shape[1])
         blocks = (
             (host(dense_rows(X[start : start + size])), None if weights is None else weights[start : start + size])
@@ -266,7 +274,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         n, most = X.shape[0], self._most_encoded(X.shape[1])
         index = np.arange(n) if n <= most else np.sort(generator.choice(n, most, replace=False))
         rows = np.asarray(host(dense_rows(X[index])), dtype=np.float64)
-        weights = None if weights is None else weights[index]
+        weights = None if weights is None else weights_in_range(weights[index])
         if self._encoding_name() == "image" or (self.input_encoding == "auto" and _are_pixels(rows)):
             return shared_scale(rows, weights, self._n_channels())
         if self._encoding_name() != "quantile" and np.array_equal(rows.min(axis=0), rows.max(axis=0)):
@@ -309,12 +317,15 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
             return None
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val must be given together (and sample_weight_val with them, if at all).")
-        X_val = self._read_features(X_val, reset=False)
-        return (
-            X_val,
-            self._coded_targets(self._read_targets(y_val, X_val)),
-            checked_weights(sample_weight_val, X_val.shape[0]),
-        )
+        with called("X", "X_val"), self._named_values(X_val):
+            X_val = self._read_features(X_val, reset=False)
+            size = short_block_size(X_val.shape[1])
+            for start in range(0, X_val.shape[0], size):  # their values, while it is known which rows they are
+                dense_rows(X_val[start : start + size])
+        with called("y", "y_val"), self._named_values():
+            coded = self._coded_targets(self._read_targets(y_val, X_val))
+        with called("sample_weight", "sample_weight_val"), self._named_values():
+            return X_val, coded, checked_weights(sample_weight_val, X_val.shape[0])
 
     # ---- plan and state ----
 
@@ -377,7 +388,8 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         """Attributes of a fitted estimator with the weights as they are."""
         loss = history.losses[-1] if history.losses else math.nan
         losses = {"loss_curve_": list(history.losses), "loss_": loss, "n_iter_": len(history.losses)}
-        return network.fitted(execution) | losses
+        fitted = network.fitted(execution)
+        return fitted | losses | {"_weight_shapes": {name: shapes(fitted[name]) for name in network.names}}
 
     def _load(self, network, execution):
         """Go on from the kept state, and from weights that were written since; other shapes are an error."""
@@ -408,6 +420,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         """Raw outputs (n, c) of checked rows, in the kind and on the device of X."""
         check_is_fitted(self)
         network = self._network(self._encoded_width())
+        refuse_misfits(self, network)
 
         def outputs(rows, backend):
             encoded = self._encoded(rows, dtype=host(rows).dtype)
@@ -422,6 +435,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
                 f"{type(self).__name__} holds a network of torch, which is not exported: use torch.onnx on the network "
                 "itself, or pickle, joblib or skops to keep the estimator."
             )
+        refuse_misfits(self, self._network(self._encoded_width()))
         encoding = () if self._encoding is None else (self._encoding,)
         return dense_computation(encoding, self.coefs_, self.intercepts_, self.activation, self)
 
@@ -462,10 +476,15 @@ def weighing_rows(X, y, weights):
     """Return the rows of positive weight: a row without weight is no row."""
     if weights is None or np.all(weights > 0):
         return X, y, weights
-    kept = np.flatnonzero(weights > 0)
-    if not len(kept):
-        raise ValueError("All rows have weight 0: sample_weight and class_weight leave nothing to learn from.")
+    kept = np.flatnonzero(refuse_no_weight(weights) > 0)
     return X[kept], y[kept], weights[kept]
+
+
+def refuse_no_weight(weights):
+    """Refuse weights none of which is positive; return them."""
+    if weights is not None and not np.any(weights > 0):
+        raise ValueError(NO_WEIGHT)
+    return weights
 
 
 def _of_lightest(recipe, weight):

@@ -26,6 +26,13 @@ def class_weighted(y, class_weight, weights):
         return refuse_extreme_weights(row_weights(y, class_weight, weights))
 
 
+def finite_class_weighted(y, class_weight, weights):
+    """Return weights times those of the classes, which may be of any size that is a number."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = row_weights(y, class_weight, weights)
+    return found if found is None or np.isfinite(found).all() else refuse_extreme_weights(found)
+
+
 def weights_in_range(weights):
     """Return weights of a whole fit that a common factor does not change, in range by an exact power of two."""
     exponent = _exponent(weights)

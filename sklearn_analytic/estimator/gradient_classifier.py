@@ -6,9 +6,10 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic.estimator.base import beside, check_class_weight, checked_weights, class_labels, row_weights
+from sklearn_analytic.estimator.base import beside, check_class_weight, checked_weights, class_labels
 from sklearn_analytic.estimator.classes import class_codes, listed_classes, refuse_mixed_labels
-from sklearn_analytic.estimator.epochs import weighing_rows
+from sklearn_analytic.estimator.epochs import refuse_no_weight, weighing_rows
+from sklearn_analytic.estimator.extreme_weights import finite_class_weighted, weights_in_range
 from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.export.computation import Classes, Rule
 from sklearn_analytic.io._elsewhere import lazily
@@ -105,24 +106,23 @@ class GradientClassifierMixin:
 
     def _read_all_rows(self, X, y, sample_weight):
         """Return checked rows of a full fit; those that weigh nothing name their class, and are left out."""
-        X, y, weights = self._read_labels(X, y, sample_weight, reset=not self._goes_on())
+        X = self._read_features(X, reset=not self._goes_on())
+        y, weights = self._read_all_targets(y, sample_weight, X)
         self._settle_classes(y)
         return weighing_rows(X, y, weights)
 
     def _read_labelled_rows(self, X, y, sample_weight, reset):
-        """Return checked X, labels and weights without rows that weigh nothing."""
-        return weighing_rows(*self._read_labels(X, y, sample_weight, reset))
-
-    def _read_labels(self, X, y, sample_weight, reset):
-        """Return checked X, labels and weights of all rows."""
+        """Return checked X, labels and weights of a block without rows that weigh nothing."""
         X = self._read_features(X, reset=reset)
         y = class_labels(y, X)
-        return X, y, row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
+        weights = finite_class_weighted(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
+        return weighing_rows(X, y, weights)
 
     def _read_all_targets(self, y, sample_weight, X):
-        """Labels and weights of all rows of a source."""
+        """Labels and weights of all rows, of which a common factor counts for nothing."""
         y = class_labels(y, X)
-        return y, row_weights(y, self.class_weight, checked_weights(sample_weight, X.shape[0]))
+        weights = weights_in_range(checked_weights(sample_weight, X.shape[0]))
+        return y, refuse_no_weight(finite_class_weighted(y, self.class_weight, weights))
 
     def _settle_all(self, y, weights):
         """Take the classes of all rows, of those that weigh nothing too."""

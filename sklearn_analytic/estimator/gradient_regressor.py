@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic.backend import backend_for
 from sklearn_analytic.estimator.base import checked_weights, finite_targets, in_dtype_of
 from sklearn_analytic.estimator.epochs import narrowed, weighing_rows
+from sklearn_analytic.estimator.extreme_weights import weights_in_range
 from sklearn_analytic.estimator.late_scales import followed_targets
 from sklearn_analytic.export.computation import Numbers
 from sklearn_analytic.io._elsewhere import lazily
@@ -45,7 +46,7 @@ class GradientRegressorMixin:
         predicted = outputs * backend.asarray(scale) + backend.asarray(self._target_mean)
         for j in np.flatnonzero(constant):
             predicted[:, j] = float(self._target_mean[j])
-        return in_dtype_of(outputs, predicted, backend)
+        return in_dtype_of(outputs, predicted, backend, varied=not np.all(constant))
 
     def __sklearn_tags__(self):
         """Declare what the estimator accepts."""
@@ -96,6 +97,7 @@ class GradientRegressorMixin:
 
         A constant has the scale 0. The few rows in which it begins to move may be one: see ``_late_scales``.
         """
+        weights = weights_in_range(weights)
         if hasattr(self, "_training_state") if stream else self._goes_on():
             known = np.stack([self._target_rows_so_far(), self._target_mean, self._target_scale])
             self._target_rows, self._target_mean, self._target_scale = followed_targets(known, y, weights)

@@ -1,5 +1,7 @@
 """Weights that a user wrote into fitted attributes: predictions read them, and training goes on from them."""
 
+from functools import partial
+
 import numpy as np
 
 
@@ -10,37 +12,61 @@ def layout(tree):
     return [np.shape(value) for value in tree] if isinstance(tree, list) else np.shape(tree)
 
 
+def shapes(tree):
+    """Shapes of the arrays in nested lists and dicts, however deep."""
+    if isinstance(tree, dict):
+        return {name: shapes(value) for name, value in tree.items()}
+    return [shapes(value) for value in tree] if isinstance(tree, list) else np.shape(tree)
+
+
+def refuse_misfits(estimator, network):
+    """Refuse written weights that predictions cannot read: kinds and shapes alone, which cost nothing."""
+    fits = partial(_refuse_misfit, kinds=network.reads)
+    for name, due in vars(estimator).get("_weight_shapes", {}).items():  # files from before have none
+        _matched(due, getattr(estimator, name), name, fits)
+
+
 def take_written(estimator, network, execution):
     """Give a network that goes on the weights of the estimator's attributes, where these are not what it has.
 
     What was not written stays as it is to the last bit: moments of the optimiser, feedback, factors of layers.
     """
     kept = network.fitted(execution)
-    found = {name: _read(kept[name], getattr(estimator, name), name) for name in network.names}
+    found = {name: _matched(kept[name], getattr(estimator, name), name, _read) for name in network.names}
     if not all(_same(kept[name], found[name]) for name in network.names):
         network.write(execution, found)
 
 
-def _read(kept, found, name):
-    """Return written values in the shapes and dtypes of the kept ones; refuse others by name."""
+def _matched(kept, found, name, leaf):
+    """Return ``leaf(kept, found, name)`` of all arrays of two trees; refuse by name where the trees differ."""
     if isinstance(kept, dict):
         if not isinstance(found, dict) or found.keys() != kept.keys():
             raise ValueError(f"{name} must be a dict of {list(kept)}, as it was after the last fit.")
-        return {key: _read(value, found[key], f"{name}[{key!r}]") for key, value in kept.items()}
+        return {key: _matched(value, found[key], f"{name}[{key!r}]", leaf) for key, value in kept.items()}
     if isinstance(kept, list):
         if not isinstance(found, list | tuple | np.ndarray) or len(found) != len(kept):
             raise ValueError(f"{name} must be a list of {len(kept)} arrays, one for each layer of the network.")
-        return [_read(value, found[i], f"{name}[{i}]") for i, value in enumerate(kept)]
-    return _read_array(np.asarray(kept), found, name)
+        return [_matched(value, found[i], f"{name}[{i}]", leaf) for i, value in enumerate(kept)]
+    return leaf(kept, found, name)
 
 
-def _read_array(kept, found, name):
-    """One array, as a copy."""
-    if np.shape(found) != kept.shape:
+def _refuse_misfit(shape, found, name, kinds=object):
+    """Refuse what is no real array of a shape."""
+    if not isinstance(found, kinds):
+        raise ValueError(f"{name} is a {type(found).__name__}: predictions read NumPy arrays, np.asarray of it, say.")
+    if np.shape(found) != shape:
         raise ValueError(
-            f"{name} has shape {np.shape(found)}, but the network's has {kept.shape}: weights that are written keep "
+            f"{name} has shape {np.shape(found)}, but the network's has {shape}: weights that are written keep "
             "their shapes. For another network, set its parameters and fit anew, without warm_start."
         )
+    if np.iscomplexobj(found):
+        raise ValueError(f"{name} holds complex numbers: write real ones.")
+
+
+def _read(kept, found, name):
+    """Return one written array in the dtype of the kept one, as a copy."""
+    kept = np.asarray(kept)
+    _refuse_misfit(kept.shape, found, name)
     with np.errstate(over="ignore"):
         array = np.array(found, dtype=kept.dtype)
     if not np.isfinite(array).all() and not _same(kept, array):

@@ -16,6 +16,7 @@ from sklearn_analytic.estimator.base import (
     seed_of,
 )
 from sklearn_analytic.estimator.epochs import SKIPPED_OUTPUTS, TOL_ERROR, GradientEstimator, check_device
+from sklearn_analytic.estimator.written_weights import refuse_misfits
 from sklearn_analytic.io._passes import host
 from sklearn_analytic.layerwise.feature_cache import CACHES
 from sklearn_analytic.layerwise.partitions import INTERLAYER, LOCAL_LOSSES, STARTS, LocalRule, largest_batch
@@ -307,6 +308,7 @@ class LayerwiseBase(ArchitectureMixin, GradientEstimator):
         """Raw outputs (n, c) of every head, bottom to top, on the host."""
         check_is_fitted(self)
         network = self._network(self._encoded_width())
+        refuse_misfits(self, network)
 
         def outputs(rows, backend):
             encoded = self._encoded(rows, dtype=host(rows).dtype)

@@ -48,6 +48,7 @@ class DenseLayers(LayerPlan):
     partitions: tuple
     rule: Any  # LocalRule
     names = ("coefs_", "intercepts_", "heads_")
+    reads = np.ndarray
 
     def stack(self, recipe, generator):
         """Layers drawn on the host."""

@@ -185,10 +185,12 @@ class TorchStack:
         return {"network": state_arrays(self.network), "heads": [state_arrays(head) for head in self.heads]}
 
     def load(self, state):
-        """Put a :meth:`state` back."""
+        """Put a :meth:`state` back; arrays that were written in another dtype are cast."""
         load_state(self.network, state["network"])
         for head, arrays in zip(self.heads, state["heads"], strict=True):
             load_state(head, arrays)
+        for module in (self.network, *self.heads):
+            module.to(self._dtype)
 
     @in_own_modes
     def _forward(self, modules, x):

@@ -16,6 +16,7 @@ class NetworkPlan(ABC):
     """One kind of network, before and after training; ``names`` are those of its fitted attributes."""
 
     names = ()
+    reads = object  # kinds of arrays from which it computes: torch makes tensors of all that hold numbers
 
     @abstractmethod
     def execution(self, recipe, generator):
@@ -54,6 +55,7 @@ class DenseNetwork(NetworkPlan):
     activation: str
     distributed: bool = False
     names = ("coefs_", "intercepts_")
+    reads = np.ndarray
 
     def execution(self, recipe, generator):
         """Layers drawn on the host."""

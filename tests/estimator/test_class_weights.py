@@ -1,10 +1,12 @@
 """Weights of classes and the list of all classes: scikit-learn's rules in every classifier."""
 
 import itertools
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.linear_model import RidgeClassifier
 from sklearn.utils.class_weight import compute_class_weight
@@ -114,3 +116,80 @@ def test_balanced_is_that_of_ridge_classifier_and_follows_weights_as_repeated_ro
     balance = compute_class_weight("balanced", classes=np.unique(y), y=y, sample_weight=weight)
     given = RidgeClassifier(alpha=1.0, class_weight=dict(zip(np.unique(y), balance, strict=True))).fit(x, y, weight)
     np.testing.assert_allclose(ours.coef_, given.coef_, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", STEPWISE)
+def test_balance_at_the_end_of_the_range(name):
+    order = np.random.default_rng(0).permutation(150)
+    x, y = X[order], Y[order]
+    for weight, factor in itertools.product((np.ones(150), np.where(y == 0, 2.0, 1.0)), (2.0**1021, 2.0**-1021)):
+        balanced = made(name, class_weight="balanced")
+        expected = clone(balanced).fit(x, y, weight)
+        found = clone(balanced).fit(x, y, weight * factor)
+        np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
+        expected = clone(balanced).fit_blocks(sa.Blocks.from_arrays(x, y, weight, block_size=50))
+        found = clone(balanced).fit_blocks(sa.Blocks.from_arrays(x, y, weight * factor, block_size=50))
+        np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
+    even, apart = made(name, class_weight="balanced"), np.where(Y == 0, 1.7e308, 1.0)
+    np.testing.assert_allclose(even.fit(X, Y, apart).coefs_[0], made(name).fit(X, Y).coefs_[0], rtol=1e-6)
+    tens = made(name, class_weight=dict.fromkeys(range(3), 10.0))
+    expected = tens.fit(X, Y).coefs_[0]
+    np.testing.assert_allclose(tens.fit(X, Y, np.full(150, 1e308)).coefs_[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+def test_products_that_are_no_numbers_are_refused(name):
+    words = "sample_weight times class_weight reaches inf.*Divide them by a common factor"
+    huge = dict.fromkeys(range(3), 1e308)
+    with pytest.raises(ValueError, match=words):
+        made(name, class_weight=huge).fit(X, Y, np.full(150, 1e308))
+    with pytest.raises(ValueError, match=words):
+        made(name, class_weight=huge).partial_fit(X, Y, classes=[0, 1, 2], sample_weight=np.full(150, 10.0))
+    with pytest.raises(ValueError, match=words):
+        made(name, class_weight="balanced").fit(X, Y, np.where(Y == 0, 1e-320, 1.0))
+
+
+@pytest.mark.parametrize("name", CLOSED + STEPWISE)
+def test_classes_none_of_which_weighs_anything(name):
+    none = made(name, class_weight=dict.fromkeys(range(3), 0))
+    ways = [
+        lambda model: model.fit(X, Y),
+        lambda model: model.fit_blocks(sa.Blocks.from_arrays(X, Y, block_size=50)),
+        lambda model: model.partial_fit(X, Y, classes=[0, 1, 2]),
+    ]
+    ways += [lambda model: model.partial_fit(X, Y), lambda model: model.fit_blocks(iter([(X, Y)]))] * (name in CLOSED)
+    for way in ways:
+        model = clone(none)
+        with pytest.raises(ValueError, match="All rows have weight 0: sample_weight and class_weight"):
+            way(model)
+        assert not hasattr(model, "classes_")
+    with pytest.raises(ValueError, match="All rows have weight 0"):
+        made(name, class_weight=dict.fromkeys(range(3), 0) | {3: 1.0}).fit(X, Y)  # a class that is not there
+
+
+def test_blocks_of_a_class_without_weight_are_blocks():
+    blocks = [(X[k == Y], Y[k == Y]) for k in range(3)]
+    for weights in ({0: 0.0}, {0: 0.0, 1: 1.0, 2: 1.0}):
+        expected = sa.BRMPClassifier(class_weight=weights).fit(X, Y).coef_
+        model = sa.BRMPClassifier(class_weight=weights)
+        for block in blocks:
+            model.partial_fit(*block)
+        np.testing.assert_allclose(model.coef_, expected, rtol=1e-9, atol=1e-11)
+        known = sa.BRMPClassifier(class_weight=weights).partial_fit(*blocks[0], classes=[0, 1, 2])
+        np.testing.assert_allclose(known.partial_fit(X[50:], Y[50:]).coef_, expected, rtol=1e-9, atol=1e-11)
+
+
+NO_NUMBERS = {"text": "a", "text of a number": "1", "list": [1, 2], "huge": 10**400, "none": None, "complex": 1j}
+NO_DICTS = {"series": pd.Series([1.0, 2.0, 3.0]), "array": np.ones(3), "list": [1, 2, 3], "word": "Balanced"}
+
+
+@pytest.mark.parametrize("name", CLOSED + STEPWISE)
+def test_what_is_no_class_weight(name):
+    wrong = {f"hold finite, non-negative numbers, got {{0: {v!r}}}"[:60]: {0: v} for v in NO_NUMBERS.values()}
+    wrong |= {f"be a dict, 'balanced' or None, got {v!r}"[:60]: v for v in NO_DICTS.values()}
+    for words, weights in wrong.items():
+        with pytest.raises(ValueError, match=re.escape(f"class_weight must {words}")):
+            made(name, class_weight=weights).fit(X, Y)
+        with pytest.raises(ValueError, match=re.escape(f"class_weight must {words}")):
+            made(name, class_weight=weights).partial_fit(X, Y, classes=[0, 1, 2])

@@ -163,6 +163,72 @@ def test_an_error_later_keeps_the_last_whole_epoch(digits, error):
     assert_same_bits(model, one)
 
 
+FAILING = {  # what fails in a chosen epoch, and what is raised
+    "reading": (KeyboardInterrupt, "^training was interrupted"),
+    "interrupt": (KeyboardInterrupt, "^training(?: of layers? [0-9 to]+)? was interrupted"),
+    "divergence": (FloatingPointError, "^training.* diverged.*learning_rate_init"),
+    "judging": (KeyboardInterrupt, "^training was interrupted"),
+}
+
+
+def failing(monkeypatch, cls, what, epoch, blocks):
+    """Blocks that are read, trained on or judged in an epoch in which that fails."""
+    if what == "reading":
+        return Blocks.from_iterable(
+            Breaking(blocks, at=1 + 4 + 4 + 4 * epoch + 2, error=KeyboardInterrupt()), prefetch=0
+        )
+    calls = itertools.count()
+    train, score = cls._train_block, cls._score_outputs
+
+    def trained(self, execution, rows, plan, generator):
+        history = train(self, execution, rows, plan, generator)
+        failure = {"interrupt": "interrupted", "divergence": "diverged"}.get(what)
+        history.failure = failure if next(calls) == 4 * epoch + 2 else None
+        return history
+
+    def judged(self, outputs, y, weight):
+        if what == "judging" and len(outputs) == 50 and next(calls) == epoch:
+            raise KeyboardInterrupt
+        return score(self, outputs, y, weight)
+
+    monkeypatch.setattr(
+        cls, "_train_block" if what != "judging" else "_score_outputs", trained if what != "judging" else judged
+    )
+    return blocks
+
+
+@pytest.mark.parametrize("cls", CLASSIFIERS + REGRESSORS, ids=name)
+@pytest.mark.parametrize("what", FAILING)
+def test_what_ends_blocks_early_leaves_what_it_leaves_of_rows(cls, what, digits, monkeypatch):
+    X, y = digits
+    error, words = FAILING[what]
+    options = SMALL | {"max_iter": 6, "learning_rate": "constant", "n_iter_no_change": np.inf, "warmup_fraction": 0.0}
+    watched = {"X_val": X[550:], "y_val": y[550:]}
+    expected = cls(**options | {"max_iter": 2}).fit_blocks(cut(X[:550], y[:550], size=150), **watched)
+    model = cls(**options).fit(X, y)
+    before = dict(vars(model))
+    with monkeypatch.context() as patched:
+        source = failing(patched, cls, what, 0, cut(X[:550], y[:550], size=150))
+        with pytest.raises(error, match=words + r".* The estimator is as it was before this fit\.$"):
+            model.fit_blocks(source, **watched)
+    assert vars(model) == before
+    with monkeypatch.context() as patched:
+        source = failing(patched, cls, what, 2, cut(X[:550], y[:550], size=150))
+        with pytest.raises(error, match=words + r".* The estimator keeps the weights of the last good epoch\.$"):
+            model.fit_blocks(source, **watched)
+    assert_same_bits(model, expected)
+    assert model.validation_scores_ == expected.validation_scores_ and model.loss_curve_ == expected.loss_curve_
+    assert model.best_validation_score_ == expected.best_validation_score_
+    assert getattr(model, "temperature_", None) == getattr(expected, "temperature_", None)
+    assert model.predict(X).shape == y.shape
+
+
+def test_scores_of_an_earlier_fit_are_forgotten(digits):
+    X, y = digits
+    model = DFAClassifier(**SMALL).fit(X, y, X_val=X, y_val=y).fit_blocks(cut(X, y))
+    assert not hasattr(model, "validation_scores_") and not hasattr(model, "best_validation_score_")
+
+
 def test_divergence_is_told(digits):
     X, y = digits
     model = DFAClassifier(**SMALL | {"max_iter": 5}, solver="sgd", learning_rate_init=1e6, learning_rate="constant")

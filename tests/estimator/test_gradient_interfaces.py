@@ -104,8 +104,8 @@ def test_infinite_patience_never_stops(cls, early_stopping):
     assert model.n_iter_ == 8 and warned
     stopped, warned = heard(lambda: cls((8,), n_iter_no_change=2, **given).fit(X, targets(cls)))
     assert stopped.n_iter_ < 8 and not warned
-    for wrong in (0, 1.5, -np.inf, np.nan, "inf"):
-        with pytest.raises(ValueError, match="n_iter_no_change must be"):
+    for wrong in (0, 1.5, -np.inf, np.nan, "inf", None):
+        with pytest.raises(ValueError, match=f"n_iter_no_change must be a positive integer or inf, got {wrong!r}"):
             cls(n_iter_no_change=wrong).fit(X, targets(cls))
 
 
@@ -265,6 +265,19 @@ def test_predictions_that_float32_cannot_hold_are_refused(cls):
         model.predict(X.astype(np.float32))
 
 
+@regressors
+def test_targets_have_a_scale_whatever_their_weights(cls):
+    made = lambda: cls((4,), max_iter=2, random_state=0)  # noqa: E731
+    light, ones = made().partial_fit(X, Z, np.full(150, 5e-324)), made().partial_fit(X, Z)
+    np.testing.assert_allclose(light._target_scale, ones._target_scale)
+    np.testing.assert_allclose(light._encoding.slope, ones._encoding.slope)
+    asleep = np.c_[X[:, :3], np.ones(150)]
+    late = [made().partial_fit(asleep, 0 * Z, w).partial_fit(X, Z, w) for w in (np.full(150, 5e-324), np.ones(150))]
+    np.testing.assert_allclose(late[0]._target_scale, late[1]._target_scale)
+    np.testing.assert_allclose(late[0]._encoding.slope, late[1]._encoding.slope)
+    assert np.ptp(light.predict(X)) > 0
+
+
 # ---- logarithms of probabilities ----
 
 
@@ -409,3 +422,53 @@ def test_layers_and_heads_below_may_be_written(cls, interlayer, go_on):
     for array, expected in zip(arrays_of(model), written, strict=True):
         np.testing.assert_allclose(array, expected, atol=1e-5)
     np.testing.assert_allclose(model.heads_[0]["coefs"][-1], 0.5, atol=1e-6)
+
+
+LISTS = {  # coefs_ that predictions cannot read
+    r"coefs_\[0\] has shape \(4, 2\), but the network's has \(4, 6\)": lambda coefs: [coefs[0][:, :2], *coefs[1:]],
+    r"coefs_\[0\] is a list": lambda coefs: [w.tolist() for w in coefs],
+    "coefs_ must be a list of 3 arrays": lambda coefs: coefs[:1],
+    r"coefs_\[1\] holds complex numbers": lambda coefs: [coefs[0], coefs[1] + 0j, coefs[2]],
+}
+DICTS = {  # network_state_ likewise
+    r"network_state_ must be a dict of": lambda state: {},
+    r"network_state_\['[\w.]+'\] has shape .* network's has": lambda state: state | {one(state): np.ones((9, 9))},
+    r"network_state_\['[\w.]+'\] holds complex": lambda state: state | {one(state): state[one(state)] + 0j},
+}
+one = lambda state: next(iter(state))  # noqa: E731
+
+
+@estimators
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("begin", ["stream", "fit"])
+def test_predictions_name_weights_that_they_cannot_read(cls, way, begin):
+    model = begun(cls, way, begin)
+    attribute, wrong = ("network_state_", DICTS) if way == "images" else ("coefs_", LISTS)
+    kept, before = getattr(model, attribute), model.predict(X)
+    for message, changed in wrong.items():
+        setattr(model, attribute, changed(kept))
+        with pytest.raises(ValueError, match=message):
+            model.predict(X)
+        if "list" not in message or "arrays" in message:  # training copies lists into arrays
+            with pytest.raises(ValueError, match=message):
+                model.partial_fit(X, targets(cls))
+    setattr(model, attribute, kept)
+    np.testing.assert_array_equal(model.predict(X), before)
+    again = pickle.loads(pickle.dumps(model))
+    del again._weight_shapes  # a file from before
+    np.testing.assert_array_equal(again.predict(X), before)
+
+
+@pytest.mark.parametrize("cls", [LayerwiseMLP, LayerwiseMLPRegressor], ids=name)
+@pytest.mark.parametrize("way", WAYS)
+def test_predictions_name_heads_that_they_cannot_read(cls, way):
+    model = begun(cls, way)
+    head = model.heads_[0]
+    model.heads_ = [{}, *model.heads_[1:]]
+    with pytest.raises(ValueError, match=r"heads_\[0\] must be a dict of"):
+        list(model.staged_predict(X))
+    model.heads_ = [head, *model.heads_[1:]]
+    if way == "images":  # numbers of another kind are numbers
+        before = raw(model)
+        model.network_state_ = {key: value.astype(np.float64) for key, value in model.network_state_.items()}
+        np.testing.assert_allclose(raw(model), before, rtol=1e-6)

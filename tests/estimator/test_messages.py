@@ -190,3 +190,63 @@ def test_blocks_that_cannot_be_read(name):
     for blocks in (None, "abc", 3):
         with pytest.raises(TypeError, match="fit_blocks takes Blocks or an iterable of"):
             made(name).fit_blocks(blocks)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("Regressor")])
+def test_predictions_that_vanish_in_float32(name):
+    model = made(name).fit(X, 1e-60 * (Y + 1.0))
+    assert np.all(model.predict(X) != 0)
+    with pytest.raises(ValueError, match="X is float32, which cannot hold the predictions: pass X as float64"):
+        model.predict(X.astype(np.float32))
+    if name.startswith(STEPWISE):
+        constant = made(name).fit(X, np.full(150, 1e-60)).predict(X.astype(np.float32))
+        np.testing.assert_array_equal(constant, np.zeros(150, np.float32))
+    zeros = made(name).fit(X, 0.0 * Y).predict(X.astype(np.float32))
+    np.testing.assert_array_equal(zeros, np.zeros(150, np.float32))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_targets_that_are_missing(name):
+    for verb in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match="The estimator requires y to be passed, but the target y is None"):
+            getattr(made(name), verb)(X, None)
+
+
+WATCHED = {
+    "NaN": ({"X_val": bad(np.nan)}, r"Input X_val contains NaN in column 2, first in row 5\. {0} "),
+    "frame": ({"X_val": framed(np.inf)}, r"Input X_val contains infinity in column 2 \('pl'\), first in row 5\. {0} "),
+    "text": ({"X_val": framed("red")}, r"Input X_val contains text, 'red', in column 2 \('pl'\)"),
+    "narrow": ({"X_val": X[:, :3]}, "X_val has 3 features, but {0} is expecting 4"),
+    "one dimension": ({"X_val": X[:, 0]}, "X_val: Expected 2D array"),
+    "no rows": ({"X_val": X[:0], "y_val": Y[:0]}, r"X_val: Found array with 0 sample\(s\)"),
+    "dict": ({"X_val": {"a": X}}, "X_val is a dict"),
+    "short": ({"y_val": Y[:9]}, r"y_val: .*inconsistent numbers of samples: \[150, 9\]"),
+    "gap": ({"y_val": np.where(Y == 0, np.nan, Y)}, r"Input y_val contains NaN in row 0\. {0} "),
+    "set": ({"y_val": {0, 1}}, "y_val is a set"),
+    "weight": ({"sample_weight_val": np.where(Y == 1, np.nan, 1.0)}, r"Input sample_weight_val contains NaN in row 50"),
+    "weights": ({"sample_weight_val": np.ones(3)}, r"sample_weight_val\.shape == \(3,\)"),
+    "no weight": ({"sample_weight_val": np.zeros(150)}, "sample_weight_val: All sample weights are zero"),
+    "negative": ({"sample_weight_val": np.full(150, -1.0)}, "sample_weight_val must be non-negative"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(STEPWISE)])
+def test_rows_to_watch_are_named(name):
+    for given, message in WATCHED.values():
+        given = {"X_val": X, "y_val": Y} | given
+        x = FRAME if hasattr(given["X_val"], "columns") else X
+        model = made(name)
+        with pytest.raises((ValueError, TypeError), match="^" + message.format(name)) as caught:
+            model.fit(x, Y, **given)
+        assert type(caught.value) in (ValueError, TypeError) and not hasattr(model, "n_features_in_")
+        with pytest.raises((ValueError, TypeError), match="^" + message.format(name)):
+            model.fit_blocks(sa.Blocks.from_arrays(x, Y, block_size=60), **given)
+    labels = np.array(["n", "x", "y"])[Y]
+    if not name.endswith("Regressor"):
+        with pytest.raises(
+            ValueError, match=r"^y_val contains labels that are not in classes \['n', 'x', 'y'\]: \['z'\]"
+        ):
+            made(name).fit(X, labels, X_val=X, y_val=np.where(labels == "y", "z", labels))
+    with pytest.raises(ValueError, match=r"^X_val holds magnitudes that float32 cannot hold"):
+        made(name).fit(X, Y, X_val=1e300 * X, y_val=Y)
