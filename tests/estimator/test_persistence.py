@@ -134,8 +134,8 @@ def test_mlflow_saves_and_loads_with_the_published_types(tmp_path):
 def test_another_version_is_named(kind, monkeypatch):
     model = _fitted(kind(5, random_state=0), X_FEW)
     blob = pickle.dumps(model)
-    for reader_or_writer in ("_version_stamp", "_base"):
-        monkeypatch.setattr(f"sklearn_analytic.{reader_or_writer}.__version__", "99.0")
+    for reader_or_writer in ("version_stamp", "base"):
+        monkeypatch.setattr(f"sklearn_analytic.estimator.{reader_or_writer}.__version__", "99.0")
     words = f"{kind.__name__} was saved by sklearn_analytic 0.* loaded by sklearn_analytic 99.0.*Fit it again"
     with pytest.warns(InconsistentVersionWarning, match=words):
         again = pickle.loads(blob)
