@@ -34,6 +34,7 @@ _NO_ROWS = {  # what only reads as X, by the name of its type
     "LazyFrame": "a LazyFrame: call .collect() first, or pass its batches to fit_blocks",
     "Blocks": "Blocks, which fit_blocks takes; predict the rows of one block after the other",
 }
+_OBJECT = "what is no number"
 _DATASETS = ("h5py", "zarr")  # whose arrays are sliced, never loaded whole
 
 
@@ -322,7 +323,8 @@ class UnreadableValueError(ValueError):
         """Return the error with the name of the estimator, and of the column where columns have names."""
         column = self.args[3]
         name = None if names is None or column is None or column >= len(names) else names[column]
-        return ValueError(self._said(estimator, name))
+        kind = TypeError if _kind(self.args[1]) == _OBJECT else ValueError  # as NumPy has it
+        return kind(self._said(estimator, name))
 
     def _said(self, *names):
         """Return the words of the error."""
@@ -345,8 +347,11 @@ def _unreadable(input_name, value, row, column, estimator=None, column_name=None
     elif input_name != "X":
         due = {"y": "target", "sample_weight": "weight"}[input_name]
         remedy = f"needs a finite {due} in every row: leave out the rows without one"
-    elif kind.startswith("a "):
-        remedy = "takes numbers: turn the column into some first"
+    elif kind == _OBJECT:
+        remedy = (
+            f"takes numbers (float() argument must be a string or a real number, not {type(value).__name__!r}): turn "
+            "the column into some first"
+        )
     elif kind == "NaN":
         remedy = "does not take missing values: fill them first, with SimpleImputer in a pipeline, say"
     else:
@@ -360,7 +365,7 @@ def _kind(value):
         return f"text, {value!r},"
     if is_missing(value):
         return "NaN"
-    return "infinity" if isinstance(value, float | np.floating) else f"a {type(value).__name__}"
+    return "infinity" if isinstance(value, float | np.floating | int) else _OBJECT
 
 
 def is_missing(value):
