@@ -421,10 +421,11 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         check_is_fitted(self)
         network = self._network(self._encoded_width())
         refuse_misfits(self, network)
+        forward = network.forward(self)
 
         def outputs(rows, backend):
             encoded = self._encoded(rows, dtype=host(rows).dtype)
-            return backend.asarray(network.outputs(self, encoded))
+            return backend.asarray(forward(encoded))
 
         return self._map_blocks(X, outputs, n_features=self._encoded_width())
 

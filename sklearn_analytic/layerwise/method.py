@@ -309,10 +309,11 @@ class LayerwiseBase(ArchitectureMixin, GradientEstimator):
         check_is_fitted(self)
         network = self._network(self._encoded_width())
         refuse_misfits(self, network)
+        staged = network.staged_forward(self)
 
         def outputs(rows, backend):
             encoded = self._encoded(rows, dtype=host(rows).dtype)
-            return backend.asarray(np.hstack(list(network.staged_outputs(self, encoded))))
+            return backend.asarray(np.hstack(list(staged(encoded))))
 
         found = host(self._map_blocks(X, outputs, n_features=self._encoded_width()))
         return np.split(found, found.shape[1] // self._n_outputs(), axis=1)

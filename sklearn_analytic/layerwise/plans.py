@@ -30,13 +30,13 @@ class LayerPlan(NetworkPlan):
         execution.rewrite(self.rewritten(execution.stack.state(), fitted, execution.last))
 
     @abstractmethod
-    def staged_outputs(self, estimator, x):
-        """Yield the raw outputs of every head for encoded host rows, bottom to top."""
+    def staged_forward(self, estimator):
+        """Return the function of encoded host rows that yields the raw outputs of every head, bottom to top."""
 
-    def outputs(self, estimator, x):
+    def forward(self, estimator):
         """Outputs of the uppermost head."""
-        *_, last = self.staged_outputs(estimator, x)
-        return last
+        staged = self.staged_forward(estimator)
+        return lambda x: list(staged(x))[-1]
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,23 @@ class DenseLayers(LayerPlan):
             "heads": [*heads, layers[stop:], *state["heads"][last + 1 :]],
         }
 
-    def outputs(self, estimator, x):
-        """A forward pass."""
-        return raw_outputs(_layers(estimator.coefs_, estimator.intercepts_), self.activation, x)
+    def forward(self, estimator):
+        """A pass through the layers up to the head that predicts."""
+        layers = _layers(estimator.coefs_, estimator.intercepts_)
+        return lambda x: raw_outputs(layers, self.activation, x)
 
-    def staged_outputs(self, estimator, x):
+    def staged_forward(self, estimator):
         """Features of each partition through its head."""
         layers = _layers(estimator.coefs_, estimator.intercepts_)
-        for (first, stop), head in zip(self.partitions, estimator.heads_, strict=False):
-            x = raw_outputs(layers[first:stop], self.activation, x, last=self.activation)
-            yield raw_outputs(_layers(head["coefs"], head["intercepts"]), self.activation, x)
-        yield raw_outputs(layers[self.partitions[len(estimator.heads_)][0] :], self.activation, x)
+        heads = [_layers(head["coefs"], head["intercepts"]) for head in estimator.heads_]
+
+        def staged(x):
+            for (first, stop), head in zip(self.partitions, heads, strict=False):
+                x = raw_outputs(layers[first:stop], self.activation, x, last=self.activation)
+                yield raw_outputs(head, self.activation, x)
+            yield raw_outputs(layers[self.partitions[len(heads)][0] :], self.activation, x)
+
+        return staged
 
 
 @dataclass(frozen=True)
@@ -161,13 +167,17 @@ class ModuleLayers(LayerPlan):
         """They are the state."""
         return {"network": fitted["network_state_"], "heads": fitted["heads_"]}
 
-    def staged_outputs(self, estimator, x):
+    def staged_forward(self, estimator):
         """Features of each partition through its head, in evaluation mode."""
-        stack = self.stack(estimator._recipe(len(x)), np.random.default_rng(0))
+        stack = self.stack(estimator._recipe(1), np.random.default_rng(0))
         stack.load({"network": estimator.network_state_, "heads": estimator.heads_})
-        for k in range(estimator.exit_ + 1):
-            x = stack.features(k, x)
-            yield stack.exit(k, x)
+
+        def staged(x):
+            for k in range(estimator.exit_ + 1):
+                x = stack.features(k, x)
+                yield stack.exit(k, x)
+
+        return staged
 
 
 def _torch_stack(plan, network, partitions, recipe, n_inputs):

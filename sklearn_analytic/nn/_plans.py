@@ -35,8 +35,8 @@ class NetworkPlan(ABC):
         """Return the fitted attributes {name: value} of an estimator: host arrays."""
 
     @abstractmethod
-    def outputs(self, estimator, x):
-        """Return the raw outputs (n, c) of encoded host rows, in their dtype."""
+    def forward(self, estimator):
+        """Return the function of encoded host rows that gives their raw outputs (n, c), in their dtype."""
 
     def write(self, execution, fitted):
         """Give a network in training the weights of fitted attributes; all else of its state stays."""
@@ -75,9 +75,10 @@ class DenseNetwork(NetworkPlan):
         """The flat parameters."""
         return snapshot | {"theta": flat_weights(fitted)}
 
-    def outputs(self, estimator, x):
-        """A forward pass."""
-        return raw_outputs(list(zip(estimator.coefs_, estimator.intercepts_, strict=True)), self.activation, x)
+    def forward(self, estimator):
+        """A pass through the layers."""
+        layers = list(zip(estimator.coefs_, estimator.intercepts_, strict=True))
+        return lambda x: raw_outputs(layers, self.activation, x)
 
 
 @dataclass(frozen=True)
@@ -146,16 +147,12 @@ class ModuleNetwork(NetworkPlan):
         """They are the state."""
         return snapshot | {"network": fitted["network_state_"]}
 
-    def outputs(self, estimator, x):
-        """A forward pass in evaluation mode."""
-        return self._loaded(estimator).outputs(x)
-
-    def _loaded(self, estimator):
-        """A network with the fitted state."""
+    def forward(self, estimator):
+        """A pass through a network with the fitted state, in evaluation mode."""
         parts = torch_parts()
         network = self.build(np.random.default_rng(0))
         parts.load_state(network, estimator.network_state_)
-        return parts.Forward(network, self.device)
+        return parts.Forward(network, self.device).outputs
 
 
 def dense_plan(sizes, activation, device, distributed, needs_torch):

@@ -1,11 +1,15 @@
 """Where rows live must not matter: arrays, memmaps, sparse matrices, frames, tensors, any block size."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import sparse
 
+import sklearn_analytic as sa
 from sklearn_analytic import BRMPRegressor
 from sklearn_analytic.io._passes import ArrayBlocks, auto_block_size
+from sklearn_analytic.nn import torch_parts
 from tests.checks import assert_close
 
 
@@ -151,3 +155,30 @@ def test_automatic_block_size_is_bounded(columns):
     rows = auto_block_size(columns)
     assert 256 <= rows <= 65536
     assert rows * columns * 8 <= max(16 << 20, 8 * columns * min(2 * columns, 8192), 8 * 256 * columns)
+
+
+@pytest.mark.parametrize(
+    ("kind", "verb"),
+    [
+        ("DFAClassifier", "predict"),
+        ("LayerwiseMLP", "predict"),
+        ("LayerwiseMLP", "staged_predict"),
+        ("DecoupledMLPClassifier", "predict"),
+    ],
+)
+def test_predictions_build_the_network_once(kind, verb, monkeypatch):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 4)).astype(np.float32), np.arange(60) % 2
+    network = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    model = getattr(sa, kind)(network=network, max_iter=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+    copied, expected = [], np.array(model.predict(X))
+    deepcopy = torch_parts().deepcopy
+    monkeypatch.setattr(torch_parts(), "deepcopy", lambda network: copied.append(1) or deepcopy(network))
+    monkeypatch.setattr("sklearn_analytic.estimator.base.short_block_size", lambda width: 7)  # nine blocks
+    found = getattr(model, verb)(X)
+    np.testing.assert_array_equal(found if verb == "predict" else list(found)[-1], expected)
+    assert len(copied) <= 1
