@@ -19,10 +19,10 @@ from sklearn_analytic.estimator.base import (
 )
 from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.classes import ClassStreamMixin, listed_classes, refuse_balanced
-from sklearn_analytic.estimator.extreme_weights import class_weighted, weights_in_range
+from sklearn_analytic.estimator.extreme_weights import weights_in_range
 from sklearn_analytic.estimator.reduction import Unwatched
-from sklearn_analytic.export.calibration import Link, fit_link
-from sklearn_analytic.export.computation import Classes, LabelSet, Numbers
+from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets
+from sklearn_analytic.export.computation import Numbers
 from sklearn_analytic.features import target_classes, weighted_mean
 from sklearn_analytic.io._elsewhere import lazily
 from sklearn_analytic.io._passes import host
@@ -233,7 +233,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
             Scores; for two classes that of the second less that of the first.
         """
         check_is_fitted(self)
-        return self._decision(self._scores(X, [self.exit_]))
+        return self._meaning().decision(self._scores(X, [self.exit_]))
 
     @lazily
     def predict(self, X):
@@ -250,7 +250,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
             The class of the highest score, or the 0/1 matrix of labels.
         """
         check_is_fitted(self)
-        return self._labelled(self._scores(X, [self.exit_]))
+        return self._meaning().labels(self._scores(X, [self.exit_]))
 
     @lazily
     def predict_proba(self, X):
@@ -267,7 +267,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
             A tensor where X is one. Rows sum to one; for multilabel y the probability of every label.
         """
         check_is_fitted(self)
-        return self._probabilities(self._scores(X, [self.exit_]), self._links[self.exit_])
+        return self._meaning().probabilities(self._scores(X, [self.exit_]), self._links[self.exit_])
 
     @lazily
     def predict_log_proba(self, X):
@@ -284,8 +284,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
             A tensor where X is one; for multilabel y the logarithm of the probability of every label.
         """
         check_is_fitted(self)
-        scores = self._scores(X, [self.exit_])
-        return self._calibrated(scores, self._links[self.exit_], Link.log_probabilities)
+        return self._meaning().log_probabilities(self._scores(X, [self.exit_]), self._links[self.exit_])
 
     def staged_predict(self, X):
         """Yield :meth:`predict` of the readouts up to every layer.
@@ -301,7 +300,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
             Labels by the readout.
         """
         for scores in self._staged_scores(X):
-            yield self._labelled(scores)
+            yield self._meaning().labels(scores)
 
     def staged_predict_proba(self, X):
         """Yield :meth:`predict_proba` of the readouts up to every layer, each with its own calibration.
@@ -317,7 +316,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
             Probabilities by the readout.
         """
         for scores, link in zip(self._staged_scores(X), self._links, strict=True):
-            yield self._probabilities(scores, link)
+            yield self._meaning().probabilities(scores, link)
 
     def __sklearn_tags__(self):
         """Declare what the estimator accepts."""
@@ -326,6 +325,10 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
         return tags
 
     # Labels.
+
+    def _meaning(self):
+        """What y means, as a value."""
+        return LabelTargets(self.classes_) if self._multilabel else ClassTargets(self.classes_)
 
     def _fit_rows(self, X, y, sample_weight, progress):
         """The statistic of all rows."""
@@ -351,7 +354,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
 
     def _with_class_weights(self, y, copies):
         """Weights of rows times those of their classes."""
-        return copies if self._multilabel else class_weighted(y, self.class_weight, copies)
+        return self._meaning().weights(y, self.class_weight, copies)
 
     def _check_enough(self):
         """Labels need no second class."""
@@ -408,15 +411,15 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
 
     def _coded(self, y):
         """Class indices, or the matrix of labels."""
-        return y if self._multilabel else np.searchsorted(self.classes_, y)
+        return self._meaning().coded(y)
 
     def _targets(self, coded):
         """Indicators (n, C) of classes, or of labels."""
-        return np.asarray(coded) if self._multilabel else np.eye(len(self.classes_))[coded]
+        return self._meaning().matrix(coded)
 
     def _bins(self, coded, targets):
         """Classes for constructions that speak of classes: label sets, for labels."""
-        return target_classes(targets) if self._multilabel else coded
+        return self._meaning().bins(coded, targets)
 
     def _n_targets(self):
         """Number of classes or labels."""
@@ -462,20 +465,13 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
 
     def _importance(self, audit, targets, mean):
         """Weights of audit rows in means: every class counts as in all rows."""
-        return audit.weights if self._multilabel else audit.importance(targets, mean)
+        return self._meaning().importance(audit, targets, mean)
 
     def _settle(self, readouts, targets, weights):
         """Calibrate every stage; return the leave-one-out accuracy of the chosen one."""
-        loo = readouts[self.exit_].loo
-        if self._multilabel:
-            self._links = [
-                [_label_link(column, label, weights) for column, label in zip(r.loo.T, targets.T, strict=True)]
-                for r in readouts
-            ]
-            return float(np.average(np.all((loo > 0.5) == (targets > 0.5), axis=1), weights=weights))
-        labels = np.argmax(targets, axis=1)
-        self._links = [fit_link(readout.loo, labels, weights) for readout in readouts]
-        return float(np.average(np.argmax(loo, axis=1) == labels, weights=weights))
+        meaning = self._meaning()
+        self._links = [meaning.link(readout.loo, targets, weights) for readout in readouts]
+        return meaning.score(readouts[self.exit_].loo, targets, weights)
 
     def _units(self, coef, intercept):
         """Scores are in no units."""
@@ -483,31 +479,7 @@ class ClosedFormMLP(ClassStreamMixin, ClassifierMixin, ClosedFormBase):
 
     def _head(self):
         """Classes, or labels, with the calibration of the chosen stage."""
-        links = self._links[self.exit_]
-        return LabelSet(tuple(links)) if self._multilabel else Classes(self.classes_, links)
-
-    def _decision(self, scores):
-        """Scores as scikit-learn wants them."""
-        if self._multilabel:
-            return scores - 0.5
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
-
-    def _labelled(self, scores):
-        """The class of the highest score, or the labels above one half."""
-        scores = host(scores)
-        return (scores > 0.5).astype(np.int64) if self._multilabel else self.classes_[np.argmax(scores, axis=1)]
-
-    def _probabilities(self, scores, link):
-        """Calibrated probabilities."""
-        return self._calibrated(scores, link, Link.probabilities)
-
-    def _calibrated(self, scores, link, read):
-        """What ``read`` finds by the link of all classes, or by that of every label."""
-        found = host(scores)
-        if not self._multilabel:
-            return beside(read(link, found), scores)
-        columns = [read(one, _two_sided(s))[:, 1] for one, s in zip(link, found.T, strict=True)]
-        return beside(np.column_stack(columns), scores)
+        return self._meaning().head(self._links[self.exit_])
 
 
 def _is_multilabel(y):
@@ -522,16 +494,6 @@ def _is_multilabel(y):
             "scikit-learn does."
         )
     return kind == "multilabel-indicator"
-
-
-def _two_sided(score):
-    """Scores of "no" and "yes" of one label."""
-    return np.column_stack([1 - score, score])
-
-
-def _label_link(loo, label, weights):
-    """Calibration of one label."""
-    return fit_link(_two_sided(loo), (label > 0.5).astype(int), weights)
 
 
 class ClosedFormMLPRegressor(RegressorMixin, ClosedFormBase):

@@ -10,7 +10,6 @@ from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, get_backend
 from sklearn_analytic.cpnet.network import Network, Rows, Settings, build_network
 from sklearn_analytic.estimator.base import (
     AnalyticEstimator,
-    beside,
     check_alpha,
     check_choice,
     check_class_weight,
@@ -24,7 +23,6 @@ from sklearn_analytic.estimator.base import (
 from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.classes import ClassStreamMixin, refuse_balanced
 from sklearn_analytic.estimator.extreme_weights import (
-    class_weighted,
     none_vanishing,
     refuse_extreme_weights,
     weights_in_range,
@@ -32,8 +30,8 @@ from sklearn_analytic.estimator.extreme_weights import (
 from sklearn_analytic.estimator.first_rows import FirstRowsMixin
 from sklearn_analytic.estimator.hidden_features import HiddenFeaturesMixin
 from sklearn_analytic.estimator.reduction import BlockFitMixin, Unwatched
-from sklearn_analytic.export.calibration import fit_link
-from sklearn_analytic.export.computation import Classes, Computation, pruned
+from sklearn_analytic.estimator.targets import ClassTargets
+from sklearn_analytic.export.computation import Computation, pruned
 from sklearn_analytic.features import CODES, draw_rows, linear_readout
 from sklearn_analytic.features._audit import (
     MOST,
@@ -46,7 +44,7 @@ from sklearn_analytic.features._audit import (
 )
 from sklearn_analytic.features._training_rows import repeat
 from sklearn_analytic.io._elsewhere import lazily
-from sklearn_analytic.io._passes import auto_block_size, host, rows_in_blocks
+from sklearn_analytic.io._passes import auto_block_size, rows_in_blocks
 from sklearn_analytic.linalg import NormalEquations, ridge_exits, spectral_exit
 
 PROJECTIONS = ("correlation", "whitened", "random")
@@ -259,7 +257,7 @@ class CPNetClassifier(
         array of shape (n_samples,) or (n_samples, n_classes)
             Scores; for two classes that of the second less that of the first.
         """
-        return self._decision(self._scores(X))
+        return self._meaning().decision(self._scores(X))
 
     @lazily
     def predict(self, X):
@@ -275,7 +273,7 @@ class CPNetClassifier(
         ndarray of shape (n_samples,)
             The class of the highest score.
         """
-        return self._labels(self._scores(X))
+        return self._meaning().labels(self._scores(X))
 
     @lazily
     def predict_proba(self, X):
@@ -291,7 +289,7 @@ class CPNetClassifier(
         array of shape (n_samples, n_classes)
             Rows sum to one; a tensor where X is one.
         """
-        return self._probabilities(self._scores(X), self._link)
+        return self._meaning().probabilities(self._scores(X), self._link)
 
     @lazily
     def predict_log_proba(self, X):
@@ -307,8 +305,7 @@ class CPNetClassifier(
         array of shape (n_samples, n_classes)
             A tensor where X is one.
         """
-        scores = self._scores(X)
-        return beside(self._link.log_probabilities(host(scores)), scores)
+        return self._meaning().log_probabilities(self._scores(X), self._link)
 
     def staged_decision_function(self, X):
         """Yield :meth:`decision_function` of every exit, first to last.
@@ -324,7 +321,7 @@ class CPNetClassifier(
             Scores of the exit.
         """
         for scores in self._staged_scores(X):
-            yield self._decision(scores)
+            yield self._meaning().decision(scores)
 
     def staged_predict(self, X):
         """Yield :meth:`predict` of every exit, first to last.
@@ -340,7 +337,7 @@ class CPNetClassifier(
             Labels by the exit.
         """
         for scores in self._staged_scores(X):
-            yield self._labels(scores)
+            yield self._meaning().labels(scores)
 
     def staged_predict_proba(self, X):
         """Yield :meth:`predict_proba` of every exit, first to last, each with its own calibration.
@@ -356,13 +353,17 @@ class CPNetClassifier(
             Probabilities by the exit.
         """
         for scores, link in zip(self._staged_scores(X), self._links, strict=True):
-            yield self._probabilities(scores, link)
+            yield self._meaning().probabilities(scores, link)
 
     def __sklearn_tags__(self):
         """Declare what the estimator accepts."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def _meaning(self):
+        """What y means, as a value."""
+        return ClassTargets(self.classes_)
 
     # One block of the story: audit rows, network, features, statistic.
 
@@ -384,9 +385,9 @@ class CPNetClassifier(
     def _add_rows(self, X, y, copies, statistic, progress):
         """Return the statistic of the exits' features with rows added; rows before any network build it."""
         backend = backend_for(X, self.device)
-        copies, codes = none_vanishing(refuse_extreme_weights(copies)), np.searchsorted(self.classes_, y)
-        weights = class_weighted(y, self.class_weight, copies)
-        rows = rows_in_blocks(X, codes, weights, self._rows_per_block(X.shape[1]))
+        copies, meaning = none_vanishing(refuse_extreme_weights(copies)), self._meaning()
+        weights = meaning.weights(y, self.class_weight, copies)
+        rows = rows_in_blocks(X, meaning.coded(y), weights, self._rows_per_block(X.shape[1]))
         if progress.resumed is None:
             progress.begin_pass("layers")
             if hasattr(self, "_network"):
@@ -428,7 +429,7 @@ class CPNetClassifier(
             self.alpha,
         )
         apart = judged.apart
-        audit = Rows(apart.x, apart.hashes, np.searchsorted(self.classes_, apart.y), apart.weights / unit)
+        audit = Rows(apart.x, apart.hashes, self._meaning().coded(apart.y), apart.weights / unit)
         chosen = in_content_order(judged.keys, rows.y, usable)
         if len(chosen) > _BUILD_ROWS:
             chosen = chosen[draw_rows(judged.keys[chosen], usable[chosen], _BUILD_ROWS, generator)]
@@ -443,22 +444,22 @@ class CPNetClassifier(
         """Solve all exits, choose among them, calibrate."""
         unit = 1.0 if self._contents is None else self._contents.unit
         audit = self._audit.head(max(self._first_audit, audit_size(statistic.n_rows)))
-        targets = np.eye(len(self.classes_))[np.searchsorted(self.classes_, audit.y)]
+        meaning = self._meaning()
+        targets = meaning.matrix(meaning.coded(audit.y))
         mean = np.ldexp(statistic.mean[statistic.n_features :], statistic.exponent[1])
-        weights = audit.importance(targets, mean) / unit
+        weights = meaning.importance(audit, targets, mean) / unit
         features = self._network.features(audit.x, get_backend("cpu"))
         exits = self._solve_exits(statistic, (features, targets, weights), audit.weights, unit)
-        labels = np.argmax(targets, axis=1)
         self._statistic = statistic
         self._exits = [(readout.coef, readout.intercept) for readout in exits]
-        self._links = [fit_link(readout.loo, labels, weights) for readout in exits]
+        self._links = [meaning.link(readout.loo, targets, weights) for readout in exits]
         self.exit_errors_ = np.array([readout.error for readout in exits])
         self.alphas_ = np.array([readout.alpha for readout in exits])
         self.n_samples_seen_ = statistic.n_rows
         chosen = {"last": len(exits) - 1, "loo": int(np.argmin(self.exit_errors_)), "mean": None}[self.exit]
         self.exit_ = chosen
         if chosen is None:
-            self._link = fit_link(np.mean([readout.loo for readout in exits], axis=0), labels, weights)
+            self._link = meaning.link(np.mean([readout.loo for readout in exits], axis=0), targets, weights)
         else:
             self._link = self._links[chosen]
         self._readout = self._combined(range(len(exits)) if chosen is None else [chosen])
@@ -528,19 +529,7 @@ class CPNetClassifier(
         """The network, and the readout of the exits that predict."""
         coef, intercept = self._readout
         steps, read, coef = pruned(*self._network.steps(), coef)
-        return Computation(steps, read, coef, intercept, Classes(self.classes_, self._link), wide=True)
-
-    def _decision(self, scores):
-        """Scores as scikit-learn wants them."""
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
-
-    def _labels(self, scores):
-        """The class of the highest score."""
-        return self.classes_[np.argmax(host(scores), axis=1)]
-
-    def _probabilities(self, scores, link):
-        """Calibrated probabilities."""
-        return beside(link.probabilities(host(scores)), scores)
+        return Computation(steps, read, coef, intercept, self._meaning().head(self._link), wide=True)
 
     # Parameters.
 
