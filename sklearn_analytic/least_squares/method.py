@@ -198,7 +198,7 @@ class BlockwiseLeastSquares(ReadoutAttributesMixin, BlockFitMixin, HiddenFeature
         if first:
             self._layers = self._build_layers(rows)
             self.solver_used_ = "qr" if self.solver == "auto" else self.solver
-            start = _roads.START[self.solver_used_]
+            start = _roads.ROADS[self.solver_used_].start
             self._columns = None
             statistic = self._begun(start(self._width(), self._n_columns(), self._problem()))
         elif self._columns is not None:

@@ -1,5 +1,6 @@
 """Which statistic a least-squares fit accumulates, and what is read off it: the roads of BRMP, as a table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,10 +58,6 @@ def start_recursive(d, c, problem):
     return RecursiveLeastSquares.start(d, c, problem.fit_intercept, float(problem.alpha), problem.rcond)
 
 
-START = {"qr": start_qr, "gram": start_gram, "recursive": start_recursive}
-SOLVERS = ("auto", *START)
-
-
 def accumulated(solver, reduce, n_rows, d, c, problem):
     """Return the road taken and its statistic: with "auto" the cheap one where it is safe, else another pass.
 
@@ -71,20 +68,28 @@ def accumulated(solver, reduce, n_rows, d, c, problem):
         if gram_is_safe(gram, problem):
             return "gram", gram
     road = "qr" if solver == "auto" else solver
-    return road, reduce(START[road](d, c, problem))
+    return road, reduce(ROADS[road].start(d, c, problem))
 
 
 def road_of(solver, resumed):
     """Return the solver with which an interrupted fit goes on: "auto" has left the Gram once it holds a factor."""
-    return "qr" if solver == "auto" and isinstance(resumed, TriangularFactor) else solver
+    return "qr" if solver == "auto" and road_under(resumed) is ROADS["qr"] else solver
 
 
 def remove_rows(statistic, block, backend):
     """Return a statistic of any road without one block of rows."""
-    if isinstance(statistic, RecursiveLeastSquares):
-        return statistic.remove_rows(backend.to_numpy(block.x), block.y, block.weight)
+    return road_under(statistic).remove(statistic, block, backend)
+
+
+def _remove_summed(statistic, block, backend):
+    """Take the statistic of the rows away."""
     rows = type(statistic).from_rows(block.x, block.y, block.weight, backend)
     return statistic.remove(rows.to_host(backend))
+
+
+def _remove_recursively(recursion, block, backend):
+    """Update by the rows with the opposite sign."""
+    return recursion.remove_rows(backend.to_numpy(block.x), block.y, block.weight)
 
 
 def gram_is_safe(gram, problem):
@@ -99,19 +104,24 @@ def gram_is_safe(gram, problem):
 
 def solve(statistic, problem):
     """Return the solution that a statistic of any road holds."""
-    if isinstance(statistic, RecursiveLeastSquares):
-        return _solve_recursion(statistic, problem)
+    return road_under(statistic).solve(statistic, problem)
+
+
+def _solve_summed(statistic, problem):
+    """Equilibrated and exact where that will do, by the spectrum otherwise."""
+    squares = road_under(statistic).squares
     if problem.rcond is None and _is_zero(problem.alpha):
         exact = statistic.solve_equilibrated(problem.fit_intercept)
         if exact is not None:
             condition = statistic.condition(problem.fit_intercept)
-            _warn_of_lost_digits(statistic, problem)
+            if squares:
+                _warn_of_lost_digits(statistic, problem)
             return Solution(*exact, len(statistic.varying(problem.fit_intercept)), condition, 0.0, None, None)
     spectrum = statistic.spectral(problem.fit_intercept)
     alpha, path = _choose_alpha(spectrum, problem)
     rank, condition = spectrum.rank(problem.rcond), spectrum.condition(problem.rcond)
     coef, intercept = spectrum.solve(alpha, problem.rcond)
-    if isinstance(statistic, NormalEquations) and alpha == 0 and rank < min(len(spectrum.s), statistic.n_rows - 1):
+    if squares and alpha == 0 and rank < min(len(spectrum.s), statistic.n_rows - 1):
         _warn(
             f"The normal equations show rank {rank} of {len(coef)} columns, but cannot tell dependent columns from "
             "a condition number above 1e7."
@@ -121,7 +131,7 @@ def solve(statistic, problem):
 
 def warn_if_outgrown(statistic, problem):
     """Say that "auto" took the Gram for rows that were safe, and that further rows have made it unsafe."""
-    if isinstance(statistic, NormalEquations) and not gram_is_safe(statistic, problem):
+    if road_under(statistic).squares and not gram_is_safe(statistic, problem):
         _warn("solver='auto' took the normal equations for the first rows; with these rows they lose digits.")
 
 
@@ -140,10 +150,9 @@ def _solve_recursion(recursion, problem):
 
 def _warn_of_lost_digits(statistic, problem):
     """A Gram of full rank may still have lost most digits."""
-    if isinstance(statistic, NormalEquations):
-        condition = statistic.equilibrated_condition(problem.fit_intercept)
-        if condition > _WARN_CONDITION:
-            _warn(f"The normal equations have condition number {condition:.1e}, squared.")
+    condition = statistic.equilibrated_condition(problem.fit_intercept)
+    if condition > _WARN_CONDITION:
+        _warn(f"The normal equations have condition number {condition:.1e}, squared.")
 
 
 def _is_number(alpha):
@@ -170,3 +179,27 @@ def _warn(what):
     """Warn of lost digits, with what to do."""
     advice = "Few digits of coef_ may be left. Use solver='qr', or a larger alpha."
     warn_user(f"{what} {advice}", LinAlgWarning)
+
+
+@dataclass(frozen=True)
+class Road:
+    """A statistic: how it begins, loses rows and is solved, and whether it squares the condition number."""
+
+    start: Callable
+    remove: Callable
+    solve: Callable
+    squares: bool = False
+
+
+ROADS = {
+    "qr": Road(start_qr, _remove_summed, _solve_summed),
+    "gram": Road(start_gram, _remove_summed, _solve_summed, squares=True),
+    "recursive": Road(start_recursive, _remove_recursively, _solve_recursion),
+}
+SOLVERS = ("auto", *ROADS)
+_UNDER = {TriangularFactor: "qr", NormalEquations: "gram", RecursiveLeastSquares: "recursive"}
+
+
+def road_under(statistic):
+    """Return the road that a statistic is on; None where there is none yet."""
+    return None if statistic is None else ROADS[_UNDER[type(statistic)]]
