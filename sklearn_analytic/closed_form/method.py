@@ -19,7 +19,7 @@ from sklearn_analytic.estimator.base import (
     hidden_sizes,
     seed_of,
 )
-from sklearn_analytic.estimator.extreme_weights import none_vanishing, refuse_extreme_weights
+from sklearn_analytic.estimator.extreme_weights import none_vanishing, refuse_extreme_weights, weighs_nothing
 from sklearn_analytic.estimator.first_rows import FirstRowsMixin
 from sklearn_analytic.estimator.hidden_features import HiddenFeaturesMixin
 from sklearn_analytic.estimator.reduction import BlockFitMixin, detached
@@ -73,6 +73,8 @@ class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, Analyti
         elif self._contents is None:
             self._contents = Contents.of_old(self._seed, X.shape[1])
         weights = self._with_class_weights(y, copies)
+        if weighs_nothing(weights, not building and statistic is not None):
+            return statistic
         rows = rows_in_blocks(X, self._coded(y), weights, self._rows_per_block(X.shape[1]))
         if progress.resumed is None:
             progress.begin_pass("layers")

@@ -25,6 +25,7 @@ from sklearn_analytic.estimator.classes import ClassStreamMixin, refuse_balanced
 from sklearn_analytic.estimator.extreme_weights import (
     none_vanishing,
     refuse_extreme_weights,
+    weighs_nothing,
     weights_in_range,
 )
 from sklearn_analytic.estimator.first_rows import FirstRowsMixin
@@ -387,6 +388,8 @@ class CPNetClassifier(
         backend = backend_for(X, self.device)
         copies, meaning = none_vanishing(refuse_extreme_weights(copies)), self._meaning()
         weights = meaning.weights(y, self.class_weight, copies)
+        if weighs_nothing(weights, hasattr(self, "_network") and statistic is not None):
+            return statistic
         rows = rows_in_blocks(X, meaning.coded(y), weights, self._rows_per_block(X.shape[1]))
         if progress.resumed is None:
             progress.begin_pass("layers")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_analytic.estimator.base import row_weights
+from sklearn_analytic.estimator.base import NO_WEIGHT, row_weights
 
 _MOST = 400  # power of two up to which, and down from which, the largest weight may lie
 _APART = 150  # powers of two below the largest, from which on a weight is nothing but has to stay above zero
@@ -31,6 +31,15 @@ def finite_class_weighted(y, class_weight, weights):
     with np.errstate(over="ignore", invalid="ignore"):
         found = row_weights(y, class_weight, weights)
     return found if found is None or np.isfinite(found).all() else refuse_extreme_weights(found)
+
+
+def weighs_nothing(weights, begun):
+    """Whether no row has weight: further rows then change nothing, and the first leave nothing to learn from."""
+    if weights is None or np.any(weights > 0):
+        return False
+    if not begun:
+        raise ValueError(NO_WEIGHT)
+    return True
 
 
 def weights_in_range(weights):

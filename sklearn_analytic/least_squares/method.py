@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend import backend_for, get_backend
 from sklearn_analytic.estimator.base import (
+    NO_WEIGHT,
     AnalyticEstimator,
     check_activation,
     check_alpha,
@@ -174,6 +175,8 @@ class BlockwiseLeastSquares(ReadoutAttributesMixin, BlockFitMixin, HiddenFeature
         self.solver_used_, statistic = _roads.accumulated(
             solver, reduce, rows.n_rows, self._width(), self._n_columns(), self._problem()
         )
+        if statistic.n_rows == 0:
+            raise ValueError(NO_WEIGHT)
         return statistic
 
     def _partial_fit(self, X, y, sample_weight, classes):

@@ -193,3 +193,18 @@ def test_what_is_no_class_weight(name):
             made(name, class_weight=weights).fit(X, Y)
         with pytest.raises(ValueError, match=re.escape(f"class_weight must {words}")):
             made(name, class_weight=weights).partial_fit(X, Y, classes=[0, 1, 2])
+
+
+@pytest.mark.parametrize("name", ["BRMPClassifier", "CPNetClassifier", "ClosedFormMLP"])
+def test_rows_without_weight_change_nothing_and_teach_nothing(name):
+    X, y = load_iris(return_X_y=True)
+    model = getattr(sa, name)(class_weight={0: 0, 1: 1, 2: 1}, random_state=0)
+    with pytest.raises(ValueError, match="All rows have weight 0: sample_weight and class_weight"):
+        clone(model).fit(X, y, 1.0 * (y == 0))
+    before = clone(model).partial_fit(X, y)
+    after = clone(model).partial_fit(X, y).partial_fit(X[y == 0], y[y == 0])
+    np.testing.assert_array_equal(after.predict(X), before.predict(X))
+    assert after.n_samples_seen_ == before.n_samples_seen_ == 100
+    if name != "BRMPClassifier":  # whose layers, if any, need no weight
+        with pytest.raises(ValueError, match="All rows have weight 0"):
+            clone(model).partial_fit(X[y == 0], y[y == 0], classes=[0, 1, 2])
