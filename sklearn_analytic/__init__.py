@@ -1,6 +1,6 @@
 """Neural networks for scikit-learn that train without backpropagation, on data of any size."""
 
-from sklearn_analytic._renamed import let_old_names_be_found
+from sklearn_analytic._renamed import let_old_names_be_found, old_names_of
 from sklearn_analytic._version import __version__
 from sklearn_analytic.closed_form.display import FeatureImportanceDisplay
 from sklearn_analytic.closed_form.estimators import ClosedFormMLP, ClosedFormMLPRegressor
@@ -18,7 +18,7 @@ from sklearn_analytic.least_squares.estimators import BRMPClassifier, BRMPRegres
 from sklearn_analytic.private.estimator import PrivacyLeakWarning, PrivateDFAClassifier
 
 let_old_names_be_found()
-SKOPS_TRUSTED_TYPES = trusted_types()  # for skops.io.load(file, trusted=SKOPS_TRUSTED_TYPES)
+SKOPS_TRUSTED_TYPES = trusted_types(old_names_of)  # for skops.io.load(file, trusted=SKOPS_TRUSTED_TYPES)
 
 __all__ = [
     "AlignmentDisplay",

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 
 FAMILIES = ("least_squares", "cpnet", "closed_form", "feedback", "private", "layerwise", "decoupled", "distributed")
 FLOORS = [  # what stands on one may import what stands below, and no neighbour
-    ("_version", "_warn_user", "_renamed"),
+    ("_version", "_renamed"),
     ("backend",),
     ("linalg", "io", "nn"),
     ("features",),

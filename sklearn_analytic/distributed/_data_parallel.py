@@ -7,7 +7,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._warn_user import warn_user
+from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.distributed._launch import Task, run_task
 from sklearn_analytic.estimator.base import check_positive_integer, check_real, seed_of
 from sklearn_analytic.nn import torch_parts

@@ -4,7 +4,7 @@ import math
 
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_analytic._warn_user import warn_user
+from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator.base import check_positive_integer
 from sklearn_analytic.nn._schedules import COOLED
 

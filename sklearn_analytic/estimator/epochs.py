@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic._warn_user import warn_user
 from sklearn_analytic.backend import get_backend
+from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator.base import (
     NO_WEIGHT,
     AnalyticEstimator,
@@ -63,7 +63,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
 
     @abstractmethod
     def _network(self, n_inputs):
-        """Return the network's plan: what builds an execution and restores fitted outputs (see ``_networks``)."""
+        """Return the network's plan: what builds an execution and restores fitted outputs (see ``nn/_plans.py``)."""
 
     @abstractmethod
     def _recipe(self, n_rows):

@@ -3,25 +3,20 @@
 import dataclasses
 import sys
 
-from sklearn_analytic._renamed import old_names_of
 from sklearn_analytic.estimator.base import AnalyticEstimator
 
 _STATE = ("features", "linalg", "export.calibration", "closed_form", "cpnet")  # where fitted state is at home
 
 
-def trusted_types():
-    """Return sorted names of all estimators and of all values that fitted state holds.
+def trusted_types(old_names_of):
+    """Return sorted names of all estimators and of all values that fitted state holds, by old names of modules too.
 
     They are read off what is imported, so that a new layer or statistic is in the list from its first day.
     """
     estimators = [kind for kind in _below(AnalyticEstimator) if kind.__module__.startswith("sklearn_analytic.")]
     found = {*estimators, *_values()}
-    return sorted(f"{module}.{kind.__qualname__}" for kind in found for module in _modules_of(kind))
-
-
-def _modules_of(kind):
-    """The module of a class, and what it was called when files were written."""
-    return [kind.__module__, *old_names_of(kind.__module__)]
+    names = ((kind, module) for kind in found for module in (kind.__module__, *old_names_of(kind.__module__)))
+    return sorted(f"{module}.{kind.__qualname__}" for kind, module in names)
 
 
 def _below(base):

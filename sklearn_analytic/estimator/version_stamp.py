@@ -3,7 +3,7 @@
 from sklearn.exceptions import InconsistentVersionWarning
 
 from sklearn_analytic._version import __version__
-from sklearn_analytic._warn_user import warn_user
+from sklearn_analytic.backend._warn_user import warn_user
 
 
 class PackageVersionWarning(InconsistentVersionWarning):

@@ -6,7 +6,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelBinarizer, MinMaxScaler
 
-from sklearn_analytic._warn_user import warn_user
+from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.export.computation import ROWS, Classes, LabelSet, Numbers, PublicScale, Rule, Step
 from sklearn_analytic.export.dense_chain import NotExpressible, dense_chain
 from sklearn_analytic.features import InputEncoding

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 
 import numpy as np
 
-from sklearn_analytic._warn_user import warn_user
+from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator.architecture import ArchitectureMixin
 from sklearn_analytic.estimator.base import (
     check_choice,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import LinAlgWarning
 
-from sklearn_analytic._warn_user import warn_user
+from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.linalg import NormalEquations, RecursiveLeastSquares, TriangularFactor, best_alpha
 
 _EPS = np.finfo(np.float64).eps
