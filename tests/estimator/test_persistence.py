@@ -201,3 +201,27 @@ def test_a_file_of_an_earlier_version_goes_on(path):
 def test_there_are_files_of_every_kind_and_they_are_small():
     assert {path.stem for path in FILES} == set(golden.ESTIMATORS)
     assert all(path.stat().st_size <= golden.LARGEST for path in FILES)
+
+
+# ---- old names ----
+
+
+def test_modules_of_earlier_versions_give_the_classes_of_today():
+    from sklearn_analytic._brmp import BRMPRegressor as old
+
+    assert old is BRMPRegressor
+    assert importlib.import_module("sklearn_analytic.nn._accountants").rdp_epsilon is not None
+    assert "sklearn_analytic._brmp.BRMPRegressor" in SKOPS_TRUSTED_TYPES
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("sklearn_analytic._never")
+
+
+def test_skops_files_of_earlier_versions_load(tmp_path, monkeypatch):
+    skops_io = pytest.importorskip("skops.io")
+    model = BRMPRegressor().fit(X_FEW, Y)
+    with monkeypatch.context() as then:
+        old = importlib.import_module("sklearn_analytic._brmp")
+        then.setattr(BRMPRegressor, "__module__", old.__name__)
+        skops_io.dump(model, tmp_path / "old.skops")
+    again = skops_io.load(tmp_path / "old.skops", trusted=SKOPS_TRUSTED_TYPES)
+    _assert_same(model, again, X_FEW)
