@@ -17,7 +17,6 @@ from sklearn_analytic.estimator.base import (
     check_choice,
     check_positive_integer,
     hidden_sizes,
-    seed_of,
 )
 from sklearn_analytic.estimator.extreme_weights import none_vanishing, refuse_extreme_weights, weighs_nothing
 from sklearn_analytic.estimator.first_rows import FirstRowsMixin
@@ -28,18 +27,14 @@ from sklearn_analytic.features import (
     CONSTRUCTIONS,
     ENCODINGS,
     IMAGE_CONSTRUCTIONS,
-    draw_rows,
     linear_readout,
 )
 from sklearn_analytic.features._audit import (
     EVERY_MEMBER,
     MOST,
-    Contents,
     audit_size,
     full_weights,
-    in_content_order,
-    judge_more,
-    settle,
+    rows_to_build_on,
     shares_again,
 )
 from sklearn_analytic.features._training_rows import TrainingRows
@@ -58,8 +53,7 @@ _IMPORTANCE_ROWS, _LEAST_ROWS, _IMPORTANCE_MOVES = 256, 16, 50_000  # rows moved
 class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
     """One network, frozen once built, and a statistic of its features from which everything else is solved."""
 
-    _contents = None  # of models from before there were contents
-    _shard = _n_shards = 0  # by which shards draw other copies into the audit
+    _n_shards = 0
 
     # The story: audit rows, network, statistic, readout.
 
@@ -70,8 +64,8 @@ class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, Analyti
         copies = none_vanishing(refuse_extreme_weights(copies))
         if building:
             self._learn_units(y, copies)
-        elif self._contents is None:
-            self._contents = Contents.of_old(self._seed, X.shape[1])
+        else:
+            self._know_contents(X.shape[1])
         weights = self._with_class_weights(y, copies)
         if weighs_nothing(weights, not building and statistic is not None):
             return statistic
@@ -108,19 +102,6 @@ class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, Analyti
         grown = statistic.accumulate(features, targets, weight, backend, widen=self._needs_all_digits())
         return replace(grown, n_rows=n_rows)
 
-    def _judge(self, rows, y, copies, statistic, building):
-        """Take the audit rows of new rows; those that build settle how rows are told apart."""
-        if not building:
-            salt = self._shard + (0 if statistic is None else statistic.n_rows)
-            judged = judge_more(self._contents, rows, y, copies, salt)
-            self._audit = judged.audit if statistic is None else self._audit.merge(judged.audit, MOST)
-            return judged
-        if not hasattr(self, "_seed"):
-            self._seed = seed_of(self.random_state)
-        self._contents, judged = settle(rows, y, copies, self._seed)
-        self._audit, self._first_audit = judged.audit, len(judged.audit.hashes)
-        return judged
-
     def _build(self, rows, judged):
         """Build the network from rows that are not in the audit, and trees from all, each blind to its fold."""
         unit, keys, shares = self._contents.unit, judged.keys, judged.shares
@@ -128,11 +109,7 @@ class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, Analyti
         building = weights if judged.building is None else judged.building
         generator = np.random.default_rng([self._seed, 1])
         pool = building if shares is None else weights
-        chosen = in_content_order(keys, rows.y, pool)
-        scale = np.full(len(chosen), unit)
-        if len(chosen) > _BUILD_ROWS:
-            chosen = chosen[draw_rows(keys[chosen], pool[chosen], _BUILD_ROWS, generator)]
-            scale = pool[chosen]
+        chosen, scale = rows_to_build_on(keys, rows.y, pool, unit, _BUILD_ROWS, generator)
         x, coded = rows.take(chosen)
         drawn = self._training_rows(x, keys[chosen], coded, pool[chosen] / scale)
         audit = judged.apart

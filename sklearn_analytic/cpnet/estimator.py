@@ -18,7 +18,6 @@ from sklearn_analytic.estimator.base import (
     checked_weights,
     class_labels,
     hidden_sizes,
-    seed_of,
 )
 from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.classes import ClassStreamMixin, refuse_balanced
@@ -33,15 +32,11 @@ from sklearn_analytic.estimator.hidden_features import HiddenFeaturesMixin
 from sklearn_analytic.estimator.reduction import BlockFitMixin, Unwatched
 from sklearn_analytic.estimator.targets import ClassTargets
 from sklearn_analytic.export.computation import Computation, pruned
-from sklearn_analytic.features import CODES, draw_rows, linear_readout
+from sklearn_analytic.features import CODES, linear_readout
 from sklearn_analytic.features._audit import (
-    MOST,
-    Contents,
     audit_size,
     full_weights,
-    in_content_order,
-    judge_more,
-    settle,
+    rows_to_build_on,
 )
 from sklearn_analytic.features._training_rows import repeat
 from sklearn_analytic.io._elsewhere import lazily
@@ -393,28 +388,14 @@ class CPNetClassifier(
         rows = rows_in_blocks(X, meaning.coded(y), weights, self._rows_per_block(X.shape[1]))
         if progress.resumed is None:
             progress.begin_pass("layers")
-            if hasattr(self, "_network"):
-                self._judge_more(rows, y, copies, statistic)
-            else:
-                self._network = self._build(rows, self._settle(rows, y, copies))
+            building = not hasattr(self, "_network")
+            judged = self._judge(rows, y, copies, statistic, building)
+            if building:
+                self._network = self._build(rows, judged)
         if statistic is None:
             statistic = NormalEquations.empty(self._network.n_features, len(self.classes_))
         step = _FeatureStep(self._network, len(self.classes_), self._needs_all_digits())
         return progress.reduce(rows.resized(self._rows_per_block(statistic.n_features)), statistic, step, backend)
-
-    def _settle(self, rows, y, copies):
-        """Let the rows that build settle how rows are told apart, and take the audit rows."""
-        self._seed = seed_of(self.random_state)
-        self._contents, judged = settle(rows, y, copies, self._seed)
-        self._audit, self._first_audit = judged.audit, len(judged.audit.hashes)
-        return judged
-
-    def _judge_more(self, rows, y, copies, statistic):
-        """Take the audit rows of further rows."""
-        if self._contents is None:
-            self._contents = Contents.of_old(self._seed, rows.n_columns)
-        fresh = judge_more(self._contents, rows, y, copies, salt=statistic.n_rows).audit
-        self._audit = self._audit.merge(fresh, MOST)
 
     def _build(self, rows, judged):
         """Build the network from rows that are not in the audit, or from all where nothing is chosen by it."""
@@ -433,12 +414,9 @@ class CPNetClassifier(
         )
         apart = judged.apart
         audit = Rows(apart.x, apart.hashes, self._meaning().coded(apart.y), apart.weights / unit)
-        chosen = in_content_order(judged.keys, rows.y, usable)
-        if len(chosen) > _BUILD_ROWS:
-            chosen = chosen[draw_rows(judged.keys[chosen], usable[chosen], _BUILD_ROWS, generator)]
-            usable = np.full(rows.n_rows, unit)
+        chosen, scale = rows_to_build_on(judged.keys, rows.y, usable, unit, _BUILD_ROWS, generator)
         x, labels = rows.take(chosen)
-        build = Rows(x, judged.keys[chosen], labels, usable[chosen] / unit)
+        build = Rows(x, judged.keys[chosen], labels, usable[chosen] / scale)
         draws = self._contents.are_draws and isinstance(self.hidden_layer_sizes, str)
         with_cells = draws and repeat(judged.keys[weights > 0], weights[weights > 0] / unit)
         return build_network(settings, build, audit, len(self.classes_), with_cells, generator, get_backend("cpu"))

@@ -6,6 +6,8 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_analytic.backend import backend_for, is_tensor
+from sklearn_analytic.estimator.base import seed_of
+from sklearn_analytic.features._audit import MOST, Contents, judge_more, settle
 from sklearn_analytic.io._passes import dense_rows, host, refuse_gaps
 
 ENOUGH = 1000  # rows of positive weight, with which layers stay
@@ -58,12 +60,33 @@ def _below(first, X):
 
 
 class FirstRowsMixin:
-    """Streams that build their layers anew, from all rows so far, each time these have doubled, up to 1000 rows.
+    """Networks that rows build and other rows judge; in streams anew each time the rows have doubled, up to 1000.
 
     A subclass says how rows become a statistic (``_add_rows``), building layers where it has none (``_network``).
     """
 
     _first_rows = None
+    _contents = None  # of models of earlier versions
+    _shard = 0  # by which shards draw other copies into the audit
+
+    def _know_contents(self, n_columns):
+        """Let models of earlier versions tell rows apart as they did."""
+        if self._contents is None:
+            self._contents = Contents.of_old(self._seed, n_columns)
+
+    def _judge(self, rows, y, copies, statistic, building):
+        """Take the audit rows of new rows; those that build settle how rows are told apart."""
+        if building:
+            if not hasattr(self, "_seed"):
+                self._seed = seed_of(self.random_state)
+            self._contents, judged = settle(rows, y, copies, self._seed)
+            self._audit, self._first_audit = judged.audit, len(judged.audit.hashes)
+            return judged
+        self._know_contents(rows.n_columns)
+        salt = self._shard + (0 if statistic is None else statistic.n_rows)
+        judged = judge_more(self._contents, rows, y, copies, salt)
+        self._audit = judged.audit if statistic is None else self._audit.merge(judged.audit, MOST)
+        return judged
 
     def _stream_rows(self, X, y, weight, statistic, progress):
         """The statistic of a stream with rows added, on the layers as they are or on new ones."""

@@ -9,6 +9,7 @@ from sklearn_analytic.features import (
     N_MEMBERS,
     RowKeys,
     are_draws,
+    draw_rows,
     fit_row_keys,
     hash_keys,
     lay_copies,
@@ -207,6 +208,18 @@ def in_content_order(keys, y, weights):
     rows = np.flatnonzero(weights > 0)
     targets = np.reshape(y[rows], (len(rows), -1)).T
     return rows[np.lexsort((*targets[::-1], keys[rows]))]
+
+
+def rows_to_build_on(keys, y, pool, unit, most, generator):
+    """Return the rows to build on, at most so many drawn by weight, and what their weights are divided by.
+
+    Drawn rows weigh 1 each: their weights have had their say.
+    """
+    chosen = in_content_order(keys, y, pool)
+    if len(chosen) <= most:
+        return chosen, np.full(len(chosen), unit)
+    chosen = chosen[draw_rows(keys[chosen], pool[chosen], most, generator)]
+    return chosen, pool[chosen]
 
 
 def take_audit(x, y, weights, hashes):
