@@ -42,7 +42,7 @@ RENAMED = {
     "_gradient_blocks": "estimator.epoch_blocks",
     "_gradient_classifier": "estimator.gradient_classifier",
     "_gradient_regressor": "estimator.gradient_regressor",
-    "_hidden_features": "estimator.hidden_features",
+    "_hidden_features": "estimator.reduction",
     "_hidden_step": "least_squares.hidden_step",
     "_importance_display": "closed_form.display",
     "_input_shares": "least_squares.input_shares",

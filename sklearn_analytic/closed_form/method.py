@@ -12,7 +12,6 @@ from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, 
 from sklearn_analytic.closed_form.network import Settings, build_network
 from sklearn_analytic.closed_form.readout import AuditedRows, best_readout, solve_readouts
 from sklearn_analytic.estimator.base import (
-    AnalyticEstimator,
     check_alpha,
     check_choice,
     check_positive_integer,
@@ -20,8 +19,7 @@ from sklearn_analytic.estimator.base import (
 )
 from sklearn_analytic.estimator.extreme_weights import none_vanishing, refuse_extreme_weights, weighs_nothing
 from sklearn_analytic.estimator.first_rows import FirstRowsMixin
-from sklearn_analytic.estimator.hidden_features import HiddenFeaturesMixin
-from sklearn_analytic.estimator.reduction import BlockFitMixin, detached
+from sklearn_analytic.estimator.reduction import ReductionEstimator, detached
 from sklearn_analytic.export.computation import Computation, pruned
 from sklearn_analytic.features import (
     CONSTRUCTIONS,
@@ -50,7 +48,7 @@ _STEP = 0.1  # of the ranks of a column, by which importances move a value
 _IMPORTANCE_ROWS, _LEAST_ROWS, _IMPORTANCE_MOVES = 256, 16, 50_000  # rows moved: most, least, times columns
 
 
-class ClosedFormBase(FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
+class ClosedFormBase(FirstRowsMixin, ReductionEstimator):
     """One network, frozen once built, and a statistic of its features from which everything else is solved."""
 
     _n_shards = 0

@@ -9,7 +9,6 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, get_backend
 from sklearn_analytic.cpnet.network import Network, Rows, Settings, build_network
 from sklearn_analytic.estimator.base import (
-    AnalyticEstimator,
     check_alpha,
     check_choice,
     check_class_weight,
@@ -28,8 +27,7 @@ from sklearn_analytic.estimator.extreme_weights import (
     weights_in_range,
 )
 from sklearn_analytic.estimator.first_rows import FirstRowsMixin
-from sklearn_analytic.estimator.hidden_features import HiddenFeaturesMixin
-from sklearn_analytic.estimator.reduction import BlockFitMixin, Unwatched
+from sklearn_analytic.estimator.reduction import ReductionEstimator, Unwatched
 from sklearn_analytic.estimator.targets import ClassTargets
 from sklearn_analytic.export.computation import Computation, pruned
 from sklearn_analytic.features import CODES, linear_readout
@@ -64,9 +62,7 @@ class _FeatureStep:
         return statistic.accumulate(features, targets, block.weight, backend, widen=self.all_digits)
 
 
-class CPNetClassifier(
-    ClassStreamMixin, ClassifierMixin, FirstRowsMixin, BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator
-):
+class CPNetClassifier(ClassStreamMixin, ClassifierMixin, FirstRowsMixin, ReductionEstimator):
     r"""Correlation projection network: a multi-exit classifier in which every weight is a sum or a solve.
 
     Each module encodes the labels as a code T, projects its input by correlation with it,

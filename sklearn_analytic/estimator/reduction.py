@@ -2,20 +2,23 @@
 
 import copy
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy.linalg import LinAlgWarning
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend import get_backend
-from sklearn_analytic.estimator.base import check_positive_integer
+from sklearn_analytic.estimator.base import AnalyticEstimator, check_positive_integer
 from sklearn_analytic.estimator.callbacks import BlockTasks, CallbackSupportMixin, with_callbacks
 from sklearn_analytic.estimator.classes import refuse_balanced
 from sklearn_analytic.estimator.statistics_file import NOT_FITTED, fingerprint, restore_fit, save_fit, state_of
 from sklearn_analytic.io import Blocks
-from sklearn_analytic.io._elsewhere import is_collection, opened_collection
+from sklearn_analytic.io._elsewhere import is_collection, lazily, opened_collection
 from sklearn_analytic.io._passes import host
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened, rows_of
@@ -136,12 +139,35 @@ class FitProgress(Unwatched):
         return rows.reduce(start, step, backend, lambda statistic: self.block_done(statistic, backend))
 
 
-class BlockFitMixin(CallbackSupportMixin):
-    """Fits over sources of blocks, and statistics that go to disk and come back.
+class ReductionEstimator(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, AnalyticEstimator, ABC
+):
+    """A closed-form fit: blocks become a statistic that is solved once, and goes to disk and comes back.
 
-    A subclass says how all rows become a statistic (``_fit_rows``), how one block is added to one (``_absorb``), and
-    how it is solved (``_store``).
+    A subclass says how all rows become a statistic (``_fit_rows``), how one block is added to one (``_absorb``), how it
+    is solved (``_store``), and what the readout reads of a block (``_hidden_of``), as a step before another model.
     """
+
+    @abstractmethod
+    def _fit_rows(self, X, y, sample_weight, progress):
+        """Return the statistic of all rows, in passes that ``progress`` is told of."""
+
+    @abstractmethod
+    def _absorb(self, statistic, X, y, sample_weight, classes=None):
+        """Return a statistic, or the first one, with a block added."""
+
+    @abstractmethod
+    def _store(self, statistic):
+        """Solve, set the fitted attributes, return the estimator."""
+
+    @property
+    @abstractmethod
+    def _n_features_out(self):
+        """Return the width of :meth:`transform`; scikit-learn names its columns by it."""
+
+    @abstractmethod
+    def _hidden_of(self, rows, backend):
+        """Return what the readout reads of checked rows on the backend."""
 
     @with_callbacks
     def fit_blocks(self, blocks, *, checkpoint=None, checkpoint_every=100):
@@ -270,6 +296,26 @@ class BlockFitMixin(CallbackSupportMixin):
                 delattr(self, name)
             restore_fit(self, Path(path))
             return self._store(self._statistic)
+
+    @lazily
+    def transform(self, X):
+        """Return the features that the readout reads, the hidden layers and what stands beside them.
+
+        A linear readout of these columns is what the estimator predicts with, so that they are a step before any
+        other model in a pipeline. They are dense, also where X is sparse.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features_out)
+            Features in the dtype of X, unless ``precision`` says otherwise; a frame after ``set_output``.
+        """
+        check_is_fitted(self)
+        return self._map_blocks(X, self._hidden_of, self._n_features_out)
 
     def _check_enough(self):
         """Refuse a whole fit that cannot mean anything; regression takes any number of rows."""

@@ -9,7 +9,6 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic.backend import backend_for, get_backend
 from sklearn_analytic.estimator.base import (
     NO_WEIGHT,
-    AnalyticEstimator,
     check_activation,
     check_alpha,
     check_choice,
@@ -20,8 +19,7 @@ from sklearn_analytic.estimator.base import (
     seed_of,
 )
 from sklearn_analytic.estimator.callbacks import with_callbacks
-from sklearn_analytic.estimator.hidden_features import HiddenFeaturesMixin
-from sklearn_analytic.estimator.reduction import BlockFitMixin
+from sklearn_analytic.estimator.reduction import ReductionEstimator
 from sklearn_analytic.export.computation import ROWS, Computation, chained
 from sklearn_analytic.features import HIDDEN, apply_layers, cast_like, draw_rows, linear_readout, row_keys
 from sklearn_analytic.io._passes import auto_block_size, rows_in_blocks
@@ -33,7 +31,7 @@ _ROWS_PER_UNIT = 4  # rows drawn per hidden unit for constructions that look at 
 _BLIND = ("random",)  # constructions that do not: a file need not be read for them
 
 
-class BlockwiseLeastSquares(ReadoutAttributesMixin, BlockFitMixin, HiddenFeaturesMixin, AnalyticEstimator):
+class BlockwiseLeastSquares(ReadoutAttributesMixin, ReductionEstimator):
     """What regressor and classifier share: everything but the coding of targets."""
 
     def __init__(
