@@ -10,14 +10,14 @@ from sklearn_analytic.decoupled.pipeline import PipelineRule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Threads
 from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
-from sklearn_analytic.nn import torch_parts
+from sklearn_analytic.decoupled.torch_cells import TorchCells
 
 
 def torch_pipeline(task):
     """Two modules of torch layers in two threads."""
     recipe = recipe_of(task)
     ranges = balanced_modules(dense_costs(sizes_of(task), task["batch_size"]), 2)
-    stack = torch_parts().TorchCells(nn.Sequential(*layers_of_torch(task)), ranges, recipe, "cpu", 0)
+    stack = TorchCells(nn.Sequential(*layers_of_torch(task)), ranges, recipe, "cpu", 0)
     return Pipeline(stack, PipelineRule(), recipe, Threads(2), ranges)
 
 

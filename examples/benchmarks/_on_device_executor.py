@@ -14,7 +14,8 @@ from sklearn_analytic.decoupled.pipeline import PipelineRule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
 from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
-from sklearn_analytic.nn import Optimizer, Recipe, Rows, torch_parts
+from sklearn_analytic.decoupled.torch_cells import TorchCells
+from sklearn_analytic.nn import Optimizer, Recipe, Rows
 
 CLASSES = 10
 # {name: (rule, modules)}
@@ -47,7 +48,7 @@ def pipeline(rule, n_modules, sizes, device, threads):
     layers = _sizes(sizes)
     ranges = balanced_modules(dense_costs(layers, sizes["batch"]), n_modules)
     alone = rule.lag(n_modules - 1) > 0
-    stack = torch_parts().TorchCells(network_of(layers), ranges, recipe, plain(device), 0, alone=alone)
+    stack = TorchCells(network_of(layers), ranges, recipe, plain(device), 0, alone=alone)
     return Pipeline(stack, rule, recipe, Threads(n_modules) if threads else Sequential(), ranges)
 
 

@@ -40,7 +40,7 @@ class TimelineDisplay:
     ----------
     timeline : structured ndarray
         With the fields module (from 0, bottom to top), kind ("forward", "backward", "update"), batch, begin and end:
-        ``timeline_`` of an estimator, or what ``sklearn_analytic.nn.simulate`` returns.
+        ``timeline_`` of an estimator, or what ``sklearn_analytic.decoupled.simulate`` returns.
     first_batch, n_batches : int or None, default=None
         The batches to show, from the first forward to the last backward pass of theirs; operations of other batches
         in that time are shown too. Without ``first_batch`` the last ones of which every operation is kept; without

@@ -70,10 +70,10 @@ class TorchCells:
 
     Examples
     --------
+    >>> from sklearn_analytic.decoupled.torch_cells import TorchCells
     >>> from sklearn_analytic.nn import Recipe, torch_parts
-    >>> parts = torch_parts()
-    >>> network = parts.dense_network((4, 8, 8, 3), "relu")
-    >>> stack = parts.TorchCells(network, [(0, 1), (1, 3)], Recipe(scheme="backprop"))
+    >>> network = torch_parts().dense_network((4, 8, 8, 3), "relu")
+    >>> stack = TorchCells(network, [(0, 1), (1, 3)], Recipe(scheme="backprop"))
     >>> [len(cell.tensors()) for cell in stack.cells]
     [2, 4]
     """
