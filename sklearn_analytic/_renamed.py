@@ -35,7 +35,7 @@ RENAMED = {
     "_dfa": "feedback.estimators",
     "_dfa_base": "feedback.method",
     "_dfa_regressor": "feedback.estimators",
-    "_export": "export.mixin",
+    "_export": "export.verbs",
     "_extreme_weights": "estimator.extreme_weights",
     "_first_rows": "estimator.first_rows",
     "_gradient_base": "estimator.epochs",

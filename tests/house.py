@@ -35,7 +35,7 @@ ONLY_IN = {
     "numba": r"backend/_numba\w*\.py",
     "torch": r"\w+/_?torch_?\w*\.py|distributed/_worker\.py",
     "dask": r"distributed/.*",
-    "onnx": r"export/onnx_\w*\.py|export/mixin\.py",
+    "onnx": r"export/onnx_\w*\.py|export/verbs\.py",
     "h5py": r"io/.*",
     "zarr": r"io/.*",
     "pyarrow": r"io/.*",

@@ -1,4 +1,4 @@
-"""Decoupled training as a classifier."""
+"""Decoupled training as a classifier and as a regressor."""
 
 from sklearn.base import ClassifierMixin, RegressorMixin
 

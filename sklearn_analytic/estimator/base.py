@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 from sklearn_analytic._version import __version__
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, is_tensor
 from sklearn_analytic.estimator.version_stamp import warn_of_version
-from sklearn_analytic.export.mixin import ExportMixin
+from sklearn_analytic.export.verbs import to_onnx, to_sklearn
 from sklearn_analytic.features import cast_like
 from sklearn_analytic.io._elsewhere import refuse_collection
 from sklearn_analytic.io._passes import (
@@ -37,8 +37,10 @@ _SUMMABLE = 900  # power of two up to which weights are added as they are
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error
 
 
-class AnalyticEstimator(ExportMixin, BaseEstimator):
-    """Base of all estimators: reading X, versioned pickles."""
+class AnalyticEstimator(BaseEstimator):
+    """Base of all estimators: reading X, versioned pickles, exports."""
+
+    to_sklearn, to_onnx = to_sklearn, to_onnx
 
     def __getstate__(self):
         """Stamp the state with the package version, which scikit-learn does for its own classes alone."""
@@ -48,6 +50,10 @@ class AnalyticEstimator(ExportMixin, BaseEstimator):
         """Compare and drop the stamp; fitted state is plain NumPy and loads without torch or a GPU."""
         warn_of_version(type(self).__name__, state.get(_VERSION_KEY))
         super().__setstate__({key: value for key, value in state.items() if key != _VERSION_KEY})
+
+    def _computation(self):
+        """What prediction computes, as a value; an estimator that does not say cannot be exported."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be exported: use pickle, joblib or skops.")
 
     @contextmanager
     def _unchanged_on_error(self):

@@ -1,4 +1,4 @@
-"""Direct feedback alignment as a classifier."""
+"""Direct feedback alignment as a classifier and as a regressor."""
 
 from sklearn.base import ClassifierMixin, RegressorMixin
 

@@ -1,4 +1,4 @@
-"""Layer-wise training as a classifier."""
+"""Layer-wise training as a classifier and as a regressor."""
 
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted

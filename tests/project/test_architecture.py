@@ -15,10 +15,13 @@ from tests.house import (
     PACKAGE,
     ROOT,
     RULES,
+    files_of,
+    fits,
     height,
     imports_of,
     misplaced_private_names,
     misplaced_third_parties,
+    own_classes,
     rooms,
     upward_imports,
 )
@@ -44,6 +47,21 @@ def test_the_house_is_small():
     assert len(rooms(ROOT)) <= MOST_ROOMS
     assert height(ROOT) <= MOST_FLOORS
     assert len(list(ROOT.glob("*.py"))) <= MOST_FILES_IN_ROOT
+
+
+# Own classes in the method resolution order, and files that a fit runs through: what they are, and may not exceed.
+# The aim is 5 classes for closed-form estimators, and 22, 14 and 11 files.
+MOST_CLASSES = {"ClosedFormMLP": 6, "CPNetClassifier": 5, "BRMPClassifier": 6}
+MOST_FILES = {"ClosedFormMLP": 41, "CPNetClassifier": 28, "BRMPClassifier": 21}
+
+
+def test_closed_form_fits_stand_on_few_classes_and_files():
+    calls = {kind.__name__: (kind, fit) for kind, fit in fits().items()}
+    for name, most in MOST_CLASSES.items():
+        kind, fit = calls[name]
+        assert len(own_classes(kind)) <= most
+        fit()  # what is compiled or cached in the first fit is no part of its road
+        assert len(files_of(fit)) <= MOST_FILES[name]
 
 
 # ---- the rules notice what they forbid ----
