@@ -106,6 +106,8 @@ class CommunicationDisplay:
         entropies = dict(zip(record["layers"], zip(*record["weight_entropy"], strict=True), strict=True))
         self.entropy_lines_ = _lines(right, entropies, line_kwargs)
         left.set(xlabel="epoch", ylabel="bytes per worker and epoch", title=self._title())
+        for panel in (left, right):
+            panel.xaxis.get_major_locator().set_params(integer=True)  # there is no half epoch
         if any(value > 0 for values in shown.values() for value in values):
             left.set_yscale("log")
         right.set(xlabel="epoch", ylabel="entropy of the weights (bits)", title="fixed grid")

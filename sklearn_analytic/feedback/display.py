@@ -110,6 +110,7 @@ class AlignmentDisplay:
         shown = np.append(self.alignment_[np.isfinite(self.alignment_)], [0.0, 1.0])
         ax.set(ylim=(shown.min() - _MARGIN, shown.max() + _MARGIN), xlabel="epoch", title=self.estimator_name)
         ax.set_ylabel("cosine to the true gradient")
+        ax.xaxis.get_major_locator().set_params(integer=True)  # there is no half epoch
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
