@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_analytic.estimator.plotting import fitted_attribute, pyplot_for
+from sklearn_analytic.estimator.plotting import fitted_attribute, mark_whole_epochs, pyplot_for
 
 _ADVICE = (
     "fit sklearn_analytic.distributed.data_parallel(estimator), or the estimator itself with distributed=True on "
@@ -107,7 +107,7 @@ class CommunicationDisplay:
         self.entropy_lines_ = _lines(right, entropies, line_kwargs)
         left.set(xlabel="epoch", ylabel="bytes per worker and epoch", title=self._title())
         for panel in (left, right):
-            panel.xaxis.get_major_locator().set_params(integer=True)  # there is no half epoch
+            mark_whole_epochs(panel)
         if any(value > 0 for values in shown.values() for value in values):
             left.set_yscale("log")
         right.set(xlabel="epoch", ylabel="entropy of the weights (bits)", title="fixed grid")

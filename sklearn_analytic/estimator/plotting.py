@@ -43,6 +43,13 @@ def checked_names(parameter, names, defaults, things):
     return names
 
 
+def mark_whole_epochs(ax):
+    """Ticks where epochs are: there is no half one."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def label_ticks(ax, names):
     """Names under the places 0, 1, ... of axes with limits: turned where they are long, thinned where they are many."""
     names, room = np.array([str(name) for name in names], dtype=object), _points_per_place(ax)

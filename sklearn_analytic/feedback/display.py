@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_analytic.estimator.plotting import checked_names, fitted_attribute, pyplot_for
+from sklearn_analytic.estimator.plotting import checked_names, fitted_attribute, mark_whole_epochs, pyplot_for
 
 _ADVICE = "set alignment=True and fit again (of a pipeline, give the last step)."
 _MARGIN = 0.05  # beyond 0 and 1, so that lines on the border are seen
@@ -110,7 +110,7 @@ class AlignmentDisplay:
         shown = np.append(self.alignment_[np.isfinite(self.alignment_)], [0.0, 1.0])
         ax.set(ylim=(shown.min() - _MARGIN, shown.max() + _MARGIN), xlabel="epoch", title=self.estimator_name)
         ax.set_ylabel("cosine to the true gradient")
-        ax.xaxis.get_major_locator().set_params(integer=True)  # there is no half epoch
+        mark_whole_epochs(ax)
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
