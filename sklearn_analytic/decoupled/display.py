@@ -16,7 +16,7 @@ _ADVICE = (
 _FIELDS = ("module", "kind", "batch", "begin", "end")
 _MILLISECONDS = 1e3
 _HEIGHT = 0.7  # of a bar; rows are 1 apart
-_TEXT_SIZE, _CHARACTER = 7, 0.75  # points; width of a digit over its size, with room beside it
+_TEXT_SIZE, _DIGIT = 7, 0.01  # points; of the width of the axes, which a digit takes at most in a figure of its own
 # {kind: (label, style of bars, colour of numbers)}: light, dark and in between, so that they differ in grey too.
 # Updates have an edge of their colour: one that takes no time is still a line.
 _KINDS = {
@@ -228,8 +228,6 @@ class TimelineDisplay:
         self.path_ = [] if self.followed_ is None else self._draw_path()
         if legend:
             self.ax_.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False)
-        if ax is None:
-            self.figure_.get_layout_engine().execute(self.figure_)  # the layout says how much room each number has
         self.numbers_ = self._draw_numbers()
         return self
 
@@ -273,19 +271,16 @@ class TimelineDisplay:
         return arrows
 
     def _draw_numbers(self):
-        """Batch numbers in bars that are wide enough and not cut off."""
+        """Batch numbers in bars that are wide enough."""
         low, high = self.ax_.get_xlim()
-        box = self.ax_.get_window_extent()
-        per_point = (high - low) / (box.width * 72 / self.ax_.get_figure().dpi)
-        size = min(_TEXT_SIZE, 0.8 * _HEIGHT * box.height * 72 / self.ax_.get_figure().dpi / self.n_modules_)
-        numbers = []
-        for operation in self.timeline_:
-            color, text = _KINDS[str(operation["kind"])][2], str(operation["batch"])
-            begin, end = max(operation["begin"], low), min(operation["end"], high)
-            if color is not None and end - begin > len(text) * _CHARACTER * size * per_point:
-                style = {"color": color, "fontsize": size, "ha": "center", "va": "center_baseline", "zorder": 5}
-                style["clip_on"] = True  # in case someone zooms in
-                numbers.append(self.ax_.text((begin + end) / 2, operation["module"], text, **style))
+        room, numbers = _DIGIT * (high - low), []
+        for kind, bars in self.bars_.items():
+            batches = self.timeline_["batch"][self.timeline_["kind"] == kind]
+            widths = [min(bar.get_x() + bar.get_width(), high) - max(bar.get_x(), low) for bar in bars]
+            texts = [str(batch) if w > room * len(str(batch)) else "" for batch, w in zip(batches, widths, strict=True)]
+            style = {"label_type": "center", "fontsize": _TEXT_SIZE, "color": _KINDS[kind][2], "clip_on": True}
+            if style["color"] is not None:
+                numbers += [text for text in self.ax_.bar_label(bars, texts, **style) if text.get_text()]
         return numbers
 
     def _followed(self, follow):

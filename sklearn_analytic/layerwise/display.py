@@ -4,14 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_analytic.estimator.plotting import checked_names, fitted_attribute, label_ticks, label_values, pyplot_for
+from sklearn_analytic.estimator.plotting import checked_names, fitted_attribute, pyplot_for
 
 _ADVICE = "give an estimator that was trained layer by layer, such as LayerwiseMLP (of a pipeline, give the last step)."
 _PANELS = ("score", "effective rank", "time (s)", "memory (MB)")
 _MEGABYTE = 1e6  # bytes
-_FEWEST_PLACES = 3  # along a panel, so that the bar of a single layer is not a wall
-_LEAST_MARGIN = 0.08  # of the places, at both ends, for half of the text of the first and last value
-_BELOW_ZERO = 0.12  # of the height, for the text of a rank near 0; less than a step of the ticks
+_FLAT, _MOST_NAMES = 6, 20  # so many names stand beside each other; more are turned, and more than that thinned
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,6 @@ class LayerDiagnosticsDisplay:
         Names, bottom layer first.
     score_line_, rank_line_ : matplotlib Line2D
         Lines of the scores and of the effective ranks.
-    score_labels_, rank_labels_ : list of matplotlib Annotation
-        Values next to the points; where there is no room for all, every second or third, and always the top layer's.
     width_lines_ : matplotlib LineCollection or None
         Dashed lines at the widths.
     seconds_bars_, bytes_bars_ : matplotlib BarContainer
@@ -93,8 +89,8 @@ class LayerDiagnosticsDisplay:
     ...     scores=[0.81, 0.9, 0.92], effective_ranks=[21.3, 12.0, 8.4], seconds=[1.2, 0.8, 0.7],
     ...     n_bytes=[4_000_000, 2_000_000, 1_000_000], widths=[64, 32, 16],
     ... ).plot()
-    >>> [text.get_text() for text in display.score_labels_]
-    ['0.810', '0.900', '0.920']
+    >>> display.score_line_.get_ydata().tolist()
+    [0.81, 0.9, 0.92]
     >>> [float(bar.get_height()) for bar in display.bytes_bars_]
     [4.0, 2.0, 1.0]
     """
@@ -163,53 +159,35 @@ class LayerDiagnosticsDisplay:
         """
         self.axes_ = self._new_axes() if axes is None else _checked_axes(axes)
         self.figure_ = self.axes_[0].figure
+        places, turned = np.arange(len(self.scores_)), 45 if len(self.scores_) > _FLAT else 0
+        margin = max(1, 2 - len(places) / 2)  # the bar of a single layer is no wall
+        named = places[::-1][:: -(-len(places) // _MOST_NAMES)][::-1]  # the top layer has its name
         for ax, label in zip(self.axes_, _PANELS, strict=True):
-            _prepare(ax, label, self.layer_names)
+            ax.set(xlim=(-margin, len(places) - 1 + margin), ylabel=label)
+            ax.set_xticks(named, self.layer_names[named], rotation=turned, ha="right" if turned else "center")
         line_style, bar_style = {"marker": "o"} | (line_kwargs or {}), {"color": "C1"} | (bar_kwargs or {})
-        places = np.arange(len(self.scores_))
         score, rank, time, memory = self.axes_
-        self._draw_scores(score, places, line_style)
-        self._draw_ranks(rank, places, line_style)
+        (self.score_line_,) = score.plot(places, self.scores_, **line_style)
+        low, high = score.dataLim.intervaly  # of all that was drawn here, another display's scores too
+        pad = max(0.2 * (high - low), 0.01)  # differences of no account are not blown up
+        score.set_ylim(low - pad, high + pad)
+        (self.rank_line_,) = rank.plot(places, self.effective_ranks_, **line_style)
+        self.width_lines_ = None if self.widths_ is None else _draw_widths(rank, places, self.widths_)
+        if np.isnan(self.effective_ranks_).all():
+            rank.text(0.5, 0.03, "not measured", transform=rank.transAxes, ha="center", color="0.4")
+        rank.set_ylim(bottom=0)
         self.seconds_bars_ = time.bar(places, self.seconds_, **bar_style)
         self.bytes_bars_ = memory.bar(places, self.n_bytes_ / _MEGABYTE, **bar_style)
         return self
 
     def _new_axes(self):
-        """Two panels over two: names are written below the lower ones only; more layers make it wider."""
+        """Two panels over two, wider for more layers."""
         width = np.clip(4.0 + 0.55 * len(self.scores_), 7.5, 13.0)  # inches
         pyplot = pyplot_for(type(self).__name__)
         figure, axes = pyplot.subplots(2, 2, sharex=True, figsize=(width, 5.5), layout="constrained")
         if self.estimator_name is not None:
             figure.suptitle(self.estimator_name)
-        figure.align_ylabels(axes)
-        figure.get_layout_engine().execute(figure)  # the layout says how much room each text has
         return axes.ravel()
-
-    def _draw_scores(self, ax, places, style):
-        """Scores with their values: limits that leave room for text and do not blow up differences of no account."""
-        (self.score_line_,) = ax.plot(places, self.scores_, **style)
-        low, high = ax.dataLim.intervaly  # of all that was drawn here, another display's scores too
-        pad = max(0.2 * (high - low), 0.01)
-        ax.set_ylim(low - pad, high + pad)
-        self.score_labels_ = label_values(ax, self.score_line_, [f"{score:.3f}" for score in self.scores_])
-
-    def _draw_ranks(self, ax, places, style):
-        """Effective ranks under the widths that bound them."""
-        (self.rank_line_,) = ax.plot(places, self.effective_ranks_, **style)
-        self.width_lines_ = None if self.widths_ is None else _draw_widths(ax, places, self.widths_)
-        if np.isnan(self.effective_ranks_).all():
-            ax.text(0.5, 0.03, "not measured", transform=ax.transAxes, ha="center", color="0.4")  # below the widths
-        top = max(ax.get_ylim()[1], 1.0)
-        ax.set_ylim(-_BELOW_ZERO * top, top * (1 + _BELOW_ZERO))
-        self.rank_labels_ = label_values(ax, self.rank_line_, [_rank_text(rank) for rank in self.effective_ranks_])
-
-
-def _prepare(ax, label, names):
-    """A panel with the same places as the other three."""
-    n_layers = len(names)
-    margin = max(0.5 + max(0, _FEWEST_PLACES - n_layers) / 2, _LEAST_MARGIN * n_layers)
-    ax.set(xlim=(-margin, n_layers - 1 + margin), ylabel=label)
-    label_ticks(ax, names)
 
 
 def _draw_widths(ax, places, widths):
@@ -218,11 +196,6 @@ def _draw_widths(ax, places, widths):
     style = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2, "fontsize": "small"}
     ax.legend(handles=[lines], frameon=False, **style)
     return lines
-
-
-def _rank_text(rank):
-    """A decimal where it matters."""
-    return f"{rank:.1f}" if rank < 10 else f"{rank:.0f}"
 
 
 def _partition_name(first, stop):

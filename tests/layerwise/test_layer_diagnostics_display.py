@@ -109,13 +109,6 @@ def test_arrays_are_kept(drawn):
     assert LayerDiagnosticsDisplay(**DIAGNOSTICS).widths_ is None
 
 
-def test_values_are_written_at_their_points(drawn):
-    assert texts(drawn.score_labels_) == ["0.800", "0.912", "0.900"]
-    assert texts(drawn.rank_labels_) == ["21", "12", "8.4"]
-    assert [label.xy for label in drawn.score_labels_] == list(enumerate(DIAGNOSTICS["scores"]))
-    assert [label.xy for label in drawn.rank_labels_] == list(enumerate(DIAGNOSTICS["effective_ranks"]))
-
-
 def test_widths_are_dashed_lines_over_the_layers(drawn):
     ends = [segment.tolist() for segment in drawn.width_lines_.get_segments()]
     assert ends == [[[k - 0.5, width], [k + 0.5, width]] for k, width in enumerate(WIDTHS)]
@@ -123,7 +116,7 @@ def test_widths_are_dashed_lines_over_the_layers(drawn):
     assert drawn.width_lines_.get_linestyle()[0][1] is not None  # dashes
     assert texts(drawn.axes_[1].get_legend().get_texts()) == ["width"]
     low, high = drawn.axes_[1].get_ylim()
-    assert low < 0 and high > max(WIDTHS)
+    assert low == 0 and high > max(WIDTHS)
 
 
 def test_without_widths_no_line_and_no_legend():
@@ -133,7 +126,7 @@ def test_without_widths_no_line_and_no_legend():
 
 
 @pytest.mark.parametrize("scores", [[0.9], [0.9, 0.9, 0.9], [-3.0, 0.2], [0.9, 0.90001]])
-def test_score_limits_leave_room_for_text(scores):
+def test_score_limits_do_not_blow_up_small_differences(scores):
     n_layers = len(scores)
     display = LayerDiagnosticsDisplay(
         scores=scores, effective_ranks=[1.0] * n_layers, seconds=[0.0] * n_layers, n_bytes=[0] * n_layers
@@ -146,14 +139,12 @@ def test_a_missing_rank_is_a_gap():
     ranks = [20.0, np.nan, 8.0]
     display = LayerDiagnosticsDisplay(**DIAGNOSTICS | {"effective_ranks": ranks}).plot()
     np.testing.assert_array_equal(display.rank_line_.get_ydata(), ranks)
-    assert texts(display.rank_labels_) == ["20", "8.0"]
 
 
 @pytest.mark.parametrize("widths", [None, WIDTHS])
 def test_missing_ranks_are_said(drawn, widths):
     display = LayerDiagnosticsDisplay(**DIAGNOSTICS | {"effective_ranks": [np.nan] * 3}, widths=widths).plot()
     assert "not measured" in texts(display.axes_[1].texts)
-    assert display.rank_labels_ == []
     assert np.isfinite(display.axes_[1].get_ylim()).all()
     assert "not measured" not in texts(drawn.axes_[1].texts)
 
@@ -166,7 +157,6 @@ def test_style_of_lines_and_bars():
     )
     for line in (display.score_line_, display.rank_line_):
         assert (line.get_color(), line.get_marker()) == ("red", "x")
-    assert {label.get_color() for label in display.score_labels_} == {"red"}
     for bar in (*display.seconds_bars_, *display.bytes_bars_):
         assert bar.get_facecolor() == (0.0, 128 / 255, 0.0, 1.0)
         assert bar.get_width() == pytest.approx(0.5)
@@ -177,55 +167,17 @@ def test_style_of_lines_and_bars():
 
 def test_one_layer_is_a_point_and_narrow_bars():
     display = random_display(1, widths=[64]).plot()
-    assert len(display.score_labels_) == len(display.rank_labels_) == len(display.seconds_bars_) == 1
+    assert len(display.score_line_.get_xdata()) == len(display.seconds_bars_) == 1
     assert tick_names(display.axes_[3]) == ["layer 1"]
     low, high = display.axes_[3].get_xlim()
     assert display.seconds_bars_[0].get_width() < (high - low) / 3
 
 
-def test_sixteen_layers_all_have_their_names_and_values():
+def test_sixteen_layers_all_have_their_names_and_of_many_the_top_one():
     display = random_display(16).plot()
     assert tick_names(display.axes_[3]) == [f"layer {k}" for k in range(1, 17)]
-    assert len(display.score_labels_) == len(display.rank_labels_) == 16
-
-
-def test_narrow_axes_thin_the_text_but_keep_the_top_layer(pyplot):
-    _, axes = pyplot.subplots(1, 4, figsize=(8, 3))
-    display = random_display(16).plot(axes)
-    assert 2 <= len(tick_names(display.axes_[0])) < 16
-    assert tick_names(display.axes_[0])[-1] == "layer 16"
-    assert 2 <= len(display.score_labels_) < 16
-    assert display.score_labels_[-1].xy == (15, display.scores_[15])
-    assert len(display.score_line_.get_xdata()) == 16
-
-
-@pytest.mark.parametrize(("n_layers", "seed"), [(1, 0), (3, 0), (8, 2), (16, 3), (16, 4)])
-def test_text_does_not_overlap_and_stays_in_the_axes(n_layers, seed):
-    display = random_display(n_layers, seed, estimator_name="ours").plot()
-    display.figure_.draw_without_rendering()
-    for ax, labels in zip(display.axes_, (display.score_labels_, display.rank_labels_), strict=False):
-        boxes, frame = [label.get_window_extent() for label in labels], ax.get_window_extent()
-        assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
-        assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
-        assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes)
-
-
-def test_text_stays_in_narrow_axes(pyplot):
-    _, axes = pyplot.subplots(1, 4, figsize=(12, 3))
-    display = random_display(16).plot(axes)
-    display.figure_.draw_without_rendering()
-    frame = display.axes_[0].get_window_extent()
-    boxes = [label.get_window_extent() for label in display.score_labels_]
-    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
-
-
-@pytest.mark.parametrize("scores", [[0.1, 0.5, 0.9], [0.9, 0.5, 0.1], [0.1, 0.9, 0.2, 0.3, 0.8], [0.5, 0.5, 0.5]])
-def test_text_does_not_cross_its_line(scores):
-    costs = dict.fromkeys(["effective_ranks", "seconds", "n_bytes"], np.ones(len(scores)))
-    display = LayerDiagnosticsDisplay(scores=scores, **costs).plot()
-    display.figure_.draw_without_rendering()
-    line = display.axes_[0].transData.transform_path(display.score_line_.get_path())
-    assert not [label for label in display.score_labels_ if line.intersects_bbox(label.get_window_extent(), False)]
+    names = tick_names(random_display(40).plot().axes_[3])
+    assert len(names) == 20 and names[-1] == "layer 40"
 
 
 @pytest.mark.parametrize(("n_layers", "angle"), [(3, 0), (16, 45), (40, 45)])
