@@ -249,7 +249,8 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, FirstRowsMixin, Reducti
         array of shape (n_samples,) or (n_samples, n_classes)
             Scores; for two classes that of the second less that of the first.
         """
-        return self._meaning().decision(self._scores(X))
+        scores = self._scores(X)
+        return self._meaning().decision(scores)
 
     @lazily
     def predict(self, X):
@@ -265,7 +266,8 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, FirstRowsMixin, Reducti
         ndarray of shape (n_samples,)
             The class of the highest score.
         """
-        return self._meaning().labels(self._scores(X))
+        scores = self._scores(X)
+        return self._meaning().labels(scores)
 
     @lazily
     def predict_proba(self, X):
@@ -281,7 +283,8 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, FirstRowsMixin, Reducti
         array of shape (n_samples, n_classes)
             Rows sum to one; a tensor where X is one.
         """
-        return self._meaning().probabilities(self._scores(X), self._link)
+        scores = self._scores(X)
+        return self._meaning().probabilities(scores, self._link)
 
     @lazily
     def predict_log_proba(self, X):
@@ -297,7 +300,8 @@ class CPNetClassifier(ClassStreamMixin, ClassifierMixin, FirstRowsMixin, Reducti
         array of shape (n_samples, n_classes)
             A tensor where X is one.
         """
-        return self._meaning().log_probabilities(self._scores(X), self._link)
+        scores = self._scores(X)
+        return self._meaning().log_probabilities(scores, self._link)
 
     def staged_decision_function(self, X):
         """Yield :meth:`decision_function` of every exit, first to last.
