@@ -184,10 +184,11 @@ def _tilts(rows, first, agreed, generator):
     if not np.any(agreed):
         return np.zeros(agreed.shape)
     thirds = generator.integers(len(rows), size=(_CANDIDATES, len(first)))
-    step = np.zeros(agreed.shape)
+    step, least = np.zeros(agreed.shape), _ROUNDING * np.max(np.abs(rows))  # rounding is no difference
     for third in thirds:
         missing = np.flatnonzero(~np.any(step, axis=1))
-        step[missing] = np.where(agreed[missing], rows[third[missing]] - rows[first[missing]], 0.0)
+        lean = rows[third[missing]] - rows[first[missing]]
+        step[missing] = np.where(agreed[missing] & (np.abs(lean) > least), lean, 0.0)
     factor = _LARGEST_TILT ** generator.uniform(size=(len(first), 1))
     squared = np.sum(step**2, axis=1, keepdims=True)
     return factor * step / np.where(squared > 0, squared, 1.0)

@@ -149,3 +149,11 @@ def test_equal_rows_give_finite_layers(name, rng):
     X = np.ones((3, 2))
     layer = HIDDEN[name](X, np.zeros((3, 1)), 4, "tanh", rng)
     assert np.all(np.isfinite(apply_layers((layer,), X, _cpu())))
+
+
+def test_sampled_units_do_not_lean_on_rounding():
+    rows = np.zeros((40, 2))
+    rows[:, 0] = np.arange(40)
+    rows[:, 1] = 1e-17 * (np.arange(40) % 5 == 0)  # 0 but for what an encoding leaves
+    layer = sampled_layer(rows, rows[:, :1], 30, "tanh", np.random.default_rng(0))
+    assert np.abs(layer.weights).max() < 10
