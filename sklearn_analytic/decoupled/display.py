@@ -275,12 +275,14 @@ class TimelineDisplay:
         low, high = self.ax_.get_xlim()
         room, numbers = _DIGIT * (high - low), []
         for kind, bars in self.bars_.items():
+            color = _KINDS[kind][2]
+            if color is None:
+                continue
             batches = self.timeline_["batch"][self.timeline_["kind"] == kind]
             widths = [min(bar.get_x() + bar.get_width(), high) - max(bar.get_x(), low) for bar in bars]
             texts = [str(batch) if w > room * len(str(batch)) else "" for batch, w in zip(batches, widths, strict=True)]
-            style = {"label_type": "center", "fontsize": _TEXT_SIZE, "color": _KINDS[kind][2], "clip_on": True}
-            if style["color"] is not None:
-                numbers += [text for text in self.ax_.bar_label(bars, texts, **style) if text.get_text()]
+            style = {"label_type": "center", "fontsize": _TEXT_SIZE, "color": color, "clip_on": True}
+            numbers += [text for text in self.ax_.bar_label(bars, texts, **style) if text.get_text()]
         return numbers
 
     def _followed(self, follow):

@@ -7,7 +7,7 @@ import numpy as np
 from dask.sizeof import sizeof
 
 from sklearn_analytic.backend._threads import one_blas_thread
-from sklearn_analytic.io._passes import Block, UnreadableValueError, checked_array, dense_rows, host, short_block_size
+from sklearn_analytic.io._passes import Block, checked_array, dense_rows, host, short_block_size, told_of
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
 
 
@@ -41,13 +41,8 @@ class Work:
                 f"Partition {number} of X has shape {part.shape}, but {(n_rows, self.n_columns)} was announced. Call "
                 "compute_chunk_sizes() on a Dask array whose chunks are not what they say."
             )
-        with one_blas_thread():
-            try:
-                return self.done(checked_array(part), *given)
-            except UnreadableValueError as error:
-                raise error.within(f"Partition {number} of X: ") from error.__cause__
-            except ValueError as error:
-                raise ValueError(f"Partition {number} of X: {error}") from error
+        with one_blas_thread(), told_of(f"Partition {number} of X: "):
+            return self.done(checked_array(part), *given)
 
     def pieces(self, rows):
         """Yield dense, checked pieces near 16 MiB with the slices that they are."""

@@ -10,7 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator.base import (
-    NO_WEIGHT,
     AnalyticEstimator,
     check_choice,
     check_flag,
@@ -23,7 +22,7 @@ from sklearn_analytic.estimator.base import (
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTasks
 from sklearn_analytic.estimator.convergence import check_patience, loss_watch, warn_of_epochs
 from sklearn_analytic.estimator.epoch_blocks import BEFORE_FIT, LAST_GOOD, GradientBlocksMixin, interrupt
-from sklearn_analytic.estimator.extreme_weights import weights_in_range
+from sklearn_analytic.estimator.extreme_weights import refuse_no_weight, weights_in_range
 from sklearn_analytic.estimator.late_scales import fresh_moments, is_listening, shared_scale, with_constants, woken
 from sklearn_analytic.estimator.renamed_input import called
 from sklearn_analytic.estimator.written_weights import layout, refuse_misfits, shapes, take_written
@@ -479,13 +478,6 @@ def weighing_rows(X, y, weights):
         return X, y, weights
     kept = np.flatnonzero(refuse_no_weight(weights) > 0)
     return X[kept], y[kept], weights[kept]
-
-
-def refuse_no_weight(weights):
-    """Refuse weights none of which is positive; return them."""
-    if weights is not None and not np.any(weights > 0):
-        raise ValueError(NO_WEIGHT)
-    return weights
 
 
 def _of_lightest(recipe, weight):

@@ -33,13 +33,18 @@ def finite_class_weighted(y, class_weight, weights):
     return found if found is None or np.isfinite(found).all() else refuse_extreme_weights(found)
 
 
+def refuse_no_weight(weights):
+    """Refuse weights none of which is positive; return them."""
+    if weights is not None and not np.any(weights > 0):
+        raise ValueError(NO_WEIGHT)
+    return weights
+
+
 def weighs_nothing(weights, begun):
     """Whether no row has weight: further rows then change nothing, and the first leave nothing to learn from."""
-    if weights is None or np.any(weights > 0):
-        return False
     if not begun:
-        raise ValueError(NO_WEIGHT)
-    return True
+        refuse_no_weight(weights)
+    return weights is not None and not np.any(weights > 0)
 
 
 def weights_in_range(weights):

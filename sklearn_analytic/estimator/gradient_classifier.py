@@ -8,8 +8,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.estimator.base import beside, check_class_weight, checked_weights, class_labels
 from sklearn_analytic.estimator.classes import class_codes, listed_classes, refuse_mixed_labels
-from sklearn_analytic.estimator.epochs import refuse_no_weight, weighing_rows
-from sklearn_analytic.estimator.extreme_weights import finite_class_weighted, weights_in_range
+from sklearn_analytic.estimator.epochs import weighing_rows
+from sklearn_analytic.estimator.extreme_weights import finite_class_weighted, refuse_no_weight, weights_in_range
 from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.export.computation import Classes, Rule
 from sklearn_analytic.io._elsewhere import lazily

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -330,6 +330,17 @@ class UnreadableValueError(ValueError):
         """Return the words of the error."""
         *what, place = self.args
         return place + _unreadable(*what, *names)
+
+
+@contextmanager
+def told_of(place):
+    """Let errors begin with words that say of which rows they speak."""
+    try:
+        yield
+    except UnreadableValueError as error:
+        raise error.within(place) from error.__cause__
+    except ValueError as error:
+        raise ValueError(f"{place}{error}") from error
 
 
 def _unreadable(input_name, value, row, column, estimator=None, column_name=None):

@@ -1,13 +1,13 @@
 """Features of a source of blocks, read in passes as if they were an array: what a fit on Blocks works with."""
 
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from sklearn_analytic.io._passes import Block, RowBlocks, RowSource, UnreadableValueError, dense_rows, host, refuse_gaps
+from sklearn_analytic.io._passes import Block, RowBlocks, RowSource, dense_rows, host, refuse_gaps, told_of
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,9 @@ class SourceBlocks(RowBlocks):
         return sum(size > 0 for size in self.source.sizes[self.first :])
 
 
-@contextmanager
 def numbered(number):
     """Let errors of what is done to a block say which block it is."""
-    try:
-        yield
-    except UnreadableValueError as error:
-        raise error.within(f"Block {number}: ") from error.__cause__
-    except ValueError as error:
-        raise ValueError(f"Block {number}: {error}") from error
+    return told_of(f"Block {number}: ")
 
 
 def opened(blocks, check, show=None):
