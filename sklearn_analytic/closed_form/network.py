@@ -36,18 +36,6 @@ READS_RAW = ("leaf", "patch", "masked")  # constructions that read X itself
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The choices of the network, as opposed to what it learns."""
-
-    hidden: str
-    widths: tuple | None  # None: by the number of rows
-    activation: str
-    input_encoding: str
-    n_refits: int
-    image_shape: tuple | None
-
-
-@dataclass(frozen=True)
 class HiddenLayer:
     """One layer and what it reads: X itself, the encoded input, or the standardised layer before."""
 
@@ -72,6 +60,26 @@ class ClosedFormNetwork:
     labels: np.ndarray | None  # classes of the columns of the scores; None where targets are numbers
     shift: np.ndarray | None = None  # taken off the features: bfloat16 spends its eight bits on deviations
     continuation: Continuation | None = None  # of features and scores, beyond the range of the rows
+    candidates: tuple = ()  # what the search tried
+
+    @property
+    def n_features(self):
+        """Columns of :meth:`features`."""
+        return self.exit_sizes()[-1]
+
+    @property
+    def n_scores(self):
+        """Columns of the trees' scores."""
+        return 0 if self.leaf_scores is None else self.leaf_scores.values.shape[1]
+
+    def read(self, x, backend, held_out=False, folds=None):
+        """Return the features with the trees' scores beside them, and the scores alone."""
+        scores = self.tree_scores(x, backend, held_out, folds)
+        features = backend.as_features(self.features(x, backend))
+        if scores.shape[1] == 0:
+            return features, scores
+        dtype = dtype_name(x)  # scores keep the digits of the rows
+        return backend.stack_columns([features, backend.asarray(scores, dtype)], [1.0, 1.0], dtype), scores
 
     def features(self, x, backend):
         """Return all features side by side, [A | H_1 | ... | H_L], A where it is carried."""
@@ -134,71 +142,65 @@ class ClosedFormNetwork:
         return [int(size) for size in start + np.cumsum([hidden.layer.n_units for hidden in self.layers])]
 
 
-def build_network(settings, rows, audit, tree_rows, n_rows, labels, generator, backend):
-    """Construct encoding, layers and trees, in one order of random draws; no gradient.
-
-    ``rows`` are :class:`TrainingRows` that construct; ``audit`` are rows that construct nothing but trees
-    (``tree_rows`` are both), for choices by leave-one-out. Returns the network and what the search tried.
-    """
-    beside_trees = settings.hidden == "auto" and settings.input_encoding == "auto"
-    fit_encoding = smooth_encoding if beside_trees else ENCODINGS[settings.input_encoding]
+def build_network(method, building, backend):
+    """Construct encoding, layers and trees, in one order of random draws; no gradient."""
+    rows, tree_rows, generator = building.rows, building.trees, building.generator
+    beside_trees = method.hidden == "auto" and method.input_encoding == "auto"
+    fit_encoding = smooth_encoding if beside_trees else ENCODINGS[method.input_encoding]
     few = rows.drawn(_ENCODING_ROWS, generator)
     encoding = fit_encoding(few.x, few.weights)
     drawn = rows.drawn(_LAYER_ROWS, generator)
-    widths = settings.widths or _widths(settings, n_rows, encoding.on_common_scale)
-    carries_input = encoding.n_columns <= _SKIP_COLUMNS and settings.image_shape is None
-    continues = labels is None and _levels_off(settings, encoding)
+    widths = method.widths or _widths(method, building.total, encoding.on_common_scale)
+    carries_input = encoding.n_columns <= _SKIP_COLUMNS and method.image_shape is None
+    continues = building.names is None and _levels_off(method, encoding)
     continuation = fit_continuation(tree_rows.x, few.weights, few.x) if continues else None
-    if settings.hidden == "auto" and settings.image_shape is None:
-        encoding, build, candidates = search_layer(
-            encoding, drawn, audit, carries_input, settings.n_refits, generator, backend
-        )
-        a = replace(drawn, x=encoding.transform(drawn.x, backend))
-        layers = tuple(HiddenLayer(build(a, width, generator), "encoded") for width in widths)
-        if settings.widths is None and tree_rows.shares is not None and tree_rows.repeat:
-            contents = tree_rows.distinct(MOST_CELLS, generator)
-            layers = (HiddenLayer(cell_layer(encoding.transform(contents.x, backend)), "encoded"), *layers)
-        scores = None if encoding.on_common_scale else _grown(tree_rows, generator)
-        network = ClosedFormNetwork(encoding, layers, carries_input, scores, labels, continuation=continuation)
-        return network, candidates
-    layers = _stack(replace(settings, widths=widths), encoding, drawn, generator, backend)
-    return ClosedFormNetwork(encoding, layers, carries_input, None, labels, continuation=continuation), []
+    rest = {"labels": building.names, "continuation": continuation}
+    if method.hidden != "auto" or method.image_shape is not None:
+        layers = _stack(method, widths, encoding, drawn, generator, backend)
+        return ClosedFormNetwork(encoding, layers, carries_input, None, **rest)
+    encoding, build, candidates = search_layer(
+        encoding, drawn, building.audit, carries_input, method.n_refits, generator, backend
+    )
+    a = replace(drawn, x=encoding.transform(drawn.x, backend))
+    layers = tuple(HiddenLayer(build(a, width, generator), "encoded") for width in widths)
+    if method.widths is None and building.repeats:
+        contents = tree_rows.distinct(MOST_CELLS, generator)
+        layers = (HiddenLayer(cell_layer(encoding.transform(contents.x, backend)), "encoded"), *layers)
+    # Trees are grown on all rows, the audit's too: every row's score comes from a member that is blind to it.
+    grown = (tree_rows.x, tree_rows.targets, tree_rows.weights, generator)
+    scores = None if encoding.on_common_scale else fit_leaf_scores(*grown, shares=tree_rows.shares)
+    return ClosedFormNetwork(encoding, layers, carries_input, scores, candidates=tuple(candidates), **rest)
 
 
-def _levels_off(settings, encoding):
+def _levels_off(method, encoding):
     """Whether features of columns with a range each flatten or vanish beyond it; dense layers of z-scores go on."""
-    plain = settings.input_encoding == "standard" and settings.hidden != "auto"
-    return settings.image_shape is None and not encoding.on_common_scale and not plain
+    plain = method.input_encoding == "standard" and method.hidden != "auto"
+    return method.image_shape is None and not encoding.on_common_scale and not plain
 
 
-def _widths(settings, n_rows, on_common_scale):
+def _widths(method, n_rows, on_common_scale):
     """Units of every layer by the number (weight) of rows."""
-    if settings.image_shape is not None:
+    if method.image_shape is not None:
         return (int(np.clip(n_rows, *_PATCH_UNITS)),)
     units = min(n_rows / _ROWS_PER_UNIT[1], _MANY_UNITS[on_common_scale])
     units = min(n_rows / _ROWS_PER_UNIT[0], max(_FEW_UNITS, units))
-    return (max(2, int(units // _MODULES)),) * _MODULES if settings.hidden == "auto" else (max(2, int(units)),)
+    return (max(2, int(units // _MODULES)),) * _MODULES if method.hidden == "auto" else (max(2, int(units)),)
 
 
-def _grown(rows, generator):
-    """Trees on all rows, the audit's too: every row's score comes from a member that is blind to it."""
-    return fit_leaf_scores(rows.x, rows.targets, rows.weights, generator, shares=rows.shares)
-
-
-def _stack(settings, encoding, rows, generator, backend):
+def _stack(method, widths, encoding, rows, generator, backend):
     """Layers of one construction, each built from the standardised output of the one before."""
-    name = settings.hidden if settings.hidden != "auto" else "patch"
+    name = method.hidden if method.hidden != "auto" else "patch"
     # Constructions know no weights: a row of weight 2 is given twice.
     few = draw_rows(rows.keys, rows.weights, int(np.clip(np.ceil(rows.weights.sum()), 2, _LAYER_ROWS)), generator)
     x, targets = rows.x[few], rows.targets[few]
     a = encoding.transform(x, backend)
     if name == "inverse":
-        return _propagated(settings, a, targets, generator)
+        return _propagated(method, widths, a, targets, generator)
     layers, previous = [], a
-    for number, width in enumerate(settings.widths):
+    for number, width in enumerate(widths):
         source = "raw" if number == 0 and name in READS_RAW else "encoded" if number == 0 else "previous"
         given = x if source == "raw" else previous
-        layer = _constructed(settings, name, given, targets, width, number, generator)
+        layer = _constructed(method, name, given, targets, width, number, generator)
         output = layer.apply(given, backend)
         hidden = HiddenLayer(layer, source, *_standardisation(output))
         layers.append(hidden)
@@ -214,9 +216,9 @@ def _standardisation(output):
     return mean, np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > _FLAT)
 
 
-def _propagated(settings, rows, targets, generator):
+def _propagated(method, widths, rows, targets, generator):
     """The whole stack of the analytic target propagation: its layers read each other as they are."""
-    stack = inverse_layers(rows, targets - targets.mean(axis=0), settings.widths, settings.activation, generator)
+    stack = inverse_layers(rows, targets - targets.mean(axis=0), widths, method.activation, generator)
     sources = ["encoded", *["previous"] * (len(stack) - 1)]
     return tuple(
         HiddenLayer(layer, source, np.zeros(layer.n_units), np.ones(layer.n_units))
@@ -224,13 +226,13 @@ def _propagated(settings, rows, targets, generator):
     )
 
 
-def _constructed(settings, name, rows, targets, width, number, generator):
+def _constructed(method, name, rows, targets, width, number, generator):
     """One layer by its name; only the first sees an image."""
     if name == "residual":
         targets = targets - targets.mean(axis=0)
     if name in IMAGE_CONSTRUCTIONS and number == 0:
         return IMAGE_CONSTRUCTIONS[name](
-            rows, targets, width, settings.activation, generator, image_shape=settings.image_shape
+            rows, targets, width, method.activation, generator, image_shape=tuple(method.image_shape)
         )
     name = "random" if name in IMAGE_CONSTRUCTIONS else name
-    return CONSTRUCTIONS[name](rows, targets, width, settings.activation, generator)
+    return CONSTRUCTIONS[name](rows, targets, width, method.activation, generator)

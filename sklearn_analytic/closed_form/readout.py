@@ -26,16 +26,6 @@ class Readout:
     shares: np.ndarray  # of its experts
 
 
-@dataclass(frozen=True)
-class AuditedRows:
-    """What leave-one-out reads of audit rows."""
-
-    features: np.ndarray  # (m, p + c0)
-    targets: np.ndarray  # (m, c)
-    weights: np.ndarray  # (m,) in means
-    left_out: np.ndarray  # (m,) what of the weight in the statistic leaves with a row
-
-
 def solve_readouts(statistic, sizes, audit, alpha, placed, unit, numbers):
     """Return a blended readout for every layer; ``unit`` is the weight of one row.
 

@@ -31,28 +31,6 @@ _SKIP_COLUMNS = 512  # a wider encoded input does not enter the exits
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The choices of the network, as opposed to what it learns."""
-
-    widths: tuple
-    encoding: str
-    projection: str
-    activation: str
-    skip: bool
-    alpha: float | str
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows with keys of their content, class indices and frequencies, on the host."""
-
-    x: np.ndarray
-    keys: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
-
-
-@dataclass(frozen=True)
 class Module:
     """Two layers: the projection H = f(A W1 + b), and the link f(H W2) that the next module of a cascade reads."""
 
@@ -68,6 +46,7 @@ class Network:
     modules: tuple
     skip: bool  # modules read the encoded input, and exits all that was computed so far
     carries_input: bool  # exits read the encoded input too
+    n_scores = 0  # of trees
 
     def features(self, x, backend):
         """Return all exit features side by side: [A | H_1 | ... | H_L], A where it is carried."""
@@ -79,6 +58,10 @@ class Network:
             if not self.skip and module.link is not None:
                 a = module.link.apply(hidden, backend)
         return backend.stack_columns(parts, [1.0] * len(parts), dtype_name(x))
+
+    def read(self, x, backend, held_out=False, folds=None):
+        """Return the features, and the scores of trees: there are none, and copies of rows have no folds."""
+        return self.features(x, backend), backend.asarray(np.zeros((x.shape[0], 0)))
 
     def steps(self):
         """Return what :meth:`features` computes as steps, which of them it puts side by side, and their widths."""
@@ -109,12 +92,12 @@ class Network:
         return columns
 
 
-def build_network(settings, rows, audit, n_classes, with_cells, generator, backend):
+def build_network(method, widths, building, with_cells, backend):
     """Construct encoding, projections and links from rows, in one order of random draws; no gradient.
 
-    ``audit`` are rows that no construction has used, for the choice of the radial width; ``with_cells`` gives the
-    first module a unit at every distinct row too, where modules are radial.
+    ``with_cells`` gives the first module a unit at every distinct row too, where modules are radial.
     """
+    rows, audit, n_classes, generator = building.rows, building.audit, len(building.names), building.generator
     count = np.bincount(rows.labels[np.unique(rows.keys, return_index=True)[1]])  # distinct rows
     bins = bool(count.sum() - count.max() >= _BINNED_ROWS)  # or the few rows of rare classes would be learnt by heart
     if len(rows.x) > _ENCODING_ROWS:
@@ -123,34 +106,34 @@ def build_network(settings, rows, audit, n_classes, with_cells, generator, backe
     else:
         encoding = fit_input_encoding(rows.x, rows.weights, bins=bins)
     a = replace(rows, x=encoding.transform(rows.x, backend))
-    carries_input = settings.skip and a.x.shape[1] <= _SKIP_COLUMNS
+    carries_input = method.skip and a.x.shape[1] <= _SKIP_COLUMNS
     gamma = None
-    if settings.activation == "radial":
+    if method.unit == "radial":
         checked = replace(audit, x=encoding.transform(audit.x, backend))
-        factor = _radial_factor(settings, a, checked, n_classes, carries_input, generator, backend)
+        factor = _radial_factor(method, a, checked, n_classes, carries_input, generator, backend)
         gamma = factor * _gamma(a)
     modules = []
-    for number, width in enumerate(settings.widths):
-        layer, code = _layer(settings, a, n_classes, width, gamma, generator)
-        if with_cells and number == 0 and settings.activation == "radial":
+    for number, width in enumerate(widths):
+        layer, code = _layer(method, a, n_classes, width, gamma, generator)
+        if with_cells and number == 0 and method.unit == "radial":
             layer = _with_cells(layer, a, encoding.transform(audit.x, backend), generator)
-        last = number == len(settings.widths) - 1
-        link = None if settings.skip or last else _link(settings, layer, a, code, backend)
+        last = number == len(widths) - 1
+        link = None if method.skip or last else _link(method, layer, a, code, backend)
         modules.append(Module(layer, link))
         if link is not None:
             a = replace(a, x=link.apply(layer.apply(a.x, backend), backend))
-    return Network(encoding, tuple(modules), settings.skip, carries_input)
+    return Network(encoding, tuple(modules), method.skip, carries_input)
 
 
-def _layer(settings, a, n_classes, width, gamma, generator):
+def _layer(method, a, n_classes, width, gamma, generator):
     """One projection layer, and the code that it was built from."""
     drawn = draw_rows(a.keys, a.weights, width, generator)
-    if settings.encoding == "subclass":
+    if method.encoding == "subclass":
         drawn = drawn[np.unique(a.keys[drawn], return_index=True)[1]]  # equal rows would be equal units
-    if settings.activation == "radial":
+    if method.unit == "radial":
         return subclass_layer(a.x, a.labels, a.weights, a.x[drawn], a.labels[drawn], gamma), None
-    code = CODES[settings.encoding](a.x, a.keys, a.labels, n_classes, drawn, generator)
-    projection, activation, anchors = settings.projection, settings.activation, a.x[drawn]
+    code = CODES[method.encoding](a.x, a.keys, a.labels, n_classes, drawn, generator)
+    projection, activation, anchors = method.projection, method.unit, a.x[drawn]
     return projected_layer(a.x, code, a.weights, projection, activation, anchors, generator), code
 
 
@@ -168,25 +151,25 @@ def _gamma(a):
     return np.asarray(WIDTHS) / (2 * max(float(variance), 1e-12))
 
 
-def _link(settings, layer, a, code, backend):
+def _link(method, layer, a, code, backend):
     """W2 of a cascade: least squares from the hidden layer to the module's code, and the same activation."""
     hidden = layer.apply(a.x, backend)
     if code is None:  # sub-classes: the link predicts the class
         code = np.eye(a.labels.max() + 1)[a.labels]
     statistic = NormalEquations.from_rows(hidden, code, a.weights, backend)
-    alpha = settings.alpha if not isinstance(settings.alpha, str) else 1.0
+    alpha = method.alpha if not isinstance(method.alpha, str) else 1.0
     if alpha > 0:
         readout = ridge_exits(statistic, [hidden.shape[1]], (hidden[:1], code[:1], None), [alpha], unit=1.0)[0]
     else:
         readout = spectral_exit(statistic, np.arange(hidden.shape[1]), (hidden[:1], code[:1], None), 0.0)
-    activation = "tanh" if settings.activation == "radial" else settings.activation
+    activation = "tanh" if method.unit == "radial" else method.unit
     return DenseLayer(readout.coef.astype(a.x.dtype), readout.intercept.astype(a.x.dtype), activation)
 
 
-def _radial_factor(settings, a, audit, n_classes, carries_input, generator, backend):
+def _radial_factor(method, a, audit, n_classes, carries_input, generator, backend):
     """The factor on all radial scales, by leave-one-out of a small network on few rows."""
     few = draw_rows(a.keys, a.weights, min(_SEARCH_ROWS, int(np.ceil(a.weights.sum()))), generator)
-    small = Rows(a.x[few], a.keys[few], a.labels[few], np.ones(len(few)))
+    small = a.taken(few, ones=True)
     check = slice(0, _SEARCH_AUDIT)
     rows = np.concatenate([audit.x[check], small.x])
     labels = np.concatenate([audit.labels[check], small.labels])
@@ -195,7 +178,7 @@ def _radial_factor(settings, a, audit, n_classes, carries_input, generator, back
     seed, gamma = generator.integers(1 << 32), _gamma(small)
     errors = []
     for factor in WIDTH_FACTORS:
-        layer, _ = _layer(settings, small, n_classes, _SEARCH_UNITS, factor * gamma, np.random.default_rng(seed))
+        layer, _ = _layer(method, small, n_classes, _SEARCH_UNITS, factor * gamma, np.random.default_rng(seed))
         hidden = layer.apply(rows, backend)
         parts = [rows, hidden] if carries_input and rows.shape[1] <= 300 else [hidden]
         features = backend.stack_columns(parts, [1.0] * len(parts), rows.dtype)

@@ -5,11 +5,11 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn_analytic.decoupled.method import DecoupledBase
 from sklearn_analytic.estimator.base import check_choice
 from sklearn_analytic.estimator.callbacks import with_callbacks
-from sklearn_analytic.estimator.classes import refuse_balanced
 from sklearn_analytic.estimator.epoch_blocks import is_blocks
 from sklearn_analytic.estimator.epochs import relative
 from sklearn_analytic.estimator.gradient_classifier import GradientClassifierMixin
 from sklearn_analytic.estimator.gradient_regressor import GradientRegressorMixin
+from sklearn_analytic.estimator.targets import refuse_balanced
 from sklearn_analytic.nn._losses import CLASS_OUTPUTS
 
 

@@ -32,8 +32,6 @@ from sklearn_analytic.io._passes import (
 )
 
 _VERSION_KEY = "_sklearn_analytic_version"
-NO_WEIGHT = "All rows have weight 0: sample_weight and class_weight leave nothing to learn from."
-_SUMMABLE = 900  # power of two up to which weights are added as they are
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error
 
 
@@ -85,6 +83,8 @@ class AnalyticEstimator(BaseEstimator):
             X = checked_array(X, type(self).__name__)
         if not is_tensor(X):
             validate_data(self, names, reset=reset, skip_check_array=True)
+        elif reset and hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # of an earlier fit, as validate_data does
         n_features = X.shape[1] if X.ndim == 2 else 0
         if reset:
             self.n_features_in_ = n_features
@@ -147,28 +147,6 @@ def in_dtype_of(rows, outputs, backend, varied=True):
     if vanish or not np.isfinite(values).all():
         raise ValueError(f"X is {dtype_name(rows)}, which cannot hold the predictions: pass X as float64.")
     return found
-
-
-def checked_weights(sample_weight, n_rows):
-    """Return weights as float64, or None; refuse wrong length, negative, non-finite or all-zero weights."""
-    if sample_weight is None:
-        return None
-    if isinstance(sample_weight, numbers.Real):
-        sample_weight = np.full(n_rows, sample_weight)
-    try:
-        weights = check_array(
-            host(sample_weight), ensure_2d=False, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=0
-        )
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"sample_weight must be None or one number per row: {error}") from error
-    refuse_gaps(weights, "sample_weight")
-    if weights.shape != (n_rows,):
-        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}: one weight per row.")
-    if np.any(weights < 0):
-        raise ValueError("sample_weight must be non-negative; forget() takes rows out.")
-    if n_rows and not np.any(weights > 0):
-        raise ValueError("All sample weights are zero: at least one row needs a positive weight.")
-    return weights
 
 
 def regression_targets(y, X):
@@ -236,82 +214,6 @@ def class_labels(y, X):
         raise ValueError(f"Unknown label type: {y.dtype}; y must hold class labels of one type.")
     check_classification_targets(y)
     return y
-
-
-def row_weights(y, class_weight, sample_weight):
-    """Return sample weights times class weights, or None when both are absent.
-
-    Each class counts with the weight of its rows: "balanced" follows repeated rows and weights alike.
-    """
-    if class_weight is None:
-        return sample_weight
-    labels, codes = np.unique(y, return_inverse=True)
-    if is_balanced(class_weight):
-        mass = np.bincount(codes, _summable(sample_weight), minlength=len(labels))
-        per_class = np.divide(mass.sum(), len(labels) * mass, out=np.zeros(len(labels)), where=mass > 0)
-    else:
-        per_class = _given_weights(class_weight, labels)
-    return per_class[codes] if sample_weight is None else per_class[codes] * sample_weight
-
-
-def is_balanced(class_weight):
-    """Whether class weights follow the labels; what compares element by element is no word."""
-    return isinstance(class_weight, str) and class_weight == "balanced"
-
-
-def _summable(weights):
-    """Weights whose sum is a number: shares of classes do not mind a common power of two."""
-    largest = 0.0 if weights is None or not len(weights) else float(np.max(weights))
-    excess = math.frexp(largest)[1] - _SUMMABLE
-    return weights if excess <= 0 else np.ldexp(weights, -excess)
-
-
-def check_class_weight(class_weight, classes):
-    """Refuse a dict that names what is no class while a class is left without weight, as scikit-learn does.
-
-    Classes that it leaves out weigh 1 where all its keys are classes; where all classes have a weight, it may have
-    further keys: a fold of a search may lack a rare class.
-    """
-    if not isinstance(class_weight, dict):
-        return
-    labels = classes.tolist()
-    left_out = [label for label in labels if label not in class_weight]
-    unknown = [key for key in class_weight if key not in labels]
-    if left_out and unknown:
-        raise ValueError(
-            f"class_weight has the keys {unknown}, which are not among the classes {labels}, while the classes "
-            f"{left_out} have no weight. Name classes as they are in y (a meta-estimator may have encoded them), or "
-            "give every class a weight."
-        )
-
-
-def refuse_weightless(class_weight, classes, complete=True):
-    """Refuse class weights that leave nothing to learn from.
-
-    Of a stream whose classes are not ``complete``, one may come that weighs something: not where the dict names none.
-    """
-    if class_weight is None or is_balanced(class_weight) or np.any(_given_weights(class_weight, classes) > 0):
-        return
-    if complete or (len(classes) > 1 and set(class_weight) <= set(classes.tolist())):
-        raise ValueError(NO_WEIGHT)
-
-
-def _given_weights(class_weight, labels):
-    """Weights of a dict for the labels of a block; a class that it leaves out weighs 1."""
-    if not isinstance(class_weight, dict):
-        raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}.")
-    values = np.array([_as_number(class_weight.get(label, 1.0)) for label in labels.tolist()])
-    if not np.all(np.isfinite(values) & (values >= 0)):
-        raise ValueError(f"class_weight must hold finite, non-negative numbers, got {class_weight!r}.")
-    return values
-
-
-def _as_number(value):
-    """Return a value as a float, NaN where it is none: text that NumPy would read as a number, too."""
-    try:
-        return math.nan if isinstance(value, str | bytes | complex) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
 
 
 def seed_of(random_state):

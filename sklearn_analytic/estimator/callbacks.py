@@ -1,9 +1,18 @@
-"""scikit-learn's callbacks (1.9 and later), one task per epoch or block; before 1.9 estimators have none."""
+"""What watches a fit: scikit-learn's callbacks (1.9 and later), a task per epoch or block, and checkpoint files."""
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import wraps
 from inspect import signature
+from pathlib import Path
+
+import numpy as np
+
+from sklearn_analytic.estimator.statistics_file import columns_of, fingerprint, read_fit, save_fit, take_columns
+from sklearn_analytic.io._passes import host
+from sklearn_analytic.io._readers import unpacked
+from sklearn_analytic.io._sources import rows_of
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -108,3 +117,150 @@ class BlockTasks(EpochTasks):
     """The blocks of a closed-form fit as tasks, in a group for each pass."""
 
     _task_name = "block"
+
+
+class Unwatched:
+    """Blocks of a stream: nobody watches, nothing is resumed."""
+
+    resumed = False
+
+    def begin(self, passes):
+        """Tell nobody."""
+
+    def resume(self, targets=None):
+        """Return nothing to go on from."""
+
+    def begin_pass(self, name, n_blocks=None):
+        """Tell nobody."""
+
+    def reduce(self, learned, rows, start, step, backend):
+        """Fold a step over all rows."""
+        return rows.reduce(start, step, backend)
+
+
+class FitProgress(Unwatched):
+    """What watches a fit: callbacks, and a checkpoint file from which an interrupted pass goes on.
+
+    ``so_far(learned)`` are the fitted attributes that callbacks ask for.
+    """
+
+    def __init__(self, estimator, so_far, data, path=None, every=1, kind="fit of arrays"):
+        self._estimator, self._so_far = estimator, so_far
+        self._path, self._every = None if path is None else Path(path), every
+        if self._path is not None and not self._path.parent.is_dir():
+            raise FileNotFoundError(f"checkpoint={str(path)!r}: the folder {str(self._path.parent)!r} does not exist.")
+        self._tasks, self._kind = BlockTasks(estimator, data), kind
+        self.blocks_done = self.rows_done = 0  # of the pass that accumulates
+        self._rows_before = self._counted  # how many rows some blocks have
+        self._shown = False
+        self._first, self._fingerprint = None, None  # a block, and a number of all data: a checkpoint is of those
+
+    def begin(self, passes):
+        """Tell callbacks that a fit of so many passes (None where it is not known) begins."""
+        self._tasks.begin(passes)
+
+    def show(self, X, y):
+        """Give callbacks that score on training rows a first block of them; others need not keep it in memory."""
+        if self._path is not None and self._first is None:
+            self._first = X
+        if getattr(self._estimator, "_skl_callbacks", None) and not self._shown:
+            self._tasks.show(host(X), host(y))
+            self._shown = True
+
+    def mark(self, y, weight):
+        """Take the number by which a checkpoint knows its data: of a first block, and of targets and weights."""
+        if self._path is not None:
+            self._fingerprint, self._first = fingerprint(self._first, y, weight), ()
+
+    def begin_pass(self, name, n_blocks=None):
+        """Tell callbacks that a pass begins."""
+        self._tasks.begin_group(name, n_blocks)
+
+    def resume(self, targets=None):
+        """Return what the rows of the checkpoint have left behind, or None; :meth:`reduce` then goes on from there.
+
+        Columns and ``targets`` have to be those of the checkpoint; a stream (None) has shown none yet, and takes them.
+        """
+        if self._path is None or not self._path.exists():
+            return None
+        learned, columns, about = read_fit(self._estimator, self._path, self._kind)
+        if targets is None:
+            take_columns(self._estimator, columns)
+        else:
+            found = columns | learned.targets.published()
+            for name, value in (columns_of(self._estimator) | targets.published()).items():
+                if not np.array_equal(value, found.get(name)):
+                    raise ValueError(f"{self._path} was written for rows with another {name}: remove it to begin anew.")
+        self._check_data(about.get("fingerprint"))
+        self.blocks_done, self.rows_done, self.resumed = about["blocks_done"], about["rows_done"], True
+        return learned
+
+    def compare(self, X, y, weight):
+        """Refuse a first block that is not that of the checkpoint."""
+        written = self._fingerprint
+        self._first = X
+        self.mark(y, weight)
+        self._check_data(written)
+
+    def _check_data(self, written):
+        """Refuse a checkpoint of other data; of an iterator they are known once its first block has come."""
+        if self._fingerprint is None:
+            self._fingerprint = written
+        elif written != self._fingerprint:
+            raise ValueError(
+                f"{self._path} was written for other rows, targets or weights: remove it to begin anew, or give "
+                "checkpoint another name."
+            )
+
+    def skip(self, blocks, n_blocks):
+        """Drop the blocks of a stream that the checkpoint has, if they are as many rows and begin as its own."""
+        found = 0
+        for number, block in zip(range(n_blocks), blocks, strict=False):
+            X, y, weight = unpacked(block, number)
+            if not found and rows_of(X):
+                self.compare(X, y, weight)
+            found += rows_of(X)
+        if found != self.rows_done:
+            raise ValueError(
+                f"The checkpoint has {self.rows_done} rows in {n_blocks} blocks; the first blocks of this iterable "
+                f"have {found}. Give the same blocks in the same order, or remove the file to begin anew."
+            )
+
+    def _counted(self, n_blocks):
+        """Rows of a stream, which are counted as they come."""
+        return self.rows_done
+
+    def block_done(self, learned=None):
+        """Tell callbacks of a block, and write the checkpoint when it is due.
+
+        ``learned()`` is what all rows so far have left behind; None before the first rows.
+        """
+        self.blocks_done += 1
+        if learned is None:
+            return
+        if self._path is not None and self.blocks_done % self._every == 0:
+            done = {"blocks_done": self.blocks_done, "rows_done": self._rows_before(self.blocks_done)}
+            done["fingerprint"] = self._fingerprint
+            save_fit(self._estimator, self._path, learned(), self._kind, done)
+        self._tasks.epoch(lambda: self._so_far(learned()))
+
+    def end(self):
+        """Tell callbacks that the fit is over; the checkpoint has served."""
+        self._tasks.end(dict)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def reduce(self, learned, rows, start, step, backend):
+        """Fold a step over the rows, or over those that what was resumed lacks, telling of every block."""
+        self._rows_before = rows.rows_before
+        if self.resumed:
+            start, rows = learned.statistic, rows.after(self.blocks_done, self.rows_done)
+            self.resumed = False
+        else:
+            self.blocks_done = 0
+
+        def tell(statistic):
+            self.block_done(lambda: replace(learned, statistic=statistic.to_host(backend)))
+
+        self.begin_pass("accumulate", rows.n_blocks)
+        return rows.reduce(start, step, backend, tell)

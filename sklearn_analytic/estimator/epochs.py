@@ -15,16 +15,15 @@ from sklearn_analytic.estimator.base import (
     check_flag,
     check_positive_integer,
     check_real,
-    checked_weights,
     hidden_sizes,
     seed_of,
 )
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTasks
 from sklearn_analytic.estimator.convergence import check_patience, loss_watch, warn_of_epochs
 from sklearn_analytic.estimator.epoch_blocks import BEFORE_FIT, LAST_GOOD, GradientBlocksMixin, interrupt
-from sklearn_analytic.estimator.extreme_weights import refuse_no_weight, weights_in_range
 from sklearn_analytic.estimator.late_scales import fresh_moments, is_listening, shared_scale, with_constants, woken
 from sklearn_analytic.estimator.renamed_input import called
+from sklearn_analytic.estimator.weights import checked_weights, refuse_no_weight, weights_in_range
 from sklearn_analytic.estimator.written_weights import layout, refuse_misfits, shapes, take_written
 from sklearn_analytic.export.computation import dense_computation
 from sklearn_analytic.features import ENCODINGS, fit_input_encoding, standard_encoding

@@ -6,10 +6,16 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic.estimator.base import beside, check_class_weight, checked_weights, class_labels
-from sklearn_analytic.estimator.classes import class_codes, listed_classes, refuse_mixed_labels
+from sklearn_analytic.estimator.base import beside, class_labels
 from sklearn_analytic.estimator.epochs import weighing_rows
-from sklearn_analytic.estimator.extreme_weights import finite_class_weighted, refuse_no_weight, weights_in_range
+from sklearn_analytic.estimator.targets import class_codes, listed_classes, refuse_mixed_labels
+from sklearn_analytic.estimator.weights import (
+    check_class_weight,
+    checked_weights,
+    finite_class_weighted,
+    refuse_no_weight,
+    weights_in_range,
+)
 from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.export.computation import Classes, Rule
 from sklearn_analytic.io._elsewhere import lazily

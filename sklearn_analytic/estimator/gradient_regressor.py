@@ -6,10 +6,10 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend import backend_for
-from sklearn_analytic.estimator.base import checked_weights, finite_targets, in_dtype_of
+from sklearn_analytic.estimator.base import finite_targets, in_dtype_of
 from sklearn_analytic.estimator.epochs import narrowed, weighing_rows
-from sklearn_analytic.estimator.extreme_weights import weights_in_range
 from sklearn_analytic.estimator.late_scales import followed_targets
+from sklearn_analytic.estimator.weights import checked_weights, weights_in_range
 from sklearn_analytic.export.computation import Numbers
 from sklearn_analytic.io._elsewhere import lazily
 

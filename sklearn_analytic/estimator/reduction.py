@@ -1,9 +1,12 @@
-"""Fits over blocks that closed-form estimators share: passes, progress, checkpoints, statistics on disk."""
+"""The driver of closed-form fits: rows become one value, in one pass or many calls, and the value is solved.
 
-import copy
+:func:`fit`, :func:`absorb`, :func:`merge` and :func:`solve` are the whole story; a :class:`Method` says how.
+"""
+
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,153 +15,115 @@ from scipy.linalg import LinAlgWarning
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic.backend import get_backend
+from sklearn_analytic.backend import backend_for
 from sklearn_analytic.estimator.base import AnalyticEstimator, check_positive_integer
-from sklearn_analytic.estimator.callbacks import BlockTasks, CallbackSupportMixin, with_callbacks
-from sklearn_analytic.estimator.classes import refuse_balanced
-from sklearn_analytic.estimator.statistics_file import NOT_FITTED, fingerprint, restore_fit, save_fit, state_of
-from sklearn_analytic.io import Blocks
+from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, FitProgress, Unwatched, with_callbacks
+from sklearn_analytic.estimator.earlier import with_values
+from sklearn_analytic.estimator.learned import Learned
+from sklearn_analytic.estimator.statistics_file import columns_of, read_fit, save_fit, take_columns
+from sklearn_analytic.estimator.targets import refuse_balanced
+from sklearn_analytic.estimator.weights import checked_weights
+from sklearn_analytic.io import Blocks, auto_block_size
 from sklearn_analytic.io._elsewhere import is_collection, lazily, opened_collection
 from sklearn_analytic.io._passes import host
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened, rows_of
 
-_SETTLED = ("n_features_in_", "feature_names_in_", "classes_")  # by the rows, before a checkpoint is read
 
+class Method(ABC):
+    """How a closed-form fit is done: a frozen value with a field for each parameter of its estimators."""
 
-class Unwatched:
-    """Blocks of a stream: nobody watches, nothing is resumed."""
+    passes = 1  # over the rows of a whole fit; None where these decide
 
-    resumed = None
+    @classmethod
+    def of(cls, estimator):
+        """Return the method that the parameters of an estimator say, unchecked."""
+        names = (field.name for field in fields(cls))
+        return cls(**{name: getattr(estimator, name) for name in names if hasattr(estimator, name)})
 
-    def begin_pass(self, name, n_blocks=None):
-        """Tell nobody."""
+    @abstractmethod
+    def check(self):
+        """Refuse wrong parameters before any row is read."""
 
-    def reduce(self, rows, start, step, backend):
-        """Fold a step over all rows."""
-        return rows.reduce(start, step, backend)
+    @abstractmethod
+    def added(self, learned, X, y, copies, progress, whole):
+        """Return what was learned with rows added: the sums of ``learned``, or layers and the first sums.
 
-
-class FitProgress(Unwatched):
-    """What watches a fit: callbacks, and a checkpoint file from which an interrupted pass goes on."""
-
-    def __init__(self, estimator, data, path=None, every=1, kind="fit of arrays"):
-        self._estimator, self._path, self._every = estimator, None if path is None else Path(path), every
-        if self._path is not None and not self._path.parent.is_dir():
-            raise FileNotFoundError(f"checkpoint={str(path)!r}: the folder {str(self._path.parent)!r} does not exist.")
-        self._tasks, self._kind = BlockTasks(estimator, data), kind
-        self._blocks_done = self.rows_done = 0  # of the pass that accumulates
-        self._rows_before = self._counted  # how many rows some blocks have
-        self._shown = False
-        self._first, self._fingerprint = None, None  # a block, and a number of all data: a checkpoint is of those
-
-    def begin(self, passes):
-        """Tell callbacks that a fit of so many passes (None where it is not known) begins."""
-        self._tasks.begin(passes)
-
-    def show(self, X, y):
-        """Give callbacks that score on training rows a first block of them; others need not keep it in memory."""
-        if self._path is not None and self._first is None:
-            self._first = X
-        if vars(self._estimator).get("_skl_callbacks") and not self._shown:
-            self._tasks.show(host(X), host(y))
-            self._shown = True
-
-    def mark(self, y, weight):
-        """Take the number by which a checkpoint knows its data: of a first block, and of targets and weights."""
-        if self._path is not None:
-            self._fingerprint, self._first = fingerprint(self._first, y, weight), ()
-
-    def begin_pass(self, name, n_blocks=None):
-        """Tell callbacks that a pass begins."""
-        self._tasks.begin_group(name, n_blocks)
-
-    def resume(self):
-        """Restore the estimator from the checkpoint, if there is one; return its statistic and how many blocks it has.
-
-        ``resumed`` keeps the statistic for the pass that it belongs to.
+        What is ``whole`` has all rows that there will be, and may read them again; ``progress`` is told of its passes.
         """
-        if self._path is None or not self._path.exists():
-            return None, 0
-        before = {name: value for name, value in vars(self._estimator).items() if name in _SETTLED}
-        about = restore_fit(self._estimator, self._path, self._kind)
-        for name, value in before.items():
-            if not np.array_equal(value, getattr(self._estimator, name, None)):
-                raise ValueError(f"{self._path} was written for rows with another {name}: remove it to begin anew.")
-        self._check_data(about.get("fingerprint"))
-        self._blocks_done, self.rows_done = about["blocks_done"], about["rows_done"]
-        self.resumed = self._estimator.__dict__.pop("_statistic")
-        return self.resumed, self._blocks_done
 
-    def compare(self, X, y, weight):
-        """Refuse a first block that is not that of the checkpoint."""
-        written = self._fingerprint
-        self._first = X
-        self.mark(y, weight)
-        self._check_data(written)
+    @abstractmethod
+    def solved(self, learned):
+        """Return what predicts, and the fitted attributes that say how it was found, by name."""
 
-    def _check_data(self, written):
-        """Refuse a checkpoint of other data; of an iterator they are known once its first block has come."""
-        if self._fingerprint is None:
-            self._fingerprint = written
-        elif written != self._fingerprint:
-            raise ValueError(
-                f"{self._path} was written for other rows, targets or weights: remove it to begin anew, or give "
-                "checkpoint another name."
-            )
+    def merged(self, one, two):
+        """Return what the rows of two fits have left behind that can become one."""
+        targets = one.targets.joined(two.targets)
+        sums = [targets.widened(part.statistic, part.targets, self.n_scores(one.network)) for part in (one, two)]
+        return replace(one, targets=targets, statistic=sums[0].merge(sums[1]))
 
-    def _counted(self, n_blocks):
-        """Rows of a stream, which are counted as they come."""
-        return self.rows_done
+    def n_scores(self, network):
+        """Return how many columns of trees' scores stand after the targets in a statistic."""
+        return 0
 
-    def block_done(self, statistic, backend):
-        """Tell callbacks of a block, and write the checkpoint when it is due; ``statistic`` is on the backend."""
-        self._blocks_done += 1
-        if statistic is None:  # blocks without rows before the first
-            return
-        if self._path is not None and self._blocks_done % self._every == 0:
-            done = {"blocks_done": self._blocks_done, "rows_done": self._rows_before(self._blocks_done)}
-            done["fingerprint"] = self._fingerprint
-            save_fit(self._estimator, self._path, statistic.to_host(backend), self._kind, done)
-        self._tasks.epoch(lambda: _attributes_of(self._estimator, statistic.to_host(backend)))
+    def backend_of(self, X):
+        """Return what computes on rows: a tensor stays where it is, all else goes to ``device``."""
+        return backend_for(X, self.device)
 
-    def end(self):
-        """Tell callbacks that the fit is over; the checkpoint has served."""
-        self._tasks.end(dict)
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+    def rows_per_block(self, n_columns):
+        """Return rows per block: as asked for, or by the width of what is computed."""
+        return auto_block_size(n_columns) if self.block_size is None else int(self.block_size)
 
-    def reduce(self, rows, start, step, backend):
-        """Fold a step over the rows, or over those that a resumed statistic lacks, telling of every block."""
-        self._rows_before = rows.rows_before
-        if self.resumed is None:
-            self._blocks_done = 0
-        else:
-            start, rows, self.resumed = self.resumed, rows.after(self._blocks_done, self.rows_done), None
-        self.begin_pass("accumulate", rows.n_blocks)
-        return rows.reduce(start, step, backend, lambda statistic: self.block_done(statistic, backend))
+
+def fit(method, targets, X, y, copies, progress):
+    """Return what all rows leave behind, in passes that ``progress`` is told of and may have begun."""
+    targets.check_weights(method.class_weight, whole=True)
+    progress.begin(method.passes)
+    learned = progress.resume(targets) or Learned(targets)
+    return method.added(learned, X, y, copies, progress, whole=True)
+
+
+def absorb(method, learned, targets, X, y, copies):
+    """Return what was learned with a block added; the first one (``learned`` is None) settles columns and layers."""
+    targets.check_weights(method.class_weight)
+    if learned is None:
+        learned = Learned(targets)
+    elif learned.statistic is not None:
+        n_scores = method.n_scores(learned.network)
+        learned = replace(learned, statistic=targets.widened(learned.statistic, learned.targets, n_scores))
+    return method.added(replace(learned, targets=targets), X, y, copies, Unwatched(), whole=False)
+
+
+def merge(method, one, two):
+    """Return what the rows of two fits have left behind, as if they had been one."""
+    return method.merged(one, two)
+
+
+def solve(method, learned):
+    """Return what predicts, and all fitted attributes by name."""
+    solved, attributes = method.solved(learned)
+    counted = {"n_samples_seen_": learned.statistic.n_rows}
+    return solved, counted | learned.targets.published() | attributes
 
 
 class ReductionEstimator(
     CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, AnalyticEstimator, ABC
 ):
-    """A closed-form fit: blocks become a statistic that is solved once, and goes to disk and comes back.
+    """A closed-form fit: what its rows leave behind is one value, which goes to disk and comes back.
 
-    A subclass says how all rows become a statistic (``_fit_rows``), how one block is added to one (``_absorb``), how it
-    is solved (``_store``), and what the readout reads of a block (``_hidden_of``), as a step before another model.
+    A subclass says how (``_method``), what y means (``_targets_of``), and what the readout reads of a block
+    (``_hidden_of``), as a step before another model.
     """
 
-    @abstractmethod
-    def _fit_rows(self, X, y, sample_weight, progress):
-        """Return the statistic of all rows, in passes that ``progress`` is told of."""
+    _learned = _solved = None  # before any row
 
     @abstractmethod
-    def _absorb(self, statistic, X, y, sample_weight, classes=None):
-        """Return a statistic, or the first one, with a block added."""
+    def _method(self):
+        """What the parameters say, as a value."""
 
     @abstractmethod
-    def _store(self, statistic):
-        """Solve, set the fitted attributes, return the estimator."""
+    def _targets_of(self, y, X, before=None, classes=None):
+        """Return what y means, given what it has meant ``before``, and its checked values."""
 
     @property
     @abstractmethod
@@ -214,23 +179,24 @@ class ReductionEstimator(
         442
         """
         check_positive_integer("checkpoint_every", checkpoint_every)
+        kind = "fit of Blocks" if isinstance(blocks, Blocks) else "fit of an iterator"
         with self._unchanged_on_error():
-            self._check_parameters()
-            self._start_anew()
-            kind = "fit of Blocks" if isinstance(blocks, Blocks) else "fit of an iterator"
-            progress = FitProgress(self, {"X": None, "y": None}, checkpoint, checkpoint_every, kind)
+            method = self._checked_method()
+            watched = {"X": None, "y": None}
+            so_far = partial(self._so_far, method)
+            progress = FitProgress(self, so_far, watched, checkpoint, checkpoint_every, kind)
             if not isinstance(blocks, Blocks):
                 if not isinstance(blocks, Iterable) or isinstance(blocks, str | bytes | dict):
                     raise TypeError(
                         "fit_blocks takes Blocks or an iterable of (X, y) or (X, y, sample_weight), got "
                         f"{type(blocks).__name__}."
                     )
-                return self._finished(self._fit_stream(blocks, progress), progress)
+                return self._finished(method, self._fit_stream(method, blocks, progress), progress)
             X, y, weight = opened(blocks, lambda x, first: self._read_features(x, reset=first), progress.show)
             progress.mark(y, weight)
             if blocks.feature_names is not None:
                 self.feature_names_in_ = blocks.feature_names
-            return self._finished(self._fit_rows(X, y, weight, progress), progress)
+            return self._fit_whole(method, X, y, weight, progress)
 
     def save_statistics(self, path):
         """Write everything that the fit has summed to a file, from which any machine can go on.
@@ -260,9 +226,9 @@ class ReductionEstimator(
         >>> model.n_samples_seen_
         442
         """
-        if not hasattr(self, "_statistic"):
+        if self._learned is None or self._learned.statistic is None:
             raise ValueError(f"{type(self).__name__} has seen no rows yet: fit it before save_statistics.")
-        save_fit(self, Path(path), self._statistic, "statistics", {"blocks_done": 0, "rows_done": 0})
+        save_fit(self, Path(path), self._learned, "statistics", {"blocks_done": 0, "rows_done": 0})
         return self
 
     def load_statistics(self, path):
@@ -291,11 +257,10 @@ class ReductionEstimator(
         See :meth:`save_statistics`.
         """
         with self._unchanged_on_error():
-            self._check_parameters()
-            for name in state_of(self):
-                delattr(self, name)
-            restore_fit(self, Path(path))
-            return self._store(self._statistic)
+            method = self._checked_method()
+            learned, columns, _ = read_fit(self, Path(path))
+            take_columns(self, columns)
+            return self._keep(method, learned)
 
     @lazily
     def transform(self, X):
@@ -317,19 +282,16 @@ class ReductionEstimator(
         check_is_fitted(self)
         return self._map_blocks(X, self._hidden_of, self._n_features_out)
 
-    def _check_enough(self):
-        """Refuse a whole fit that cannot mean anything; regression takes any number of rows."""
-
-    def _start_anew(self):
-        """Drop what an earlier fit has summed and frozen."""
-        for name in ("_statistic", "_network", "_seed", "_first_rows", *_SETTLED):
-            self.__dict__.pop(name, None)
+    def _checked_method(self):
+        """What the parameters say, once they are checked."""
+        method = self._method()
+        method.check()
+        return method
 
     def _fit_array(self, X, y, sample_weight):
         """Fit on rows that are one array; unchanged on error."""
         with self._unchanged_on_error():
-            self._check_parameters()
-            self._start_anew()
+            method = self._checked_method()
             watched = {"X": X, "y": y}
             if is_collection(X):
                 watched = {"X": None, "y": None}  # callbacks are not made to read it
@@ -337,17 +299,23 @@ class ReductionEstimator(
                 X, y, sample_weight = opened_collection(X, y, sample_weight, check)
             else:
                 X = watched["X"] = self._read_features(X, reset=True)
-            progress = FitProgress(self, watched)
-            return self._finished(self._fit_rows(X, y, sample_weight, progress), progress)
+            progress = FitProgress(self, partial(self._so_far, method), watched)
+            return self._fit_whole(method, X, y, sample_weight, progress)
 
-    def _fit_stream(self, blocks, progress):
-        """Return the statistic of blocks that are read once, in their order."""
-        refuse_balanced(getattr(self, "class_weight", None), "fit_blocks on an iterator")
+    def _fit_whole(self, method, X, y, sample_weight, progress):
+        """Fit on all rows, whose columns are known."""
+        targets, y = self._targets_of(y, X)
+        learned = fit(method, targets, X, y, checked_weights(sample_weight, X.shape[0]), progress)
+        return self._finished(method, learned, progress)
+
+    def _fit_stream(self, method, blocks, progress):
+        """Return what blocks leave behind that are read once, in their order."""
+        refuse_balanced(method.class_weight, "fit_blocks on an iterator")
         progress.begin(1)
-        statistic, first = progress.resume()
+        learned, stream = progress.resume(), iter(blocks)
+        first = progress.blocks_done
         progress.begin_pass("accumulate")
-        stream = iter(blocks)
-        _skip(stream, first, progress)
+        progress.skip(stream, first)
         for number, block in enumerate(stream, first):
             X, y, weight = unpacked(block, number)
             if rows_of(X) or rows_of(y):
@@ -357,48 +325,71 @@ class ReductionEstimator(
                 progress.rows_done += rows_of(X)
                 if weight is None or np.any(host(weight)):  # a block without weight is no block
                     with numbered(number):
-                        statistic = self._absorb(statistic, X, y, weight)
+                        learned = self._with_rows(method, learned, X, y, weight)
             del block, X, y, weight  # or they would stay while the next block is made
-            progress.block_done(statistic, get_backend("cpu"))
-        if statistic is None:
+            progress.block_done(None if learned is None else partial(_itself, learned))
+        if learned is None:
             raise ValueError("fit_blocks got no rows: the iterable was empty or already exhausted.")
-        return statistic
+        learned.targets.check_weights(method.class_weight, whole=True)
+        return learned
 
-    def _finished(self, statistic, progress):
+    def _partial_fit(self, X, y, sample_weight, classes=None):
+        """Add a block and solve; unchanged on error."""
+        with self._unchanged_on_error():
+            method = self._checked_method()
+            refuse_balanced(method.class_weight, "partial_fit")
+            learned = self._with_rows(method, self._learned, X, y, sample_weight, classes)
+            learned.targets.check_keys(method.class_weight)
+            return self._keep(method, learned)
+
+    def _with_rows(self, method, learned, X, y, sample_weight, classes=None):
+        """What was learned with a block added."""
+        X = self._read_features(X, reset=learned is None)
+        targets, y = self._targets_of(y, X, None if learned is None else learned.targets, classes)
+        return absorb(method, learned, targets, X, y, checked_weights(sample_weight, X.shape[0]))
+
+    def _finished(self, method, learned, progress):
         """Solve, and tell those who watched."""
-        self._check_enough()
-        self._store(statistic)
+        self._keep(method, learned)
         progress.end()
         return self
 
+    def _keep(self, method, learned):
+        """Solve and set the fitted attributes."""
+        for name, value in self._outcome(method, learned).items():
+            setattr(self, name, value)
+        return self
 
-def _skip(stream, n_blocks, progress):
-    """Drop the blocks that a checkpoint has already, if they are as many rows and begin as its own."""
-    found, n_rows = 0, progress.rows_done
-    for number, block in zip(range(n_blocks), stream, strict=False):
-        X, y, weight = unpacked(block, number)
-        if not found and rows_of(X):
-            progress.compare(X, y, weight)
-        found += rows_of(X)
-    if found != n_rows:
-        raise ValueError(
-            f"The checkpoint has {n_rows} rows in {n_blocks} blocks; the first blocks of this iterable have "
-            f"{found}. Give the same blocks in the same order, or remove the file to begin anew."
-        )
+    def _outcome(self, method, learned):
+        """Everything that fitting sets, columns apart."""
+        solved, attributes = solve(method, learned)
+        return {"_learned": learned, "_solved": solved} | attributes
+
+    def _so_far(self, method, learned):
+        """Fitted attributes of the rows so far, for callbacks that ask; what they lack in digits is not the fit's."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LinAlgWarning)
+            return columns_of(self) | self._outcome(method, learned)
+
+    def _backend_of(self, X):
+        """What computes on rows."""
+        return self._method().backend_of(X)
+
+    def __sklearn_is_fitted__(self):
+        """A shard has layers, but is not fitted before it has seen rows."""
+        return self._solved is not None
+
+    def __setstate__(self, state):
+        """Take state of earlier versions, too."""
+        super().__setstate__(with_values(state))
+
+    def __sklearn_tags__(self):
+        """Declare what the estimator accepts."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
 
-def detached(estimator):
-    """Return a shallow copy without sums and callbacks: what a step needs, wherever it runs."""
-    other = copy.copy(estimator)
-    for name in ("_statistic", *NOT_FITTED):
-        other.__dict__.pop(name, None)
-    return other
-
-
-def _attributes_of(estimator, statistic):
-    """Fitted attributes of the rows so far, for callbacks that ask; what they lack in digits is not the fit's."""
-    other = detached(estimator)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LinAlgWarning)
-        other._store(statistic)
-    return state_of(other)
+def _itself(value):
+    """A value that is at hand."""
+    return value

@@ -2,18 +2,21 @@
 
 import numbers
 import zlib
+from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
 
 from sklearn_analytic._version import __version__
 from sklearn_analytic.estimator.base import _CALLBACK_STATE
+from sklearn_analytic.estimator.earlier import with_values
 from sklearn_analytic.estimator.version_stamp import warn_of_version
 from sklearn_analytic.io import read_state, write_state
 from sklearn_analytic.io._passes import host
 
 # Parameters of the solve alone: they may differ between the fit that saved a statistic and the one that loads it.
 _OF_THE_SOLVE = frozenset({"alpha", "rcond", "exit", "block_size", "device"})
+_COLUMNS = ("n_features_in_", "feature_names_in_")
 # What scikit-learn keeps in an estimator besides parameters and what fitting sets.
 NOT_FITTED = (
     *_CALLBACK_STATE,
@@ -30,6 +33,16 @@ def state_of(estimator):
     return {name: value for name, value in vars(estimator).items() if name not in parameters and name not in NOT_FITTED}
 
 
+def detached(estimator):
+    """Return a copy without sums and callbacks: what predicts, wherever it runs."""
+    other, state = type(estimator)(**estimator.get_params(deep=False)), state_of(estimator)
+    if state.get("_learned") is not None:
+        state["_learned"] = replace(state["_learned"], statistic=None, first=None)
+    for name, value in state.items():
+        setattr(other, name, value)
+    return other
+
+
 def _frozen_parameters(estimator):
     """Parameters on which the sums depend, as text."""
     parameters = estimator.get_params(deep=False)
@@ -43,19 +56,33 @@ def _as_text(value):
     return repr(tuple(value) if isinstance(value, list) else value) if plain else type(value).__name__
 
 
-def save_fit(estimator, path, statistic, kind, done):
-    """Write the state of a fit."""
+def columns_of(estimator):
+    """Attributes that say what the columns are."""
+    return {name: vars(estimator)[name] for name in _COLUMNS if name in vars(estimator)}
+
+
+def take_columns(estimator, columns):
+    """Set the attributes that say what the columns are."""
+    for name in _COLUMNS:
+        if name in columns:
+            setattr(estimator, name, columns[name])
+        elif name in vars(estimator):
+            delattr(estimator, name)
+
+
+def save_fit(estimator, path, learned, kind, done):
+    """Write what rows have left behind."""
     about = {
         "class": type(estimator).__name__,
         "version": __version__,
         "parameters": _frozen_parameters(estimator),
         "kind": kind,
     }
-    write_state(path, state_of(estimator) | {"_statistic": statistic}, about | done)
+    write_state(path, columns_of(estimator) | {"_learned": learned}, about | done)
 
 
-def restore_fit(estimator, path, kind=None):
-    """Set the state of a fit (of one kind, if given); return what the writer said of it."""
+def read_fit(estimator, path, kind=None):
+    """Return what rows have left behind in a fit (of one kind, if given), its columns, and what the writer said."""
     state, about = read_state(path)
     if not about.keys() >= {"class", "parameters", "kind", "blocks_done", "rows_done"}:
         raise ValueError(f"{path} holds no statistics of an estimator.")
@@ -68,9 +95,8 @@ def restore_fit(estimator, path, kind=None):
         if mine.get(name) != value:
             raise ValueError(f"{path} was written with {name}={value}, this estimator has {name}={mine.get(name)}.")
     warn_of_version(type(estimator).__name__, about.get("version"))
-    parameters = estimator.get_params(deep=False)
-    vars(estimator).update({name: value for name, value in state.items() if name not in parameters})
-    return about
+    state = with_values(state)
+    return state["_learned"], {name: state[name] for name in _COLUMNS if name in state}, about
 
 
 def fingerprint(x, y, weight):

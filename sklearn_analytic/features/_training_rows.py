@@ -32,11 +32,6 @@ class TrainingRows:
             return self
         return self.taken(draw_rows(self.keys, self.weights, most, generator), ones=True)
 
-    @property
-    def repeat(self):
-        """Whether rows come often enough for a unit at each of them to learn what it stands for."""
-        return repeat(self.keys, self.weights)
-
     def distinct(self, most, generator):
         """Return one row of each content, or of at most so many that are drawn by weight."""
         drawn = self.drawn(most, generator) if len(np.unique(self.keys)) > most else self

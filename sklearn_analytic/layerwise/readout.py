@@ -20,7 +20,7 @@ def refit_readout(layered, rows, n_outputs):
     targets = np.eye(n_outputs)[rows.y] if rows.y.ndim == 1 else rows.y.astype(np.float64)
     blocks = FeatureBlocks(layered.stack, layered.last, rows.x, targets, rows.weight)
     width = blocks.readout_inputs(slice(0, 1)).shape[1]
-    _, statistic = accumulated("auto", blocks.reduce, len(rows.x), width, n_outputs, _GCV)
+    statistic = accumulated("auto", blocks.reduce, len(rows.x), width, n_outputs, _GCV)
     solution = solve(statistic, _GCV)
     layered.set_readout(solution.coef, solution.intercept)
 

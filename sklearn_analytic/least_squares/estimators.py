@@ -1,23 +1,229 @@
 """Block-wise recursive Moore-Penrose learning: exact least squares over blocks, linear or behind hidden layers."""
 
-import numpy as np
 from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic.estimator.base import (
-    check_class_weight,
-    checked_weights,
-    class_labels,
-    regression_targets,
-)
-from sklearn_analytic.estimator.classes import ClassStreamMixin, refuse_balanced
-from sklearn_analytic.estimator.extreme_weights import class_weighted, refuse_extreme_weights
-from sklearn_analytic.export.computation import Classes, Numbers
+from sklearn_analytic.estimator import reduction
+from sklearn_analytic.estimator.base import in_dtype_of
+from sklearn_analytic.estimator.callbacks import with_callbacks
+from sklearn_analytic.estimator.reduction import ReductionEstimator
+from sklearn_analytic.estimator.targets import ClassTargets, NumberTargets, refuse_balanced
+from sklearn_analytic.estimator.weights import checked_weights
+from sklearn_analytic.export.computation import ROWS, Computation, chained
+from sklearn_analytic.features import apply_layers, cast_like, linear_readout
 from sklearn_analytic.io._elsewhere import lazily
-from sklearn_analytic.io._passes import host
-from sklearn_analytic.least_squares.method import BlockwiseLeastSquares
+from sklearn_analytic.least_squares.input_shares import input_shares
+from sklearn_analytic.least_squares.method import BlockwiseMethod, check_mergeable, refuse_other_layers
+from sklearn_analytic.linalg import WithColumns
+
+_INSTEAD = {  # what an attribute that is not there would not have meant
+    True: (
+        "with hidden layers, whose units are no columns: readout_coef_ and readout_intercept_ weigh the units, "
+        "feature_importances_ judges the columns."
+    ),
+    False: "without hidden layers: coef_ and intercept_ weigh the columns.",
+}
 
 
-class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
+class BlockwiseEstimator(ReductionEstimator):
+    """What regressor and classifier share: everything but what y means."""
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(),
+        *,
+        hidden="random",
+        activation="tanh",
+        solver="auto",
+        alpha=0.0,
+        fit_intercept=True,
+        rcond=None,
+        block_size=None,
+        random_state=None,
+        device="cpu",
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.hidden = hidden
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.fit_intercept = fit_intercept
+        self.rcond = rcond
+        self.block_size = block_size
+        self.random_state = random_state
+        self.device = device
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None):
+        """Fit on all rows of X, read in blocks.
+
+        Parameters
+        ----------
+        X : {array-like, memmap, sparse matrix, frame, torch.Tensor, Dask collection} of shape (n_samples, n_features)
+            Rows. A memmap is never copied whole; with ``solver="auto"`` it may be read twice.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets, or class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequencies: weight 2 is the row given twice.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return self._fit_array(X, y, sample_weight)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Add rows; the result equals one fit on all rows so far (with the first call's hidden layers).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows to add.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequencies.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when an error is raised.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def forget(self, X, y, sample_weight=None):
+        """Take rows out again that were fitted before: the result equals a fit on the rest.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows to take out.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            The targets they were fitted with.
+        sample_weight : array-like of shape (n_samples,), default=None
+            The weights they were fitted with.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when ValueError says that the rows cannot have been in.
+        """
+        check_is_fitted(self)
+        with self._unchanged_on_error():
+            method = self._checked_method()
+            refuse_balanced(method.class_weight, "forget")
+            X = self._read_features(X, reset=False)
+            known, copies = self._learned.targets, checked_weights(sample_weight, X.shape[0])
+            targets, y = self._targets_of(y, X, known)
+            if targets.n_columns > known.n_columns:
+                known.coded(y)  # says which label no row can have had
+            return self._keep(method, method.removed(self._learned, X, y, copies))
+
+    def merge(self, other):
+        """Add all rows that another estimator has seen: shards fitted apart become one fit.
+
+        Parameters
+        ----------
+        other : same class
+            Fitted with the same parameters and the same hidden layers (an integer ``random_state``).
+
+        Returns
+        -------
+        self : object
+            The estimator; ``other`` is left as it was.
+        """
+        check_is_fitted(self)
+        check_is_fitted(other)
+        with self._unchanged_on_error():
+            method = self._checked_method()
+            refuse_balanced(method.class_weight, "merge")
+            check_mergeable(self, other)
+            refuse_other_layers(self._learned.network, other._learned.network)
+            return self._keep(method, reduction.merge(method, self._learned, other._learned))
+
+    @property
+    def coef_(self):
+        """Weights of the columns; a model with hidden layers has none."""
+        return self._shaped("coef_", hidden=False)[0]
+
+    @property
+    def intercept_(self):
+        """Constants of a linear model."""
+        return self._shaped("intercept_", hidden=False)[1]
+
+    @property
+    def readout_coef_(self):
+        """Weights of the units of the last hidden layer."""
+        return self._shaped("readout_coef_", hidden=True)[0]
+
+    @property
+    def readout_intercept_(self):
+        """Constants of the readout of the last hidden layer."""
+        return self._shaped("readout_intercept_", hidden=True)[1]
+
+    @property
+    def feature_importances_(self):
+        """Share of every column in the mean squared change of the predictions where its value is drawn anew.
+
+        Values are drawn from a normal distribution with the means and deviations of the columns: no row is kept.
+        Every target counts in units of its own variance. Computed when asked for, on 16 to 256 rows per column.
+        """
+        self._check_has("feature_importances_", hidden=True)
+        statistic = self._learned.statistic
+        if not isinstance(statistic, WithColumns):
+            raise AttributeError(
+                "feature_importances_ needs the deviations of the columns, which fits of earlier versions did not "
+                "keep: fit anew."
+            )
+        coef = self._solved.chosen.coef
+        return input_shares(self._learned.network, coef, statistic.columns, self.n_features_in_)
+
+    def _shaped(self, name, hidden):
+        """Weights and constants of the readout as scikit-learn's linear models have them."""
+        self._check_has(name, hidden)
+        return self._as_published(self._solved.chosen.coef, self._solved.chosen.intercept)
+
+    def _check_has(self, name, hidden):
+        """Refuse the names of linear models where there are hidden layers, and the other way round."""
+        kind = type(self).__name__
+        if self._solved is None:
+            raise AttributeError(f"This {kind} has no {name} before it is fitted.")
+        if bool(self._learned.network) != hidden:
+            raise AttributeError(f"{kind} has no {name} {_INSTEAD[bool(self._learned.network)]}")
+
+    def _method(self):
+        """What the parameters say, as a value."""
+        return BlockwiseMethod.of(self)
+
+    def _outputs(self, X):
+        """Linear outputs (n, c) of X, in its dtype, summed in float64."""
+        check_is_fitted(self)
+        layers, readout = self._learned.network, self._solved.chosen
+
+        def outputs(rows, backend):
+            hidden = apply_layers(layers, rows, backend)
+            return in_dtype_of(rows, linear_readout(hidden, readout.coef, readout.intercept, backend), backend)
+
+        return self._map_blocks(X, outputs)
+
+    def _hidden_of(self, rows, backend):
+        """The last hidden layer, in the dtype of the rows; the rows themselves where the model is linear."""
+        return cast_like(apply_layers(self._learned.network, rows, backend), rows, backend)
+
+    @property
+    def _n_features_out(self):
+        """Width of :meth:`transform`, for the names of its columns."""
+        layers = self._learned.network
+        return layers[-1].n_units if layers else self.n_features_in_
+
+    def _computation(self):
+        """Hidden layers in turn, and the readout of the last."""
+        steps, readout, head = chained(self._learned.network), self._solved.chosen, self._learned.targets.head(None)
+        return Computation(steps, (len(steps) + ROWS,), readout.coef, readout.intercept, head, wide=True)
+
+
+class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
     r"""Exact least squares over blocks of rows, linear or behind closed-form hidden layers.
 
     Minimises :math:`\sum_i w_i \|y_i - W^T h(x_i) - b\|^2 + \alpha \|W\|_F^2`, with the solution of minimum
@@ -120,51 +326,19 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseLeastSquares):
             Predictions, in the kind, dtype and device of X.
         """
         outputs = self._outputs(X)
-        return outputs[:, 0] if self._one_dimensional else outputs
+        return self._learned.targets.in_shape(outputs)
 
-    def __sklearn_tags__(self):
-        """Declare what the estimator accepts."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    def _learn_targets(self, y, X, classes, statistic=None):
-        """Note the shape of y at the first block; refuse another number of targets later."""
-        targets, one_dimensional = regression_targets(y, X)
-        if statistic is None:
-            self._one_dimensional, self._n_targets = one_dimensional, targets.shape[1]
-        elif targets.shape[1] != self._n_targets:
-            raise ValueError(f"y has {targets.shape[1]} targets, the fit so far has {self._n_targets}.")
-        return statistic
-
-    def _coded(self, X, y, sample_weight):
-        """Targets as a matrix, and weights."""
-        return regression_targets(y, X)[0], refuse_extreme_weights(checked_weights(sample_weight, X.shape[0]))
-
-    def _n_columns(self):
-        """Number of targets."""
-        return self._n_targets
-
-    def _n_classes(self):
-        """Targets are their own codes."""
-        return None
-
-    def _aligned(self, other):
-        """Both statistics, once their targets agree."""
-        if self._n_targets != other._n_targets:
-            raise ValueError(f"merge needs {self._n_targets} targets, other has {other._n_targets}.")
-        return self._statistic, other._statistic
-
-    def _head(self):
-        """Outputs are predictions."""
-        return Numbers(self._one_dimensional)
+    def _targets_of(self, y, X, before=None, classes=None):
+        """Numbers, whose values blocks check."""
+        return (NumberTargets.of_first if before is None else before.of_more)(y, X)
 
     def _as_published(self, coef, intercept):
         """Shape weights and constants as scikit-learn's linear models do."""
-        return (coef[:, 0], float(intercept[0])) if self._one_dimensional else (coef.T, intercept)
+        one = self._learned.targets.one_dimensional
+        return (coef[:, 0], float(intercept[0])) if one else (coef.T, intercept)
 
 
-class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
+class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
     r"""Least-squares classification over blocks: :class:`BRMPRegressor` on targets +1 and -1 per class.
 
     Minimises :math:`\sum_i w_i \|t_i - W^T h(x_i) - b\|^2 + \alpha \|W\|_F^2`, :math:`t_{ic} = \pm 1`. Classes
@@ -276,47 +450,7 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
         self : object
             The estimator; unchanged when an error is raised.
         """
-        refuse_balanced(self.class_weight, "partial_fit")
-        with self._unchanged_on_error():
-            self._partial_fit(X, y, sample_weight, classes)
-            check_class_weight(self.class_weight, self.classes_)
-        return self
-
-    def forget(self, X, y, sample_weight=None):
-        """Take rows out again that were fitted before: the result equals a fit on the rest.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows to take out.
-        y : array-like of shape (n_samples,)
-            The labels they were fitted with.
-        sample_weight : array-like of shape (n_samples,), default=None
-            The weights they were fitted with.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when ValueError says that the rows cannot have been in.
-        """
-        refuse_balanced(self.class_weight, "forget")
-        return super().forget(X, y, sample_weight)
-
-    def merge(self, other):
-        """Add all rows that another estimator has seen; classes of either are classes of the result.
-
-        Parameters
-        ----------
-        other : BRMPClassifier
-            Fitted with the same parameters and the same hidden layers (an integer ``random_state``).
-
-        Returns
-        -------
-        self : object
-            The estimator; ``other`` is left as it was.
-        """
-        refuse_balanced(self.class_weight, "merge")
-        return super().merge(other)
+        return self._partial_fit(X, y, sample_weight, classes)
 
     @lazily
     def decision_function(self, X):
@@ -350,43 +484,11 @@ class BRMPClassifier(ClassStreamMixin, ClassifierMixin, BlockwiseLeastSquares):
             The class of the largest output.
         """
         outputs = self._outputs(X)
-        return self.classes_[np.argmax(host(outputs), axis=1)]
+        return self._learned.targets.labels(outputs)
 
-    def __sklearn_tags__(self):
-        """Declare what the estimator accepts."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    def _learn_targets(self, y, X, classes, statistic=None):
-        """Settle the classes; open columns for new ones, whose past targets were -1."""
-        return self._meet_classes(class_labels(y, X), classes, statistic)
-
-    def _coded(self, X, y, sample_weight):
-        """Class indices, and class-weighted weights; a step makes targets of +1 and -1."""
-        codes = self._codes(y, X)
-        weights = refuse_extreme_weights(checked_weights(sample_weight, X.shape[0]))
-        return codes, class_weighted(self.classes_[codes], self.class_weight, weights)
-
-    def _n_columns(self):
-        """One target per class."""
-        return len(self.classes_)
-
-    def _n_classes(self):
-        """As many as there are now."""
-        return len(self.classes_)
-
-    def _aligned(self, other):
-        """Both statistics over the union of the classes."""
-        union = np.union1d(self.classes_, other.classes_)
-        mine = self._widened(self._statistic, self.classes_, union)
-        theirs = self._widened(other._statistic, other.classes_, union)
-        self.classes_ = union
-        return mine, theirs
-
-    def _head(self):
-        """The largest output names the class; there are no probabilities."""
-        return Classes(self.classes_, None)
+    def _targets_of(self, y, X, before=None, classes=None):
+        """One class per row; the past targets of a class that comes later were -1, which the state already knows."""
+        return ClassTargets.of_first(y, X, classes, absent=-1.0) if before is None else before.of_more(y, X, classes)
 
     def _as_published(self, coef, intercept):
         """Shape weights and constants as scikit-learn's linear classifiers do."""

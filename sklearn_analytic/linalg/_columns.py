@@ -143,6 +143,14 @@ class WithColumns:
         """Return both of all rows of both."""
         return WithColumns(self.statistic.merge(other.statistic), self.columns.merge(other.columns))
 
+    def add_targets(self, values):
+        """Return the same value with targets that were constant so far."""
+        return replace(self, statistic=self.statistic.add_targets(values))
+
+    def permute_targets(self, order):
+        """Return the same value with its targets in another order."""
+        return replace(self, statistic=self.statistic.permute_targets(order))
+
     def on(self, backend):
         """Return the same value with the statistic on the backend's device."""
         return replace(self, statistic=self.statistic.on(backend))

@@ -59,16 +59,16 @@ def start_recursive(d, c, problem):
 
 
 def accumulated(solver, reduce, n_rows, d, c, problem):
-    """Return the road taken and its statistic: with "auto" the cheap one where it is safe, else another pass.
+    """Return the statistic of all rows: with "auto" the cheap one where it is safe, else by another pass.
 
     ``reduce(start)`` reads all rows into a statistic.
     """
     if solver == "auto" and n_rows > d:
         gram = reduce(NormalEquations.empty(d, c))
-        if gram_is_safe(gram, problem):
-            return "gram", gram
+        if gram_is_safe(getattr(gram, "statistic", gram), problem):
+            return gram
     road = "qr" if solver == "auto" else solver
-    return road, reduce(ROADS[road].start(d, c, problem))
+    return reduce(ROADS[road].start(d, c, problem))
 
 
 def road_of(solver, resumed):
@@ -202,4 +202,9 @@ _UNDER = {TriangularFactor: "qr", NormalEquations: "gram", RecursiveLeastSquares
 
 def road_under(statistic):
     """Return the road that a statistic is on; None where there is none yet."""
-    return None if statistic is None else ROADS[_UNDER[type(statistic)]]
+    return None if statistic is None else ROADS[name_of(statistic)]
+
+
+def name_of(statistic):
+    """Return the name of the road that a statistic is on."""
+    return _UNDER[type(statistic)]

@@ -19,8 +19,8 @@ from sklearn_analytic.estimator.base import (
     seed_of,
 )
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from sklearn_analytic.estimator.classes import listed_classes
 from sklearn_analytic.estimator.gradient_classifier import GradientClassifierMixin
+from sklearn_analytic.estimator.targets import listed_classes
 from sklearn_analytic.export.computation import PublicScale, dense_computation
 from sklearn_analytic.io._passes import dense_rows, host, short_block_size
 from sklearn_analytic.nn import SCHEDULES, Feedback, Optimizer, Plan, Recipe, Rows, train

@@ -152,7 +152,7 @@ def test_features_are_bfloat16_values_and_predictions_read_them(two_moons):
     assert features.dtype == np.float32
     np.testing.assert_array_equal(short(features)[1], features)
     assert dtype_name(model.transform(torch.from_numpy(x))) == "bfloat16"
-    readout = model._readouts[model.exit_]
+    readout = model._solved.chosen
     scores = features.astype(float) @ readout.coef + readout.intercept
     decision = scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores[:, 0]
     assert_close(model.decision_function(x), decision, np.float64, scale=100)

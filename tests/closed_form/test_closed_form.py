@@ -53,7 +53,7 @@ def test_readout_equals_textbook_ridge(rng):
 def test_regressor_equals_textbook_ridge_in_its_units(rng):
     X, Y = rng.standard_normal((200, 4)), rng.standard_normal((200, 2)) * [1.0, 1e6]
     model = ClosedFormMLPRegressor((10, 10), hidden="random", alpha=2.0, random_state=0).fit(X, Y)
-    features = model.transform(X)[:, : model._network.exit_sizes()[model.exit_]]
+    features = model.transform(X)[:, : model._learned.network.exit_sizes()[model.exit_]]
     scale = unit(model.transform(X))[: features.shape[1]]
     coef, intercept = reference.ridge(features * scale, Y, 2.0 + JITTER * len(X))
     assert_close(model.predict(X), features * scale @ coef + intercept, np.float64, scale=1e3, size=1e6)
@@ -63,8 +63,8 @@ def test_blend_is_linear_in_its_experts(rng):
     X, y = task(rng, 2000)  # enough rows for the joint ridge
     model = ClosedFormMLP(30, alpha=1.0, random_state=0).fit(X, y)
     features = model.transform(X)
-    statistic, n_scores = model._statistic, 3
-    held = model._network.tree_scores(X, _cpu(), held_out=True)
+    statistic, n_scores = model._learned.statistic, 3
+    held = model._learned.network.tree_scores(X, _cpu(), held_out=True)
     honest = np.hstack([features[:, :-n_scores], held])
     scale = unit(honest)
     penalty = 1.0 + JITTER * len(X)
@@ -158,7 +158,7 @@ def test_classes_that_come_later_are_learnt(rng):
     for part in np.array_split(late, 3):
         model.partial_fit(X[part], y[part])
     assert model.classes_.tolist() == [0, 1, 2]
-    assert model._network.labels.tolist() == [1, 2]  # what the first 1000 rows have built stays
+    assert model._learned.network.labels.tolist() == [1, 2]  # what the first 1000 rows have built stays
     assert np.mean(model.predict(X)[y == 0] == 0) > 0.5
     assert model.score(X, y) > 0.65  # chance is 1/3; no unit was built for class 0
 

@@ -204,10 +204,10 @@ def test_a_stream_of_copies_has_a_fair_audit(rng):
     model = ClosedFormMLP(random_state=0)
     for start in range(0, 3000, 300):
         model.partial_fit(X[start : start + 300], y[start : start + 300])
-    cells, counts = np.unique(model._audit.x, axis=0, return_counts=True)
+    cells, counts = np.unique(model._learned.judges.audit.x, axis=0, return_counts=True)
     assert len(cells) == 8
     assert counts.min() > 60  # of 1000 in 8 cells
-    assert np.all(model._audit.folds[-1:] >= -1)
+    assert np.all(model._learned.judges.audit.folds[-1:] >= -1)
     assert model.loo_score_ == pytest.approx(0.9, abs=0.03)
 
 
@@ -218,8 +218,8 @@ def test_shards_draw_copies_of_their_own(rng):
     for shard in shards:
         model.merge(shard)
     assert model.n_samples_seen_ == 3000
-    np.testing.assert_array_equal(model._audit.weights, 1.0)
-    assert np.mean(model._audit.folds == -1) == pytest.approx(2 / 3, abs=0.05)
+    np.testing.assert_array_equal(model._learned.judges.audit.weights, 1.0)
+    assert np.mean(model._learned.judges.audit.folds == -1) == pytest.approx(2 / 3, abs=0.05)
 
 
 def test_a_checkpoint_of_copies_goes_on(tmp_path, rng):
@@ -248,4 +248,4 @@ def test_a_checkpoint_of_copies_goes_on(tmp_path, rng):
 def test_no_tree_score_counts_against_its_own_target(rng):
     X, _, y = bits(4, 2400, rng, 0.05)
     model = ClosedFormMLP(60, random_state=0).fit(X + 1e-3 * rng.standard_normal(X.shape), y)  # copies in all but name
-    assert np.all(np.diag(model._readouts[model.exit_].coef[-2:]) >= 0)
+    assert np.all(np.diag(model._solved.chosen.coef[-2:]) >= 0)

@@ -161,7 +161,7 @@ def test_streamed_exits_are_exact_for_frozen_projections(digits):
     for start in range(1000, len(X), 123):
         many.partial_fit(X[start : start + 123], y[start : start + 123])
     assert many.n_samples_seen_ == once.n_samples_seen_ == len(X)
-    one, two = many._statistic, once._statistic
+    one, two = many._learned.statistic, once._learned.statistic
     assert_close(one.scatter, two.scatter, np.float64, 10)
     assert_close(one.mean, two.mean, np.float64)
 

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import sklearn_analytic as sa
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin
-from sklearn_analytic.estimator.reduction import detached
+from sklearn_analytic.estimator.statistics_file import detached
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor
 
 dask = pytest.importorskip("dask", reason="needs the extra dask")

@@ -442,7 +442,7 @@ def test_an_interrupted_second_pass_goes_on(tmp_path):
                 Blocks.from_iterable(failing(blocks, fail_at), prefetch=0), checkpoint=path, checkpoint_every=1
             )
         if path.exists():
-            kinds.add(type(read_state(path)[0]["_statistic"]).__name__)
+            kinds.add(type(read_state(path)[0]["_learned"].statistic).__name__)
         model.fit_blocks(Blocks.from_iterable(blocks), checkpoint=path)
         np.testing.assert_array_equal(model.coef_, expected.coef_)
         assert model.solver_used_ == "qr" and model.n_samples_seen_ == N
@@ -483,13 +483,13 @@ def test_a_seed_that_was_not_given_is_kept(tmp_path):
     model = made("cpnet").set_params(random_state=None)
     with pytest.raises(Interrupted):
         model.fit_blocks(Blocks.from_iterable(failing(blocks, 22), prefetch=0), checkpoint=path, checkpoint_every=1)
-    network = read_state(path)[0]["_network"]
+    network = read_state(path)[0]["_learned"].network
     model.fit_blocks(Blocks.from_iterable(blocks), checkpoint=path)
     x = X[:3]
     from sklearn_analytic.backend import get_backend
 
     np.testing.assert_array_equal(
-        model._network.features(x, get_backend("cpu")), network.features(x, get_backend("cpu"))
+        model._learned.network.features(x, get_backend("cpu")), network.features(x, get_backend("cpu"))
     )
 
 

@@ -33,7 +33,7 @@ DICTS = [dict.fromkeys(keys, 2.0) for n in range(5) for keys in itertools.combin
 
 @pytest.mark.parametrize("weights", DICTS, ids=lambda weights: str(list(weights)))
 def test_a_dictionary_is_refused_where_scikit_learn_refuses_it(weights):
-    from sklearn_analytic.estimator.base import check_class_weight
+    from sklearn_analytic.estimator.weights import check_class_weight
 
     classes = np.unique(NAMES)
     try:

@@ -35,8 +35,8 @@ def test_after_each_doubling_a_stream_is_a_fit(make, rng):
     model = make(30, random_state=0)
     for stop, built in ((20, 20), (40, 40), (60, 40), (80, 80), (96, 80)):
         model.partial_fit(X[stop - 20 if stop < 96 else 80 : stop], y[stop - 20 if stop < 96 else 80 : stop])
-        assert model._first_rows.built == built
-        assert model._first_rows.n_rows == stop
+        assert model._learned.first.built == built
+        assert len(model._learned.first.y) == stop
         if stop == built:
             whole = make(30, random_state=0).fit(X[:stop], y[:stop])
             np.testing.assert_allclose(getattr(model, scores)(X), getattr(whole, scores)(X), atol=1e-8)
@@ -46,20 +46,20 @@ def test_after_each_doubling_a_stream_is_a_fit(make, rng):
 def test_kept_rows_are_dropped_at_a_thousand_and_layers_stay(make, rng):
     X, y = rng.standard_normal((2600, 2)), rng.integers(0, 2, 2600)
     model = make(20, random_state=0).partial_fit(X[:600], y[:600])
-    assert len(model._first_rows.x) == 600
+    assert len(model._learned.first.x) == 600
     model.partial_fit(X[600:1100], y[600:1100])
-    assert model._first_rows is None
-    network = model._network
+    assert model._learned.first is None
+    network = model._learned.network
     model.partial_fit(X[1100:], y[1100:])
-    assert model._network is network
-    assert make(20, random_state=0).partial_fit(X[:1000], y[:1000])._first_rows is None
-    assert make(20, random_state=0).fit(X[:100], y[:100])._first_rows is None  # what fit is given, it takes for all
+    assert model._learned.network is network
+    assert make(20, random_state=0).partial_fit(X[:1000], y[:1000])._learned.first is None
+    assert make(20, random_state=0).fit(X[:100], y[:100])._learned.first is None  # what fit is given, it takes for all
 
 
 def test_rows_of_no_weight_do_not_count(rng):
     X, y, w = rng.standard_normal((60, 2)), rng.integers(0, 2, 60), np.tile([1.0, 0.0], 30)
     model = ClosedFormMLP(10, random_state=0).partial_fit(X, y, sample_weight=w)
-    assert model._first_rows.built == len(model._first_rows.x) == 30
+    assert model._learned.first.built == len(model._learned.first.x) == 30
 
 
 @pytest.mark.parametrize("make", MODELS)
@@ -74,10 +74,10 @@ def test_predictions_do_not_change_the_estimator(make, rng):
 def test_a_shard_freezes_the_layers_of_both(rng):
     X, y = rng.standard_normal((120, 2)), rng.integers(0, 2, 120)
     model = ClosedFormMLP(10, random_state=0).partial_fit(X[:30], y[:30])
-    shard, network = model.shard(), model._network
+    shard, network = model.shard(), model._learned.network
     shard.partial_fit(X[30:100], y[30:100])
     model.partial_fit(X[100:], y[100:]).merge(shard)
-    assert model._network is network
+    assert model._learned.network is network
     assert model.n_samples_seen_ == 120
 
 
@@ -85,8 +85,8 @@ def test_a_merged_stream_goes_on_with_its_layers(rng):
     X, y = rng.standard_normal((120, 2)), rng.integers(0, 2, 120)
     model = ClosedFormMLP(10, random_state=0).partial_fit(X[:30], y[:30])
     model.merge(copy.deepcopy(model))
-    network = model._network
-    assert model.partial_fit(X[30:], y[30:])._network is network
+    network = model._learned.network
+    assert model.partial_fit(X[30:], y[30:])._learned.network is network
 
 
 @pytest.mark.parametrize("make", [*MODELS, ClosedFormMLPRegressor])

@@ -186,7 +186,7 @@ def test_truth_values_are_labels():
 def test_rows_on_a_threshold_go_where_they_went():
     X = np.round(IRIS[0], 0)  # few values: midpoints of float64 between float32 rows, and rows on them
     model = ClosedFormMLP(20, hidden="leaf", random_state=0).fit(X + 1 / 3, IRIS[1])
-    forest = model._network.layers[0].layer.forest
+    forest = model._learned.network.layers[0].layer.forest
     inner = forest.feature >= 0
     at = np.repeat(X[:1], 3 * inner.sum(), axis=0).astype(np.float32)
     near = np.concatenate([np.nextafter(t, [-9, t, 9], dtype=np.float32) for t in forest.threshold[inner].astype("f4")])

@@ -178,8 +178,11 @@ def test_models_of_no_use_have_no_importances():
 
 def test_models_of_earlier_versions_say_what_they_lack(kind):
     model = kind[0](10, random_state=0).fit(X, kind[1])
-    state = model.__getstate__() | {"coef_": np.ones(10), "intercept_": 0.0}
-    del state["_columns"]
+    state, learned, readout = model.__getstate__(), model._learned, model._solved.chosen
+    del state["_learned"], state["_solved"]
+    state |= {"coef_": np.ones(10), "intercept_": 0.0, "_layers": learned.network, "_classes_fixed": False}
+    state |= {"_coef": readout.coef, "_intercept": readout.intercept, "_statistic": learned.statistic.statistic}
+    state |= {"_one_dimensional": True, "_n_targets": 1}
     old = kind[0].__new__(kind[0])
     old.__setstate__(state)
     np.testing.assert_array_equal(old.predict(X), model.predict(X))

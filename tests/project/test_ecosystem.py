@@ -82,13 +82,9 @@ def test_every_public_estimator_is_in_the_table():
 
 
 def readout_of(model):
-    """The linear readout of what transform returns, where it is one of the estimator's attributes."""
-    if isinstance(model, sa.CPNetClassifier):
-        return model._readout
-    if isinstance(model, sa.BRMPRegressor | sa.BRMPClassifier):
-        return model._coef, model._intercept
-    readout = model._readouts[model.exit_]
-    return model._units(readout.coef, readout.intercept)
+    """The linear readout of what transform returns, in the units of y."""
+    readout, targets = model._solved.chosen, model._learned.targets
+    return targets.in_units(readout.coef, readout.intercept)
 
 
 @pytest.mark.parametrize("estimator", HIDDEN, **NAMED)
@@ -137,9 +133,9 @@ def test_hidden_features_follow_the_fit_and_not_later_parameters():
 
 def test_hidden_features_have_the_skip_columns_of_all_exits():
     model = sa.CPNetClassifier((4, 6), n_modules=2, exit="last", alpha=1.0, random_state=0).fit(IRIS, SPECIES)
-    assert model.transform(IRIS).shape[1] == model._network.exit_columns()[-1][-1] + 1
+    assert model.transform(IRIS).shape[1] == model._learned.network.exit_columns()[-1][-1] + 1
     cascade = sa.CPNetClassifier((4, 6), n_modules=2, skip=False, alpha=1.0, random_state=0).fit(IRIS, SPECIES)
-    assert cascade.transform(IRIS).shape[1] == sum(map(len, cascade._network.exit_columns()))
+    assert cascade.transform(IRIS).shape[1] == sum(map(len, cascade._learned.network.exit_columns()))
 
 
 @pytest.mark.parametrize("estimator", HIDDEN, **NAMED)

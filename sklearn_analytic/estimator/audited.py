@@ -1,0 +1,413 @@
+"""Networks that rows build and other rows judge, in closed form: what CPNet and ClosedFormMLP share.
+
+Layers are built from some rows, and stay; all rows are then summed as the layers see them. A few audit rows build no
+layer: leave-one-out predictions of these choose ridges and exits, and calibrate. In a stream the layers are built
+anew from all rows each time these have doubled, up to 1000.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_analytic.backend import backend_for, get_backend, is_tensor
+from sklearn_analytic.estimator import reduction
+from sklearn_analytic.estimator.base import seed_of
+from sklearn_analytic.estimator.learned import FirstRows, Judges, Solved, Stage
+from sklearn_analytic.estimator.reduction import Method, ReductionEstimator
+from sklearn_analytic.estimator.statistics_file import columns_of, take_columns
+from sklearn_analytic.estimator.weights import (
+    none_vanishing,
+    refuse_extreme_weights,
+    weighs_nothing,
+    weights_in_range,
+)
+from sklearn_analytic.export.computation import Computation, pruned
+from sklearn_analytic.features import linear_readout
+from sklearn_analytic.features._audit import (
+    EVERY_MEMBER,
+    MOST,
+    Audit,
+    audit_size,
+    full_weights,
+    judge_more,
+    rows_to_build_on,
+    settle,
+    shares_again,
+)
+from sklearn_analytic.features._training_rows import TrainingRows, repeat
+from sklearn_analytic.io._passes import dense_rows, host, refuse_gaps, rows_in_blocks
+from sklearn_analytic.linalg import NormalEquations
+
+ENOUGH = 1000  # rows of positive weight, with which layers stay
+
+
+@dataclass(frozen=True)
+class Building:
+    """What a network is built from."""
+
+    rows: TrainingRows  # which construct
+    audit: TrainingRows  # which judge, and construct nothing but trees
+    trees: TrainingRows  # both, each in the fold of a tree that is blind to it
+    total: float  # weight of all rows, in rows of mean weight
+    repeats: bool  # contents are few and come often
+    names: Any  # of the targets' columns; None of numbers
+    judges: Audit  # rows that judge later, copies one by one where these are draws
+    generator: np.random.Generator
+
+
+@dataclass(frozen=True)
+class AuditedRows:
+    """What leave-one-out reads of audit rows."""
+
+    features: np.ndarray  # (m, p + c0)
+    targets: np.ndarray  # (m, c)
+    weights: np.ndarray  # (m,) in means
+    left_out: np.ndarray  # (m,) what of the weight in the statistic leaves with a row
+
+
+class AuditedMethod(Method):
+    """How a network is built and solved; a subclass says with which layers, and what chooses among its exits."""
+
+    passes = 2
+    build_rows = 30_000  # layers are built from at most so many rows, drawn by weight
+    holds_out = True  # whether audit rows build no layer
+    grows_trees = False  # on all rows, each of which a tree that is blind to it scores
+
+    @abstractmethod
+    def built(self, building):
+        """Return the network: ``n_features``, ``n_scores``, ``names`` of the scores, ``read`` and ``steps``."""
+
+    def exported(self, network):
+        """Return what an export has to know besides steps and readout; refuse what has none."""
+        return {}
+
+    @abstractmethod
+    def readouts(self, learned, audit):
+        """Return a readout of all features for every exit: coef, intercept, loo, alpha, error."""
+
+    @abstractmethod
+    def chosen(self, readouts):
+        """Return the number of the exit that predicts, or None for the mean of all."""
+
+    @property
+    @abstractmethod
+    def all_digits(self):
+        """Return whether the solve needs sums in float64: they are decomposed, or not ridged."""
+
+    def cast(self, x, backend):
+        """Return rows in the dtype of the features."""
+        return backend.asarray(x)
+
+    def host_backend(self):
+        """Return what computes on the host with the same features."""
+        return get_backend("cpu")
+
+    def n_scores(self, network):
+        """Return how many columns of trees' scores stand after the targets in a statistic."""
+        return network.n_scores
+
+    # The story: audit rows, network, statistic, readouts.
+
+    def added(self, learned, X, y, copies, progress, whole):
+        """Return what was learned with rows added; a young stream builds its layers anew."""
+        if whole:
+            return self._extended(learned, X, y, weights_in_range(copies), progress)
+        first = learned.first
+        if learned.network is not None and first is None:
+            return self._extended(learned, X, y, copies, progress)
+        if learned.network is not None:
+            n_rows = _n_used(first.y, first.weight) + _n_used(y, copies)
+            if n_rows < min(2 * first.built, ENOUGH):
+                kept = kept_rows(*_joined(first, host(dense_rows(X)), y, copies))
+                return replace(self._extended(learned, X, y, copies, progress), first=replace(kept, built=first.built))
+            refuse_gaps(host(X), "X")  # before kept rows stand above them: the error counts rows
+            X, y, copies = _joined(first, X, y, copies)
+        anew = replace(learned, network=None, statistic=None, first=kept_rows(X, y, copies))
+        return self._extended(anew, X, y, copies, progress)
+
+    def _extended(self, learned, X, y, copies, progress):
+        """What was learned with rows added; rows that come before any network build it."""
+        copies, building = none_vanishing(refuse_extreme_weights(copies)), learned.network is None
+        if building:
+            learned = replace(learned, targets=learned.targets.in_units_of(y, copies))
+        weights = learned.targets.weights(y, self.class_weight, copies)
+        if weighs_nothing(weights, not building and learned.statistic is not None):
+            return learned
+        rows = rows_in_blocks(X, learned.targets.coded(y), weights, self.rows_per_block(X.shape[1]))
+        if progress.resumed:
+            contents = learned.judges.contents
+            shares = shares_again(contents, rows, y, copies) if contents.are_draws else None
+        else:
+            progress.begin_pass("layers")
+            learned, shares = self._judged(learned, rows, y, copies)
+        if shares is not None and self.grows_trees:
+            rows = replace(rows, weight=shares)
+        network, n_columns = learned.network, learned.targets.n_columns
+        start = learned.statistic
+        if start is None:
+            start = NormalEquations.empty(network.n_features + network.n_scores, n_columns + network.n_scores)
+        rows = rows.resized(self.rows_per_block(start.n_features))
+        step = AddBlock(self, network, learned.targets, learned.judges.contents.are_draws)
+        return replace(learned, statistic=progress.reduce(learned, rows, start, step, self.backend_of(X)))
+
+    def _judged(self, learned, rows, y, copies):
+        """What was learned with new rows among those that judge, and the weight of every row in every fold, if any.
+
+        Rows that build layers settle how rows are told apart.
+        """
+        judges = learned.judges
+        if learned.network is None:
+            seed = seed_of(self.random_state) if judges is None else judges.seed
+            contents, judged = settle(rows, y, copies, seed)
+            network_id = int(np.random.SeedSequence().entropy % (1 << 62))
+            judges = Judges(seed, contents, judged.audit, len(judged.audit.hashes), network_id)
+            network = self.built(self._building(judges, learned.targets, rows, judged))
+            return replace(learned, network=network, judges=judges), judged.shares
+        salt = judges.shard + (0 if learned.statistic is None else learned.statistic.n_rows)
+        judged = judge_more(judges.contents, rows, y, copies, salt)
+        audit = judged.audit if learned.statistic is None else judges.audit.merge(judged.audit, MOST)
+        return replace(learned, judges=replace(judges, audit=audit)), judged.shares
+
+    def _building(self, judges, targets, rows, judged):
+        """What the network is built from: rows that are not in the audit, and for trees all of them."""
+        unit, keys, shares = judges.contents.unit, judged.keys, judged.shares
+        weights, generator = full_weights(rows.weight, rows.n_rows), np.random.default_rng([judges.seed, 1])
+        left = judged.building if self.holds_out and judged.building is not None else weights
+        spread = shares is not None and self.grows_trees  # over folds, of which every tree leaves one out
+        pool = weights if spread else left
+        chosen, scale = rows_to_build_on(keys, rows.y, pool, unit, self.build_rows, generator)
+        x, coded = rows.take(chosen)
+        drawn = self._training_rows(targets, x, keys[chosen], coded, pool[chosen] / scale)
+        apart = judged.apart
+        coded, own_keys = targets.coded(apart.y), judges.contents.keys.of(apart.x)
+        audit = self._training_rows(targets, apart.x, own_keys, coded, apart.weights / unit)
+        if spread:
+            trees = replace(drawn, shares=shares[chosen] / scale[:, None])
+            drawn = replace(drawn, weights=left[chosen] / scale).used()
+        else:
+            trees = drawn if judged.building is None else drawn.joined(audit)
+        used = weights > 0
+        repeats = judges.contents.are_draws and repeat(keys[used], weights[used] / unit)
+        names = targets.published().get("classes_")
+        return Building(drawn, audit, trees, float(weights.sum()) / unit, repeats, names, judged.audit, generator)
+
+    def _training_rows(self, targets, x, keys, coded, weights):
+        """Rows in the dtype of the features, with targets and classes."""
+        matrix = targets.matrix(coded)
+        return TrainingRows(self.cast(x, get_backend("cpu")), keys, matrix, targets.bins(coded, matrix), weights)
+
+    def solved(self, learned):
+        """Return the readouts of all exits, calibrated, and the one that predicts."""
+        audit, targets = self._audited(learned), learned.targets
+        readouts = self.readouts(learned, audit)
+        links = [targets.link(readout.loo, audit.targets, audit.weights) for readout in readouts]
+        stages = tuple(Stage(r.coef, r.intercept, link) for r, link in zip(readouts, links, strict=True))
+        chosen = self.chosen(readouts)
+        attributes = {
+            "exit_": chosen,
+            "exit_errors_": np.array([readout.error for readout in readouts]),
+            "alphas_": np.array([readout.alpha for readout in readouts]),
+        }
+        if chosen is not None:
+            return Solved(stages[chosen], stages), attributes | self.told(learned, readouts[chosen], audit)
+        link = targets.link(np.mean([readout.loo for readout in readouts], axis=0), audit.targets, audit.weights)
+        coef, intercept = (sum(part / len(stages) for part in parts) for parts in _parts(stages))
+        return Solved(Stage(coef, intercept, link), stages), attributes
+
+    def told(self, learned, readout, audit):
+        """Return further fitted attributes of the readout that predicts."""
+        return {}
+
+    def _audited(self, learned):
+        """The audit rows as the readouts see them."""
+        judges, targets, statistic = learned.judges, learned.targets, learned.statistic
+        audit = judges.audit.head(max(judges.first_audit, audit_size(statistic.n_rows)))
+        backend = self.host_backend()
+        x = self.cast(backend.asarray(audit.x), backend)
+        features, _ = learned.network.read(x, backend, held_out=True, folds=audit.folds)
+        matrix = targets.matrix(targets.coded(audit.y))
+        mean = np.ldexp(statistic.mean[statistic.n_features :][: matrix.shape[1]], statistic.exponent[1])
+        weights = targets.importance(audit, matrix, mean) / judges.contents.unit
+        return AuditedRows(backend.to_numpy(features), matrix, weights, audit.weights)
+
+    def merged(self, one, two):
+        """Return what the rows of two shards of one network have left behind."""
+        one = replace(one, first=None)
+        if one.statistic is None:
+            judges = replace(one.judges, audit=two.judges.audit)
+            return replace(one, targets=two.targets, statistic=two.statistic, judges=judges)
+        audit = one.judges.audit.merge(two.judges.audit, MOST)
+        return replace(super().merged(one, two), judges=replace(one.judges, audit=audit))
+
+
+@dataclass(frozen=True)
+class AddBlock:
+    """Adds a block as the network sees it to a statistic, and the trees' scores to its targets."""
+
+    method: AuditedMethod
+    network: Any
+    targets: Any
+    are_draws: bool
+
+    def __call__(self, statistic, block, backend):
+        x, y, weight, folds = self.method.cast(block.x, backend), block.y, block.weight, None
+        used = len(y) if weight is None else int(np.sum(weight.reshape(len(y), -1).any(axis=1)))
+        n_rows = statistic.n_rows + used
+        if self.are_draws:
+            x, y, weight, folds = _in_folds(x, y, weight)
+        if len(y) == 0:  # rows of no weight are in no fold
+            return statistic
+        features, scores = self.network.read(x, backend, held_out=True, folds=folds)
+        targets = backend.stack_columns([backend.asarray(self.targets.matrix(y)), scores], [1.0, 1.0])
+        grown = statistic.accumulate(features, targets, weight, backend, widen=self.method.all_digits)
+        return replace(grown, n_rows=n_rows)
+
+
+class AuditedEstimator(ReductionEstimator):
+    """What estimators of such networks share: scores of new rows, shards, and what exports read."""
+
+    def shard(self):
+        """Return an estimator with these layers and no rows, to be fed by ``partial_fit`` and merged.
+
+        The layers of both stay as they are from now on, however few rows have built them.
+
+        Returns
+        -------
+        estimator : object
+            Of the same parameters.
+        """
+        check_is_fitted(self)
+        mine = self._learned.judges
+        mine = replace(mine, n_shards=mine.n_shards + 1)
+        number = hash((mine.shard, mine.n_shards)) % (1 << 62)
+        other = clone(self)
+        take_columns(other, columns_of(self))
+        theirs = replace(mine, audit=None, shard=number, n_shards=0)
+        self._learned = replace(self._learned, first=None, judges=mine)
+        other._learned = replace(self._learned, statistic=None, judges=theirs)
+        return other
+
+    def merge(self, other):
+        """Add the rows of another estimator with the same frozen layers: the readout is exact for both.
+
+        Parameters
+        ----------
+        other : object
+            An estimator that came from :meth:`shard` of this one, or of the one that this came from.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when an error is raised.
+
+        Raises
+        ------
+        ValueError
+            If the layers or the targets differ.
+        """
+        if type(other) is not type(self):
+            raise TypeError(f"merge needs another {type(self).__name__}, got {type(other).__name__}.")
+        if self._learned is None or other._learned is None:
+            raise NotFittedError(f"merge needs two fitted {type(self).__name__} instances, or shards of one.")
+        if other._learned.judges.network_id != self._learned.judges.network_id:
+            raise ValueError("merge needs the same hidden layers: fit one estimator and take its shard() elsewhere.")
+        if other._learned.statistic is None:
+            return self  # a shard without rows
+        with self._unchanged_on_error():
+            method = self._checked_method()
+            return self._keep(method, reduction.merge(method, self._learned, other._learned))
+
+    def _scorer(self, stages):
+        """The function of checked rows that gives the scores of some stages side by side, summed in float64."""
+        method, network = self._method(), self._learned.network
+        coef, intercept = (np.concatenate(parts, axis=-1) for parts in _parts(stages))
+
+        def scores(rows, backend):
+            features, _ = network.read(method.cast(rows, backend), backend, held_out=False)
+            return linear_readout(features, coef, intercept, backend)
+
+        return scores
+
+    def _scores(self, X, stages):
+        """Scores of some stages side by side, on the device of X."""
+        return self._map_blocks(X, self._scorer(stages), self._n_features_out)
+
+    def _chosen_scores(self, X):
+        """Scores (n, c) by the readout that predicts."""
+        check_is_fitted(self)
+        return self._scores(X, [self._solved.chosen])
+
+    def _staged_scores(self, X):
+        """Every stage with its scores, from one pass over X."""
+        check_is_fitted(self)
+        stages, width = self._solved.stages, self._learned.targets.n_columns
+        scores = self._scores(X, stages)
+        return [(stage, scores[:, i * width : (i + 1) * width]) for i, stage in enumerate(stages)]
+
+    def _hidden_of(self, rows, backend):
+        """The encoded input where it is carried, the hidden layers, the trees' scores."""
+        return self._learned.network.read(self._method().cast(rows, backend), backend, held_out=False)[0]
+
+    @property
+    def _n_features_out(self):
+        """Width of :meth:`transform`, for the names of its columns."""
+        return self._learned.network.n_features + self._learned.network.n_scores
+
+    def _computation(self):
+        """The network, and the readout that predicts."""
+        method, network, targets = self._method(), self._learned.network, self._learned.targets
+        known, readout = method.exported(network), self._solved.chosen
+        coef, intercept = targets.in_units(readout.coef, readout.intercept)
+        steps, read, coef = pruned(*network.steps(), coef)
+        return Computation(steps, read, coef, intercept, targets.head(readout.link), wide=True, **known)
+
+
+def _parts(stages):
+    """Weights of all stages, and their constants."""
+    return [stage.coef for stage in stages], [stage.intercept for stage in stages]
+
+
+def kept_rows(X, y, weight):
+    """Return rows to keep, whose layers are to be built, or None where there are enough of them."""
+    n_used = _n_used(y, weight)
+    if n_used >= ENOUGH:
+        return None
+    used = slice(None) if weight is None else weight > 0
+    x = np.array(host(dense_rows(X)))[used]
+    return FirstRows(x, np.array(y)[used], None if weight is None else weight[used], n_used)
+
+
+def _joined(first, X, y, weight):
+    """Kept rows and a block as one (X, y, weights), of the kind of the block."""
+    if first.weight is not None or weight is not None:
+        pairs = ((first.weight, first.y), (weight, y))
+        weight = np.concatenate([np.ones(len(y)) if w is None else w for w, y in pairs])
+    return _below(first.x, X), np.concatenate([first.y, y]), weight
+
+
+def _n_used(y, weight):
+    """Rows of positive weight."""
+    return len(y) if weight is None else int(np.sum(weight > 0))
+
+
+def _below(first, X):
+    """Rows of the host above rows of any kind."""
+    if sparse.issparse(X):
+        return sparse.vstack([sparse.csr_matrix(first), X], format="csr")
+    if is_tensor(X):
+        return backend_for(X, "cpu").concatenate([X.new_tensor(first), X])
+    return np.concatenate([first, np.asarray(X)])
+
+
+def _in_folds(x, y, weight):
+    """Rows once for every fold in which they have weight; rows that come after the trees are in none (-1)."""
+    if weight is None or weight.ndim == 1:
+        return x, y, weight, np.full(len(y), EVERY_MEMBER)
+    index, folds = np.nonzero(weight)
+    return x[index], y[index], weight[index, folds], folds
