@@ -436,7 +436,8 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
             )
         refuse_misfits(self, self._network(self._encoded_width()))
         encoding = () if self._encoding is None else (self._encoding,)
-        return dense_computation(encoding, self.coefs_, self.intercepts_, self.activation, self)
+        *hidden, last = zip(self.coefs_, self.intercepts_, strict=True)
+        return dense_computation(encoding, hidden, self.activation, self._units(*last), self._head())
 
     def _encoded_width(self):
         """Columns after the encoding."""

@@ -102,12 +102,10 @@ def pruned(steps, read, sizes, coef):
     return left, tuple(renumbered[read[k]] for k in kept), np.concatenate([blocks[k] for k in kept])
 
 
-def dense_computation(encodings, coefs, intercepts, activation, estimator):
-    """Return encodings, dense layers in turn and the last, linear one, in the units and with the head of an estimator.
+def dense_computation(encodings, hidden, activation, last, head):
+    """Return encodings, hidden dense layers (W, b) in turn, and the last, linear one, in the units of predictions.
 
     The activation may be one that networks trained by steps alone have; nothing here applies it.
     """
-    hidden = [DenseLayer(w, b, activation) for w, b in zip(coefs[:-1], intercepts[:-1], strict=True)]
-    steps = chained((*encodings, *hidden))
-    last = estimator._units(*(np.asarray(part[-1], np.float64) for part in (coefs, intercepts)))
-    return Computation(steps, (len(steps) + ROWS,), *last, estimator._head())
+    steps = chained((*encodings, *(DenseLayer(*layer, activation) for layer in hidden)))
+    return Computation(steps, (len(steps) + ROWS,), *(np.asarray(part, np.float64) for part in last), head)

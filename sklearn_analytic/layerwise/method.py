@@ -130,7 +130,8 @@ class LayerwiseBase(ArchitectureMixin, GradientEstimator):
         rule = LocalRule(self.local_loss, self.head_depth, self.head_width, start, self.interlayer)
         where = {"device": self.device, "distributed": self.distributed}
         if not self._is_plain():
-            return ModuleLayers(self._builder(n_inputs), n_inputs, self.n_partitions, rule, **where)
+            read = {"output": self._output, "precision": self.precision}
+            return ModuleLayers(self._builder(n_inputs), n_inputs, self.n_partitions, rule, **read, **where)
         hidden = hidden_sizes(self.hidden_layer_sizes)
         sizes = (n_inputs, *hidden, self._n_outputs())
         partitions = tuple(balanced_partitions(hidden, self.n_partitions or len(hidden))) if hidden else ((0, 0),)

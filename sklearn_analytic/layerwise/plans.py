@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_analytic.layerwise.dense_stack import DenseStack
 from sklearn_analytic.layerwise.layered import Layered
-from sklearn_analytic.nn import torch_module, torch_parts
+from sklearn_analytic.nn import Recipe, torch_module, torch_parts
 from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._mlp import raw_outputs
 from sklearn_analytic.nn._plans import NetworkPlan, coefs_of, communication_of, layers_of, ranks_of, torch_named
@@ -141,6 +141,8 @@ class ModuleLayers(LayerPlan):
     n_inputs: int
     partitions: Any  # a number, or None for one per hidden stage
     rule: Any
+    output: str  # the rule by which outputs are read, and
+    precision: str  # that of the weights: what predicting needs of a recipe
     device: str = "cpu"
     distributed: Any = False
     names = ("network_state_", "heads_")
@@ -169,7 +171,8 @@ class ModuleLayers(LayerPlan):
 
     def staged_forward(self, estimator):
         """Features of each partition through its head, in evaluation mode."""
-        stack = self.stack(estimator._recipe(1), np.random.default_rng(0))
+        recipe = Recipe(output=self.output, precision=self.precision)
+        stack = self.stack(recipe, np.random.default_rng(0))
         stack.load({"network": estimator.network_state_, "heads": estimator.heads_})
 
         def staged(x):

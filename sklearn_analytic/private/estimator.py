@@ -421,7 +421,8 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
     def _computation(self):
         """The public scale, hidden layers in turn, and the last layer."""
         scale = PublicScale(self.bounds_, self.data_norm)
-        return dense_computation((scale,), self.coefs_, self.intercepts_, self.activation, self)
+        *hidden, last = zip(self.coefs_, self.intercepts_, strict=True)
+        return dense_computation((scale,), hidden, self.activation, self._units(*last), self._head())
 
     def _raw_outputs(self, X):
         """Raw outputs (n, c) of checked rows, in the kind and on the device of X."""

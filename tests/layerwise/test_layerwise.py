@@ -577,6 +577,16 @@ def test_a_given_network():
         classifier(network=network, n_partitions=9).fit(X, Y)
 
 
+def test_predicting_draws_nothing():
+    pytest.importorskip("torch")
+    state = np.random.RandomState(0)
+    shape = {"image_shape": (8, 8), "conv_layer_sizes": (4,), "hidden_layer_sizes": (8,)}
+    model = classifier(**shape, max_iter=1, random_state=state).fit(X[:100], Y[:100])
+    before = state.get_state()[1:3]
+    model.predict(X[:5]), list(model.staged_predict(X[:5]))
+    assert all(map(np.array_equal, before, state.get_state()[1:3]))
+
+
 def test_a_batch_of_one_row_has_no_statistics():
     torch = pytest.importorskip("torch")
     nn = torch.nn
