@@ -69,6 +69,17 @@ def global_seed():
 
 
 @pytest.fixture
+def pyplot():
+    """matplotlib without a screen, and no figure left open."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    yield pyplot
+    pyplot.close("all")
+
+
+@pytest.fixture
 def rng(global_seed):
     """A fresh generator for each test, seeded for this run."""
     return np.random.default_rng(global_seed)

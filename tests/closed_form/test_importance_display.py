@@ -1,7 +1,5 @@
 """FeatureImportanceDisplay: what is drawn, in which order, under which names, and what is refused."""
 
-import sys
-
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
@@ -12,19 +10,10 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_analytic import ClosedFormMLP, ClosedFormMLPRegressor, FeatureImportanceDisplay
 
+pytestmark = pytest.mark.usefixtures("pyplot")
+
 IMPORTANCES = np.array([0.1, 0.5, 0.0, 0.4])
 NAMES = ["age", "bmi", "sex", "bp"]
-
-
-@pytest.fixture(autouse=True)
-def pyplot():
-    """matplotlib without a screen, and no figure left open."""
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    pyplot.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +108,3 @@ def test_without_importances_the_error_says_what_to_do(model, data):
 def test_an_estimator_must_be_fitted(model):
     with pytest.raises(NotFittedError):
         FeatureImportanceDisplay.from_estimator(model)
-
-
-def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r'pip install "sklearn_analytic\[plot\]"'):
-        FeatureImportanceDisplay(IMPORTANCES).plot()

@@ -1,6 +1,5 @@
 """TimelineDisplay: what is drawn, which window, and what is refused."""
 
-import sys
 from itertools import pairwise
 
 import numpy as np
@@ -11,18 +10,9 @@ from sklearn_analytic import DecoupledMLPClassifier, DFAClassifier, TimelineDisp
 from sklearn_analytic.decoupled.pipeline import PipelineRule
 from sklearn_analytic.decoupled.simulation import ModuleCosts, simulate
 
+pytestmark = pytest.mark.usefixtures("pyplot")
+
 KINDS = ("forward", "backward", "update")
-
-
-@pytest.fixture(autouse=True)
-def pyplot():
-    """matplotlib without a screen, and no figure left open."""
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    pyplot.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +110,17 @@ def test_a_window_can_be_chosen(fitted):
         TimelineDisplay.from_estimator(fitted, n_batches=0)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "again"),
+    [({"schedule": "dtrp"}, True), ({"schedule": "fdg", "recompute": True}, True), ({"schedule": "auto"}, False)],
+)
+def test_the_legend_says_what_the_estimator_recomputes(parameters, again):
+    X = np.arange(64.0)[:, None]
+    model = DecoupledMLPClassifier((4, 4), batch_size=8, max_iter=1, random_state=0, **parameters).fit(X, X[:, 0] > 30)
+    display = TimelineDisplay.from_estimator(model, n_batches=2)
+    assert legend(display)[1] == ("backward, with recomputation" if again else "backward")
+
+
 def test_batches_that_never_came_back_are_not_whole():
     rule = PipelineRule("fdg", drain=False)
     timeline = simulate(rule, [ModuleCosts(1, 2)] * 3, 9)
@@ -188,9 +189,3 @@ def test_estimators_without_a_timeline_are_refused():
     model = DFAClassifier((4,), max_iter=1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 1])
     with pytest.raises(AttributeError, match="DFAClassifier has no timeline_: give a DecoupledMLPClassifier"):
         TimelineDisplay.from_estimator(model)
-
-
-def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r'TimelineDisplay needs matplotlib: pip install "sklearn_analytic\[plot\]"'):
-        TimelineDisplay.from_schedule()

@@ -1,12 +1,12 @@
 """CommunicationDisplay: what is drawn, under which names, and what is refused."""
 
-import sys
-
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
 from sklearn_analytic import CommunicationDisplay, DFAClassifier
+
+pytestmark = pytest.mark.usefixtures("pyplot")
 
 RECORD = {
     "n_workers": 4,
@@ -17,17 +17,6 @@ RECORD = {
     "layers": ["0.weight", "2.weight"],
     "weight_entropy": [[6.0, 5.0], [5.9, 5.1], [5.8, 5.2]],
 }
-
-
-@pytest.fixture(autouse=True)
-def pyplot():
-    """matplotlib without a screen, and no figure left open."""
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    pyplot.close("all")
 
 
 class Trained(DFAClassifier):
@@ -64,7 +53,7 @@ def test_given_axes_and_style(pyplot):
     assert display.figure_ is figure
     assert {line.get_color() for line in display.bytes_lines_ + display.entropy_lines_} == {"red"}
     assert display.axes_[0].get_title() == "4 workers, entropy"
-    with pytest.raises(ValueError, match="axes must be two"):
+    with pytest.raises(ValueError, match="axes must be 2 matplotlib Axes, got 1"):
         display.plot(axes[:1])
 
 
@@ -92,11 +81,3 @@ def test_estimators_without_a_record_are_refused():
     model = DFAClassifier((4,), max_iter=1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 1])
     with pytest.raises(AttributeError, match="data_parallel"):
         CommunicationDisplay.from_estimator(model)
-
-
-def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(
-        ImportError, match=r'CommunicationDisplay needs matplotlib: pip install "sklearn_analytic\[plot\]"'
-    ):
-        CommunicationDisplay(RECORD).plot()

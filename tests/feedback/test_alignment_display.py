@@ -1,7 +1,5 @@
 """AlignmentDisplay: what is drawn, under which names, and what is refused."""
 
-import sys
-
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
@@ -11,19 +9,10 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_analytic import AlignmentDisplay, DFAClassifier, DFARegressor
 
+pytestmark = pytest.mark.usefixtures("pyplot")
+
 ALIGNMENT = np.array([[0.1, 0.4, 0.9], [0.2, 0.5, 0.95], [0.3, 0.6, 0.97], [0.35, 0.7, 0.98]])
 WATCHED = {"alignment": True, "max_iter": 3, "random_state": 0}
-
-
-@pytest.fixture(autouse=True)
-def pyplot():
-    """matplotlib without a screen, and no figure left open."""
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    pyplot.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +123,3 @@ def test_an_alignment_that_is_no_array_is_refused(data):
 def test_an_estimator_must_be_fitted(model):
     with pytest.raises(NotFittedError):
         AlignmentDisplay.from_estimator(model)
-
-
-def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r'pip install "sklearn_analytic\[plot\]"'):
-        AlignmentDisplay(ALIGNMENT).plot()
