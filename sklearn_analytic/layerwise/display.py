@@ -100,7 +100,7 @@ class LayerDiagnosticsDisplay(EstimatorDisplay):
         if self.widths_ is not None:
             style = {"linestyles": "--", "colors": "0.4", "label": "width"}
             self.width_lines_ = rank.hlines(self.widths_, places - 0.5, places + 0.5, **style)
-            rank.legend()
+            rank.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)  # covers no line
         if np.isnan(self.effective_ranks_).all():
             rank.text(0.5, 0.03, "not measured", transform=rank.transAxes, ha="center", color="0.4")
         self._label(places[:: -len(places) // _NAMED][::-1])
