@@ -96,7 +96,7 @@ class ClassTargets(_Named):
         return replace(self, classes=union)
 
     def check_weights(self, class_weight, whole=False):
-        """Refuse class weights that leave nothing to learn from; of a ``whole`` fit also unknown keys, and one class."""
+        """Refuse class weights that leave nothing to learn from; in a ``whole`` fit also unknown keys, and one class."""
         if whole:
             self.check_keys(class_weight)
         refuse_weightless(class_weight, self.classes, complete=whole or self.fixed)

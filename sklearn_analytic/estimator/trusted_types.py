@@ -5,7 +5,8 @@ import sys
 
 from sklearn_analytic.estimator.base import AnalyticEstimator
 
-_STATE = ("features", "linalg", "export.calibration", "estimator.learned", "estimator.targets", "closed_form", "cpnet")  # where fitted state is at home
+# Where fitted state is at home.
+_STATE = ("features", "linalg", "export.calibration", "estimator.learned", "estimator.targets", "closed_form", "cpnet")
 
 
 def trusted_types(old_names_of):
