@@ -28,7 +28,7 @@ FLOORS = [  # what stands on one may import what stands below, and no neighbour
     ("__init__",),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-OPENED_BY_NAME = {("io/_elsewhere.py", f"{PACKAGE}.distributed._dask")}  # where rows live elsewhere: one place, on call
+OPENED_BY_NAME = {("io/_checks.py", f"{PACKAGE}.distributed._dask")}  # where rows live elsewhere: one place, on call
 
 # Which modules may import a third-party package, as a pattern of the path inside the package.
 ONLY_IN = {
@@ -41,7 +41,7 @@ ONLY_IN = {
     "pyarrow": r"io/.*",
     "distributed": r"distributed/.*",
     "matplotlib": r"\w+/(display|plotting)\.py",
-    "sklearn": rf"(export|estimator|{'|'.join(FAMILIES)})/.*|io/_passes\.py",
+    "sklearn": rf"(export|estimator|{'|'.join(FAMILIES)})/.*|io/_checks\.py",
 }
 SKLEARN_PRIVATE_ONLY_IN = "estimator/base.py"
 

@@ -1,7 +1,9 @@
 """What computes: NumPy with numba on the CPU, torch on any device. Chosen once per call, handed down as an argument."""
 
 import sys
+import threading
 
+from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_info
 
 from sklearn_analytic.backend import _numba_modules as modules
@@ -9,7 +11,7 @@ from sklearn_analytic.backend import _numba_training as training
 from sklearn_analytic.backend import _numba_trees as trees
 from sklearn_analytic.backend._numpy import ACTIVATIONS, NumpyBackend
 from sklearn_analytic.backend._protocol import Backend
-from sklearn_analytic.backend._threads import is_job, one_blas_thread
+from sklearn_analytic.backend._threads import one_blas_thread
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -176,3 +178,15 @@ def _torch_backend(device, precision="float32"):
             "It must name a torch device with float64 arithmetic, such as 'cuda' or 'torch:cpu'; "
             "use device='cpu' for NumPy and numba."
         ) from error
+
+
+def is_job():
+    """Return whether this thread is one of joblib's, which has others like it at work on as much each.
+
+    Nothing tells such a thread how many there are, so that its share is one. A process of joblib's ("loky") is told by
+    environment variables, which BLAS and torch follow: its main thread is no such thread.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return False
+    backend, _ = get_active_backend()
+    return backend.nesting_level > 0

@@ -1,11 +1,9 @@
 """Threads of BLAS, told to compiled loops that call it for products of any size; and whose share of them it is."""
 
-import threading
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
 
-from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
 _LOCK = Lock()
@@ -51,15 +49,3 @@ def _release_control():
     for library in _controller().lib_controllers:
         if hasattr(library, "clear_controlling_thread"):
             library.clear_controlling_thread(force=True)
-
-
-def is_job():
-    """Return whether this thread is one of joblib's, which has others like it at work on as much each.
-
-    Nothing tells such a thread how many there are, so that its share is one. A process of joblib's ("loky") is told by
-    environment variables, which BLAS and torch follow: its main thread is no such thread.
-    """
-    if threading.current_thread() is threading.main_thread():
-        return False
-    backend, _ = get_active_backend()
-    return backend.nesting_level > 0

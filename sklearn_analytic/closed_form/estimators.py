@@ -8,11 +8,9 @@ from sklearn_analytic.closed_form.importance import rank_importances
 from sklearn_analytic.closed_form.method import ClosedFormMethod
 from sklearn_analytic.estimator.audited import AuditedEstimator
 from sklearn_analytic.estimator.base import beside, in_dtype_of
-from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.faces import ClassifierFace
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets, is_multilabel
-from sklearn_analytic.io._elsewhere import lazily
-from sklearn_analytic.io._passes import refuse_gaps
+from sklearn_analytic.io._checks import lazily, refuse_gaps
 
 
 class ClosedFormMLP(ClassifierFace, AuditedEstimator):
@@ -294,27 +292,6 @@ class ClosedFormMLPRegressor(RegressorMixin, AuditedEstimator):
         self.random_state = random_state
         self.device = device
         self.precision = precision
-
-    @with_callbacks
-    def fit(self, X, y, sample_weight=None):
-        """Fit on all rows of X, read in blocks.
-
-        Parameters
-        ----------
-        X : {array-like, memmap, sparse matrix, frame, torch.Tensor, Dask collection} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies: weight 2 is the row given twice. Where columns take few values, these count as draws;
-            elsewhere a common factor on all weights changes nothing.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-        """
-        return self._fit_array(X, y, sample_weight)
 
     def partial_fit(self, X, y, sample_weight=None):
         """Add rows. The readout is exact for all rows so far, given the layers.

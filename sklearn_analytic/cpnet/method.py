@@ -11,7 +11,7 @@ from sklearn_analytic.estimator.audited import AuditedMethod
 from sklearn_analytic.estimator.base import check_alpha, check_choice, check_flag, check_positive_integer, hidden_sizes
 from sklearn_analytic.features import CODES
 from sklearn_analytic.linalg import ridge_exits, spectral_exit
-from sklearn_analytic.linalg._rounding import embedded
+from sklearn_analytic.linalg._rows import embedded
 
 PROJECTIONS = ("correlation", "whitened", "random")
 EXITS = ("last", "loo", "mean")

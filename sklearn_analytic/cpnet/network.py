@@ -18,7 +18,7 @@ from sklearn_analytic.features import (
     subclass_layer,
     weighted_mean,
 )
-from sklearn_analytic.features._training_rows import MOST_CELLS
+from sklearn_analytic.features._sampling import MOST_CELLS
 from sklearn_analytic.linalg import NormalEquations, ridge_exits, spectral_exit
 
 WIDTHS = (1.0, 2.0, 4.0)  # scales of radial units, taken in turn

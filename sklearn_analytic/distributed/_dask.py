@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic.distributed._dask_kinds import known_collection
 from sklearn_analytic.distributed._dask_work import All, Fold, Mapped, Taken, answers, done_to, merged
 from sklearn_analytic.estimator.statistics_file import detached
-from sklearn_analytic.io._passes import Block, RowBlocks, RowSource, refuse_gaps
+from sklearn_analytic.io._checks import RowSource, refuse_gaps
+from sklearn_analytic.io._passes import Block, RowBlocks
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
 
 _MERGEABLE = (NormalEquations, TriangularFactor)

@@ -7,7 +7,8 @@ import numpy as np
 from dask.sizeof import sizeof
 
 from sklearn_analytic.backend._threads import one_blas_thread
-from sklearn_analytic.io._passes import Block, checked_array, dense_rows, host, short_block_size, told_of
+from sklearn_analytic.io._checks import checked_array, dense_rows, host, told_of
+from sklearn_analytic.io._passes import Block, short_block_size
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
 
 

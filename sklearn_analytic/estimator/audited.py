@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic.backend import backend_for, get_backend, is_tensor
+from sklearn_analytic.backend import get_backend
 from sklearn_analytic.estimator import reduction
 from sklearn_analytic.estimator.base import seed_of
-from sklearn_analytic.estimator.learned import FirstRows, Judges, Solved, Stage
+from sklearn_analytic.estimator.callbacks import with_callbacks
+from sklearn_analytic.estimator.learned import ENOUGH, Judges, Solved, Stage, kept_rows, n_used
 from sklearn_analytic.estimator.reduction import Method, ReductionEstimator
 from sklearn_analytic.estimator.statistics_file import columns_of, take_columns
 from sklearn_analytic.estimator.weights import (
@@ -40,11 +40,10 @@ from sklearn_analytic.features._audit import (
     settle,
     shares_again,
 )
-from sklearn_analytic.features._training_rows import TrainingRows, repeat
-from sklearn_analytic.io._passes import dense_rows, host, refuse_gaps, rows_in_blocks
+from sklearn_analytic.features._sampling import TrainingRows, repeat
+from sklearn_analytic.io._checks import dense_rows, host, refuse_gaps
+from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.linalg import NormalEquations
-
-ENOUGH = 1000  # rows of positive weight, with which layers stay
 
 
 @dataclass(frozen=True)
@@ -122,12 +121,12 @@ class AuditedMethod(Method):
         if learned.network is not None and first is None:
             return self._extended(learned, X, y, copies, progress)
         if learned.network is not None:
-            n_rows = _n_used(first.y, first.weight) + _n_used(y, copies)
+            n_rows = n_used(first.y, first.weight) + n_used(y, copies)
             if n_rows < min(2 * first.built, ENOUGH):
-                kept = kept_rows(*_joined(first, host(dense_rows(X)), y, copies))
+                kept = kept_rows(*first.joined(host(dense_rows(X)), y, copies))
                 return replace(self._extended(learned, X, y, copies, progress), first=replace(kept, built=first.built))
             refuse_gaps(host(X), "X")  # before kept rows stand above them: the error counts rows
-            X, y, copies = _joined(first, X, y, copies)
+            X, y, copies = first.joined(X, y, copies)
         anew = replace(learned, network=None, statistic=None, first=kept_rows(X, y, copies))
         return self._extended(anew, X, y, copies, progress)
 
@@ -242,8 +241,12 @@ class AuditedMethod(Method):
         if one.statistic is None:
             judges = replace(one.judges, audit=two.judges.audit)
             return replace(one, targets=two.targets, statistic=two.statistic, judges=judges)
+        both = super().merged(one, two)
+        if one.targets.published() and one.targets.fixed and both.targets.n_columns > one.targets.n_columns:
+            known, others = one.targets.classes.tolist(), two.targets.classes.tolist()
+            raise ValueError(f"merge needs the same labels: {known} and {others}.")
         audit = one.judges.audit.merge(two.judges.audit, MOST)
-        return replace(super().merged(one, two), judges=replace(one.judges, audit=audit))
+        return replace(both, judges=replace(one.judges, audit=audit))
 
 
 @dataclass(frozen=True)
@@ -271,6 +274,27 @@ class AddBlock:
 
 class AuditedEstimator(ReductionEstimator):
     """What estimators of such networks share: scores of new rows, shards, and what exports read."""
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None):
+        """Fit on all rows of X, read in blocks.
+
+        Parameters
+        ----------
+        X : {array-like, memmap, sparse matrix, frame, torch.Tensor, Dask collection} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,), (n_samples, n_labels) or (n_samples, n_targets)
+            Class labels, a 0/1 matrix of labels where the estimator takes several per row, or targets of a regressor.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequencies: weight 2 is the row given twice. Where columns take few values, these count as draws;
+            elsewhere a common factor on all weights changes nothing.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return self._fit_array(X, y, sample_weight)
 
     def shard(self):
         """Return an estimator with these layers and no rows, to be fed by ``partial_fit`` and merged.
@@ -371,38 +395,6 @@ class AuditedEstimator(ReductionEstimator):
 def _parts(stages):
     """Weights of all stages, and their constants."""
     return [stage.coef for stage in stages], [stage.intercept for stage in stages]
-
-
-def kept_rows(X, y, weight):
-    """Return rows to keep, whose layers are to be built, or None where there are enough of them."""
-    n_used = _n_used(y, weight)
-    if n_used >= ENOUGH:
-        return None
-    used = slice(None) if weight is None else weight > 0
-    x = np.array(host(dense_rows(X)))[used]
-    return FirstRows(x, np.array(y)[used], None if weight is None else weight[used], n_used)
-
-
-def _joined(first, X, y, weight):
-    """Kept rows and a block as one (X, y, weights), of the kind of the block."""
-    if first.weight is not None or weight is not None:
-        pairs = ((first.weight, first.y), (weight, y))
-        weight = np.concatenate([np.ones(len(y)) if w is None else w for w, y in pairs])
-    return _below(first.x, X), np.concatenate([first.y, y]), weight
-
-
-def _n_used(y, weight):
-    """Rows of positive weight."""
-    return len(y) if weight is None else int(np.sum(weight > 0))
-
-
-def _below(first, X):
-    """Rows of the host above rows of any kind."""
-    if sparse.issparse(X):
-        return sparse.vstack([sparse.csr_matrix(first), X], format="csr")
-    if is_tensor(X):
-        return backend_for(X, "cpu").concatenate([X.new_tensor(first), X])
-    return np.concatenate([first, np.asarray(X)])
 
 
 def _in_folds(x, y, weight):

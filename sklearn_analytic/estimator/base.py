@@ -18,18 +18,18 @@ from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, 
 from sklearn_analytic.estimator.version_stamp import warn_of_version
 from sklearn_analytic.export.verbs import to_onnx, to_sklearn
 from sklearn_analytic.features import cast_like
-from sklearn_analytic.io._elsewhere import refuse_collection
-from sklearn_analytic.io._passes import (
+from sklearn_analytic.io._checks import (
     FLOATS,
     UnreadableValueError,
     checked_array,
     dense_rows,
     host,
     is_missing,
+    refuse_collection,
     refuse_gaps,
     refuse_kinds,
-    short_block_size,
 )
+from sklearn_analytic.io._passes import short_block_size
 
 _VERSION_KEY = "_sklearn_analytic_version"
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error

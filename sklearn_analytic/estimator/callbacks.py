@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sklearn_analytic.estimator.statistics_file import columns_of, fingerprint, read_fit, save_fit, take_columns
-from sklearn_analytic.io._passes import host
+from sklearn_analytic.io._checks import host
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import rows_of
 

@@ -6,7 +6,7 @@ from sklearn_analytic.estimator.learned import Judges, Learned, Solved, Stage
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets
 from sklearn_analytic.features._audit import Contents
 from sklearn_analytic.linalg import WithColumns
-from sklearn_analytic.linalg._rounding import embedded
+from sklearn_analytic.linalg._rows import embedded
 
 _OF_SKLEARN = ("_sklearn", "_skl", "_metadata", "_callback", "_parent_callback")  # private names that are not ours
 

@@ -12,7 +12,8 @@ from sklearn_analytic.estimator.callbacks import EpochTasks, with_callbacks
 from sklearn_analytic.estimator.convergence import loss_watch, warn_of_epochs
 from sklearn_analytic.estimator.statistics_file import NOT_FITTED
 from sklearn_analytic.io import Blocks
-from sklearn_analytic.io._passes import host, rows_in_blocks
+from sklearn_analytic.io._checks import host
+from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened
 from sklearn_analytic.nn._training import LossWatch

@@ -27,7 +27,8 @@ from sklearn_analytic.estimator.weights import checked_weights, refuse_no_weight
 from sklearn_analytic.estimator.written_weights import layout, refuse_misfits, shapes, take_written
 from sklearn_analytic.export.computation import dense_computation
 from sklearn_analytic.features import ENCODINGS, fit_input_encoding, standard_encoding
-from sklearn_analytic.io._passes import dense_rows, host, short_block_size
+from sklearn_analytic.io._checks import dense_rows, host
+from sklearn_analytic.io._passes import short_block_size
 from sklearn_analytic.nn import SCHEDULES, Optimizer, Plan, Rows, train
 
 _BLOCK_ENTRIES = 2e6  # of X in a source, from which an encoding is learned: memory does not follow its rows

@@ -2,33 +2,11 @@
 
 from sklearn.base import ClassifierMixin
 
-from sklearn_analytic.estimator.callbacks import with_callbacks
-from sklearn_analytic.io._elsewhere import lazily
+from sklearn_analytic.io._checks import lazily
 
 
 class ClassifierFace(ClassifierMixin):
     """A classifier whose scores an estimator below gives (``_chosen_scores``, ``_staged_scores``)."""
-
-    @with_callbacks
-    def fit(self, X, y, sample_weight=None):
-        """Fit on all rows of X, read in blocks.
-
-        Parameters
-        ----------
-        X : {array-like, memmap, sparse matrix, frame, torch.Tensor, Dask collection} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Class labels, or a 0/1 matrix of labels where the estimator takes several per row.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies: weight 2 is the row given twice. Where columns take few values, these count as draws;
-            elsewhere a common factor on all weights changes nothing.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-        """
-        return self._fit_array(X, y, sample_weight)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Add rows. The readout is exact for all rows so far, given the layers.

@@ -18,8 +18,7 @@ from sklearn_analytic.estimator.weights import (
 )
 from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.export.computation import Classes, Rule
-from sklearn_analytic.io._elsewhere import lazily
-from sklearn_analytic.io._passes import host
+from sklearn_analytic.io._checks import host, lazily
 from sklearn_analytic.nn import Rows
 from sklearn_analytic.nn._losses import mean_loss
 

@@ -11,7 +11,7 @@ from sklearn_analytic.estimator.epochs import narrowed, weighing_rows
 from sklearn_analytic.estimator.late_scales import followed_targets
 from sklearn_analytic.estimator.weights import checked_weights, weights_in_range
 from sklearn_analytic.export.computation import Numbers
-from sklearn_analytic.io._elsewhere import lazily
+from sklearn_analytic.io._checks import lazily
 
 _FLAT = 1e-14  # a target that varies less than this share of its size is rounding
 

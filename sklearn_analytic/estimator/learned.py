@@ -4,8 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
+from sklearn_analytic.backend import backend_for, is_tensor
 from sklearn_analytic.features._audit import Audit, Contents
+from sklearn_analytic.io._checks import dense_rows, host
+
+ENOUGH = 1000  # rows of positive weight, with which layers stay
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,13 @@ class FirstRows:
     weight: np.ndarray | None
     built: int  # rows of positive weight when layers were last built
 
+    def joined(self, X, y, weight):
+        """Return these rows and a block as one (X, y, weights), of the kind of the block."""
+        if self.weight is not None or weight is not None:
+            pairs = ((self.weight, self.y), (weight, y))
+            weight = np.concatenate([np.ones(len(y)) if w is None else w for w, y in pairs])
+        return _below(self.x, X), np.concatenate([self.y, y]), weight
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -57,3 +69,27 @@ class Solved:
 
     chosen: Stage
     stages: tuple = ()
+
+
+def kept_rows(X, y, weight):
+    """Return rows to keep, whose layers are to be built, or None where there are enough of them."""
+    n_rows = n_used(y, weight)
+    if n_rows >= ENOUGH:
+        return None
+    used = slice(None) if weight is None else weight > 0
+    x = np.array(host(dense_rows(X)))[used]
+    return FirstRows(x, np.array(y)[used], None if weight is None else weight[used], n_rows)
+
+
+def n_used(y, weight):
+    """Return the number of rows of positive weight."""
+    return len(y) if weight is None else int(np.sum(weight > 0))
+
+
+def _below(first, X):
+    """Rows of the host above rows of any kind."""
+    if sparse.issparse(X):
+        return sparse.vstack([sparse.csr_matrix(first), X], format="csr")
+    if is_tensor(X):
+        return backend_for(X, "cpu").concatenate([X.new_tensor(first), X])
+    return np.concatenate([first, np.asarray(X)])

@@ -24,8 +24,7 @@ from sklearn_analytic.estimator.statistics_file import columns_of, read_fit, sav
 from sklearn_analytic.estimator.targets import refuse_balanced
 from sklearn_analytic.estimator.weights import checked_weights
 from sklearn_analytic.io import Blocks, auto_block_size
-from sklearn_analytic.io._elsewhere import is_collection, lazily, opened_collection
-from sklearn_analytic.io._passes import host
+from sklearn_analytic.io._checks import host, is_collection, lazily, opened_collection
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened, rows_of
 
@@ -38,8 +37,8 @@ class Method(ABC):
     @classmethod
     def of(cls, estimator):
         """Return the method that the parameters of an estimator say, unchecked."""
-        names = (field.name for field in fields(cls))
-        return cls(**{name: getattr(estimator, name) for name in names if hasattr(estimator, name)})
+        given, names = estimator.get_params(deep=False), {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in given.items() if name in names})
 
     @abstractmethod
     def check(self):

@@ -12,7 +12,7 @@ from sklearn_analytic.estimator.base import _CALLBACK_STATE
 from sklearn_analytic.estimator.earlier import with_values
 from sklearn_analytic.estimator.version_stamp import warn_of_version
 from sklearn_analytic.io import read_state, write_state
-from sklearn_analytic.io._passes import host
+from sklearn_analytic.io._checks import host
 
 # Parameters of the solve alone: they may differ between the fit that saved a statistic and the one that loads it.
 _OF_THE_SOLVE = frozenset({"alpha", "rcond", "exit", "block_size", "device"})

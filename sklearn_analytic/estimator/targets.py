@@ -13,7 +13,7 @@ from sklearn_analytic.estimator.weights import check_class_weight, class_weighte
 from sklearn_analytic.export.calibration import Link, fit_link
 from sklearn_analytic.export.computation import Classes, LabelSet, Numbers
 from sklearn_analytic.features import target_classes, weighted_mean
-from sklearn_analytic.io._passes import host
+from sklearn_analytic.io._checks import host
 
 _DIGITS = 24  # binary digits of a target's level and unit
 
@@ -40,10 +40,9 @@ class _Named:
 
     def joined(self, other):
         """Return the targets of two fits that become one."""
-        union = np.union1d(self.classes, other.classes)
-        if type(other) is not type(self) or (self.fixed and len(union) > len(self.classes)):
+        if type(other) is not type(self):
             raise ValueError(f"merge needs the same labels: {self.classes.tolist()} and {other.classes.tolist()}.")
-        return replace(self, classes=union)
+        return replace(self, classes=np.union1d(self.classes, other.classes))
 
     def placed(self, names):
         """Return where columns of scores that have ``names`` belong among these: an indicator (k, C)."""
@@ -96,7 +95,7 @@ class ClassTargets(_Named):
         return replace(self, classes=union)
 
     def check_weights(self, class_weight, whole=False):
-        """Refuse class weights that leave nothing to learn from; in a ``whole`` fit also unknown keys, and one class."""
+        """Refuse class weights that leave nothing to learn from; in a ``whole`` fit also unknown keys and one class."""
         if whole:
             self.check_keys(class_weight)
         refuse_weightless(class_weight, self.classes, complete=whole or self.fixed)

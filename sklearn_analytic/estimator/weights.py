@@ -6,7 +6,7 @@ import numbers
 import numpy as np
 from sklearn.utils import check_array
 
-from sklearn_analytic.io._passes import host, refuse_gaps
+from sklearn_analytic.io._checks import host, refuse_gaps
 
 NO_WEIGHT = "All rows have weight 0: sample_weight and class_weight leave nothing to learn from."
 _SUMMABLE = 900  # power of two up to which weights are added as they are

@@ -1,17 +1,7 @@
 """Hidden-layer constructions: how a layer gets its weights without a gradient."""
 
 from sklearn_analytic.features._agop import diagonal_agop
-from sklearn_analytic.features._binning import BinnedColumns, bin_columns
-from sklearn_analytic.features._codes import (
-    CODES,
-    class_code,
-    forward_code,
-    hash_keys,
-    mask_code,
-    mix_bits,
-    subclass_code,
-    subclass_indicator,
-)
+from sklearn_analytic.features._codes import CODES, class_code, forward_code, mask_code, subclass_indicator
 from sklearn_analytic.features._constructions import CONSTRUCTIONS, IMAGE_CONSTRUCTIONS
 from sklearn_analytic.features._continuation import Continuation, fit_continuation
 from sklearn_analytic.features._copies import Copies, are_draws, lay_copies, takes_few_values
@@ -32,22 +22,36 @@ from sklearn_analytic.features._hyperplane import hyperplane_layer
 from sklearn_analytic.features._images import check_image_shape, masked_layer, pixel_range
 from sklearn_analytic.features._input_encoding import InputEncoding, fit_input_encoding
 from sklearn_analytic.features._inverse import inverse_layer, inverse_layers
-from sklearn_analytic.features._kernels import LaplaceLayer, laplace_layer
-from sklearn_analytic.features._layers import DenseLayer, RadialLayer, apply_layers, cast_like
+from sklearn_analytic.features._kernels import LaplaceLayer, cell_layer, laplace_layer, subclass_code, subclass_layer
+from sklearn_analytic.features._layers import (
+    DenseLayer,
+    RadialLayer,
+    apply_layers,
+    cast_like,
+    linear_readout,
+    rows_in_reach,
+)
 from sklearn_analytic.features._leaf import N_MEMBERS, LeafLayer, LeafScores, fit_leaf_scores, leaf_layer
 from sklearn_analytic.features._lpq import BinningLayer, binning_layer, cauchy_layer, lpq_layer
-from sklearn_analytic.features._magnitudes import linear_readout, rows_in_reach
 from sklearn_analytic.features._patches import PatchBank, PatchLayer, patch_layer
-from sklearn_analytic.features._projection import cell_layer, projected_layer, subclass_layer, weighted_mean
+from sklearn_analytic.features._projection import projected_layer
 from sklearn_analytic.features._residual import (
     ResidualBlock,
     ResidualLayer,
     residual_layer,
     sandwiched_least_squares,
 )
-from sklearn_analytic.features._sampling import RowKeys, draw_rows, fit_row_keys, row_keys
+from sklearn_analytic.features._sampling import (
+    RowKeys,
+    draw_rows,
+    fit_row_keys,
+    hash_keys,
+    mix_bits,
+    row_keys,
+    weighted_mean,
+)
 from sklearn_analytic.features._targets import target_classes
-from sklearn_analytic.features._trees import Forest, GrowthPlan, grow_forest
+from sklearn_analytic.features._trees import BinnedColumns, Forest, GrowthPlan, bin_columns, grow_forest
 
 __all__ = [
     "BinnedColumns",

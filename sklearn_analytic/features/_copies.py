@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_analytic.features._codes import mix_bits
+from sklearn_analytic.features._sampling import mix_bits
 
 _VALUES = 32  # of a column that takes few
 _FEW_CONTENTS = 64  # distinct rows that are few, whatever their combinations

@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_analytic.features._input_encoding import InputEncoding, fit_input_encoding
 from sklearn_analytic.features._layers import cast_like
-from sklearn_analytic.features._projection import weighted_mean
+from sklearn_analytic.features._sampling import weighted_mean
 
 _KNOTS = 257  # of a quantile curve
 _FLAT = 1e-10  # a column that varies less than this share of its size is rounding

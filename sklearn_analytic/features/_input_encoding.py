@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_analytic.backend import get_backend
-from sklearn_analytic.features._layers import cast_like
-from sklearn_analytic.features._magnitudes import largest, reach_of, rows_in_reach
-from sklearn_analytic.features._projection import weighted_mean
+from sklearn_analytic.features._layers import cast_like, largest, reach_of, rows_in_reach
+from sklearn_analytic.features._sampling import weighted_mean
 
 _TOTAL_BINS = 256  # bins of all numeric columns together
 _BINS = (4, 32)  # bins of one column, at least and at most

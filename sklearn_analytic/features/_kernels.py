@@ -1,13 +1,16 @@
-"""Landmark features of the Laplace kernel: units that fall off with the L1 distance from a row."""
+"""Units at rows: bumps of the Laplace kernel, Gaussians about means of sub-classes, and cells at distinct rows."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
+from scipy.spatial import cKDTree
 
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.features._agop import laplace_energy
-from sklearn_analytic.features._layers import cast_like
+from sklearn_analytic.features._layers import RadialLayer, cast_like
 
+_CELL_CONTRAST = 1000.0  # value of a cell's unit there, over that at the nearest other cell
 _PROBE = 200  # rows among which the median distance is taken
 
 
@@ -133,3 +136,121 @@ def median_l1(rows):
     distances = get_backend("cpu").l1_distances(probe, probe)
     positive = distances[distances > 0]
     return float(np.median(positive)) if len(positive) else 1.0
+
+
+def subclass_code(rows, labels, seeds, seed_labels):
+    """Return for every row the index of the nearest seed of its own class, -1 where its class has none.
+
+    The code matrix T is the indicator of these sub-classes; A^T T, columns over their counts, are the
+    sub-class means, so a correlation projection of this code has full rank.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows.
+    labels : ndarray of shape (n,)
+        Class indices.
+    seeds : ndarray of shape (h, d)
+        One row per sub-class.
+    seed_labels : ndarray of shape (h,)
+        Their class indices.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Index into ``seeds``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import subclass_code
+    >>> seeds = np.array([[0.0], [10.0], [0.0]])
+    >>> subclass_code(np.array([[1.0], [9.0], [9.0]]), np.array([0, 0, 1]), seeds, np.array([0, 0, 1]))
+    array([0, 1, 2])
+    """
+    product = get_backend("cpu").matmul
+    nearest = np.full(len(rows), -1)
+    for label in np.unique(seed_labels):
+        members, group = np.flatnonzero(labels == label), np.flatnonzero(seed_labels == label)
+        centres = np.ascontiguousarray(seeds[group].T)
+        half = 0.5 * np.sum(seeds[group] ** 2, axis=1)
+        for start in range(0, len(members), 4096):
+            part = members[start : start + 4096]
+            nearest[part] = group[np.argmin(half - product(rows[part], centres), axis=1)]
+    return nearest
+
+
+def subclass_layer(rows, labels, weights, seeds, seed_labels, gamma):
+    r"""Return radial units about sub-class means: the correlation projection of the sub-class code.
+
+    With the code's columns divided by their counts, :math:`W_1 = A^T T` holds the sub-class means
+    :math:`c_j`; of the lifted row :math:`[a, \|a\|^2, 1]` the projection on
+    :math:`[2 \gamma_j c_j, -\gamma_j, -\gamma_j \|c_j\|^2]` is :math:`-\gamma_j \|a - c_j\|^2`, and the
+    activation is its exponential.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows A.
+    labels : ndarray of shape (n,)
+        Class indices.
+    weights : ndarray of shape (n,)
+        Frequencies of the rows.
+    seeds : ndarray of shape (h, d)
+        One row per sub-class.
+    seed_labels : ndarray of shape (h,)
+        Their class indices.
+    gamma : sequence of float
+        Inverse squared widths, repeated over the units.
+
+    Returns
+    -------
+    RadialLayer
+        The layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import subclass_layer
+    >>> A = np.array([[0.0], [2.0], [10.0]])
+    >>> subclass_layer(A, np.array([0, 0, 1]), np.ones(3), A[[0, 2]], np.array([0, 1]), [1.0]).centres.ravel()
+    array([ 1., 10.])
+    """
+    nearest = subclass_code(rows, labels, seeds, seed_labels)
+    member = nearest >= 0
+    counts = np.bincount(nearest[member], weights[member], minlength=len(seeds))
+    indicator = sparse.csr_array((weights[member], (nearest[member], np.flatnonzero(member))), (len(seeds), len(rows)))
+    sums = indicator @ rows.astype(np.float64)
+    used = counts > 0
+    centres = np.array(seeds, dtype=np.float64)
+    centres[used] = sums[used] / counts[used][:, None]
+    return RadialLayer(centres, np.resize(gamma, len(seeds)))
+
+
+def cell_layer(rows):
+    """Return one narrow Gaussian unit at every distinct row: 1 there, 1/1000 at the nearest other row.
+
+    A ridge on such units is a table of shrunken means, one per content of a row.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows; repeated ones count once.
+
+    Returns
+    -------
+    RadialLayer
+        The layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.backend import get_backend
+    >>> from sklearn_analytic.features import cell_layer
+    >>> X = np.array([[0.0], [1.0], [1.0], [3.0]])
+    >>> cell_layer(X).apply(X[:1], get_backend("cpu")).round(2)
+    array([[1., 0., 0.]])
+    """
+    centres = np.unique(np.asarray(rows, dtype=np.float64), axis=0)
+    nearest = cKDTree(centres).query(centres, k=[2])[0].ravel() if len(centres) > 1 else np.ones(1)
+    return RadialLayer(centres, np.log(_CELL_CONTRAST) / nearest**2)

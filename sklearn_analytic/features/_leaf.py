@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_analytic.backend import dtype_name, n_threads, trees
-from sklearn_analytic.features._binning import bin_columns
-from sklearn_analytic.features._codes import hash_keys, mix_bits
-from sklearn_analytic.features._sampling import RowKeys, fit_row_keys, row_keys
-from sklearn_analytic.features._trees import Forest, GrowthPlan, grow_forest
+from sklearn_analytic.features._sampling import RowKeys, fit_row_keys, hash_keys, mix_bits, row_keys
+from sklearn_analytic.features._trees import Forest, GrowthPlan, bin_columns, grow_forest
 
 _LAYER_LEAVES = 32  # of a tree whose leaves are hidden units
 _LEAF_ROWS = 20.0

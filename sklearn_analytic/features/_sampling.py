@@ -1,9 +1,14 @@
-"""Drawing rows by weight, whatever their order: a repeated row and a doubled weight are the same draw."""
+"""Rows as constructions read them: told apart by keys, drawn by weight, with targets and classes.
+
+The order of rows never matters; a repeated row and a doubled weight are the same draw.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+MOST_CELLS = 2000  # contents that have a unit of their own
+_REPEATED = 1.25  # mean copies of a content, from which on they have
 _APART = 300  # powers of two between columns, beyond which the small ones would not tell rows apart
 _ORDINARY = 2.0**_APART
 
@@ -163,3 +168,127 @@ def _two_keys(x, direction):
     with np.errstate(over="ignore", invalid="ignore"):
         narrow = np.asarray(x).astype(np.float32)
         return np.column_stack([row_keys(x, direction), row_keys(narrow, direction)])
+
+
+def hash_keys(keys):
+    """Return a uniform 64-bit hash of float keys.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n,)
+        Keys of rows (:func:`row_keys`).
+
+    Returns
+    -------
+    ndarray of shape (n,), uint64
+        Equal for equal keys.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import hash_keys
+    >>> bool(hash_keys(np.array([0.5]))[0] == hash_keys(np.array([0.5]))[0])
+    True
+    """
+    return mix_bits((np.asarray(keys, dtype=np.float64) + 0.0).view(np.uint64))  # + 0.0 turns -0.0 into 0.0
+
+
+def mix_bits(bits):
+    """Return 64-bit words with every input bit spread over every output bit.
+
+    Parameters
+    ----------
+    bits : ndarray of uint64
+        Words, such as hashes with a salt added by exclusive or.
+
+    Returns
+    -------
+    ndarray of uint64
+        Mixed words.
+
+    References
+    ----------
+    G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (splitmix64).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import mix_bits
+    >>> mix_bits(np.zeros(1, dtype=np.uint64))
+    array([0], dtype=uint64)
+    """
+    with np.errstate(over="ignore"):
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return bits ^ (bits >> np.uint64(31))
+
+
+def repeat(keys, weights):
+    """Whether contents of rows have more than one copy on average."""
+    return bool(np.sum(weights) >= _REPEATED * len(np.unique(keys)))
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows with keys of their content, targets, classes (or bins of targets) and frequencies, on the host."""
+
+    x: np.ndarray  # (n, d)
+    keys: np.ndarray  # (n,)
+    targets: np.ndarray  # (n, c)
+    labels: np.ndarray  # (n,)
+    weights: np.ndarray  # (n,)
+    shares: np.ndarray | None = None  # (n, folds) weight in every fold, where copies of a row are draws
+
+    def drawn(self, most, generator):
+        """Return the rows, or ``most`` of them drawn by weight, each of weight 1."""
+        if len(self.x) <= most:
+            return self
+        return self.taken(draw_rows(self.keys, self.weights, most, generator), ones=True)
+
+    def distinct(self, most, generator):
+        """Return one row of each content, or of at most so many that are drawn by weight."""
+        drawn = self.drawn(most, generator) if len(np.unique(self.keys)) > most else self
+        return drawn.taken(np.unique(drawn.keys, return_index=True)[1])
+
+    def used(self):
+        """Return the rows of positive weight."""
+        return self.taken(np.flatnonzero(self.weights > 0))
+
+    def taken(self, index, ones=False):
+        """Return some rows, with their weights or with ones."""
+        weights = self.weights[index]
+        shares = None if self.shares is None else self.shares[index]
+        if ones:
+            shares = None if shares is None else shares / weights[:, None]
+            weights = np.ones(len(weights))
+        return TrainingRows(self.x[index], self.keys[index], self.targets[index], self.labels[index], weights, shares)
+
+    def joined(self, other):
+        """Return these rows and others."""
+        parts = ("x", "keys", "targets", "labels", "weights")  # of rows without shares
+        return TrainingRows(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in parts))
+
+
+def weighted_mean(rows, weights):
+    """Return the weighted mean of rows in float64.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows.
+    weights : ndarray of shape (n,)
+        Frequencies.
+
+    Returns
+    -------
+    ndarray of shape (d,)
+        The mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import weighted_mean
+    >>> weighted_mean(np.array([[0.0], [3.0]]), np.array([1.0, 2.0]))
+    array([2.])
+    """
+    return np.einsum("i,ij->j", np.asarray(weights, dtype=np.float64), rows) / np.sum(weights)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from scipy import sparse
 
+from sklearn_analytic.io._passes import auto_block_size
 from sklearn_analytic.io._prefetch import prefetched
 from sklearn_analytic.io._readers import (
     ArrowReader,
@@ -16,7 +17,6 @@ from sklearn_analytic.io._readers import (
     array_reader,
     opened_dataset,
 )
-from sklearn_analytic.io._sizes import auto_block_size
 
 
 class Blocks:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from sklearn_analytic.io._pages import release_pages
-from sklearn_analytic.io._sizes import auto_block_size
+from sklearn_analytic.io._passes import auto_block_size, release_pages
 
 _IN_MEMORY = ("numpy", "scipy", "torch", "pandas", "polars", "pyarrow")
 # How X is made sliceable by position, and y and weights an array, by the library that they come from.

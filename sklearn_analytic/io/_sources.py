@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from sklearn_analytic.io._passes import Block, RowBlocks, RowSource, dense_rows, host, refuse_gaps, told_of
+from sklearn_analytic.io._checks import RowSource, dense_rows, host, refuse_gaps, told_of
+from sklearn_analytic.io._passes import Block, RowBlocks
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from sklearn_analytic.estimator.base import (
 )
 from sklearn_analytic.estimator.epochs import SKIPPED_OUTPUTS, TOL_ERROR, GradientEstimator, check_device
 from sklearn_analytic.estimator.written_weights import refuse_misfits
-from sklearn_analytic.io._passes import host
+from sklearn_analytic.io._checks import host
 from sklearn_analytic.layerwise.feature_cache import CACHES
 from sklearn_analytic.layerwise.partitions import INTERLAYER, LOCAL_LOSSES, STARTS, LocalRule, largest_batch
 from sklearn_analytic.layerwise.plans import DenseLayers, ModuleLayers, TorchDenseLayers

@@ -11,7 +11,7 @@ from sklearn_analytic.estimator.targets import ClassTargets, NumberTargets, refu
 from sklearn_analytic.estimator.weights import checked_weights
 from sklearn_analytic.export.computation import ROWS, Computation, chained
 from sklearn_analytic.features import apply_layers, cast_like, linear_readout
-from sklearn_analytic.io._elsewhere import lazily
+from sklearn_analytic.io._checks import lazily
 from sklearn_analytic.least_squares.input_shares import input_shares
 from sklearn_analytic.least_squares.method import BlockwiseMethod, check_mergeable, refuse_other_layers
 from sklearn_analytic.linalg import WithColumns

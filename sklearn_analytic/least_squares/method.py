@@ -23,7 +23,7 @@ from sklearn_analytic.estimator.weights import NO_WEIGHT, refuse_extreme_weights
 from sklearn_analytic.features import HIDDEN, apply_layers, draw_rows, row_keys
 from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.linalg import ColumnMoments, WithColumns, _roads
-from sklearn_analytic.linalg._rounding import unit_of
+from sklearn_analytic.linalg._rows import unit_of
 
 _ROWS_PER_UNIT = 4  # rows drawn per hidden unit for constructions that look at data
 _BLIND = ("random",)  # constructions that do not: a file need not be read for them

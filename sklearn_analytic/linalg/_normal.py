@@ -8,27 +8,26 @@ import numpy as np
 from scipy import linalg
 
 from sklearn_analytic.backend import dtype_name
-from sklearn_analytic.linalg._rounding import (
+from sklearn_analytic.linalg._rows import (
     EPS,
+    NO_ROWS,
+    block_exponent,
     blurred,
     column_rounding,
+    common_exponent,
+    cpu,
     either_lost,
     embedded,
     lost_to_removal,
-    rank_tolerance,
-    restated_lost,
-)
-from sklearn_analytic.linalg._rows import (
-    NO_ROWS,
-    block_exponent,
-    common_exponent,
-    cpu,
     prepare_rows,
+    rank_tolerance,
     refuse_lost,
+    restated_lost,
     same_columns,
     scale_columns,
+    unscaled,
 )
-from sklearn_analytic.linalg._spectral import SpectralProblem, unscaled
+from sklearn_analytic.linalg._spectral import SpectralProblem
 
 _CANCELLED = 64  # how much of a raw sum of squares its mean may hold
 _REMOVAL_TOLERANCE = 1e-9  # relative to the scatter before removal; rounding of equal sums stays far below

@@ -8,8 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
-from sklearn_analytic.linalg._rounding import EPS, rank_tolerance, unit_of
-from sklearn_analytic.linalg._rows import block_exponent, refuse_lost
+from sklearn_analytic.linalg._rows import EPS, block_exponent, rank_tolerance, refuse_lost, unit_of
 
 _GROWN = 1e120  # beside which squares of the first block would vanish, and whose own may be no numbers
 _MANY = 8  # rows that are not all near a mean by chance

@@ -1,4 +1,7 @@
-"""One block of rows made ready for a statistic: checked, counted, and scaled by an exact power of two."""
+"""One block of rows made ready for a statistic: checked, counted, and scaled by an exact power of two.
+
+And what rounding alone may leave of a column about its mean: the scale on which constant columns are judged.
+"""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from sklearn_analytic.backend import dtype_name, get_backend
-from sklearn_analytic.linalg._rounding import unit_of
 
+EPS = float(np.finfo(np.float64).eps)
+_REMOVAL = 64  # roundings in a sum of squares from which rows are taken
+_UNITS = {"float32": float(np.finfo(np.float32).eps)}  # half precision has neighbours that are measurements
 _EMPTY = -2000  # exponent of an all-zero block: below every exponent of a float64
 NO_ROWS = (_EMPTY, _EMPTY)
 _STACKED = {"bfloat16": "float32"}  # targets would not survive bfloat16
@@ -130,3 +135,71 @@ def same_columns(one, two):
             f"Statistics of {one.n_features} features and {one.n_targets} targets cannot be combined with "
             f"{two.n_features} features and {two.n_targets} targets."
         )
+
+
+def unscaled(solution, mean, n_features, exponent, fit_intercept):
+    """Undo the power-of-two scaling of a solution (d, c); return ``coef`` (d, c) and ``intercept`` (c,)."""
+    ex, ey = exponent
+    coef = np.ldexp(solution, ey - ex)
+    if not fit_intercept:
+        return coef, np.zeros(coef.shape[1])
+    return coef, np.ldexp(mean[n_features:] - mean[:n_features] @ solution, ey)
+
+
+def unit_of(x):
+    """Relative spacing of the numbers that a block came in."""
+    return _UNITS.get(dtype_name(x), EPS)
+
+
+def rank_tolerance(d):
+    """Relative size below which a singular value of d columns is rounding."""
+    return 8 * max(d, 32) * EPS
+
+
+def column_rounding(norm, n_rows=0, unit=EPS, lost=None):
+    """Return the norms that rounding may leave of columns about their mean.
+
+    Of ``norm`` about zero, what sums over n rows and the unit of the data explain; or what removal has ``lost``.
+    """
+    share = max(rank_tolerance(max(len(norm), math.sqrt(n_rows))), 2 * unit)
+    return np.maximum(share * norm, 0.0 if lost is None else lost)
+
+
+def blurred(s, vt, norm, centred=True, lost=None):
+    """Return which directions are rounding: singular values that rounding of the columns explains.
+
+    Those that are small beside the largest singular value already are left to ``rcond``.
+    """
+    rounding = np.sqrt((vt**2) @ column_rounding(norm, lost=lost) ** 2)
+    return (s <= rounding) & (s > rank_tolerance(len(norm)) * s[:1]) & centred
+
+
+def lost_to_removal(deviation, norm):
+    """Return the norm about its mean that rounding leaves of a column of these norms when rows are taken out.
+
+    A sum of squares about the mean is a difference then, of terms that carry eps of ``deviation`` times ``norm``.
+    """
+    return np.sqrt(_REMOVAL * EPS * deviation * norm)
+
+
+def either_lost(one, two):
+    """Join what two statistics have lost to removal."""
+    if one is None or two is None:
+        return two if one is None else one
+    return np.hypot(one, two)
+
+
+def restated_lost(lost, old, new):
+    """What was lost of the columns of X, held in exponent ``old``, in exponent ``new``."""
+    return None if lost is None else np.ldexp(lost, old[0] - new[0])
+
+
+def embedded(rows, columns, d, axis):
+    """Put what was found for some columns among zeros for all d."""
+    if len(columns) == d:
+        return rows
+    shape = list(rows.shape)
+    shape[axis] = d
+    whole = np.zeros(shape)
+    whole[(slice(None),) * axis + (columns,)] = rows
+    return whole

@@ -5,14 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-
-def unscaled(solution, mean, n_features, exponent, fit_intercept):
-    """Undo the power-of-two scaling of a solution (d, c); return ``coef`` (d, c) and ``intercept`` (c,)."""
-    ex, ey = exponent
-    coef = np.ldexp(solution, ey - ex)
-    if not fit_intercept:
-        return coef, np.zeros(coef.shape[1])
-    return coef, np.ldexp(mean[n_features:] - mean[:n_features] @ solution, ey)
+from sklearn_analytic.linalg._rows import unscaled
 
 
 def thin_svd(a):

@@ -7,23 +7,21 @@ import numpy as np
 from scipy import linalg
 
 from sklearn_analytic.linalg._normal import NormalEquations
-from sklearn_analytic.linalg._rounding import (
+from sklearn_analytic.linalg._rows import (
     EPS,
+    NO_ROWS,
+    block_exponent,
     blurred,
     column_rounding,
+    common_exponent,
+    cpu,
     either_lost,
     embedded,
     lost_to_removal,
-    rank_tolerance,
-    restated_lost,
-)
-from sklearn_analytic.linalg._rows import (
-    NO_ROWS,
-    block_exponent,
-    common_exponent,
-    cpu,
     prepare_rows,
+    rank_tolerance,
     refuse_lost,
+    restated_lost,
     same_columns,
     scale_columns,
 )

@@ -22,7 +22,8 @@ from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTask
 from sklearn_analytic.estimator.gradient_classifier import GradientClassifierMixin
 from sklearn_analytic.estimator.targets import listed_classes
 from sklearn_analytic.export.computation import PublicScale, dense_computation
-from sklearn_analytic.io._passes import dense_rows, host, short_block_size
+from sklearn_analytic.io._checks import dense_rows, host
+from sklearn_analytic.io._passes import short_block_size
 from sklearn_analytic.nn import SCHEDULES, Feedback, Optimizer, Plan, Recipe, Rows, train
 from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._losses import CLASS_OUTPUTS

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from sklearn_analytic.io._passes import dense_rows, host, short_block_size
+from sklearn_analytic.io._checks import dense_rows, host
+from sklearn_analytic.io._passes import short_block_size
 
 _SQUARES = 1e150  # values whose squares still add up
 

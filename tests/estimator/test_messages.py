@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.datasets import load_iris
 
 import sklearn_analytic as sa
-from sklearn_analytic.io._passes import UnreadableValueError
+from sklearn_analytic.io._checks import UnreadableValueError
 
 X, Y = load_iris(return_X_y=True)
 FRAME = pd.DataFrame(X, columns=["sl", "sw", "pl", "pw"])
