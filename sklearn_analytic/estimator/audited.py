@@ -80,7 +80,7 @@ class AuditedMethod(Method):
 
     @abstractmethod
     def built(self, building):
-        """Return the network: ``n_features``, ``n_scores``, ``names`` of the scores, ``read`` and ``steps``."""
+        """Return the network, a frozen value with ``n_features``, ``n_scores``, ``read`` and ``steps``."""
 
     def exported(self, network):
         """Return what an export has to know besides steps and readout; refuse what has none."""
@@ -242,7 +242,7 @@ class AuditedMethod(Method):
             judges = replace(one.judges, audit=two.judges.audit)
             return replace(one, targets=two.targets, statistic=two.statistic, judges=judges)
         both = super().merged(one, two)
-        if one.targets.published() and one.targets.fixed and both.targets.n_columns > one.targets.n_columns:
+        if one.targets.fixed and both.targets.n_columns > one.targets.n_columns:
             known, others = one.targets.classes.tolist(), two.targets.classes.tolist()
             raise ValueError(f"merge needs the same labels: {known} and {others}.")
         audit = one.judges.audit.merge(two.judges.audit, MOST)

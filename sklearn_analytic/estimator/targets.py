@@ -251,6 +251,7 @@ class NumberTargets:
     one_dimensional: bool  # y came as a vector
     level: np.ndarray | None = None  # (c,); None where they are learned as they are
     unit: np.ndarray | None = None  # (c,)
+    fixed = True  # no target comes later
 
     @classmethod
     def of_first(cls, y, X):

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_analytic import ClosedFormMLP, ClosedFormMLPRegressor
+from sklearn_analytic import ClosedFormMLP, ClosedFormMLPRegressor, CPNetClassifier
 from sklearn_analytic.features import CONSTRUCTIONS, ENCODINGS
 from tests import reference
 from tests.checks import assert_close
@@ -102,7 +102,7 @@ def test_a_stream_equals_one_fit_of_the_frozen_layers(rng, hidden):
     assert_close(pieces.decision_function(X), whole.decision_function(X), np.float64, scale=1e4, size=1.0)
 
 
-@pytest.mark.parametrize("estimator", [ClosedFormMLP, ClosedFormMLPRegressor])
+@pytest.mark.parametrize("estimator", [ClosedFormMLP, ClosedFormMLPRegressor, CPNetClassifier])
 def test_shards_merge_into_the_stream(rng, estimator):
     X, y = task(rng, 400)
     first = estimator(40, alpha=1.0, random_state=0).partial_fit(X[:200], y[:200])
@@ -112,20 +112,21 @@ def test_shards_merge_into_the_stream(rng, estimator):
     assert one.n_samples_seen_ == 100
     merged = copy.deepcopy(first).merge(one).merge(two)
     assert merged.n_samples_seen_ == 400
-    scores = "decision_function" if estimator is ClosedFormMLP else "predict"
+    scores = "predict" if estimator is ClosedFormMLPRegressor else "decision_function"
     assert_close(getattr(merged, scores)(X), getattr(stream, scores)(X), np.float64, scale=1e4, size=1.0)
 
 
-def test_a_shard_without_rows_is_not_fitted_and_adds_nothing(rng):
+@pytest.mark.parametrize("kind", [ClosedFormMLP, CPNetClassifier])
+def test_a_shard_without_rows_is_not_fitted_and_adds_nothing(rng, kind):
     X, y = task(rng)
-    first = ClosedFormMLP(20, random_state=0).fit(X, y)
+    first = kind(20, random_state=0).fit(X, y)
     with pytest.raises(NotFittedError):
         first.shard().predict(X)
     before = first.decision_function(X)
     np.testing.assert_array_equal(first.merge(first.shard()).decision_function(X), before)
     np.testing.assert_array_equal(first.shard().merge(first).decision_function(X), before)
     with pytest.raises(NotFittedError, match="shards of one"):
-        first.merge(ClosedFormMLP())
+        first.merge(kind())
 
 
 def test_an_empty_shard_of_a_regressor_adopts_rows(rng):
@@ -256,6 +257,8 @@ def test_default_beats_a_linear_model_and_its_probabilities_mean_something(digit
     assert abs(model.loo_score_ - model.score(X_test, y_test)) < 0.02
     stages = list(model.staged_predict_proba(X_test))
     np.testing.assert_array_equal(stages[model.exit_], probability)
+    scores = list(model.staged_decision_function(X_test))
+    np.testing.assert_array_equal(scores[model.exit_], model.decision_function(X_test))
 
 
 def test_pipeline_and_grid_search(digits):
