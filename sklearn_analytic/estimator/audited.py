@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.estimator import reduction
-from sklearn_analytic.estimator.base import seed_of
+from sklearn_analytic.estimator.base import fresh_id, seed_of
 from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.learned import ENOUGH, Judges, Solved, Stage, kept_rows, n_used
 from sklearn_analytic.estimator.reduction import Method, ReductionEstimator
@@ -164,8 +164,7 @@ class AuditedMethod(Method):
         if learned.network is None:
             seed = seed_of(self.random_state) if judges is None else judges.seed
             contents, judged = settle(rows, y, copies, seed)
-            network_id = int(np.random.SeedSequence().entropy % (1 << 62))
-            judges = Judges(seed, contents, judged.audit, len(judged.audit.hashes), network_id)
+            judges = Judges(seed, contents, judged.audit, len(judged.audit.hashes), fresh_id())
             network = self.built(self._building(judges, learned.targets, rows, judged))
             return replace(learned, network=network, judges=judges), judged.shares
         salt = judges.shard + (0 if learned.statistic is None else learned.statistic.n_rows)

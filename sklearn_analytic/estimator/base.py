@@ -233,6 +233,11 @@ def seed_of(random_state):
     return int(generator.randint(np.iinfo(np.int32).max))
 
 
+def fresh_id():
+    """Return a number that no other network has."""
+    return int(np.random.SeedSequence().entropy % (1 << 62))
+
+
 # Parameter checks: each names the parameter, the value, and what was expected.
 
 

@@ -2,13 +2,18 @@
 
 from dataclasses import replace
 
+from sklearn_analytic.estimator.base import fresh_id
 from sklearn_analytic.estimator.learned import Judges, Learned, Solved, Stage
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets
 from sklearn_analytic.features._audit import Contents
 from sklearn_analytic.linalg import WithColumns
 from sklearn_analytic.linalg._rows import embedded
 
-_OF_SKLEARN = ("_sklearn", "_skl", "_metadata", "_callback", "_parent_callback")  # private names that are not ours
+_SUMS = {"_statistic", "_columns", "_network", "_layers", "_network_id", "_shard", "_n_shards", "_first_rows"}
+_JUDGES = {"_seed", "_contents", "_audit", "_first_audit", "_one_copy"}
+_TARGETS = {"_multilabel", "_classes_fixed", "_flat", "_one_dimensional", "_n_targets", "_level", "_unit"}
+_READOUT = {"_coef", "_intercept", "_readouts", "_exits", "_links", "_link", "_readout"}
+_REPLACED = _SUMS | _JUDGES | _TARGETS | _READOUT
 
 
 def with_values(state):
@@ -17,9 +22,8 @@ def with_values(state):
         return state
     blockwise = "_layers" in state
     learned = _blockwise(state) if blockwise else _network(state)
-    kept = {name: value for name, value in state.items() if name[0] != "_" or name.startswith(_OF_SKLEARN)}
-    if blockwise:  # properties now
-        kept = {name: value for name, value in kept.items() if name not in ("coef_", "intercept_")}
+    gone = _REPLACED | {"coef_", "intercept_"} if blockwise else _REPLACED  # the two are properties now
+    kept = {name: value for name, value in state.items() if name not in gone}
     return kept | {"_learned": learned, "_solved": _solved(state)}
 
 
@@ -34,7 +38,8 @@ def _network(state):
     """A network with what judges it; the first versions told rows apart by one direction, and knew no copies."""
     contents = state.get("_contents") or Contents.of_old(state["_seed"], state["n_features_in_"])
     audit, size = state.get("_audit"), state.get("_first_audit", 0)
-    shard = state.get("_network_id", 0), state.get("_shard", 0), state.get("_n_shards", 0)
+    network_id = state.get("_network_id", fresh_id())  # what had none had no shards
+    shard = network_id, state.get("_shard", 0), state.get("_n_shards", 0)
     judges, network = Judges(state["_seed"], contents, audit, size, *shard), state["_network"]
     if "candidates_" in state:
         network = replace(network, candidates=tuple(state["candidates_"]))
