@@ -81,6 +81,6 @@ def _about(name):
 
 def _properties(estimator):
     """What a model tells besides its nodes: the columns that it reads, where they had names."""
-    names = estimator.__dict__.get("feature_names_in_")
+    names = getattr(estimator, "feature_names_in_", None)
     told = {"estimator": type(estimator).__name__}
     return told if names is None else told | {"feature_names": json.dumps(names.tolist())}

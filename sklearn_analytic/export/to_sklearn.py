@@ -67,7 +67,7 @@ def _warn_of_probabilities(estimator, head):
 
 def _linear_regressor(chain, head, estimator):
     """Ridge where the estimator was one, least squares otherwise."""
-    (weights, bias), alpha = chain.layers[-1], estimator.__dict__.get("alpha_")
+    (weights, bias), alpha = chain.layers[-1], getattr(estimator, "alpha_", None)
     model = LinearRegression() if alpha is None else Ridge(alpha=alpha)
     model.coef_ = weights[:, 0].copy() if head.one_dimensional else weights.T.copy()
     model.intercept_ = float(bias[0]) if head.one_dimensional else bias.copy()
@@ -82,7 +82,7 @@ def _linear_classifier(chain, head, estimator):
         model = LogisticRegression()
         model.classes_, model.n_iter_ = head.labels, np.zeros(1, np.int32)
     else:
-        model = _ridge_classifier(head.labels, float(estimator.__dict__.get("alpha_", 1.0)))
+        model = _ridge_classifier(head.labels, float(getattr(estimator, "alpha_", 1.0)))
     model.coef_, model.intercept_ = weights.T.copy(), bias.copy()
     return model
 
@@ -132,7 +132,7 @@ def _network(kind, chain, last, out_activation, estimator):
     model = kind(tuple(len(bias) for _, bias in layers[:-1]), activation=chain.activation)
     model.coefs_, model.intercepts_ = [weights.copy() for weights, _ in layers], [bias.copy() for _, bias in layers]
     model.n_layers_, model.n_outputs_, model.out_activation_ = len(layers) + 1, len(last[1]), out_activation
-    model.loss_curve_ = [float(loss) for loss in estimator.__dict__.get("loss_curve_", [])]
+    model.loss_curve_ = [float(loss) for loss in getattr(estimator, "loss_curve_", [])]
     model.loss_ = model.loss_curve_[-1] if model.loss_curve_ else np.nan
     model.best_loss_ = min(model.loss_curve_, default=np.inf)
     model.n_iter_ = len(model.loss_curve_)
@@ -165,7 +165,7 @@ def _none_and_all(n_labels):
 def _with_features(model, estimator):
     """Record the columns that the estimator has read."""
     model.n_features_in_ = estimator.n_features_in_
-    names = estimator.__dict__.get("feature_names_in_")
+    names = getattr(estimator, "feature_names_in_", None)
     if names is not None:
         model.feature_names_in_ = names.copy()
     return model

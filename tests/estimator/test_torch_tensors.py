@@ -70,3 +70,12 @@ def test_tensors_give_the_results_of_arrays(name, dtype):
                 found, expected = np.exp(to_numpy(found)), np.exp(expected)
             # The same experiment: torch adds in another order than NumPy, steps and choices may amplify it.
             np.testing.assert_allclose(to_numpy(found), expected, rtol=0.02, atol=0.02, err_msg=method)
+
+
+@pytest.mark.parametrize("name", ["BRMPRegressor", "ClosedFormMLP", "DFAClassifier"])
+def test_tensors_have_no_names_of_an_earlier_frame(name):
+    pandas = pytest.importorskip("pandas")
+    x, y = data(name, "float64")
+    model = made(name).fit(pandas.DataFrame(x, columns=list("abcde")), y)
+    assert model.feature_names_in_.tolist() == list("abcde")
+    assert not hasattr(model.fit(torch.from_numpy(x), y), "feature_names_in_")
