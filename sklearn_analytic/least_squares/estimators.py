@@ -1,5 +1,6 @@
 """Block-wise recursive Moore-Penrose learning: exact least squares over blocks, linear or behind hidden layers."""
 
+import numpy as np
 from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -195,6 +196,17 @@ class BlockwiseEstimator(ReductionEstimator):
     def _method(self):
         """What the parameters say, as a value."""
         return BlockwiseMethod.of(self)
+
+    def _outcome(self, method, learned):
+        """Everything that fitting sets, columns apart; infinite weights are refused."""
+        found = super()._outcome(method, learned)
+        readout = found["_solved"].chosen
+        if np.isfinite(readout.coef).all() and np.isfinite(readout.intercept).all():
+            return found
+        raise ValueError(
+            f"{type(self).__name__}: weights leave the range of float64, for y is too large beside X. Scale the "
+            "columns of X up, or y down."
+        )
 
     def _outputs(self, X):
         """Linear outputs (n, c) of X, in its dtype, summed in float64."""
