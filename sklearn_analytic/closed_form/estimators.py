@@ -172,6 +172,7 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
         if before is None:
             return LabelTargets.of_first(y, X) if several else ClassTargets.of_first(y, X, classes)
         if several and isinstance(before, ClassTargets):
+            y = LabelTargets.of_first(y, X)[1]
             raise ValueError(f"y has shape {y.shape}, but the first call had {len(before.classes)} classes or labels.")
         return before.of_more(y, X, classes)
 

@@ -26,11 +26,11 @@ from sklearn_analytic.features import (
     inverse_layers,
     laplace_layer,
     smooth_encoding,
-    subclass_layer,
     weighted_mean,
 )
+from sklearn_analytic.features._audit import judged_alone
+from sklearn_analytic.features._kernels import radial_gamma, radial_units
 from sklearn_analytic.features._sampling import MOST_CELLS
-from sklearn_analytic.linalg import NormalEquations, ridge_exits
 
 _ENCODING_ROWS = 10_000  # quantiles of so many rows are exact enough
 _SKIP_COLUMNS = 512  # a wider encoded input does not enter the readout
@@ -42,9 +42,7 @@ _MODULES = 3  # layers that an automatic width is shared by
 _FLAT = 1e-9  # a unit of less deviation does not move
 READS_RAW = ("leaf", "patch", "masked")  # constructions that read X itself
 # Of the search:
-_RADIAL_WIDTHS = (1.0, 2.0, 4.0)  # scales of radial units, taken in turn
 _ROWS, _AUDIT, _UNITS, _INPUT_COLUMNS = 1500, 500, 200, 150
-_ALPHAS = (1.0, 10.0)
 _WORTHWHILE = 0.01  # relative gain in leave-one-out error for which a re-weighting is kept
 _LEAST_JUDGES = 200  # audit rows, below which such a gain is chance
 _LEAST_FACTOR = 0.01
@@ -255,23 +253,18 @@ def _constructed(method, name, rows, targets, width, number, generator):
     return CONSTRUCTIONS[name](rows, targets, width, method.activation, generator)
 
 
-def radial_units(a, width, generator, factor):
+def _radial_units(a, width, generator, factor):
     """Sub-class means as Gaussian units, ``factor`` on their inverse squared widths."""
-    drawn = draw_rows(a.keys, a.weights, width, generator)
-    drawn = drawn[np.unique(a.keys[drawn], return_index=True)[1]]  # equal rows would be equal units
-    centred = a.x - weighted_mean(a.x, a.weights)
-    variance = max(float(np.sum(weighted_mean(centred**2, a.weights))), 1e-12)
-    gamma = factor * np.asarray(_RADIAL_WIDTHS) / (2 * variance)
-    return subclass_layer(a.x, a.labels, a.weights, a.x[drawn], a.labels[drawn], gamma)
+    return radial_units(a, width, factor * radial_gamma(a), generator)
 
 
-def laplace_units(a, width, generator, factor):
+def _laplace_units(a, width, generator, factor):
     """Laplace units at drawn rows, ``factor`` on their widths."""
     drawn = draw_rows(a.keys, a.weights, width, generator)
     return laplace_layer(a.x[drawn], None, width, "bump", generator, scales=(factor,))
 
 
-CANDIDATES = {"radial": (radial_units, (0.5, 1.0, 2.0)), "laplace": (laplace_units, (0.5, 1.0))}  # scales around 1
+CANDIDATES = {"radial": (_radial_units, (0.5, 1.0, 2.0)), "laplace": (_laplace_units, (0.5, 1.0))}  # scales around 1
 
 
 def search_layer(encoding, rows, audit, carries_input, n_refits, generator, backend):
@@ -324,14 +317,9 @@ def _solved(encoding, construct, factor, *, small, check, carries_input, seed, b
     rows = np.concatenate([checked, a.x])
     targets = np.concatenate([check.targets, a.targets])
     weights = np.concatenate([check.weights, a.weights])
-    hidden = layer.apply(rows, backend)
     carried = rows.shape[1] if carries_input and rows.shape[1] <= _INPUT_COLUMNS else 0
-    parts = [rows, hidden] if carried else [hidden]
-    features = backend.stack_columns(parts, [1.0] * len(parts), rows.dtype)
-    statistic = NormalEquations.from_rows(features, targets, weights, backend, widen=False)
-    held = slice(0, len(checked))
-    judged = (features[held], targets[held], weights[held])
-    readout = ridge_exits(statistic, [features.shape[1]], judged, _ALPHAS, left_out=weights[held], unit=1.0)[0]
+    judges = len(checked)
+    readout = judged_alone(layer, rows, targets, weights, judges, carried > 0, weights[:judges], backend)
     direct = np.zeros(rows.shape[1])
     direct[:carried] = np.sum(readout.coef[:carried] ** 2, axis=1)
     return _Solution(readout.error, layer, readout.coef[carried:], a.x[:_ENERGY_ROWS], direct)

@@ -36,6 +36,8 @@ class CPNetMethod(AuditedMethod):
     random_state: Any
     device: str
 
+    reads_targets = False
+
     def check(self):
         """Refuse wrong parameters before any row is read."""
         check_choice("encoding", self.encoding, CODES)

@@ -15,16 +15,15 @@ from sklearn_analytic.features import (
     draw_rows,
     fit_input_encoding,
     projected_layer,
-    subclass_layer,
-    weighted_mean,
 )
+from sklearn_analytic.features._audit import judged_alone
+from sklearn_analytic.features._kernels import radial_gamma, radial_units
 from sklearn_analytic.features._sampling import MOST_CELLS
 from sklearn_analytic.linalg import NormalEquations, ridge_exits, spectral_exit
 
-WIDTHS = (1.0, 2.0, 4.0)  # scales of radial units, taken in turn
 WIDTH_FACTORS = (0.5, 1.0, 2.0)  # searched by leave-one-out on a small problem
 _SEARCH_ROWS, _SEARCH_AUDIT, _SEARCH_UNITS = 2000, 500, 200
-_SEARCH_ALPHAS = (1.0, 10.0)
+_SEARCH_COLUMNS = 300  # a wider encoded input does not enter the small network
 _ENCODING_ROWS = 10_000  # quantiles of so many rows are exact enough
 _BINNED_ROWS = 20  # of all classes but the largest, from which on columns are binned
 _SKIP_COLUMNS = 512  # a wider encoded input does not enter the exits
@@ -110,8 +109,8 @@ def build_network(method, widths, building, with_cells, backend):
     gamma = None
     if method.unit == "radial":
         checked = replace(audit, x=encoding.transform(audit.x, backend))
-        factor = _radial_factor(method, a, checked, n_classes, carries_input, generator, backend)
-        gamma = factor * _gamma(a)
+        factor = _radial_factor(a, checked, n_classes, carries_input, generator, backend)
+        gamma = factor * radial_gamma(a)
     modules = []
     for number, width in enumerate(widths):
         layer, code = _layer(method, a, n_classes, width, gamma, generator)
@@ -127,11 +126,11 @@ def build_network(method, widths, building, with_cells, backend):
 
 def _layer(method, a, n_classes, width, gamma, generator):
     """One projection layer, and the code that it was built from."""
+    if method.unit == "radial":
+        return radial_units(a, width, gamma, generator), None
     drawn = draw_rows(a.keys, a.weights, width, generator)
     if method.encoding == "subclass":
         drawn = drawn[np.unique(a.keys[drawn], return_index=True)[1]]  # equal rows would be equal units
-    if method.unit == "radial":
-        return subclass_layer(a.x, a.labels, a.weights, a.x[drawn], a.labels[drawn], gamma), None
     code = CODES[method.encoding](a.x, a.keys, a.labels, n_classes, drawn, generator)
     projection, activation, anchors = method.projection, method.unit, a.x[drawn]
     return projected_layer(a.x, code, a.weights, projection, activation, anchors, generator), code
@@ -143,12 +142,6 @@ def _with_cells(layer, a, audit, generator):
     cells = cell_layer(np.concatenate([few, audit]))
     gamma = np.concatenate([np.broadcast_to(layer.gamma, layer.n_units), cells.gamma])
     return RadialLayer(np.concatenate([layer.centres, cells.centres]), gamma)
-
-
-def _gamma(a):
-    """Inverse squared widths s / (2 v) of radial units: v is the total variance of the rows."""
-    variance = np.sum(weighted_mean((a.x - weighted_mean(a.x, a.weights)) ** 2, a.weights))
-    return np.asarray(WIDTHS) / (2 * max(float(variance), 1e-12))
 
 
 def _link(method, layer, a, code, backend):
@@ -166,24 +159,18 @@ def _link(method, layer, a, code, backend):
     return DenseLayer(readout.coef.astype(a.x.dtype), readout.intercept.astype(a.x.dtype), activation)
 
 
-def _radial_factor(method, a, audit, n_classes, carries_input, generator, backend):
+def _radial_factor(a, audit, n_classes, carries_input, generator, backend):
     """The factor on all radial scales, by leave-one-out of a small network on few rows."""
     few = draw_rows(a.keys, a.weights, min(_SEARCH_ROWS, int(np.ceil(a.weights.sum()))), generator)
-    small = a.taken(few, ones=True)
-    check = slice(0, _SEARCH_AUDIT)
-    rows = np.concatenate([audit.x[check], small.x])
-    labels = np.concatenate([audit.labels[check], small.labels])
-    weights = np.concatenate([audit.weights[check], small.weights])
-    targets = np.eye(n_classes)[labels]
-    seed, gamma = generator.integers(1 << 32), _gamma(small)
+    small, check = a.taken(few, ones=True), audit.taken(slice(0, _SEARCH_AUDIT))
+    rows = np.concatenate([check.x, small.x])
+    targets = np.eye(n_classes)[np.concatenate([check.labels, small.labels])]
+    weights = np.concatenate([check.weights, small.weights])
+    seed, gamma = generator.integers(1 << 32), radial_gamma(small)
+    carried, judges = carries_input and rows.shape[1] <= _SEARCH_COLUMNS, len(check.x)
+    one_copy = np.minimum(check.weights, 1.0)  # leaves with a judge; ClosedFormMLP takes out all of them
     errors = []
     for factor in WIDTH_FACTORS:
-        layer, _ = _layer(method, small, n_classes, _SEARCH_UNITS, factor * gamma, np.random.default_rng(seed))
-        hidden = layer.apply(rows, backend)
-        parts = [rows, hidden] if carries_input and rows.shape[1] <= 300 else [hidden]
-        features = backend.stack_columns(parts, [1.0] * len(parts), rows.dtype)
-        statistic = NormalEquations.from_rows(features, targets, weights, backend, widen=False)
-        held_out = len(audit.labels[check])
-        checked = (features[:held_out], targets[:held_out], weights[:held_out])
-        errors.append(ridge_exits(statistic, [features.shape[1]], checked, _SEARCH_ALPHAS, unit=1.0)[0].error)
+        layer = radial_units(small, _SEARCH_UNITS, factor * gamma, np.random.default_rng(seed))
+        errors.append(judged_alone(layer, rows, targets, weights, judges, carried, one_copy, backend).error)
     return WIDTH_FACTORS[int(np.argmin(errors))]

@@ -77,6 +77,7 @@ class AuditedMethod(Method):
     build_rows = 30_000  # layers are built from at most so many rows, drawn by weight
     holds_out = True  # whether audit rows build no layer
     grows_trees = False  # on all rows, each of which a tree that is blind to it scores
+    reads_targets = True  # constructions do, or only classes: indicators of many of them are large
 
     @abstractmethod
     def built(self, building):
@@ -141,7 +142,8 @@ class AuditedMethod(Method):
         rows = rows_in_blocks(X, learned.targets.coded(y), weights, self.rows_per_block(X.shape[1]))
         if progress.resumed:
             contents = learned.judges.contents
-            shares = shares_again(contents, rows, y, copies) if contents.are_draws else None
+            spread = contents.are_draws and self.grows_trees
+            shares = shares_again(contents, rows, y, copies) if spread else None
         else:
             progress.begin_pass("layers")
             learned, shares = self._judged(learned, rows, y, copies)
@@ -188,16 +190,18 @@ class AuditedMethod(Method):
         if spread:
             trees = replace(drawn, shares=shares[chosen] / scale[:, None])
             drawn = replace(drawn, weights=left[chosen] / scale).used()
+        elif self.grows_trees and judged.building is not None:
+            trees = drawn.joined(audit)
         else:
-            trees = drawn if judged.building is None else drawn.joined(audit)
+            trees = drawn
         used = weights > 0
         repeats = judges.contents.are_draws and repeat(keys[used], weights[used] / unit)
-        names = targets.published().get("classes_")
-        return Building(drawn, audit, trees, float(weights.sum()) / unit, repeats, names, judged.audit, generator)
+        total = float(weights.sum()) / unit
+        return Building(drawn, audit, trees, total, repeats, targets.names, judged.audit, generator)
 
     def _training_rows(self, targets, x, keys, coded, weights):
         """Rows in the dtype of the features, with targets and classes."""
-        matrix = targets.matrix(coded)
+        matrix = targets.matrix(coded) if self.reads_targets else None
         return TrainingRows(self.cast(x, get_backend("cpu")), keys, matrix, targets.bins(coded, matrix), weights)
 
     def solved(self, learned):
@@ -266,7 +270,9 @@ class AddBlock:
         if len(y) == 0:  # rows of no weight are in no fold
             return statistic
         features, scores = self.network.read(x, backend, held_out=True, folds=folds)
-        targets = backend.stack_columns([backend.asarray(self.targets.matrix(y)), scores], [1.0, 1.0])
+        targets = backend.asarray(self.targets.matrix(y))
+        if scores.shape[1]:
+            targets = backend.stack_columns([targets, scores], [1.0, 1.0])
         grown = statistic.accumulate(features, targets, weight, backend, widen=self.method.all_digits)
         return replace(grown, n_rows=n_rows)
 
@@ -314,6 +320,8 @@ class AuditedEstimator(ReductionEstimator):
         theirs = replace(mine, audit=None, shard=number, n_shards=0)
         self._learned = replace(self._learned, first=None, judges=mine)
         other._learned = replace(self._learned, statistic=None, judges=theirs)
+        for name, value in self._learned.targets.published().items():
+            setattr(other, name, value)
         return other
 
     def merge(self, other):

@@ -83,8 +83,8 @@ class AnalyticEstimator(BaseEstimator):
             X = checked_array(X, type(self).__name__)
         if not is_tensor(X):
             validate_data(self, names, reset=reset, skip_check_array=True)
-        elif reset and hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_  # of an earlier fit, as validate_data does
+        elif reset:  # forgets the names of an earlier frame
+            validate_data(self, np.empty((1, X.shape[1])), reset=True, skip_check_array=True)
         n_features = X.shape[1] if X.ndim == 2 else 0
         if reset:
             self.n_features_in_ = n_features

@@ -189,7 +189,7 @@ class FitProgress(Unwatched):
         else:
             found = columns | learned.targets.published()
             for name, value in (columns_of(self._estimator) | targets.published()).items():
-                if not np.array_equal(value, found.get(name)):
+                if name in found and not np.array_equal(value, found[name]):
                     raise ValueError(f"{self._path} was written for rows with another {name}: remove it to begin anew.")
         self._check_data(about.get("fingerprint"))
         self.blocks_done, self.rows_done, self.resumed = about["blocks_done"], about["rows_done"], True
@@ -258,6 +258,7 @@ class FitProgress(Unwatched):
             self.resumed = False
         else:
             self.blocks_done = 0
+        learned = replace(learned, statistic=None)  # or what a pass begins with would stay while it goes on
 
         def tell(statistic):
             self.block_done(lambda: replace(learned, statistic=statistic.to_host(backend)))

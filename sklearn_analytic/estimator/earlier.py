@@ -20,11 +20,14 @@ def with_values(state):
     """Return the state of a closed-form estimator with values in place of what earlier versions kept."""
     if "_learned" in state or not state.keys() & {"_statistic", "_network"}:
         return state
-    blockwise = "_layers" in state
-    learned = _blockwise(state) if blockwise else _network(state)
-    gone = _REPLACED | {"coef_", "intercept_"} if blockwise else _REPLACED  # the two are properties now
+    gone = _REPLACED | {"coef_", "intercept_"} if "_layers" in state else _REPLACED  # the two are properties now
     kept = {name: value for name, value in state.items() if name not in gone}
-    return kept | {"_learned": learned, "_solved": _solved(state)}
+    return kept | {"_learned": learned_of(state), "_solved": _solved(state)}
+
+
+def learned_of(state):
+    """Return what rows have left behind, of a state or a file of statistics."""
+    return _blockwise(state) if "_layers" in state else _network(state)
 
 
 def _blockwise(state):

@@ -13,7 +13,7 @@ from sklearn_analytic.io._checks import dense_rows, host
 ENOUGH = 1000  # rows of positive weight, with which layers stay
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Learned:
     """All that rows have left behind: the one state of a fit, from which it is solved and goes on."""
 
@@ -24,7 +24,7 @@ class Learned:
     first: Any = None  # rows of a young stream, from which layers are to be built anew
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judges:
     """How the rows of a network are told apart, and those on which leave-one-out chooses."""
 
@@ -37,7 +37,7 @@ class Judges:
     n_shards: int = 0  # that were made of this one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FirstRows:
     """Rows with labels or targets and sample weights, on the host."""
 
@@ -54,7 +54,7 @@ class FirstRows:
         return _below(self.x, X), np.concatenate([self.y, y]), weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """One linear readout of all features, and the calibration of its scores."""
 
@@ -63,7 +63,7 @@ class Stage:
     link: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solved:
     """What predicts: the readout that was chosen, and those of all exits."""
 

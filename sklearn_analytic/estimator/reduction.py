@@ -6,7 +6,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +37,8 @@ class Method(ABC):
     @classmethod
     def of(cls, estimator):
         """Return the method that the parameters of an estimator say, unchecked."""
-        given, names = estimator.get_params(deep=False), {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in given.items() if name in names})
+        defaults = {field.name: () if field.default is MISSING else (field.default,) for field in fields(cls)}
+        return cls(**{name: getattr(estimator, name, *default) for name, default in defaults.items()})
 
     @abstractmethod
     def check(self):

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils.validation import validate_data
 
 from sklearn_analytic._version import __version__
 from sklearn_analytic.estimator.base import _CALLBACK_STATE
-from sklearn_analytic.estimator.earlier import with_values
+from sklearn_analytic.estimator.earlier import learned_of
 from sklearn_analytic.estimator.version_stamp import warn_of_version
 from sklearn_analytic.io import read_state, write_state
 from sklearn_analytic.io._checks import host
+from sklearn_analytic.linalg import WithColumns
 
 # Parameters of the solve alone: they may differ between the fit that saved a statistic and the one that loads it.
 _OF_THE_SOLVE = frozenset({"alpha", "rcond", "exit", "block_size", "device"})
@@ -63,11 +65,9 @@ def columns_of(estimator):
 
 def take_columns(estimator, columns):
     """Set the attributes that say what the columns are."""
-    for name in _COLUMNS:
-        if name in columns:
-            setattr(estimator, name, columns[name])
-        elif name in vars(estimator):
-            delattr(estimator, name)
+    validate_data(estimator, np.empty((1, columns["n_features_in_"])), reset=True, skip_check_array=True)
+    for name, value in columns.items():
+        setattr(estimator, name, value)
 
 
 def save_fit(estimator, path, learned, kind, done):
@@ -78,7 +78,10 @@ def save_fit(estimator, path, learned, kind, done):
         "parameters": _frozen_parameters(estimator),
         "kind": kind,
     }
-    write_state(path, columns_of(estimator) | {"_learned": learned}, about | done)
+    sums = learned.statistic
+    parts = (sums.statistic, sums.columns) if isinstance(sums, WithColumns) else (sums, None)
+    state = {"_learned": replace(learned, statistic=None), "_statistic": parts[0], "_columns": parts[1]}
+    write_state(path, columns_of(estimator) | state, about | done)
 
 
 def read_fit(estimator, path, kind=None):
@@ -95,8 +98,12 @@ def read_fit(estimator, path, kind=None):
         if mine.get(name) != value:
             raise ValueError(f"{path} was written with {name}={value}, this estimator has {name}={mine.get(name)}.")
     warn_of_version(type(estimator).__name__, about.get("version"))
-    state = with_values(state)
-    return state["_learned"], {name: state[name] for name in _COLUMNS if name in state}, about
+    columns = {name: state[name] for name in _COLUMNS if name in state}
+    if "_learned" not in state:
+        return learned_of(state), columns, about
+    sums, moments = state["_statistic"], state["_columns"]
+    sums = sums if moments is None else WithColumns(sums, moments)
+    return replace(state["_learned"], statistic=sums), columns, about
 
 
 def fingerprint(x, y, weight):

@@ -18,12 +18,48 @@ from sklearn_analytic.io._checks import host
 _DIGITS = 24  # binary digits of a target's level and unit
 
 
-class _Named:
-    """What classes and labels have in common: scores are in no units, and every column has a name."""
+class _Targets:
+    """What y means: how it is checked, coded, weighed, scored and answered; ``names`` are those of its columns."""
+
+    @property
+    def names(self):
+        """Names of the columns of scores; numbers have none."""
+        return None
 
     def published(self):
-        """Return the fitted attributes that say what the columns of scores are."""
-        return {"classes_": self.classes}
+        """Return the fitted attributes that say what the columns are."""
+        return {} if self.names is None else {"classes_": self.names}
+
+    def check_weights(self, class_weight, whole=False):
+        """Refuse class weights that leave nothing to learn from: there are none."""
+
+    def check_keys(self, class_weight):
+        """Refuse class weights that name what is no class: there are none."""
+
+    def weights(self, y, class_weight, copies):
+        """Return weights of rows."""
+        return copies
+
+    def coded(self, y):
+        """Return y as targets are made of it: itself."""
+        return y
+
+    def bins(self, coded, targets):
+        """Return classes for constructions that speak of classes: bins of the targets."""
+        return target_classes(targets)
+
+    def importance(self, audit, targets, mean):
+        """Return weights of audit rows in means."""
+        return audit.weights
+
+
+class _Named(_Targets):
+    """What classes and labels have in common: scores are in no units, and every column has a name."""
+
+    @property
+    def names(self):
+        """Names of the columns of scores."""
+        return self.classes
 
     @property
     def n_columns(self):
@@ -42,7 +78,13 @@ class _Named:
         """Return the targets of two fits that become one."""
         if type(other) is not type(self):
             raise ValueError(f"merge needs the same labels: {self.classes.tolist()} and {other.classes.tolist()}.")
-        return replace(self, classes=np.union1d(self.classes, other.classes))
+        refuse_mixed_labels(self.classes, other.classes)
+        return self.with_classes(other.classes)
+
+    def with_classes(self, labels):
+        """Return the targets with classes for all of these labels; the same ones where there are no new ones."""
+        union = np.union1d(self.classes, labels)
+        return self if len(union) == len(self.classes) else replace(self, classes=union)
 
     def placed(self, names):
         """Return where columns of scores that have ``names`` belong among these: an indicator (k, C)."""
@@ -62,7 +104,7 @@ class _Named:
         return grown.permute_targets(np.r_[position[order], n_old : n_old + n_scores])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassTargets(_Named):
     """One class per row: coded by its index, learned as an indicator, answered as the highest score."""
 
@@ -74,8 +116,9 @@ class ClassTargets(_Named):
     def of_first(cls, y, X, given=None, absent=0.0):
         """Return the classes of rows, or those that are ``given``, and the labels of the rows."""
         y = class_labels(y, X)
-        first = cls(np.unique(y) if given is None else listed_classes(given), given is not None, absent)
-        return first._met(y), y
+        if given is None:
+            return cls(np.unique(y), False, absent), y
+        return cls(listed_classes(given), True, absent)._met(y), y
 
     def of_more(self, y, X, given=None):
         """Return the classes with those of a further block, and its labels."""
@@ -88,11 +131,11 @@ class ClassTargets(_Named):
     def _met(self, y):
         """These classes and those of a block; refuse labels outside classes that are fixed."""
         refuse_mixed_labels(self.classes, y)
-        union = np.union1d(self.classes, y)
-        if self.fixed and len(union) > len(self.classes):
-            unseen = np.setdiff1d(union, self.classes).tolist()
+        found = self.with_classes(y)
+        if self.fixed and found is not self:
+            unseen = np.setdiff1d(y, self.classes).tolist()
             raise ValueError(f"y contains labels that are not in classes {self.classes.tolist()}: {unseen}.")
-        return replace(self, classes=union)
+        return found
 
     def check_weights(self, class_weight, whole=False):
         """Refuse class weights that leave nothing to learn from; in a ``whole`` fit also unknown keys and one class."""
@@ -158,13 +201,12 @@ class ClassTargets(_Named):
         return beside(link.log_probabilities(host(scores)), scores)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelTargets(_Named):
     """Labels of which a row may have any: y is their 0/1 matrix, and each is answered by itself."""
 
     classes: np.ndarray  # (L,), their numbers
-    fixed: bool = True
-    absent: float = 0.0
+    fixed = True  # no label comes later
 
     @classmethod
     def of_first(cls, y, X):
@@ -185,28 +227,9 @@ class LabelTargets(_Named):
         if class_weight is not None:
             raise ValueError("class_weight needs one label per row; weigh rows of a multilabel y by sample_weight.")
 
-    def check_keys(self, class_weight):
-        """There are no class weights."""
-
-    def weights(self, y, class_weight, copies):
-        """Weights of rows."""
-        return copies
-
-    def coded(self, y):
-        """The matrix is its own code."""
-        return y
-
     def matrix(self, coded):
         """The matrix itself."""
         return np.asarray(coded)
-
-    def bins(self, coded, targets):
-        """Sets of labels, for constructions that speak of classes."""
-        return target_classes(targets)
-
-    def importance(self, audit, targets, mean):
-        """Weights of audit rows as they are."""
-        return audit.weights
 
     def link(self, loo, targets, weights):
         """The calibration of every label."""
@@ -243,8 +266,8 @@ class LabelTargets(_Named):
         return beside(np.column_stack(columns), scores)
 
 
-@dataclass(frozen=True)
-class NumberTargets:
+@dataclass(frozen=True, eq=False)
+class NumberTargets(_Targets):
     """Numbers, one or several per row, learned about a level and in a unit where they have been given these."""
 
     n_columns: int
@@ -265,20 +288,6 @@ class NumberTargets:
         if y.shape[1] != self.n_columns:
             raise ValueError(f"y has {y.shape[1]} targets, but the first call had {self.n_columns}.")
         return self, y
-
-    def check_weights(self, class_weight, whole=False):
-        """Numbers have no classes, and any number of rows is one to learn from."""
-
-    def check_keys(self, class_weight):
-        """There are no class weights."""
-
-    def weights(self, y, class_weight, copies):
-        """Weights of rows."""
-        return copies
-
-    def published(self):
-        """Return the fitted attributes that say what the columns are: numbers have no names."""
-        return {}
 
     def in_units_of(self, y, weights):
         """Return the targets about the mean and in the deviation of rows that build layers."""
@@ -303,21 +312,9 @@ class NumberTargets:
         """Return where columns of scores belong among the targets: in their order."""
         return np.eye(self.n_columns)
 
-    def coded(self, y):
-        """Targets are their own codes."""
-        return y
-
     def matrix(self, coded):
         """Targets about their level, in their unit."""
         return coded if self.unit is None else (np.asarray(coded) - self.level) / self.unit
-
-    def bins(self, coded, targets):
-        """Bins of the targets, for constructions that speak of classes."""
-        return target_classes(targets)
-
-    def importance(self, audit, targets, mean):
-        """Weights of audit rows as they are."""
-        return audit.weights
 
     def link(self, loo, targets, weights):
         """Predictions need no calibration."""

@@ -17,9 +17,11 @@ from sklearn_analytic.features import (
     row_keys,
     takes_few_values,
 )
+from sklearn_analytic.linalg import NormalEquations, ridge_exits
 
 MOST = 1000
 EVERY_MEMBER = -1  # the fold of copies that no tree has seen
+_FEW_ALPHAS = (1.0, 10.0)  # of small networks
 _SHARE = 4  # at most one distinct row in four
 _OF_CLASS = 5  # rows of every class, or half of those there are
 _MOST_CONTENTS, _MOST_CELLS = 20_000, 5_000_000  # distinct rows, and their values: a table of more has not few
@@ -254,3 +256,18 @@ def content_hashes(keys, y, weights=None):
 def _direction(rows):
     """A direction that tells rows apart."""
     return np.random.default_rng(0).standard_normal(rows.shape[1])
+
+
+def judged_alone(layer, rows, targets, weights, n_judges, carried, left_out, backend):
+    """Return the ridge readout of a small network [A | H] with one hidden layer.
+
+    The first ``n_judges`` rows build no layer: their leave-one-out predictions, without ``left_out`` of their weight,
+    choose among two ridges. A enters where it is ``carried``.
+    """
+    hidden = layer.apply(rows, backend)
+    parts = [rows, hidden] if carried else [hidden]
+    features = backend.stack_columns(parts, [1.0] * len(parts), rows.dtype)
+    statistic = NormalEquations.from_rows(features, targets, weights, backend, widen=False)
+    held = slice(0, n_judges)
+    judged = (features[held], targets[held], weights[held])
+    return ridge_exits(statistic, [features.shape[1]], judged, _FEW_ALPHAS, left_out=left_out, unit=1.0)[0]

@@ -9,8 +9,10 @@ from scipy.spatial import cKDTree
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.features._agop import laplace_energy
 from sklearn_analytic.features._layers import RadialLayer, cast_like
+from sklearn_analytic.features._sampling import draw_rows, weighted_mean
 
 _CELL_CONTRAST = 1000.0  # value of a cell's unit there, over that at the nearest other cell
+_RADIAL_WIDTHS = (1.0, 2.0, 4.0)  # scales of radial units, taken in turn
 _PROBE = 200  # rows among which the median distance is taken
 
 
@@ -178,6 +180,20 @@ def subclass_code(rows, labels, seeds, seed_labels):
             part = members[start : start + 4096]
             nearest[part] = group[np.argmin(half - product(rows[part], centres), axis=1)]
     return nearest
+
+
+def radial_units(a, width, gamma, generator):
+    """Return Gaussian units about means of sub-classes of :class:`TrainingRows`, at rows drawn by weight."""
+    drawn = draw_rows(a.keys, a.weights, width, generator)
+    drawn = drawn[np.unique(a.keys[drawn], return_index=True)[1]]  # equal rows would be equal units
+    return subclass_layer(a.x, a.labels, a.weights, a.x[drawn], a.labels[drawn], gamma)
+
+
+def radial_gamma(a):
+    """Return inverse squared widths s / (2 v) of such units: s takes three scales in turn, v is the total variance."""
+    centred = a.x - weighted_mean(a.x, a.weights)
+    variance = max(float(np.sum(weighted_mean(centred**2, a.weights))), 1e-12)
+    return np.asarray(_RADIAL_WIDTHS) / (2 * variance)
 
 
 def subclass_layer(rows, labels, weights, seeds, seed_labels, gamma):

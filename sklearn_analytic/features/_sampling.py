@@ -234,7 +234,7 @@ class TrainingRows:
 
     x: np.ndarray  # (n, d)
     keys: np.ndarray  # (n,)
-    targets: np.ndarray  # (n, c)
+    targets: np.ndarray | None  # (n, c); None where constructions read classes alone
     labels: np.ndarray  # (n,)
     weights: np.ndarray  # (n,)
     shares: np.ndarray | None = None  # (n, folds) weight in every fold, where copies of a row are draws
@@ -261,7 +261,8 @@ class TrainingRows:
         if ones:
             shares = None if shares is None else shares / weights[:, None]
             weights = np.ones(len(weights))
-        return TrainingRows(self.x[index], self.keys[index], self.targets[index], self.labels[index], weights, shares)
+        targets = None if self.targets is None else self.targets[index]
+        return TrainingRows(self.x[index], self.keys[index], targets, self.labels[index], weights, shares)
 
     def joined(self, other):
         """Return these rows and others."""

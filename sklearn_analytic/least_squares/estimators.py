@@ -101,7 +101,7 @@ class BlockwiseEstimator(ReductionEstimator):
         X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
             Rows to take out.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            The targets they were fitted with.
+            The targets or labels they were fitted with.
         sample_weight : array-like of shape (n_samples,), default=None
             The weights they were fitted with.
 
@@ -122,7 +122,7 @@ class BlockwiseEstimator(ReductionEstimator):
             return self._keep(method, method.removed(self._learned, X, y, copies))
 
     def merge(self, other):
-        """Add all rows that another estimator has seen: shards fitted apart become one fit.
+        """Add all rows that another estimator has seen: shards fitted apart become one fit, of all classes of either.
 
         Parameters
         ----------

@@ -18,7 +18,6 @@ from sklearn_analytic.estimator.base import (
 )
 from sklearn_analytic.estimator.learned import Solved, Stage
 from sklearn_analytic.estimator.reduction import Method
-from sklearn_analytic.estimator.targets import NumberTargets
 from sklearn_analytic.estimator.weights import NO_WEIGHT, refuse_extreme_weights
 from sklearn_analytic.features import HIDDEN, apply_layers, draw_rows, row_keys
 from sklearn_analytic.io._passes import rows_in_blocks
@@ -84,7 +83,7 @@ class BlockwiseMethod(Method):
         def reduce(start):
             return progress.reduce(learned, rows, step.begun(start, rows.n_columns), step, backend)
 
-        solver = _roads.road_of(self.solver, _without_columns(learned.statistic))
+        solver = _roads.road_of(self.solver, _roads.without_columns(learned.statistic))
         statistic = _roads.accumulated(solver, reduce, rows.n_rows, *shape, self._problem)
         if statistic.n_rows == 0:
             raise ValueError(NO_WEIGHT)
@@ -109,7 +108,7 @@ class BlockwiseMethod(Method):
     def _watched(self, learned):
         """What was learned, with a warning where "auto" began on the Gram and should not have."""
         if self.solver == "auto":
-            _roads.warn_if_outgrown(_without_columns(learned.statistic), self._problem)
+            _roads.warn_if_outgrown(_roads.without_columns(learned.statistic), self._problem)
         return learned
 
     def removed(self, learned, X, y, copies):
@@ -117,7 +116,7 @@ class BlockwiseMethod(Method):
         step, backend, both = HiddenStep(learned.network, learned.targets), self.backend_of(X), learned.statistic
         for block in self._coded(learned.targets, X, y, copies):
             part = replace(block, x=step.hidden(block, backend), y=learned.targets.matrix(block.y))
-            statistic = _roads.remove_rows(_without_columns(both), part, backend)
+            statistic = _roads.remove_rows(_roads.without_columns(both), part, backend)
             if isinstance(both, WithColumns):
                 statistic = WithColumns(statistic, both.columns.remove(step.moments(block, backend)))
             both = statistic
@@ -129,15 +128,15 @@ class BlockwiseMethod(Method):
         """Return what the rows of two fits have left behind; moments of columns where both have them."""
         parts = [one.statistic, two.statistic]
         if not all(isinstance(part, WithColumns) for part in parts):
-            parts = [_without_columns(part) for part in parts]
-        if type(_without_columns(parts[0])) is not type(_without_columns(parts[1])):
+            parts = [_roads.without_columns(part) for part in parts]
+        if type(_roads.without_columns(parts[0])) is not type(_roads.without_columns(parts[1])):
             parts = [_as_normal(part) for part in parts]  # "auto" took different roads: the Gram is what both can give
         pair = (replace(of, statistic=part) for of, part in zip((one, two), parts, strict=True))
         return self._watched(super().merged(*pair))
 
     def solved(self, learned):
         """Return the readout, and how it was found."""
-        statistic = _without_columns(learned.statistic)
+        statistic = _roads.without_columns(learned.statistic)
         with np.errstate(over="ignore", invalid="ignore"):
             solution = _roads.solve(statistic, self._problem)
         return Solved(Stage(solution.coef, solution.intercept)), {
@@ -167,13 +166,13 @@ class HiddenStep:
         """Return a statistic of no rows, beside hidden layers with that of the columns that they read."""
         if not self.layers:
             return statistic
-        n_targets = self.targets.n_columns if isinstance(self.targets, NumberTargets) else 0
+        n_targets = self.targets.n_columns if self.targets.names is None else 0
         return WithColumns(statistic, ColumnMoments.empty(n_columns + n_targets))
 
     def moments(self, block, backend):
         """Return moments of the columns that the layers read, and of targets that have units."""
         columns = ColumnMoments.of(backend.to_numpy(block.x), block.weight)
-        if not isinstance(self.targets, NumberTargets):
+        if self.targets.names is not None:
             return columns
         return columns.beside(ColumnMoments.of(block.y, block.weight))
 
@@ -217,11 +216,6 @@ def refuse_other_layers(one, two):
             "merge needs the same hidden layers: use hidden='random' and the same integer random_state, "
             "or start each shard as a copy of one estimator fitted on a first block."
         )
-
-
-def _without_columns(statistic):
-    """The statistic of what the readout sees."""
-    return statistic.statistic if isinstance(statistic, WithColumns) else statistic
 
 
 def _as_normal(statistic):

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import LinAlgWarning
 
 from sklearn_analytic.backend._warn_user import warn_user
-from sklearn_analytic.linalg import NormalEquations, RecursiveLeastSquares, TriangularFactor, best_alpha
+from sklearn_analytic.linalg import NormalEquations, RecursiveLeastSquares, TriangularFactor, WithColumns, best_alpha
 
 _EPS = np.finfo(np.float64).eps
 _SAFE_ERROR = 1e-10  # "auto" keeps the Gram where its error bound kappa^2 eps is below this
@@ -65,7 +65,7 @@ def accumulated(solver, reduce, n_rows, d, c, problem):
     """
     if solver == "auto" and n_rows > d:
         gram = reduce(NormalEquations.empty(d, c))
-        if gram_is_safe(getattr(gram, "statistic", gram), problem):
+        if gram_is_safe(without_columns(gram), problem):
             return gram
     road = "qr" if solver == "auto" else solver
     return reduce(ROADS[road].start(d, c, problem))
@@ -74,6 +74,11 @@ def accumulated(solver, reduce, n_rows, d, c, problem):
 def road_of(solver, resumed):
     """Return the solver with which an interrupted fit goes on: "auto" has left the Gram once it holds a factor."""
     return "qr" if solver == "auto" and road_under(resumed) is ROADS["qr"] else solver
+
+
+def without_columns(statistic):
+    """Return the statistic of what a readout sees, without the moments of other columns beside it."""
+    return statistic.statistic if isinstance(statistic, WithColumns) else statistic
 
 
 def remove_rows(statistic, block, backend):

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import sklearn_analytic as sa
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin
 from sklearn_analytic.estimator.statistics_file import detached
+from sklearn_analytic.estimator.targets import NumberTargets
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor
 
 dask = pytest.importorskip("dask", reason="needs the extra dask")
@@ -364,25 +365,25 @@ def test_streams_take_rows_in_memory(method):
 
 
 @dataclass(frozen=True)
-class DyingStep:
-    """A step that ends its own process, once, in the middle of a pass."""
+class DyingTargets(NumberTargets):
+    """Targets whose process ends, once, in the middle of a pass, where a block begins with a certain one."""
 
-    step: Any
-    flag: Path
-    at: float
+    flag: Path = None
+    at: float = 0.0
 
-    def __call__(self, statistic, block, backend):
-        if block.y[0, 0] == self.at and not self.flag.exists():
+    def matrix(self, coded):
+        if coded[0, 0] == self.at and not self.flag.exists():
             self.flag.write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
-        return self.step(statistic, block, backend)
+        return super().matrix(coded)
 
 
 class DyingRegressor(sa.BRMPRegressor):
-    """A regressor whose worker dies where a block begins with a certain target."""
+    """A regressor whose worker dies."""
 
-    def _step(self):
-        return DyingStep(super()._step(), self._flag, TARGETS[200, 0])
+    def _targets_of(self, y, X, before=None, classes=None):
+        targets, y = super()._targets_of(y, X, before, classes)
+        return DyingTargets(targets.n_columns, targets.one_dimensional, flag=self._flag, at=TARGETS[200, 0]), y
 
 
 class Unpicklable:

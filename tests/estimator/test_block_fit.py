@@ -442,7 +442,7 @@ def test_an_interrupted_second_pass_goes_on(tmp_path):
                 Blocks.from_iterable(failing(blocks, fail_at), prefetch=0), checkpoint=path, checkpoint_every=1
             )
         if path.exists():
-            kinds.add(type(read_state(path)[0]["_learned"].statistic).__name__)
+            kinds.add(type(read_state(path)[0]["_statistic"]).__name__)
         model.fit_blocks(Blocks.from_iterable(blocks), checkpoint=path)
         np.testing.assert_array_equal(model.coef_, expected.coef_)
         assert model.solver_used_ == "qr" and model.n_samples_seen_ == N

@@ -198,6 +198,15 @@ def test_a_file_of_an_earlier_version_goes_on(path):
         assert model.score(rows, targets) > 0.5
 
 
+def test_networks_of_earlier_versions_without_numbers_are_not_taken_for_one():
+    blob = next(path for path in FILES if path.stem == "cpnet").read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        one, two = pickle.loads(blob), pickle.loads(blob)
+    with pytest.raises(ValueError, match="same hidden layers"):
+        one.merge(two)
+
+
 def test_there_are_files_of_every_kind_and_they_are_small():
     assert {path.stem for path in FILES} == set(golden.ESTIMATORS)
     assert all(path.stat().st_size <= golden.LARGEST for path in FILES)
