@@ -26,20 +26,20 @@ def triangle(z, bias):
             z[i, j] = v if v > 0 else z.dtype.type(0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def l1_distances(x, columns, out):
     """``out[i, j] = sum_k |x[i, k] - columns[k, j]|``, four columns of x per visit of an output row in cache.
 
     The sum runs over k in one order for every row, so a slice of the rows gives the slice of the distances.
     """
-    n, d = x.shape
-    width = columns.shape[1]
+    d, width = x.shape[1], columns.shape[1]
+    whole = d - d % 4
     for start in range(0, width, 1024):
         stop = min(start + 1024, width)
-        for i in range(n):
+        for i in range(x.shape[0]):
             row = out[i, start:stop]
-            row[:] = 0
-            whole = d - d % 4
+            for j in range(stop - start):
+                row[j] = 0
             for k in range(0, whole, 4):
                 p, q, r, s = x[i, k], x[i, k + 1], x[i, k + 2], x[i, k + 3]
                 zp, zq = columns[k, start:stop], columns[k + 1, start:stop]

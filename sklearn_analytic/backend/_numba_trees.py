@@ -1,145 +1,209 @@
 """Compiled kernels of regression trees on binned columns: histograms, best-first growth, leaves of rows.
 
 Sums run over residuals that the caller has rounded to a grid, so they are exact and no order of rows or
-threads changes a split.
+threads changes a split. Kernels compile in seconds because they are plain: loops in place of array expressions,
+workspaces handed in, no error with a text, and the loop over trees is Python's.
 """
+
+import math
 
 import numpy as np
 from numba import njit
 
+_PLAIN = {"cache": True, "nogil": True, "error_model": "numpy"}
+_INNER = _PLAIN | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # called by compiled code alone
 
-@njit(cache=True, nogil=True)
-def _histogram(bins, rows, start, stop, columns, residuals, weights, out):
+
+@njit(**_INNER)
+def _histogram(bins, n_bins, rows, start, stop, columns, residuals, weights, out):
     """Weight and weighted residuals of rows ``rows[start:stop]`` in every bin of some columns."""
-    n_outputs = residuals.shape[1]
-    out[:] = 0.0
+    n_outputs, n_columns = residuals.shape[1], len(columns)
+    for j in range(n_columns):
+        for b in range(n_bins[columns[j]]):
+            for k in range(n_outputs + 1):
+                out[j, b, k] = 0.0
     for position in range(start, stop):
         i = rows[position]
         weight = weights[i]
         if n_outputs == 1:  # the common case, without the inner loop
             pull = weight * residuals[i, 0]
-            for j in range(len(columns)):
-                cell = out[j, bins[i, columns[j]]]
-                cell[0] += weight
-                cell[1] += pull
+            for j in range(n_columns):
+                b = bins[i, columns[j]]
+                out[j, b, 0] += weight
+                out[j, b, 1] += pull
         else:
-            for j in range(len(columns)):
-                cell = out[j, bins[i, columns[j]]]
-                cell[0] += weight
+            for j in range(n_columns):
+                b = bins[i, columns[j]]
+                out[j, b, 0] += weight
                 for k in range(n_outputs):
-                    cell[k + 1] += weight * residuals[i, k]
+                    out[j, b, k + 1] += weight * residuals[i, k]
 
 
-@njit(cache=True, nogil=True)
-def _score(sums, shrinkage):
-    """Squared residual sums over the weight: what a leaf of these sums explains."""
-    squared = 0.0
-    for k in range(1, len(sums)):
-        squared += sums[k] * sums[k]
-    return squared / (sums[0] + shrinkage)
+@njit(**_INNER)
+def _best_split(histogram, n_bins, columns, least, shrinkage, sums, split):
+    """Return the gain of the best split of a node, 0 where there is none; write its column position and last bin.
 
-
-@njit(cache=True, nogil=True)
-def _best_split(histogram, n_bins, columns, least, shrinkage):
-    """Gain, column position and last bin on the left of the best split of a node; gain 0 where there is none."""
+    A leaf of sums S explains S^2 over its weight. ``sums`` is space for those of the node and of both children.
+    """
     width = histogram.shape[2]
-    total, left, right = np.zeros(width), np.empty(width), np.empty(width)
+    for k in range(width):
+        sums[0, k] = 0.0
     for b in range(n_bins[columns[0]]):
-        total += histogram[0, b]
-    base = _score(total, shrinkage)
-    best, best_column, best_bin = 1e-9 * base, -1, -1
+        for k in range(width):
+            sums[0, k] += histogram[0, b, k]
+    squared = 0.0
+    for k in range(1, width):
+        squared += sums[0, k] * sums[0, k]
+    base, gain = squared / (sums[0, 0] + shrinkage), 0.0
+    best = 1e-9 * base
     for j in range(len(columns)):
-        left[:] = 0.0
+        for k in range(width):
+            sums[1, k] = 0.0
         for b in range(n_bins[columns[j]] - 1):
             if histogram[j, b, 0] == 0.0:
                 continue
             for k in range(width):
-                left[k] += histogram[j, b, k]
-                right[k] = total[k] - left[k]
-            if right[0] < least:
+                sums[1, k] += histogram[j, b, k]
+                sums[2, k] = sums[0, k] - sums[1, k]
+            if sums[2, 0] < least:
                 break
-            if left[0] < least:
+            if sums[1, 0] < least:
                 continue
-            gain = _score(left, shrinkage) + _score(right, shrinkage) - base
-            if gain > best:
-                best, best_column, best_bin = gain, j, b
-    return (best if best_column >= 0 else 0.0), best_column, best_bin
+            left, right = 0.0, 0.0
+            for k in range(1, width):
+                left += sums[1, k] * sums[1, k]
+                right += sums[2, k] * sums[2, k]
+            found = left / (sums[1, 0] + shrinkage) + right / (sums[2, 0] + shrinkage) - base
+            if found > best:
+                best = gain = found
+                split[0], split[1] = j, b
+    return gain
 
 
-@njit(cache=True, nogil=True)
-def _partition(bins, column, last_left, rows, start, stop, spare):
-    """Order ``rows[start:stop]`` so that those of the left child come first; return where the right begins."""
-    middle, right = start, 0
-    for position in range(start, stop):
-        i = rows[position]
-        if bins[i, column] <= last_left:
-            rows[middle] = i
-            middle += 1
-        else:
-            spare[right] = i
-            right += 1
-    rows[middle:stop] = spare[:right]
-    return middle
+@njit(**_PLAIN)
+def grow_tree(bins, n_bins, columns, residuals, weights, rows, n_rows, plan, nodes, work, gain, histograms, sums):
+    """Write (feature, last left bin, left child, leaf) of the nodes of one tree, grown best split first; how many.
 
-
-@njit(cache=True, nogil=True)
-def grow_tree(bins, n_bins, columns, residuals, weights, rows, most_leaves, least, shrinkage):
-    """Return (feature, last left bin, left child, leaf) of the nodes of one tree, grown best split first.
-
-    A node's right child follows its left one; ``feature`` is -1 and ``leaf`` the leaf's number at leaves.
-    ``rows`` is reordered.
+    A node's right child follows its left one; ``feature`` is -1 and ``leaf`` the leaf's number at leaves. The first
+    ``n_rows`` of ``rows[0]`` are reordered, by way of ``rows[1]``. ``work`` (nodes, 5) is space for the split of every
+    node, where its rows begin and end, and which histogram it has.
     """
-    most_nodes = 2 * most_leaves - 1
-    feature, child, leaf = np.full(most_nodes, -1), np.zeros(most_nodes, np.int64), np.full(most_nodes, -1)
-    cut = np.zeros(most_nodes, np.int64)
-    bounds, slot = np.zeros((most_nodes, 2), np.int64), np.zeros(most_nodes, np.int64)
-    gain, split = np.zeros(most_nodes), np.zeros((most_nodes, 2), np.int64)
-    widest = 0
-    for column in columns:
-        widest = max(widest, n_bins[column])
-    histograms = np.empty((most_leaves, len(columns), widest, residuals.shape[1] + 1))
-    spare = np.empty_like(rows)
-    bounds[0, 1] = len(rows)
-    _histogram(bins, rows, 0, len(rows), columns, residuals, weights, histograms[0])
-    gain[0], split[0, 0], split[0, 1] = _best_split(histograms[0], n_bins, columns, least, shrinkage)
-    n_nodes = 1
-    for n_leaves in range(1, most_leaves):
-        a = np.argmax(gain[:n_nodes])
-        if gain[a] <= 0.0:
+    most_leaves, least, shrinkage = int(plan[0]), plan[1], plan[2]
+    nodes[0, 0], work[0, 2], work[0, 3], work[0, 4] = -1, 0, n_rows, 0
+    n_nodes, n_leaves, fresh, small = 1, 0, 0, 0
+    while True:
+        own = histograms[n_leaves]
+        _histogram(bins, n_bins, rows[0], work[small, 2], work[small, 3], columns, residuals, weights, own)
+        if n_leaves > 0:  # the parent's histogram becomes the large child's
+            parent = histograms[work[2 * fresh + 1 - small, 4]]
+            for j in range(len(columns)):
+                for b in range(n_bins[columns[j]]):
+                    for k in range(own.shape[2]):
+                        parent[j, b, k] -= own[j, b, k]
+        for c in range(fresh, n_nodes):
+            gain[c] = _best_split(histograms[work[c, 4]], n_bins, columns, least, shrinkage, sums, work[c])
+        n_leaves += 1
+        a = 0
+        for c in range(1, n_nodes):
+            if gain[c] > gain[a]:
+                a = c
+        if gain[a] <= 0.0 or n_leaves == most_leaves:
             break
         gain[a] = 0.0
-        feature[a], cut[a], child[a] = columns[split[a, 0]], split[a, 1], n_nodes
-        start, stop = bounds[a]
-        middle = _partition(bins, feature[a], cut[a], rows, start, stop, spare)
-        bounds[n_nodes], bounds[n_nodes + 1] = (start, middle), (middle, stop)
-        left_is_small = 2 * middle <= start + stop
-        small, large = (n_nodes, n_nodes + 1) if left_is_small else (n_nodes + 1, n_nodes)
-        slot[small], slot[large] = n_leaves, slot[a]
-        fresh = histograms[n_leaves]
-        _histogram(bins, rows, bounds[small, 0], bounds[small, 1], columns, residuals, weights, fresh)
-        histograms[slot[large]] -= fresh  # the parent's histogram becomes the large child's
-        for c in (n_nodes, n_nodes + 1):
-            gain[c], split[c, 0], split[c, 1] = _best_split(histograms[slot[c]], n_bins, columns, least, shrinkage)
+        feature, cut, start, stop = columns[work[a, 0]], work[a, 1], work[a, 2], work[a, 3]
+        nodes[0, a], nodes[1, a], nodes[2, a] = feature, cut, n_nodes
+        middle, right = start, 0
+        for position in range(start, stop):
+            i = rows[0, position]
+            if bins[i, feature] <= cut:
+                rows[0, middle] = i
+                middle += 1
+            else:
+                rows[1, right] = i
+                right += 1
+        for k in range(right):
+            rows[0, middle + k] = rows[1, k]
+        fresh = n_nodes
+        small = fresh if 2 * middle <= start + stop else fresh + 1
+        work[fresh, 2], work[fresh, 3], work[fresh + 1, 2], work[fresh + 1, 3] = start, middle, middle, stop
+        work[small, 4], work[2 * fresh + 1 - small, 4] = n_leaves, work[a, 4]
+        nodes[0, fresh], nodes[0, fresh + 1] = -1, -1
         n_nodes += 2
-    n_leaves = 0
+    leaf = 0
     for a in range(n_nodes):
-        if feature[a] < 0:
-            leaf[a] = n_leaves
-            n_leaves += 1
-    return feature[:n_nodes], cut[:n_nodes], child[:n_nodes], leaf[:n_nodes]
+        nodes[3, a] = -1
+        if nodes[0, a] < 0:
+            nodes[1, a], nodes[2, a], nodes[3, a] = 0, 0, leaf
+            leaf += 1
+    return n_nodes
 
 
-@njit(cache=True, nogil=True)
-def binned_leaves(bins, feature, cut, child, leaf, out):
-    """Leaf of every binned row in one tree."""
+@njit(**_PLAIN)
+def aim(hashes, salt, below, weights, residuals, direction, grid_share, rows, out):
+    """Write what one tree looks at, residuals projected and rounded to a grid, and its rows; return how many.
+
+    The rows are those of positive weight whose salted hash, by the splitmix64 finaliser of ``features.mix_bits``, is
+    below a bound, or all such rows. Sums on a grid of a power of two are exact in any order.
+    """
+    n = 0
+    for i in range(len(hashes)):
+        bits = hashes[i] ^ salt
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        if weights[i] > 0.0 and bits ^ (bits >> np.uint64(31)) < below:
+            rows[n] = i
+            n += 1
+    if n == 0:
+        for i in range(len(hashes)):
+            if weights[i] > 0.0:
+                rows[n] = i
+                n += 1
+    largest = 0.0
+    for i in range(residuals.shape[0]):
+        for k in range(direction.shape[1]):
+            total = 0.0
+            for c in range(direction.shape[0]):
+                total += residuals[i, c] * direction[c, k]
+            out[i, k] = total
+            largest = max(largest, abs(total))
+    grid = grid_share * 2.0 ** math.ceil(math.log2(largest)) if largest > 0.0 else 1.0
+    for i in range(residuals.shape[0]):
+        for k in range(direction.shape[1]):
+            out[i, k] = np.rint(out[i, k] / grid) * grid
+    return n
+
+
+@njit(**_PLAIN)
+def take_step(bins, nodes, plan, weights, residuals, leaves, sums, values):
+    """Take from every row's residuals the step of its leaf as it would be without the row, or without one copy of it.
+
+    Writes the leaf of every row, weight and weighted residuals of every leaf (``sums``), and the steps of the leaves.
+    """
+    shrinkage, step, copy = plan[2], plan[3], plan[4]
+    n_outputs = residuals.shape[1]
+    for leaf in range(sums.shape[0]):
+        for c in range(n_outputs + 1):
+            sums[leaf, c] = 0.0
     for i in range(bins.shape[0]):
         a = 0
-        while feature[a] >= 0:
-            a = child[a] + (1 if bins[i, feature[a]] > cut[a] else 0)
-        out[i] = leaf[a]
+        while nodes[0, a] >= 0:
+            a = nodes[2, a] + (1 if bins[i, nodes[0, a]] > nodes[1, a] else 0)
+        leaf = nodes[3, a]
+        leaves[i] = leaf
+        sums[leaf, 0] += weights[i]
+        for c in range(n_outputs):
+            sums[leaf, c + 1] += weights[i] * residuals[i, c]
+    for i in range(bins.shape[0]):
+        leaf, own = leaves[i], min(weights[i], copy)
+        factor = step / (sums[leaf, 0] - own + shrinkage)
+        for c in range(n_outputs):
+            residuals[i, c] -= factor * (sums[leaf, c + 1] - own * residuals[i, c])
+    for leaf in range(sums.shape[0]):
+        for c in range(n_outputs):
+            values[leaf, c] = step * sums[leaf, c + 1] / (sums[leaf, 0] + shrinkage)
 
 
-@njit(cache=True, nogil=True)
+@njit(**_PLAIN)
 def row_leaves(x, roots, feature, threshold, child, leaf, out):
     """Leaf (n, T) of every raw row in every tree of a forest whose nodes lie end to end."""
     for i in range(x.shape[0]):
@@ -150,109 +214,43 @@ def row_leaves(x, roots, feature, threshold, child, leaf, out):
             out[i, t] = leaf[a]
 
 
-@njit(cache=True, nogil=True)
+@njit(**_PLAIN)
 def add_leaf_values(leaves, values, out):
     """``out[i] += sum_t values[leaves[i, t]]``: the sparse product of leaf indicators with their values."""
     for i in range(leaves.shape[0]):
         for t in range(leaves.shape[1]):
-            out[i] += values[leaves[i, t]]
+            leaf = leaves[i, t]
+            for c in range(out.shape[1]):
+                out[i, c] += values[leaf, c]
 
 
-@njit(cache=True, nogil=True)
-def leaf_sums(leaves, residuals, weights, out):
-    """Weight and weighted residuals of every leaf of one tree: ``out`` (leaves, 1 + c)."""
-    out[:] = 0.0
-    for i in range(len(leaves)):
-        sums, weight = out[leaves[i]], weights[i]
-        sums[0] += weight
-        for c in range(residuals.shape[1]):
-            sums[c + 1] += weight * residuals[i, c]
-
-
-@njit(cache=True, nogil=True)
-def leave_one_out_step(leaves, sums, step, shrinkage, copy, weights, residuals):
-    """Take from every row's residuals the step of its leaf, as it would be without the row, or one copy of it."""
-    for i in range(len(leaves)):
-        total = sums[leaves[i]]
-        own = min(weights[i], copy)
-        factor = step / (total[0] - own + shrinkage)
-        for c in range(residuals.shape[1]):
-            residuals[i, c] -= factor * (total[c + 1] - own * residuals[i, c])
-
-
-@njit(cache=True, nogil=True)
-def _mixed(bits):
-    """The splitmix64 finaliser of one word, as in ``features.mix_bits``."""
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
-
-
-@njit(cache=True, nogil=True)
-def _drawn(hashes, salt, below, weights, rows):
-    """Write the rows of positive weight whose salted hash is below a bound, or all such rows; return how many."""
-    n = 0
-    for i in range(len(hashes)):
-        if weights[i] > 0.0 and _mixed(hashes[i] ^ salt) < below:
-            rows[n] = i
-            n += 1
-    if n == 0:
-        for i in range(len(hashes)):
-            if weights[i] > 0.0:
-                rows[n] = i
-                n += 1
-    return n
-
-
-@njit(cache=True, nogil=True)
-def _aims(residuals, direction, grid_share, out):
-    """Projected residuals, rounded to a grid of a power of two: sums of them are exact in any order."""
-    largest = 0.0
-    for i in range(residuals.shape[0]):
-        for k in range(direction.shape[1]):
-            total = 0.0
-            for c in range(direction.shape[0]):
-                total += residuals[i, c] * direction[c, k]
-            out[i, k] = total
-            largest = max(largest, abs(total))
-    grid = grid_share * 2.0 ** np.ceil(np.log2(largest)) if largest > 0.0 else 1.0
-    for i in range(residuals.shape[0]):
-        for k in range(direction.shape[1]):
-            out[i, k] = np.round(out[i, k] / grid) * grid
-
-
-@njit(cache=True, nogil=True)
 def boost(bins, n_bins, residuals, weights, hashes, columns, bounds, salts, directions, below, grid_share, plan):
     """Grow trees in turn, each on what is left, and take its leave-one-out step off the residuals.
 
     Tree t looks at ``columns[bounds[t]:bounds[t + 1]]``, at rows drawn by ``salts[t]`` and at residuals projected on
     ``directions[t]``; ``plan`` is (most leaves, least weight, shrinkage, step, weight of a copy).
-    Returns (feature, cut, child, leaf) of
-    all nodes end to end, the number of nodes and of leaves per tree, and the steps of the leaves.
+    Returns (feature, cut, child, leaf) of all nodes end to end, the number of nodes and of leaves per tree, and the
+    steps of the leaves.
     """
-    most_leaves, least, shrinkage, step, copy = int(plan[0]), plan[1], plan[2], plan[3], plan[4]
-    n_trees, n = len(salts), len(residuals)
-    nodes = np.empty((4, n_trees * (2 * most_leaves - 1)), np.int64)
-    values = np.empty((n_trees * most_leaves, residuals.shape[1]))
-    sizes = np.empty((n_trees, 2), np.int64)
-    rows, leaves = np.empty(n, np.int64), np.empty(n, np.int64)
-    aims = np.empty((n, directions.shape[2]))
-    sums = np.empty((most_leaves, 1 + residuals.shape[1]))
-    node, leaf = 0, 0
+    most_leaves, n_trees, (n, n_outputs) = int(plan[0]), len(salts), residuals.shape
+    most_nodes, width = 2 * most_leaves - 1, 1 + directions.shape[2]
+    nodes = np.empty((n_trees, 4, most_nodes), np.int64)
+    values = np.empty((n_trees, most_leaves, n_outputs))
+    n_nodes = np.empty(n_trees, np.int64)
+    rows, leaves, aims = np.empty((2, n), np.int64), np.empty(n, np.int64), np.empty((n, width - 1))
+    histograms = np.empty((most_leaves, np.max(np.diff(bounds)), np.max(n_bins), width))
+    work, gain = np.empty((most_nodes, 5), np.int64), np.empty(most_nodes)
+    few, sums = np.empty((3, width)), np.empty((most_leaves, 1 + n_outputs))
     for t in range(n_trees):
-        _aims(residuals, directions[t], grid_share, aims)
-        drawn = rows[: _drawn(hashes, salts[t], below, weights, rows)]
+        n_rows = aim(hashes, salts[t], below, weights, residuals, directions[t], grid_share, rows[0], aims)
         own = columns[bounds[t] : bounds[t + 1]]
-        tree = grow_tree(bins, n_bins, own, aims, weights, drawn, most_leaves, least, shrinkage)
-        binned_leaves(bins, tree[0], tree[1], tree[2], tree[3], leaves)
-        n_leaves = tree[3].max() + 1
-        leaf_sums(leaves, residuals, weights, sums[:n_leaves])
-        leave_one_out_step(leaves, sums, step, shrinkage, copy, weights, residuals)
-        for part in range(4):
-            nodes[part, node : node + len(tree[0])] = tree[part]
-        for own_leaf in range(n_leaves):
-            for c in range(residuals.shape[1]):
-                values[leaf + own_leaf, c] = step * sums[own_leaf, c + 1] / (sums[own_leaf, 0] + shrinkage)
-        sizes[t] = len(tree[0]), n_leaves
-        node, leaf = node + len(tree[0]), leaf + n_leaves
-    return nodes[:, :node], sizes, values[:leaf]
+        n_nodes[t] = grow_tree(
+            bins, n_bins, own, aims, weights, rows, n_rows, plan, nodes[t], work, gain, histograms, few
+        )
+        n_leaves = (n_nodes[t] + 1) // 2
+        take_step(bins, nodes[t], plan, weights, residuals, leaves, sums[:n_leaves], values[t])
+    sizes = np.column_stack([n_nodes, (n_nodes + 1) // 2])
+    grown, reached = (
+        np.arange(most)[None] < size[:, None] for most, size in zip((most_nodes, most_leaves), sizes.T, strict=True)
+    )
+    return nodes.transpose(1, 0, 2)[:, grown], sizes, values[reached]
