@@ -24,15 +24,19 @@ def hashes_of(X, rng):
 
 
 def grown(X, R, weights=None, n_leaves=8, least=2.0):
-    """One tree on all rows and columns, as (leaf of every row, arrays of the tree)."""
-    table = bin_columns(X)
-    weights = np.ones(len(X)) if weights is None else weights
-    tree = trees.grow_tree(
-        table.bins, table.n_bins, np.arange(X.shape[1]), R, weights, np.arange(len(X)), n_leaves, least, 1.0
-    )
-    leaves = np.empty(len(X), dtype=np.int32)
-    trees.binned_leaves(table.bins, *tree, leaves)
-    return leaves, tree
+    """The leaf of every row in one tree on all rows and columns."""
+    table, n, most_nodes = bin_columns(X), len(X), 2 * n_leaves - 1
+    weights = np.ones(n) if weights is None else weights
+    plan, rows = np.array([n_leaves, least, 1.0, 0.2, 1.0]), np.tile(np.arange(n), (2, 1))
+    nodes, work, gain = np.empty((4, most_nodes), int), np.empty((most_nodes, 5), int), np.empty(most_nodes)
+    width = 1 + R.shape[1]
+    histograms, few = np.full((n_leaves, X.shape[1], table.n_bins.max(), width), np.nan), np.empty((3, width))
+    data = (table.bins, table.n_bins, np.arange(X.shape[1]), R, weights)
+    n_nodes = trees.grow_tree(*data, rows, n, plan, nodes, work, gain, histograms, few)
+    leaves, size = np.empty(n, int), (n_nodes + 1) // 2
+    space = np.empty((size, width)), np.empty((size, R.shape[1]))
+    trees.take_step(table.bins, nodes, plan, weights, R.copy(), leaves, *space)
+    return leaves
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])
@@ -40,7 +44,7 @@ def test_tree_equals_the_naive_one(rng, n_outputs):
     X = rng.integers(0, 6, (60, 3)).astype(float)
     R = np.round(rng.standard_normal((60, n_outputs)) * 1024) / 1024  # sums are exact, so ties are ties
     weights = rng.integers(0, 3, 60).astype(float)
-    leaves, _ = grown(X, R, weights)
+    leaves = grown(X, R, weights)
     expected = reference.best_first_leaves(X, R, weights, 8, 2.0, 1.0)
     # The same partition of the rows, whatever the numbers of the leaves.
     assert len(set(zip(leaves.tolist(), expected.tolist(), strict=True))) == len(np.unique(expected))
@@ -62,11 +66,16 @@ def test_weights_are_repetition_and_order_does_not_matter(rng):
 @pytest.mark.parametrize("copy", [1.0, np.inf])
 def test_leave_one_out_step_is_that_of_the_other_rows(rng, copy):
     R, weights = rng.standard_normal((30, 2)), rng.integers(1, 4, 30).astype(float)
-    leaves = rng.integers(0, 3, 30).astype(np.int32)
-    sums, after = np.empty((3, 3)), R.copy()
-    trees.leaf_sums(leaves, R, weights, sums)
-    trees.leave_one_out_step(leaves, sums, 0.2, 1.0, copy, weights, after)
+    leaves = rng.integers(0, 3, 30)
+    nodes = np.array([[0, -1, 0, -1, -1], [0, 0, 1, 0, 0], [1, 0, 3, 0, 0], [-1, 0, -1, 1, 2]])  # bin k is leaf k
+    plan, after, found = np.array([3, 1.0, 1.0, 0.2, copy]), R.copy(), np.empty(30, int)
+    sums, values = np.empty((3, 3)), np.empty((3, 2))
+    trees.take_step(leaves[:, None].astype(np.uint8), nodes, plan, weights, after, found, sums, values)
+    np.testing.assert_array_equal(found, leaves)
     assert_close(after, reference.leave_one_out_step(leaves, R, weights, 0.2, 1.0, copy), np.float64, size=1.0)
+    whole = reference.repeated(R, leaves[:, None], weights.astype(int))
+    expected = [0.2 * whole[0][whole[1][:, 0] == k].sum(axis=0) / (weights[leaves == k].sum() + 1) for k in range(3)]
+    assert_close(values, np.array(expected), np.float64, size=1.0)
 
 
 def test_forest_follows_raw_rows_as_it_did_bins(rng):
