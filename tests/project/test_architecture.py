@@ -3,6 +3,7 @@
 The second half of this file breaks each rule on a small temporary tree and asserts that it is noticed.
 """
 
+import ast
 import importlib
 import inspect
 import re
@@ -140,11 +141,17 @@ def test_rule_notices(tmp_path, rule, path, source):
 LIGHT = """
 import sys
 import sklearn_analytic
+print(*sorted({"sklearn", "scipy", "numba", "torch", "dask"} & set(sys.modules)))
+assert set(sklearn_analytic.__all__) <= set(dir(sklearn_analytic)) and not hasattr(sklearn_analytic, "never")
+sklearn_analytic.BRMPRegressor, sklearn_analytic.linalg.NormalEquations
+print(*sorted({"torch", "dask", "sklearn_analytic.decoupled", "sklearn_analytic.closed_form"} & set(sys.modules)))
+from sklearn_analytic import *
+LayerwiseMLP, TimelineDisplay, Blocks
 print(*sorted({"torch", "dask"} & set(sys.modules)))
 """
 
 
-def test_import_loads_neither_torch_nor_dask():
+def test_imports_load_what_is_asked_for():
     result = subprocess.run(
         [sys.executable, "-c", LIGHT],
         capture_output=True,
@@ -155,6 +162,15 @@ def test_import_loads_neither_torch_nor_dask():
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == []
+
+
+def test_tools_read_the_names_that_are_imported_when_asked_for():
+    source = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    told = next(node for node in source.body if isinstance(node, ast.If))
+    read = {(node.module, name.name) for node in told.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    package = importlib.import_module(PACKAGE)
+    assert read == {(home, name) for home, names in package._HOMES.items() for name in names}
+    assert {name for _, name in read} | {"SKOPS_TRUSTED_TYPES", "__version__"} == set(package.__all__)
 
 
 # ---- backends implement the protocol ----
