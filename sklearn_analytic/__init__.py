@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # what tools read; at run time a name is imported when it is 
     from sklearn_analytic.decoupled.display import TimelineDisplay
     from sklearn_analytic.decoupled.estimators import DecoupledMLPClassifier, DecoupledMLPRegressor
     from sklearn_analytic.distributed.display import CommunicationDisplay
+    from sklearn_analytic.estimator.warmup import warmup
     from sklearn_analytic.feedback.display import AlignmentDisplay
     from sklearn_analytic.feedback.estimators import DFAClassifier, DFARegressor
     from sklearn_analytic.io import Blocks
@@ -45,6 +46,7 @@ __all__ = [
     "SKOPS_TRUSTED_TYPES",
     "TimelineDisplay",
     "__version__",
+    "warmup",
 ]
 
 _HOMES = {  # {module: the public names that are at home there}
@@ -54,6 +56,7 @@ _HOMES = {  # {module: the public names that are at home there}
     "sklearn_analytic.decoupled.display": ("TimelineDisplay",),
     "sklearn_analytic.decoupled.estimators": ("DecoupledMLPClassifier", "DecoupledMLPRegressor"),
     "sklearn_analytic.distributed.display": ("CommunicationDisplay",),
+    "sklearn_analytic.estimator.warmup": ("warmup",),
     "sklearn_analytic.feedback.display": ("AlignmentDisplay",),
     "sklearn_analytic.feedback.estimators": ("DFAClassifier", "DFARegressor"),
     "sklearn_analytic.io": ("Blocks",),

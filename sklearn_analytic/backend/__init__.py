@@ -7,6 +7,7 @@ from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_info
 
 from sklearn_analytic.backend import _numba_modules as modules
+from sklearn_analytic.backend import _numba_notice  # noqa: F401 - it listens from now on
 from sklearn_analytic.backend import _numba_training as training
 from sklearn_analytic.backend import _numba_trees as trees
 from sklearn_analytic.backend._numpy import ACTIVATIONS, NumpyBackend
