@@ -40,18 +40,18 @@ def apply_update(model, rule, rate, step):
     """One step of the optimiser on all layers; biases carry no penalty. ``step`` counts from 1."""
     start = 0
     size, root = rate / (1 - rule.beta_1**step), np.sqrt(1 - rule.beta_2**step)
-    for layer in range(len(model.sizes) - 1):
-        n_in, n_out = model.sizes[layer], model.sizes[layer + 1]
-        middle, stop = start + n_in * n_out, start + (n_in + 1) * n_out
-        for begin, end in ((start, middle), (middle, stop)):
-            alpha = rule.alpha if begin == start else 0.0
-            theta, grad, first = model.theta[begin:end], model.grad[begin:end], model.first[begin:end]
-            if rule.optimizer == SGD:
-                _sgd(theta, grad, first, alpha, rate, rule)
-            elif rule.optimizer == ADAM:
-                _adam(theta, grad, first, model.second[begin:end], alpha, 0.0, rule, size, root)
-            else:
-                _adam(theta, grad, first, model.second[begin:end], 0.0, rate * alpha, rule, size, root)
+    for part in range(2 * (len(model.sizes) - 1)):  # of every layer its weights, then its biases
+        n_in, n_out = model.sizes[part // 2], model.sizes[part // 2 + 1]
+        is_bias = part % 2 == 1
+        stop = start + (n_out if is_bias else n_in * n_out)
+        alpha = 0.0 if is_bias else rule.alpha
+        theta, grad, first = model.theta[start:stop], model.grad[start:stop], model.first[start:stop]
+        if rule.optimizer == SGD:
+            _sgd(theta, grad, first, alpha, rate, rule)
+        elif rule.optimizer == ADAM:
+            _adam(theta, grad, first, model.second[start:stop], alpha, 0.0, rule, size, root)
+        else:
+            _adam(theta, grad, first, model.second[start:stop], 0.0, rate * alpha, rule, size, root)
         start = stop
 
 

@@ -82,7 +82,9 @@ def _similarity_error(h, data, rows, n_outputs, side, error):
             error[i, j] -= h.dtype.type(mean / n)
     np.dot(h.T, error, gradient)
     np.dot(error, weights.T, u)
-    error[:] = u
+    for i in range(m):
+        for j in range(n):
+            error[i, j] = u[i, j]
     return loss
 
 

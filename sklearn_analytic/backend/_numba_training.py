@@ -71,6 +71,7 @@ __all__ = [
 BACKPROP, PROJECTED, SIGNS = range(3)
 
 # What is trained on, what is trained, where intermediate results live, how. Tuples of arrays compile to structs.
+# A side loss that is None compiles to nothing, and none of what it would call is compiled at all.
 Data = namedtuple("Data", "x codes targets weight")
 Model = namedtuple("Model", "sizes activations loss theta grad first second")
 Feedback = namedtuple("Feedback", "kind dense signs scales interval")
@@ -82,6 +83,19 @@ Rule = namedtuple("Rule", "optimizer momentum nesterov beta_1 beta_2 epsilon alp
 def _matrix(flat, start, rows, columns):
     """A contiguous part of a flat buffer as a matrix."""
     return flat[start : start + rows * columns].reshape(rows, columns)
+
+
+@njit(**COMPILED)
+def _first(flat, rows, columns):
+    """The beginning of a flat buffer as a matrix."""
+    return flat[: rows * columns].reshape(rows, columns)
+
+
+@njit(**COMPILED)
+def _fill(flat, value):
+    """Set all entries of a vector."""
+    for k in range(len(flat)):
+        flat[k] = value
 
 
 @njit(**COMPILED)
@@ -112,7 +126,8 @@ def signed_projection(e, signs, n_units, scale, scratch, out):
     whole = n_classes - n_classes % 4
     for i in range(e.shape[0]):
         row, error = out[i], e[i]
-        row[:] = 0
+        for j in range(n_units):
+            row[j] = 0
         for c in range(0, whole, 4):
             p, q, r, s = error[c], error[c + 1], error[c + 2], error[c + 3]
             start = c * n_units
@@ -142,10 +157,12 @@ def refresh_feedback(model, dense, slopes, scratch):
         weights = _matrix(model.theta, end_theta, n_in, n_here)
         below = _matrix(dense, end_dense - n_out * n_in, n_out, n_in)
         if layer == n_layers - 1:
-            below[:] = weights.T
+            for c in range(n_out):
+                for j in range(n_in):
+                    below[c, j] = weights[j, c]
         else:
             above = _matrix(dense, end_dense, n_out, n_here)
-            scaled = _matrix(scratch, 0, n_out, n_here)
+            scaled = _first(scratch, n_out, n_here)
             end_slopes -= n_here
             for c in range(n_out):
                 for j in range(n_here):
@@ -155,41 +172,41 @@ def refresh_feedback(model, dense, slopes, scratch):
 
 
 @njit(**COMPILED)
-def _keep_large_errors(model, work, rows, tol_error):
-    """Move the rows of large output error to the front of all stored activations; return how many there are."""
-    m = len(rows)
+def _large_errors(model, work, m, tol_error, compact):
+    """Move the rows of large output error to the front of all stored activations; return how many there are.
+
+    Where rows cannot be moved (not ``compact``), the errors of the others become zero: the same gradient.
+    """
+    if tol_error <= 0:
+        return m
     n_out = model.sizes[-1]
-    error = _matrix(work.output, 0, m, n_out)
-    kept = 0
-    bound = (tol_error / m) ** 2
+    error = _first(work.output, m, n_out)
+    kept, bound = 0, (tol_error / m) ** 2
     for i in range(m):
         size = 0.0
         for j in range(n_out):
             size += np.float64(error[i, j]) ** 2
-        if size < bound:
+        if size < bound and compact:
             continue
+        if size < bound:
+            for j in range(n_out):
+                error[i, j] = 0
         if kept < i:
-            error[kept] = error[i]
+            _move_row(error, i, kept)
+            _move_row(_first(work.batch, m, model.sizes[0]), i, kept)
             start = 0
-            _matrix(work.batch, 0, m, model.sizes[0])[kept] = _matrix(work.batch, 0, m, model.sizes[0])[i]
             for layer in range(1, len(model.sizes) - 1):
-                h = _matrix(work.hidden, start, m, model.sizes[layer])
-                h[kept] = h[i]
+                _move_row(_matrix(work.hidden, start, m, model.sizes[layer]), i, kept)
                 start += m * model.sizes[layer]
         kept += 1
     return kept
 
 
 @njit(**COMPILED)
-def _clear_small_errors(error, tol_error):
-    """Set the rows of small output error to zero: the same gradient, where rows cannot be moved."""
-    bound = (tol_error / error.shape[0]) ** 2
-    for i in range(error.shape[0]):
-        size = 0.0
-        for j in range(error.shape[1]):
-            size += np.float64(error[i, j]) ** 2
-        if size < bound:
-            error[i, :] = 0
+def _move_row(matrix, source, target):
+    """Copy one row over another."""
+    for j in range(matrix.shape[1]):
+        matrix[target, j] = matrix[source, j]
 
 
 @njit(**COMPILED)
@@ -199,11 +216,23 @@ def _is_signed(activation):
 
 
 @njit(**COMPILED)
+def _pack(h, bits, signed, packed, start):
+    """Keep a low-bit copy of activations; return its step."""
+    return quantise(h, bits, signed, packed[start : start + (h.size * bits + 7) // 8])
+
+
+@njit(**COMPILED)
+def _unpack(packed, start, bits, signed, step, out):
+    """Bring activations back from their low-bit copy."""
+    restore(packed[start : start + (out.size * bits + 7) // 8], bits, signed, step, out)
+
+
+@njit(**COMPILED)
 def forward(model, work, rule, m):
     """Fill the activations of the batch in ``work.batch``; with low bits only their packed copies remain."""
     sizes = model.sizes
     n_layers = len(sizes) - 1
-    here = _matrix(work.batch, 0, m, sizes[0])
+    here = _first(work.batch, m, sizes[0])
     start = start_theta = start_packed = 0
     for layer in range(n_layers):
         n_in, n_out = sizes[layer], sizes[layer + 1]
@@ -212,7 +241,7 @@ def forward(model, work, rule, m):
         start_theta += (n_in + 1) * n_out
         last, code = layer == n_layers - 1, model.activations[layer]
         if last:
-            after = _matrix(work.output, 0, m, n_out)
+            after = _first(work.output, m, n_out)
         elif rule.bits > 0:  # two buffers in turn
             after = _matrix(work.hidden, (layer & 1) * (len(work.hidden) // 2), m, n_out)
         else:
@@ -220,41 +249,25 @@ def forward(model, work, rule, m):
         np.dot(here, weights, after)
         add_bias_and_activate(after, bias, code)
         if not last and rule.bits > 0:
-            n_bytes = (m * n_out * rule.bits + 7) // 8
-            packed = work.packed[start_packed : start_packed + n_bytes]
-            work.steps[layer] = quantise(after, rule.bits, _is_signed(code), packed)
-            start_packed += n_bytes
+            work.steps[layer] = _pack(after, rule.bits, _is_signed(code), work.packed, start_packed)
+            start_packed += (m * n_out * rule.bits + 7) // 8
         start += m * n_out
         here = after
 
 
 @njit(**COMPILED)
 def _store_slopes(model, work, rule, m):
-    """Mean slopes of all hidden layers, from what is stored of their activations."""
-    if rule.bits > 0:
-        _store_slopes_of_packed(model, work, rule, m)
-        return
-    start = start_slopes = 0
-    for layer in range(1, len(model.sizes) - 1):
-        n = model.sizes[layer]
-        h = _matrix(work.hidden, start, m, n)
-        mean_slope(h, model.activations[layer - 1], work.slopes[start_slopes : start_slopes + n])
-        start += m * n
-        start_slopes += n
-
-
-@njit(**COMPILED)
-def _store_slopes_of_packed(model, work, rule, m):
-    """The same from packed copies, a layer at a time."""
-    start_packed = start_slopes = 0
+    """Mean slopes of all hidden layers, from what is stored of their activations; with low bits a layer at a time."""
+    start = start_slopes = start_packed = 0
     for layer in range(1, len(model.sizes) - 1):
         n, code = model.sizes[layer], model.activations[layer - 1]
-        h = _matrix(work.hidden, 0, m, n)
-        n_bytes = (m * n * rule.bits + 7) // 8
-        packed = work.packed[start_packed : start_packed + n_bytes]
-        restore(packed, rule.bits, _is_signed(code), work.steps[layer - 1], h)
+        h = _matrix(work.hidden, start, m, n)
+        if rule.bits > 0:
+            _unpack(work.packed, start_packed, rule.bits, _is_signed(code), work.steps[layer - 1], h)
+            start_packed += (m * n * rule.bits + 7) // 8
+        else:
+            start += m * n
         mean_slope(h, code, work.slopes[start_slopes : start_slopes + n])
-        start_packed += n_bytes
         start_slopes += n
 
 
@@ -262,9 +275,26 @@ def _store_slopes_of_packed(model, work, rule, m):
 def mean_slopes(data, rows, model, work, rule):
     """Fill ``work.slopes`` with the mean slopes of a batch: what ranks average before they refresh."""
     m = len(rows)
-    gather(data.x, rows, _matrix(work.batch, 0, m, model.sizes[0]))
+    gather(data.x, rows, _first(work.batch, m, model.sizes[0]))
     forward(model, work, rule, m)
     _store_slopes(model, work, rule, m)
+
+
+@njit(**COMPILED)
+def _keep_error(d, kept, start):
+    """Keep the error of a layer for those who ask for it."""
+    if len(kept) > 0:
+        out = _matrix(kept, start, d.shape[0], d.shape[1])
+        for i in range(d.shape[0]):
+            for j in range(d.shape[1]):
+                out[i, j] = d[i, j]
+
+
+@njit(**COMPILED)
+def _add_side_error(error, h, work, side, layer, m, n_in):
+    """Add the errors of the side losses where they are."""
+    if side is not None and layer == side.layer:
+        add_side_error(error, h, _first(work.batch, m, n_in), side)
 
 
 @njit(**COMPILED)
@@ -275,50 +305,47 @@ def backward(model, feedback, work, rule, side, m, m_stored):
     """
     sizes = model.sizes
     n_layers, n_out = len(sizes) - 1, sizes[-1]
-    error = _matrix(work.output, 0, m, n_out)
+    error = _first(work.output, m, n_out)
     half = len(work.errors) // 2
     d = error
-    end_theta, end_dense, end_signs = len(model.theta), len(feedback.dense), len(feedback.signs)
-    end = end_packed = end_kept = 0
+    end_theta, end, end_packed, end_kept, end_dense, end_signs = len(model.theta), 0, 0, 0, 0, 0
     for layer in range(1, n_layers):
         end += m_stored * sizes[layer]
         end_packed += (m_stored * sizes[layer] * rule.bits + 7) // 8
+        end_dense += n_out * sizes[layer]
+        end_signs += n_out * ((sizes[layer] + 7) // 8)
     for layer in range(n_layers):
         end_kept += m * sizes[layer + 1]
     for layer in range(n_layers - 1, -1, -1):
         n_in, n_here = sizes[layer], sizes[layer + 1]
         end_theta -= (n_in + 1) * n_here
         if layer == 0:
-            h = _matrix(work.batch, 0, m, n_in)
+            h = _first(work.batch, m, n_in)
         elif rule.bits > 0:
-            n_bytes = (m_stored * n_in * rule.bits + 7) // 8
-            end_packed -= n_bytes
-            packed = work.packed[end_packed : end_packed + n_bytes]
-            h = _matrix(work.hidden, 0, m, n_in)
-            restore(packed, rule.bits, _is_signed(model.activations[layer - 1]), work.steps[layer - 1], h)
+            end_packed -= (m_stored * n_in * rule.bits + 7) // 8
+            h = _first(work.hidden, m, n_in)
+            signed = _is_signed(model.activations[layer - 1])
+            _unpack(work.packed, end_packed, rule.bits, signed, work.steps[layer - 1], h)
         else:
             end -= m_stored * n_in
             h = _matrix(work.hidden, end, m, n_in)
+        weights = _matrix(model.theta, end_theta, n_in, n_here)
         np.dot(h.T, d, _matrix(model.grad, end_theta, n_in, n_here))
         _column_sums(d, model.grad[end_theta + n_in * n_here : end_theta + (n_in + 1) * n_here])
-        if len(work.kept) > 0:
-            end_kept -= m * n_here
-            _matrix(work.kept, end_kept, m, n_here)[:] = d
+        end_kept -= m * n_here
+        _keep_error(d, work.kept, end_kept)
         if layer > 0:
             below = _matrix(work.errors, (layer & 1) * half if n_layers > 2 else 0, m, n_in)
+            end_dense -= n_out * n_in
+            end_signs -= n_out * ((n_in + 7) // 8)
             if feedback.kind == BACKPROP:
-                np.dot(d, _matrix(model.theta, end_theta, n_in, n_here).T, below)
+                np.dot(d, weights.T, below)
             elif feedback.kind == PROJECTED:
-                end_dense -= n_out * n_in
                 np.dot(error, _matrix(feedback.dense, end_dense, n_out, n_in), below)
             else:
-                n_bytes = n_out * ((n_in + 7) // 8)
-                end_signs -= n_bytes
-                scale = feedback.scales[layer - 1]
-                signs = feedback.signs[end_signs : end_signs + n_bytes]
-                signed_projection(error, signs, n_in, scale, work.scratch, below)
-            if layer == side.layer:
-                add_side_error(below, h, _matrix(work.batch, 0, m, sizes[0]), side)
+                signs = feedback.signs[end_signs : end_signs + n_out * ((n_in + 7) // 8)]
+                signed_projection(error, signs, n_in, feedback.scales[layer - 1], work.scratch, below)
+            _add_side_error(below, h, work, side, layer, m, sizes[0])
             times_slope(below, h, model.activations[layer - 1])
             d = below
 
@@ -326,47 +353,53 @@ def backward(model, feedback, work, rule, side, m, m_stored):
 @njit(**COMPILED)
 def _column_sums(d, out):
     """``out = sum_i d_i``, row by row: vector additions."""
-    out[:] = 0
+    _fill(out, 0)
     for i in range(d.shape[0]):
         for j in range(d.shape[1]):
             out[j] += d[i, j]
 
 
-@njit(**COMPILED)
+@njit(**COMPILED, inline="always")
 def gradient(data, rows, model, feedback, work, rule, side, refresh):
     """Fill ``model.grad`` with the gradient (or what stands for it) of one batch; return the sum of its losses."""
     m = len(rows)
-    gather(data.x, rows, _matrix(work.batch, 0, m, model.sizes[0]))
+    gather(data.x, rows, _first(work.batch, m, model.sizes[0]))
     forward(model, work, rule, m)
-    output = _matrix(work.output, 0, m, model.sizes[-1])
-    loss = output_error(output, data, rows, model.loss)
-    if side.layer > 0:
-        loss = side.share * loss + _side_loss(data, rows, model, work, side, m)
+    loss = output_error(_first(work.output, m, model.sizes[-1]), data, rows, model.loss)
+    loss = _with_side_loss(loss, data, rows, model, work, side, m)
     if not np.isfinite(loss):
         return loss
     if refresh:
         _store_slopes(model, work, rule, m)
         refresh_feedback(model, feedback.dense, work.slopes, work.scratch)
-    kept = m
-    if rule.tol_error > 0 and rule.compact:
-        kept = _keep_large_errors(model, work, rows, rule.tol_error)
-    elif rule.tol_error > 0:
-        _clear_small_errors(output, rule.tol_error)
+    kept = _large_errors(model, work, m, rule.tol_error, rule.compact)
     if kept == 0:
-        model.grad[:] = 0
+        _fill(model.grad, 0)
     else:
         backward(model, feedback, work, rule, side, kept, m)
     return loss
 
 
 @njit(**COMPILED)
-def _side_loss(data, rows, model, work, side, m):
-    """The losses of the side layer, whose errors wait there for the backward pass."""
+def _with_side_loss(loss, data, rows, model, work, side, m):
+    """The loss with those of the side layer, whose errors wait there for the backward pass."""
+    if side is None:
+        return loss
+    if side.layer == 0:
+        return loss
     start = 0
     for layer in range(1, side.layer):
         start += m * model.sizes[layer]
     h = _matrix(work.hidden, start, m, model.sizes[side.layer])
-    return side_error(h, _matrix(work.batch, 0, m, model.sizes[0]), data, rows, model.sizes[-1], side)
+    batch = _first(work.batch, m, model.sizes[0])
+    return side.share * loss + side_error(h, batch, data, rows, model.sizes[-1], side)
+
+
+@njit(**COMPILED)
+def _update_side(side, rule, rate, step):
+    """One step of the projection that similarities are compared by."""
+    if side is not None and side.similarity > 0:
+        apply_update(side.projection, rule, rate, step)
 
 
 @njit(**COMPILED)
@@ -386,6 +419,5 @@ def train_steps(data, order, rates, begin, end, step, model, feedback, work, rul
         if not np.isfinite(loss):
             break
         apply_update(model, rule, rates[k], step + k + 1)
-        if side.similarity > 0:
-            apply_update(side.projection, rule, rates[k], step + k + 1)
+        _update_side(side, rule, rates[k], step + k + 1)
     return total

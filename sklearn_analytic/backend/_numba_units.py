@@ -62,8 +62,9 @@ def times_slope(d, h, activation):
 @njit(**COMPILED)
 def mean_slope(h, activation, out):
     """``out[j] = mean_i f'(z_ij)``, which the mean-field product needs."""
-    out[:] = 0
     zero, one, leak = out.dtype.type(0), out.dtype.type(1), out.dtype.type(LEAK)
+    for j in range(len(out)):
+        out[j] = zero
     for i in range(h.shape[0]):
         for j in range(h.shape[1]):
             v = h[i, j]
@@ -77,7 +78,8 @@ def mean_slope(h, activation, out):
                 out[j] += v * (one - v)
             else:
                 out[j] += one
-    out /= h.shape[0]
+    for j in range(len(out)):
+        out[j] /= h.shape[0]
 
 
 @njit(**COMPILED)

@@ -17,7 +17,6 @@ from sklearn_analytic.nn._mlp import (
     products_are_small,
     raw_outputs,
 )
-from sklearn_analytic.nn._sides import start_side
 
 _STATE = ("theta", "first", "second")  # arrays of a model that outlive a batch
 
@@ -42,8 +41,7 @@ class DenseCell:
         codes = activation_codes((activation,) * (len(layers) - 1), len(layers), "identity" if is_last else activation)
         self._model = flat_model(layers, codes, recipe)
         sizes = self._model.sizes
-        self._rule, self._side = optimizer_rule(recipe), start_side(None, sizes, self._dtype, None)
-        self._feedback = exact_feedback(self._dtype)
+        self._rule, self._feedback = optimizer_rule(recipe), exact_feedback(self._dtype)
         self._none, self._no_bytes = self._feedback.dense, self._feedback.signs
         self._no_rows = np.empty((0, 0), self._dtype)
         self._kept, self._kept_bytes, self._n_summed, self._sum = {}, 0, 0, None
@@ -73,7 +71,7 @@ class DenseCell:
         work = self._work_space(m, kept.x, kept.hidden, output, np.empty(m * self._n_errors, self._dtype))
         if self._n_summed == 1:
             self._sum = self._model.grad.copy()
-        how = (self._feedback, work, self._rule, self._side)
+        how = (self._feedback, work, self._rule, None)
         modules.module_backward(batch.data, batch.rows, self._with(weights), *how, self._is_first, values, below)
         if self._n_summed:
             self._sum += self._model.grad

@@ -145,12 +145,13 @@ class MLPExecution:
 
     def _compiled_steps(self, data, order, rates, work):
         """Calls of the compiled loop, each short enough that an interrupt is heard."""
+        side = self._side_or_none()
         per_step = 3 * -(-len(order) // len(rates)) * int(np.sum(self.sizes[:-1] * self.sizes[1:]))
         stride, total = max(1, int(_WORK_PER_CALL / per_step)), 0.0
         for begin in range(0, len(rates), stride):
             end = min(begin + stride, len(rates))
             total += training.train_steps(
-                data, order, rates, begin, end, self._steps, self._model, self._feedback, work, self._rule, self._side
+                data, order, rates, begin, end, self._steps, self._model, self._feedback, work, self._rule, side
             )
             if not np.isfinite(total):
                 return total
@@ -159,7 +160,7 @@ class MLPExecution:
 
     def _single_steps(self, data, order, rates, work):
         """Steps that need more than the compiled loop: learned feedback, a preconditioner, several ranks."""
-        total = 0.0
+        total, side = 0.0, self._side_or_none()
         for k, rate in enumerate(rates):
             rows = batch(order, k, len(rates))
             share, n_rows = self._share(rows)
@@ -168,7 +169,7 @@ class MLPExecution:
             if refresh and self._ranks.size > 1:
                 self._refresh_together(data, share, n_rows, work)
                 refresh = False
-            loss = training.gradient(data, share, self._model, self._feedback, work, self._rule, self._side, refresh)
+            loss = training.gradient(data, share, self._model, self._feedback, work, self._rule, side, refresh)
             if self._ranks.size > 1:
                 loss = self._average(loss * len(rows) / n_rows, len(share) / n_rows)
             total += loss
@@ -180,6 +181,10 @@ class MLPExecution:
             self._steps += 1
             training.apply_update(self._model, self._rule, float(rate), self._steps)
         return total
+
+    def _side_or_none(self):
+        """The side loss as the kernels are told of it: None where there is none, so that nothing of it is compiled."""
+        return self._side if self._side.layer else None
 
     def _share(self, rows):
         """This rank's rows of a batch, and how many rows all ranks count; too few to share are taken by all."""
