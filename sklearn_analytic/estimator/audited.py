@@ -244,11 +244,10 @@ class AuditedMethod(Method):
         if one.statistic is None:
             judges = replace(one.judges, audit=two.judges.audit)
             return replace(one, targets=two.targets, statistic=two.statistic, judges=judges)
-        both = super().merged(one, two)
-        if one.targets.fixed and both.targets.n_columns > one.targets.n_columns:
+        if one.targets.fixed and one.targets.joined(two.targets) is not one.targets:
             known, others = one.targets.classes.tolist(), two.targets.classes.tolist()
             raise ValueError(f"merge needs the same labels: {known} and {others}.")
-        audit = one.judges.audit.merge(two.judges.audit, MOST)
+        both, audit = super().merged(one, two), one.judges.audit.merge(two.judges.audit, MOST)
         return replace(both, judges=replace(one.judges, audit=audit))
 
 

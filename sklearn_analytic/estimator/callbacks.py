@@ -124,12 +124,6 @@ class Unwatched:
 
     resumed = False
 
-    def begin(self, passes):
-        """Tell nobody."""
-
-    def resume(self, targets=None):
-        """Return nothing to go on from."""
-
     def begin_pass(self, name, n_blocks=None):
         """Tell nobody."""
 

@@ -6,7 +6,7 @@ from sklearn_analytic.estimator.base import fresh_id
 from sklearn_analytic.estimator.learned import Judges, Learned, Solved, Stage
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets
 from sklearn_analytic.features._audit import Contents
-from sklearn_analytic.linalg import WithColumns
+from sklearn_analytic.linalg._columns import with_columns
 from sklearn_analytic.linalg._rows import embedded
 
 _SUMS = {"_statistic", "_columns", "_network", "_layers", "_network_id", "_shard", "_n_shards", "_first_rows"}
@@ -32,8 +32,7 @@ def learned_of(state):
 
 def _blockwise(state):
     """Layers, and sums with the moments of the columns where these were kept."""
-    statistic, columns = state["_statistic"], state.get("_columns")
-    statistic = statistic if columns is None else WithColumns(statistic, columns)
+    statistic = with_columns(state["_statistic"], state.get("_columns"))
     return Learned(_targets(state, absent=-1.0), tuple(state["_layers"]), statistic)
 
 

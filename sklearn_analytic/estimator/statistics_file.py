@@ -14,7 +14,8 @@ from sklearn_analytic.estimator.earlier import learned_of
 from sklearn_analytic.estimator.version_stamp import warn_of_version
 from sklearn_analytic.io import read_state, write_state
 from sklearn_analytic.io._checks import host
-from sklearn_analytic.linalg import WithColumns
+from sklearn_analytic.linalg._columns import with_columns
+from sklearn_analytic.linalg._roads import without_columns
 
 # Parameters of the solve alone: they may differ between the fit that saved a statistic and the one that loads it.
 _OF_THE_SOLVE = frozenset({"alpha", "rcond", "exit", "block_size", "device"})
@@ -78,9 +79,9 @@ def save_fit(estimator, path, learned, kind, done):
         "parameters": _frozen_parameters(estimator),
         "kind": kind,
     }
-    sums = learned.statistic
-    parts = (sums.statistic, sums.columns) if isinstance(sums, WithColumns) else (sums, None)
-    state = {"_learned": replace(learned, statistic=None), "_statistic": parts[0], "_columns": parts[1]}
+    sums = without_columns(learned.statistic)
+    columns = None if sums is learned.statistic else learned.statistic.columns
+    state = {"_learned": replace(learned, statistic=None), "_statistic": sums, "_columns": columns}
     write_state(path, columns_of(estimator) | state, about | done)
 
 
@@ -101,8 +102,7 @@ def read_fit(estimator, path, kind=None):
     columns = {name: state[name] for name in _COLUMNS if name in state}
     if "_learned" not in state:
         return learned_of(state), columns, about
-    sums, moments = state["_statistic"], state["_columns"]
-    sums = sums if moments is None else WithColumns(sums, moments)
+    sums = with_columns(state["_statistic"], state["_columns"])
     return replace(state["_learned"], statistic=sums), columns, about
 
 

@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 from sklearn.base import clone, is_regressor
 
+from sklearn_analytic.io._sources import rows_of
+
 _ROWS, _COLUMNS = 60, 5
 
 
@@ -39,11 +41,13 @@ def warmup(*estimators, X=None, y=None):
     for estimator in estimators:
         model = clone(estimator)
         short = {name: 1 for name in model.get_params() if name.rpartition("__")[2] == "max_iter"}
-        rows = _rows(estimator) if X is None else X
-        targets = rows[:, 0] if is_regressor(estimator) else (rows[:, 0] > 0).astype(int)
+        rows, targets = _rows(estimator) if X is None else X, y
+        if y is None:
+            order = np.arange(rows_of(rows))
+            targets = order / len(order) if is_regressor(estimator) else order % 2
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that so few epochs do not suffice is no news
-            model.set_params(**short).fit(rows, targets if y is None else y).predict(rows)
+            model.set_params(**short).fit(rows, targets).predict(rows)
 
 
 def _rows(estimator):

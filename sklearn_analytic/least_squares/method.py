@@ -22,6 +22,7 @@ from sklearn_analytic.estimator.weights import NO_WEIGHT, refuse_extreme_weights
 from sklearn_analytic.features import HIDDEN, apply_layers, draw_rows, row_keys
 from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.linalg import ColumnMoments, WithColumns, _roads
+from sklearn_analytic.linalg._roads import without_columns
 from sklearn_analytic.linalg._rows import unit_of
 
 _ROWS_PER_UNIT = 4  # rows drawn per hidden unit for constructions that look at data
@@ -83,7 +84,7 @@ class BlockwiseMethod(Method):
         def reduce(start):
             return progress.reduce(learned, rows, step.begun(start, rows.n_columns), step, backend)
 
-        solver = _roads.road_of(self.solver, _roads.without_columns(learned.statistic))
+        solver = _roads.road_of(self.solver, without_columns(learned.statistic))
         statistic = _roads.accumulated(solver, reduce, rows.n_rows, *shape, self._problem)
         if statistic.n_rows == 0:
             raise ValueError(NO_WEIGHT)
@@ -108,7 +109,7 @@ class BlockwiseMethod(Method):
     def _watched(self, learned):
         """What was learned, with a warning where "auto" began on the Gram and should not have."""
         if self.solver == "auto":
-            _roads.warn_if_outgrown(_roads.without_columns(learned.statistic), self._problem)
+            _roads.warn_if_outgrown(without_columns(learned.statistic), self._problem)
         return learned
 
     def removed(self, learned, X, y, copies):
@@ -116,7 +117,7 @@ class BlockwiseMethod(Method):
         step, backend, both = HiddenStep(learned.network, learned.targets), self.backend_of(X), learned.statistic
         for block in self._coded(learned.targets, X, y, copies):
             part = replace(block, x=step.hidden(block, backend), y=learned.targets.matrix(block.y))
-            statistic = _roads.remove_rows(_roads.without_columns(both), part, backend)
+            statistic = _roads.remove_rows(without_columns(both), part, backend)
             if isinstance(both, WithColumns):
                 statistic = WithColumns(statistic, both.columns.remove(step.moments(block, backend)))
             both = statistic
@@ -128,15 +129,15 @@ class BlockwiseMethod(Method):
         """Return what the rows of two fits have left behind; moments of columns where both have them."""
         parts = [one.statistic, two.statistic]
         if not all(isinstance(part, WithColumns) for part in parts):
-            parts = [_roads.without_columns(part) for part in parts]
-        if type(_roads.without_columns(parts[0])) is not type(_roads.without_columns(parts[1])):
+            parts = [without_columns(part) for part in parts]
+        if type(without_columns(parts[0])) is not type(without_columns(parts[1])):
             parts = [_as_normal(part) for part in parts]  # "auto" took different roads: the Gram is what both can give
         pair = (replace(of, statistic=part) for of, part in zip((one, two), parts, strict=True))
         return self._watched(super().merged(*pair))
 
     def solved(self, learned):
         """Return the readout, and how it was found."""
-        statistic = _roads.without_columns(learned.statistic)
+        statistic = without_columns(learned.statistic)
         with np.errstate(over="ignore", invalid="ignore"):
             solution = _roads.solve(statistic, self._problem)
         return Solved(Stage(solution.coef, solution.intercept)), {

@@ -158,3 +158,8 @@ class WithColumns:
     def to_host(self, backend):
         """Return the same value with the statistic on the host."""
         return replace(self, statistic=self.statistic.to_host(backend))
+
+
+def with_columns(statistic, columns):
+    """Return a statistic with moments of other columns beside it, where there are any."""
+    return statistic if columns is None else WithColumns(statistic, columns)

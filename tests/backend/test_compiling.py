@@ -49,6 +49,7 @@ def test_a_warmup_leaves_the_estimator_alone_and_takes_rows():
     with pytest.raises(ValueError, match="at least one estimator"):
         warmup()
     warmup(ClosedFormMLP(20, hidden="patch", image_shape=(4, 4)))
+    warmup(BRMPRegressor(), X=np.eye(12).tolist())  # anything that fit takes
 
 
 class Function:
