@@ -44,7 +44,7 @@ def recipe_of(task, optimizer="adam"):
 
 
 def compiled_backprop(task, optimizer="adam"):
-    """The package's own backpropagation: whole epochs in one compiled call."""
+    """The package's own backpropagation."""
     return MLPExecution(layers_of(task), "relu", recipe_of(task, optimizer), np.random.default_rng(0))
 
 

@@ -1,18 +1,13 @@
 """What computes: NumPy with numba on the CPU, torch on any device. Chosen once per call, handed down as an argument."""
 
 import sys
-import threading
 
-from joblib.parallel import get_active_backend
-from threadpoolctl import threadpool_info
-
-from sklearn_analytic.backend import _numba_modules as modules
 from sklearn_analytic.backend import _numba_notice  # noqa: F401 - it listens from now on
 from sklearn_analytic.backend import _numba_training as training
 from sklearn_analytic.backend import _numba_trees as trees
 from sklearn_analytic.backend._numpy import ACTIVATIONS, NumpyBackend
 from sklearn_analytic.backend._protocol import Backend
-from sklearn_analytic.backend._threads import one_blas_thread
+from sklearn_analytic.backend._threads import is_job, n_threads, one_blas_thread, rows_are_few
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -22,9 +17,9 @@ __all__ = [
     "get_backend",
     "is_job",
     "is_tensor",
-    "modules",
     "n_threads",
     "one_blas_thread",
+    "rows_are_few",
     "training",
     "trees",
 ]
@@ -69,25 +64,6 @@ def get_backend(device, precision="float32"):
             "use device='torch:cpu' or device='cuda', or precision='float32'."
         )
     return NumpyBackend() if device == "cpu" else _torch_backend(device, precision)
-
-
-def n_threads():
-    """Return the threads that BLAS may use now: what compiled work beside it may use, too. In joblib's threads, 1.
-
-    Returns
-    -------
-    int
-        At least 1; it follows ``OPENBLAS_NUM_THREADS``, joblib's workers and threadpoolctl's limits.
-
-    Examples
-    --------
-    >>> from sklearn_analytic.backend import n_threads
-    >>> n_threads() >= 1
-    True
-    """
-    if is_job():
-        return 1
-    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
 
 
 def is_tensor(x):
@@ -179,15 +155,3 @@ def _torch_backend(device, precision="float32"):
             "It must name a torch device with float64 arithmetic, such as 'cuda' or 'torch:cpu'; "
             "use device='cpu' for NumPy and numba."
         ) from error
-
-
-def is_job():
-    """Return whether this thread is one of joblib's, which has others like it at work on as much each.
-
-    Nothing tells such a thread how many there are, so that its share is one. A process of joblib's ("loky") is told by
-    environment variables, which BLAS and torch follow: its main thread is no such thread.
-    """
-    if threading.current_thread() is threading.main_thread():
-        return False
-    backend, _ = get_active_backend()
-    return backend.nesting_level > 0

@@ -1,4 +1,4 @@
-"""Output errors of the compiled loop: raw outputs turn into the error that is sent back, in place, and their loss.
+"""Compiled output errors: raw outputs turn into the error that is sent back, in place, and their loss.
 
 The rules and their order are those of ``nn._losses``; tests compare the two.
 """
@@ -9,8 +9,6 @@ import numpy as np
 from numba import njit
 
 from sklearn_analytic.backend._numba_units import COMPILED
-
-__all__ = ["EXPGB", "LINEAR", "POW3GB", "SOFTMAX", "SQUARED", "output_error"]
 
 SOFTMAX, SQUARED, LINEAR, EXPGB, POW3GB = range(5)
 EXP_SCALE, EXP_TOP = 0.1, 8.0  # o = 0.1 e^z; above the top it goes on along its tangent
@@ -55,17 +53,6 @@ def squared_error(f, targets, rows, weight, weighted):
             loss += 0.5 * w * np.float64(miss) * np.float64(miss)
             f[i, j] = share * miss
     return loss
-
-
-@njit(**COMPILED)
-def output_error(f, data, rows, rule):
-    """Turn raw outputs into their error in place, by any rule; return the sum of their losses."""
-    weighted = len(data.weight) > 0
-    if rule == SOFTMAX:
-        return softmax_error(f, data.codes, rows, data.weight, weighted)
-    if rule == SQUARED:
-        return squared_error(f, data.targets, rows, data.weight, weighted)
-    return link_error(f, data.codes, rows, data.weight, weighted, rule)
 
 
 @njit(**COMPILED)

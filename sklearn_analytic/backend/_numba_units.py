@@ -14,6 +14,46 @@ COMPILED = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit(**COMPILED)
+def gather(x, rows, out):
+    """Copy the rows of a batch."""
+    for i in range(len(rows)):
+        source, target = x[rows[i]], out[i]
+        for j in range(len(target)):
+            target[j] = source[j]
+
+
+@njit(**COMPILED)
+def keep_large_rows(error, bound, compact, kept):
+    """Move rows of norm ``bound`` or more to the front, or set the others to zero; return how many count from now on.
+
+    ``kept`` gets the former places of those that moved.
+    """
+    count = 0
+    for i in range(error.shape[0]):
+        row, size = error[i], 0.0
+        for j in range(len(row)):
+            size += np.float64(row[j]) ** 2
+        is_small = size < bound * bound
+        if is_small and compact:
+            continue
+        target = error[count]
+        for j in range(len(row)):
+            target[j] = 0 if is_small else row[j]
+        kept[count] = i
+        count += 1
+    return count
+
+
+@njit(**COMPILED)
+def move_rows(h, kept, count):
+    """Move the first ``count`` rows of ``kept``, in rising order, to the front."""
+    for k in range(count):
+        source, target = h[kept[k]], h[k]
+        for j in range(len(target)):
+            target[j] = source[j]
+
+
+@njit(**COMPILED)
 def add_bias_and_activate(z, bias, activation):
     """``f(z + bias)`` in place, one pass; which f is decided outside the inner loop."""
     zero, one, two, leak = z.dtype.type(0), z.dtype.type(1), z.dtype.type(2), z.dtype.type(LEAK)
@@ -38,25 +78,39 @@ def add_bias_and_activate(z, bias, activation):
                 row[j] += bias[j]
 
 
+def is_signed(activation):
+    """Whether an activation has negative values."""
+    return activation != RELU and activation != LOGISTIC
+
+
 @njit(**COMPILED)
-def times_slope(d, h, activation):
-    """``d *= f'(z)`` in place, the slope told from the activation ``h = f(z)``."""
+def times_slope(d, h, activation, sums):
+    """``d *= f'(z)`` in place, the slope told from the activation ``h = f(z)``; ``sums[j] = sum_i d_ij`` on the way."""
     zero, one, leak = d.dtype.type(0), d.dtype.type(1), d.dtype.type(LEAK)
     rows, columns = d.shape
+    for j in range(columns):
+        sums[j] = zero
     for i in range(rows):
         error, value = d[i], h[i]
         if activation == RELU:
             for j in range(columns):
                 error[j] *= one if value[j] > zero else zero
+                sums[j] += error[j]
         elif activation == LEAKY:
             for j in range(columns):
                 error[j] *= one if value[j] > zero else leak
+                sums[j] += error[j]
         elif activation == TANH:
             for j in range(columns):
                 error[j] *= one - value[j] * value[j]
+                sums[j] += error[j]
         elif activation == LOGISTIC:
             for j in range(columns):
                 error[j] *= value[j] * (one - value[j])
+                sums[j] += error[j]
+        else:
+            for j in range(columns):
+                sums[j] += error[j]
 
 
 @njit(**COMPILED)
@@ -126,3 +180,35 @@ def restore(packed, bits, signed, step, out):
             flat[k] = (out.dtype.type(np.int64(code) - middle) + half) * step
         else:
             flat[k] = (out.dtype.type(code) - half) * step if code > 0 else zero
+
+
+@njit(**COMPILED, fastmath={"contract"})
+def signed_projection(e, signs, n_units, scale, scratch, out):
+    """``out = scale * e S`` for a matrix S of packed signs (C, n / 8): each entry of e is added or subtracted.
+
+    A class's signs are spread out in ``scratch`` while they are used; four classes share a pass over the rows. A
+    product with plus or minus one is how vector units add or subtract, and as exact.
+    """
+    n_bytes, n_classes = (n_units + 7) // 8, e.shape[1]
+    plus = out.dtype.type(scale)
+    for c in range(n_classes):
+        for j in range(n_units):
+            bit = (signs[c * n_bytes + (j >> 3)] >> (7 - (j & 7))) & 1
+            scratch[c * n_units + j] = plus if bit else -plus
+    whole = n_classes - n_classes % 4
+    for i in range(e.shape[0]):
+        row, error = out[i], e[i]
+        for j in range(n_units):
+            row[j] = 0
+        for c in range(0, whole, 4):
+            p, q, r, s = error[c], error[c + 1], error[c + 2], error[c + 3]
+            start = c * n_units
+            sp, sq = scratch[start : start + n_units], scratch[start + n_units : start + 2 * n_units]
+            start += 2 * n_units
+            sr, ss = scratch[start : start + n_units], scratch[start + n_units : start + 2 * n_units]
+            for j in range(n_units):
+                row[j] += (p * sp[j] + q * sq[j]) + (r * sr[j] + s * ss[j])
+        for c in range(whole, n_classes):
+            p, sp = error[c], scratch[c * n_units : (c + 1) * n_units]
+            for j in range(n_units):
+                row[j] += p * sp[j]

@@ -1,19 +1,80 @@
-"""Threads of BLAS, told to compiled loops that call it for products of any size; and whose share of them it is."""
+"""Threads of BLAS: whose share of them a caller has, and one where more would only wait for each other.
 
+On the road of every fit: where rows are few it takes one thread, so that a busy machine does not make it wait.
+"""
+
+import math
+import threading
 from contextlib import contextmanager
 from functools import lru_cache
-from threading import Lock
 
+from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
-_LOCK = Lock()
-_HELD = []  # [the limit in force, how many contexts are inside it]
+# Entries of a table, a hundred drawn columns counted in: with fewer, a second thread gains little on an idle machine,
+# and on a busy one both wait many times as long as they work (examples/benchmarks/small.py).
+_FEW_ENTRIES, _DRAWN_COLUMNS = 4e5, 100
+_LOCK = threading.Lock()
+_HELD = []  # [threads of each library before, how many contexts are inside]
 
 
 @lru_cache(maxsize=1)
-def _controller():
-    """Finding the loaded libraries takes milliseconds, so they are found once."""
-    return ThreadpoolController()
+def _libraries():
+    """The BLAS libraries in this process; finding them takes milliseconds, so they are found once."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def n_threads():
+    """Return the threads that BLAS may use now: what compiled work beside it may use, too. In joblib's threads, 1.
+
+    Returns
+    -------
+    int
+        At least 1; it follows ``OPENBLAS_NUM_THREADS``, joblib's workers and threadpoolctl's limits.
+
+    Examples
+    --------
+    >>> from sklearn_analytic.backend import n_threads
+    >>> n_threads() >= 1
+    True
+    """
+    if is_job():
+        return 1
+    return max((library.get_num_threads() or 1 for library in _libraries()), default=1)
+
+
+def is_job():
+    """Return whether this thread is one of joblib's, which has others like it at work on as much each.
+
+    Nothing tells such a thread how many there are, so that its share is one. A process of joblib's ("loky") is told by
+    environment variables, which BLAS and torch follow: its main thread is no such thread.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return False
+    backend, _ = get_active_backend()
+    return backend.nesting_level > 0
+
+
+def rows_are_few(shape):
+    """Return whether work on rows of that shape is done sooner on one thread of BLAS.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows, then what each of them has.
+
+    Returns
+    -------
+    bool
+        True below some thousand rows of some dozen columns.
+
+    Examples
+    --------
+    >>> from sklearn_analytic.backend import rows_are_few
+    >>> rows_are_few((150, 4)), rows_are_few((100_000, 40))
+    (True, False)
+    """
+    return shape[0] * (math.prod(shape[1:]) + _DRAWN_COLUMNS) < _FEW_ENTRIES
 
 
 @contextmanager
@@ -28,9 +89,8 @@ def one_blas_thread(wanted=True):
         return
     with _LOCK:
         if not _HELD:
-            _release_control()
-            _HELD.extend([_controller().limit(limits=1, user_api="blas"), 0])
-            _release_control()
+            _HELD.extend([[library.get_num_threads() for library in _libraries()], 0])
+            _set([1] * len(_HELD[0]))
         _HELD[1] += 1
     try:
         yield
@@ -38,14 +98,25 @@ def one_blas_thread(wanted=True):
         with _LOCK:
             _HELD[1] -= 1
             if _HELD[1] == 0:
-                _release_control()
-                _HELD[0].restore_original_limits()
-                _release_control()
+                _set(_HELD[0])
                 _HELD.clear()
 
 
-def _release_control():
-    """Let any thread set the limit: from 3.8 on, threadpoolctl ignores all but the thread that set OpenBLAS's first."""
-    for library in _controller().lib_controllers:
-        if hasattr(library, "clear_controlling_thread"):
-            library.clear_controlling_thread(force=True)
+def _set(numbers):
+    """Set the threads of all libraries, whoever set them before.
+
+    From 3.8 on, threadpoolctl ignores all but the Python thread that set OpenBLAS's first, and so leaves the others'
+    limits in force; both are released around each setting.
+    """
+    for library, number in zip(_libraries(), numbers, strict=True):
+        if number is None:
+            continue
+        _release(library)
+        library.set_num_threads(number)
+        _release(library)
+
+
+def _release(library):
+    """Let any thread set the limit."""
+    if hasattr(library, "clear_controlling_thread"):
+        library.clear_controlling_thread(force=True)

@@ -1,22 +1,18 @@
-"""Plain networks in modules on the CPU: every operation of a module is one compiled call without the GIL."""
+"""Plain networks in modules on the CPU: products and kernels run without the GIL, side by side."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_analytic.backend import modules, one_blas_thread, training
+from sklearn_analytic.backend import one_blas_thread, training
 from sklearn_analytic.nn._activations import activation_codes
-from sklearn_analytic.nn._mlp import (
-    compiled_rows,
-    error_entries,
-    exact_feedback,
-    flat_layers,
-    flat_model,
-    optimizer_rule,
-    products_are_small,
-    raw_outputs,
-)
+from sklearn_analytic.nn._channels import ExactChannel
+from sklearn_analytic.nn._flat import Views, compiled_rows, error_entries, flat_layers, flat_model, in_turn
+from sklearn_analytic.nn._mlp import products_are_small, raw_outputs
+from sklearn_analytic.nn._passes import backward, forward, output_error
+from sklearn_analytic.nn._updates import adam_ahead, apply_update
 
 _STATE = ("theta", "first", "second")  # arrays of a model that outlive a batch
 
@@ -25,8 +21,7 @@ class _Kept(NamedTuple):
     """What a batch leaves for its backward pass."""
 
     x: Any  # None where the rows can be read again
-    hidden: np.ndarray
-    output: np.ndarray
+    outputs: list
 
 
 class DenseCell:
@@ -40,43 +35,38 @@ class DenseCell:
         self._is_first, self._is_last, self._dtype = is_first, is_last, np.dtype(recipe.precision)
         codes = activation_codes((activation,) * (len(layers) - 1), len(layers), "identity" if is_last else activation)
         self._model = flat_model(layers, codes, recipe)
-        sizes = self._model.sizes
-        self._rule, self._feedback = optimizer_rule(recipe), exact_feedback(self._dtype)
-        self._none, self._no_bytes = self._feedback.dense, self._feedback.signs
-        self._no_rows = np.empty((0, 0), self._dtype)
+        self._sizes = [int(n) for n in self._model.sizes]
         self._kept, self._kept_bytes, self._n_summed, self._sum = {}, 0, 0, None
         self._is_frozen = False  # whether batches on their way hold the live parameters
-        self._n_in, self._n_hidden, self._n_out = int(sizes[0]), int(sizes[1:-1].sum()), int(sizes[-1])
-        self._n_errors = error_entries(sizes)
 
     def forward(self, batch, x, weights=None, keep=True):
         """Activations of all layers; the error takes the place of the last module's outputs."""
-        m = len(batch.rows)
-        hidden, output = np.empty(m * self._n_hidden, self._dtype), np.empty(m * self._n_out, self._dtype)
-        work = self._work_space(m, x, hidden, output, self._none)
-        model, ends = self._with(weights), (self._is_first, self._is_last)
-        loss = modules.module_forward(batch.data, batch.rows, model, work, self._rule, *ends)
+        m, x = len(batch.rows), None if self._is_first else x
+        outputs = [np.empty((m, n), self._dtype) for n in self._sizes[1:]]
+        model = self._with(weights)
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss tells of both
+            forward(model.layers, [self._inputs(batch, x), *outputs[:-1]], outputs)
+        loss = output_error(outputs[-1], batch.data, batch.rows, model.loss) if self._is_last else 0.0
         if keep:
-            self._kept[batch.index] = _Kept(x, hidden, output)
-            self._kept_bytes += hidden.nbytes + output.nbytes
-        return loss if self._is_last else output.reshape(m, -1)
+            self._kept[batch.index] = _Kept(x, outputs)
+            self._kept_bytes += _bytes(outputs)
+        return loss if self._is_last else outputs[-1]
 
     def backward(self, batch, error, weights=None):
-        """One call for all layers."""
-        kept, m = self._kept.pop(batch.index), len(batch.rows)
-        self._kept_bytes -= kept.hidden.nbytes + kept.output.nbytes
-        below = self._no_rows if self._is_first else np.empty((m, self._n_in), self._dtype)
-        output = kept.output if self._is_last else error.reshape(-1)
-        values = self._no_rows if self._is_last else kept.output.reshape(m, -1)
-        work = self._work_space(m, kept.x, kept.hidden, output, np.empty(m * self._n_errors, self._dtype))
+        """Gradients of all layers, and the error for the module below."""
+        (x, outputs), m = self._kept.pop(batch.index), len(batch.rows)
+        self._kept_bytes -= _bytes(outputs)
         if self._n_summed == 1:
             self._sum = self._model.grad.copy()
-        how = (self._feedback, work, self._rule, None)
-        modules.module_backward(batch.data, batch.rows, self._with(weights), *how, self._is_first, values, below)
+        layers, inner = self._with(weights).layers, self._sizes[1:-1]
+        errors = in_turn(np.empty(m * error_entries(self._sizes), self._dtype), m, inner)
+        views = Views([self._inputs(batch, x), *outputs[:-1]], outputs, errors, None)
+        with np.errstate(over="ignore", invalid="ignore"):
+            d = backward(layers, views, ExactChannel(), error=None if self._is_last else error)
         if self._n_summed:
             self._sum += self._model.grad
         self._n_summed += 1
-        return None if self._is_first else below
+        return None if self._is_first else d @ layers[0].weights.T
 
     def update(self, rate, scale):
         """One pass over the flat parameters."""
@@ -85,7 +75,7 @@ class DenseCell:
             total *= self._dtype.type(scale)
         self.n_updates += 1
         self._part()
-        training.apply_update(self._model._replace(grad=total), self._rule, float(rate), self.n_updates)
+        apply_update(replace(self._model, grad=total), self.optimizer, float(rate), self.n_updates)
         self._n_summed = 0
 
     def frozen(self):
@@ -96,7 +86,7 @@ class DenseCell:
     def _part(self):
         """Leave the parameters to batches on their way, before they change."""
         if self._is_frozen:
-            self._model, self._is_frozen = self._model._replace(theta=self._model.theta.copy()), False
+            self._model, self._is_frozen = replace(self._model, theta=self._model.theta.copy()), False
 
     def replaced(self, tensors):
         """The one flat vector."""
@@ -115,7 +105,7 @@ class DenseCell:
     def adam_ahead(self, distance):
         """One pass over the flat parameters."""
         out = np.empty_like(self._model.theta)
-        training.adam_ahead(self._model, self._rule, float(distance), self.n_updates, out)
+        adam_ahead(self._model, self.optimizer, float(distance), self.n_updates, out)
         return out
 
     def kept_bytes(self):
@@ -146,13 +136,20 @@ class DenseCell:
 
     def _with(self, weights):
         """The model at other weights; gradients go to the live one's buffer."""
-        return self._model if weights is None else self._model._replace(theta=weights)
+        return self._model if weights is None else replace(self._model, theta=weights)
 
-    def _work_space(self, m, x, hidden, output, errors):
-        """Buffers of one batch; the first module reads its rows into the first of them."""
-        inputs = np.empty(m * self._n_in, self._dtype) if self._is_first else x.reshape(-1)
-        none = self._none
-        return training.Work(inputs, hidden, self._no_bytes, none, output, errors, none, none, none)
+    def _inputs(self, batch, x):
+        """What the module reads: the first one the rows of the batch, others what came from below."""
+        if not self._is_first:
+            return x
+        rows = np.empty((len(batch.rows), self._sizes[0]), self._dtype)
+        training.gather(batch.data.x, batch.rows, rows)
+        return rows
+
+
+def _bytes(arrays):
+    """Bytes of a list of arrays."""
+    return sum(array.nbytes for array in arrays)
 
 
 class DenseCells:
@@ -182,11 +179,11 @@ class DenseCells:
         ]
 
     def place(self, rows):
-        """Return the rows as the compiled code reads them."""
+        """Return the rows as the kernels read them."""
         return compiled_rows(rows, self._dtype)
 
     def rows(self, indices):
-        """Row numbers as the compiled code reads them."""
+        """Row numbers as the kernels read them."""
         return np.ascontiguousarray(indices, dtype=np.int64)
 
     @contextmanager

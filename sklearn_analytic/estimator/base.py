@@ -14,7 +14,14 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from sklearn_analytic._version import __version__
-from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, is_tensor
+from sklearn_analytic.backend import (
+    ACTIVATION_NAMES,
+    backend_for,
+    dtype_name,
+    is_tensor,
+    one_blas_thread,
+    rows_are_few,
+)
 from sklearn_analytic.estimator.version_stamp import warn_of_version
 from sklearn_analytic.export.verbs import to_onnx, to_sklearn
 from sklearn_analytic.features import cast_like
@@ -111,7 +118,7 @@ class AnalyticEstimator(BaseEstimator):
         ``n_features`` is the width of what the function computes on the way: blocks are short where it is wide.
         """
         X = self._read_features(X, reset=False)
-        with self._named_values():
+        with self._named_values(), one_blas_thread(rows_are_few(X.shape)):
             return self._mapped(X, function, n_features)
 
     def _mapped(self, X, function, n_features):

@@ -49,7 +49,7 @@ class NetworkPlan(ABC):
 
 @dataclass(frozen=True)
 class DenseNetwork(NetworkPlan):
-    """Dense layers trained by the compiled loop of the CPU; fitted they are ``coefs_`` and ``intercepts_``."""
+    """Dense layers trained with NumPy and compiled kernels; fitted they are ``coefs_`` and ``intercepts_``."""
 
     sizes: tuple
     activation: str

@@ -1,4 +1,9 @@
-"""Second losses at one hidden layer, in the layout of the kernels: what teaches a layer beside the error from above."""
+"""Second losses at one hidden layer: what teaches a layer beside the error from above.
+
+With h (m, n) the layer, A (n, n) a projection that is trained along and thrown away, and u_i the centred rows of hA
+over their lengths, similarity matching is ``sum_ij w_i w_j (u_i . u_j - S_ij)^2 / m^2``; S tells which targets are
+alike.
+"""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +12,8 @@ import numpy as np
 
 from sklearn_analytic.backend import training
 from sklearn_analytic.nn._activations import ACTIVATION_CODES
+from sklearn_analytic.nn._flat import FlatModel
+from sklearn_analytic.nn._updates import apply_update
 
 
 @dataclass(frozen=True)
@@ -23,40 +30,78 @@ class SideLoss:
     pull: float = 0.0
 
 
-def start_side(loss, sizes, dtype, generator):
-    """Return the kernels' state of a side loss, without the buffers of a batch; None is no loss."""
-    empty = np.zeros(0, dtype)
-    if loss is None:
-        return training.Side(0, 1.0, 0.0, 0.0, _projection(0, dtype, None), empty, empty, empty, empty)
-    units = int(sizes[loss.layer]) if loss.similarity > 0 else 0
-    projection = _projection(units, dtype, generator)
-    return training.Side(
-        loss.layer, float(loss.share), float(loss.similarity), float(loss.pull), projection, empty, empty, empty, empty
-    )
+class Side:
+    """A side loss in training: its projection (None without similarity matching), and buffers of a batch."""
 
+    def __init__(self, loss, sizes, dtype, generator):
+        self.layer, self._loss, self._dtype = loss.layer, loss, dtype
+        self._n, self._n_outputs = int(sizes[loss.layer]), int(sizes[-1])
+        self.projection = _projection(self._n, dtype, generator) if loss.similarity > 0 else None
+        self.resize(0)
 
-def with_buffers(side, m, sizes):
-    """Return the state with buffers for batches of ``m`` rows."""
-    if side.layer == 0:
-        return side
-    dtype, units = side.u.dtype, int(sizes[side.layer])
-    similar = side.similarity > 0
-    return side._replace(
-        u=np.empty(m * units if similar else 0, dtype),
-        gram=np.empty(m * m if similar else 0, dtype),
-        error=np.empty(m * units if similar else 0, dtype),
-        pulls=np.empty(m, dtype),
-    )
+    def resize(self, m):
+        """Take buffers for batches of up to ``m`` rows."""
+        similar = m if self.projection is not None else 0
+        shapes = [(similar, self._n), (similar * similar,), (similar, self._n), (similar,), (m,)]
+        self._u, self._gram, self._error, self._inverses, self._factors = (np.empty(s, self._dtype) for s in shapes)
+
+    @property
+    def nbytes(self):
+        """Bytes of the buffers, and of the projection's gradient and moments."""
+        buffers = (self._u, self._gram, self._error, self._inverses, self._factors)
+        p = self.projection
+        return sum(part.nbytes for part in (*buffers, *(() if p is None else (p.grad, p.first, p.second))))
+
+    def loss(self, loss, h, below, data, rows):
+        """The loss of a batch with ``loss`` from above; the gradients wait for :meth:`add_error` and :meth:`update`.
+
+        ``h`` (m, n) is the layer, ``below`` (m, n) the input of the partition. Losses are sums over the batch, errors
+        those of the mean.
+        """
+        loss *= self._loss.share
+        if self.projection is not None:
+            loss += self._loss.similarity * self._similarity(h, data, rows)
+        if self._loss.pull > 0:
+            loss += training.pull_loss(h, below, data.weight, rows, float(self._loss.pull), self._factors)
+        return loss
+
+    def add_error(self, error, h, below):
+        """``error = share error + side errors`` in place."""
+        m = len(error)
+        error *= self._dtype.type(self._loss.share)
+        if self.projection is not None:
+            error += self._error[:m]
+        if self._loss.pull > 0:
+            error += self._factors[:m, None] * (h - below)
+
+    def update(self, optimizer, rate, step):
+        """One step of the projection."""
+        if self.projection is not None:
+            apply_update(self.projection, optimizer, rate, step)
+
+    def _similarity(self, h, data, rows):
+        """Similarity matching; the error goes to its buffer, the projection's gradient to its model."""
+        m, (projection,) = len(h), self.projection.layers
+        u, gram, error, inverses = self._u[:m], self._gram[: m * m].reshape(m, m), self._error[:m], self._inverses[:m]
+        np.dot(h, projection.weights, u)
+        training.to_unit_lengths(u, inverses)
+        np.dot(u, u.T, gram)
+        targets = (data.codes, data.targets, data.weight)
+        loss = training.gram_error(gram, *targets, rows, self._n_outputs, float(self._loss.similarity))
+        np.dot(gram, u, error)
+        training.through_unit_lengths(error, u, inverses)
+        np.dot(h.T, error, projection.d_weights)
+        np.dot(error, projection.weights.T, u)
+        error[:] = u
+        return loss
 
 
 def _projection(units, dtype, generator):
     """A bias-free layer (units, units) of variance 1 / units, as a model with a bias that stays 0."""
     sizes = np.array([units, units], dtype=np.int64)
     theta = np.zeros(units * (units + 1), dtype)
-    if units:
-        bound = math.sqrt(3 / units)
-        theta[: units * units] = generator.uniform(-bound, bound, units * units)
+    bound = math.sqrt(3 / units)
+    theta[: units * units] = generator.uniform(-bound, bound, units * units)
     codes = np.array([ACTIVATION_CODES["identity"]], dtype=np.int64)
-    return training.Model(
-        sizes, codes, training.SQUARED, theta, np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
-    )
+    state = (np.zeros_like(theta) for _ in range(3))
+    return FlatModel(sizes, codes, training.SQUARED, theta, *state)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_analytic.backend import one_blas_thread, training
+from sklearn_analytic.backend import one_blas_thread
 from sklearn_analytic.nn._activations import ACTIVATIONS, activation_codes
 from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._feedback import FEEDBACKS, first_feedback, product_feedback
-from sklearn_analytic.nn._losses import OUTPUT_CODES, OUTPUTS
-from sklearn_analytic.nn._mlp import optimizer_rule, products_are_small, raw_outputs
+from sklearn_analytic.nn._flat import flat_layers, flat_model
+from sklearn_analytic.nn._losses import OUTPUTS
+from sklearn_analytic.nn._mlp import products_are_small, raw_outputs
+from sklearn_analytic.nn._updates import apply_update
 from sklearn_analytic.private.accountants import least_noise, noise_multiplier_for, prv_epsilon, rdp_epsilon
 from sklearn_analytic.private.photonic import PhotonicBounds, photonic_epsilon
 
@@ -135,12 +137,8 @@ class PrivateExecution:
         self.sample_rate, self.n_steps = sample_rate, 0
         self._generator, self._steps = generator, 0
         self._dtype = np.dtype(recipe.precision)
-        self.sizes = np.array([layers[0][0].shape[0], *(b.shape[0] for _, b in layers)], dtype=np.int64)
-        theta = np.concatenate([part.ravel() for layer in layers for part in layer]).astype(self._dtype)
-        second = np.zeros_like(theta if recipe.optimizer.name != "sgd" else theta[:0])
-        codes = (activation_codes(activation, len(layers)), OUTPUT_CODES[recipe.output])
-        self._model = training.Model(self.sizes, *codes, theta, np.zeros_like(theta), np.zeros_like(theta), second)
-        self._rule = optimizer_rule(recipe)
+        self._model = flat_model(layers, activation_codes(activation, len(layers)), recipe)
+        self.sizes = self._model.sizes
         self._feedback = self._first_feedback(layers)
 
     # ---- the protocol ----
@@ -230,7 +228,7 @@ class PrivateExecution:
         total = self.row_sum(placed, self.sampled(len(placed.x))) + self.noise()
         self._model.grad[:] = total / (self.sample_rate * len(placed.x))
         self._steps += 1
-        training.apply_update(self._model, self._rule, rate, self._steps)
+        apply_update(self._model, self.recipe.optimizer, rate, self._steps)
 
     def _chunk_sum(self, placed, rows):
         """The sum of one part of a batch."""
@@ -256,10 +254,7 @@ class PrivateExecution:
 
     def _layers(self):
         """Views [(W, b), ...] of the parameters."""
-        lengths = (self.sizes[:-1] + 1) * self.sizes[1:]
-        parts = np.split(self._model.theta, np.cumsum(lengths)[:-1])
-        parts = [part.reshape(-1, n) for part, n in zip(parts, self.sizes[1:], strict=True)]
-        return [(part[:-1], part[-1]) for part in parts]
+        return flat_layers(self._model)
 
 
 # ---- rows ----

@@ -5,7 +5,9 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from sklearn_analytic import BRMPRegressor
 from sklearn_analytic.backend._threads import one_blas_thread
+from sklearn_analytic.estimator import reduction
 
 
 def blas_threads():
@@ -60,3 +62,13 @@ def test_the_last_thread_out_restores_what_the_first_one_set():
             thread.join()
             assert blas_threads() == {1}
         assert blas_threads() == {2}
+
+
+@pytest.mark.parametrize(("n_rows", "threads"), [(50, 1), (5000, 2)])
+def test_fits_on_few_rows_use_one_thread(rng, monkeypatch, n_rows, threads):
+    seen, fit = [], reduction.fit
+    monkeypatch.setattr(reduction, "fit", lambda *args: (seen.append(blas_threads()), fit(*args))[1])
+    X = rng.standard_normal((n_rows, 3))
+    with threadpool_limits(2, user_api="blas"):
+        BRMPRegressor().fit(X, X[:, 0])
+    assert seen == [{threads}]

@@ -1,4 +1,6 @@
-"""The compiled loop of plain networks equals the textbook, scheme by scheme, optimiser by optimiser."""
+"""Steps of plain networks equal the textbook, scheme by scheme, optimiser by optimiser."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -35,11 +37,9 @@ def _with_biases(layers, rng):
 
 def gradient(ex, rows, refresh=False):
     """Loss and gradient [(dW, db), ...] of one batch with all rows."""
-    data, n = ex.place(rows), len(rows.x)
-    work = ex._buffers(n)
-    loss = training.gradient(data, np.arange(n), ex._model, ex._feedback, work, ex._rule, ex._side, refresh)
-    segments = [ex._segment(ex._model.grad, k) for k in range(len(ex.sizes) - 1)]
-    return loss / n, [(part[:-1].copy(), part[-1].copy()) for part in segments]
+    n = len(rows.x)
+    loss = ex._gradient(ex.place(rows), np.arange(n), refresh)
+    return loss / n, [(layer.d_weights.copy(), layer.d_bias.copy()) for layer in ex._model.layers]
 
 
 def assert_same_gradient(found, expected, dtype):
@@ -112,7 +112,7 @@ def test_projected_errors_are_the_textbook_ones(rng, name, activation):
 def test_binary_feedback_is_bits_of_the_seed(rng):
     first = execution(rng, feedback=Feedback("binary"), seed=5)
     again = execution(np.random.default_rng(9), feedback=Feedback("binary"), seed=5)
-    assert first._feedback.signs.dtype == np.uint8 and first._feedback.dense.size == 0
+    assert first._feedback.signs.dtype == np.uint8
     assert first._feedback.signs.nbytes == 3 * (2 + 2 + 1)
     np.testing.assert_array_equal(first._feedback.signs, again._feedback.signs)
     assert all("signs" not in name for name in first.snapshot())
@@ -233,17 +233,6 @@ def test_a_snapshot_goes_on_bit_for_bit(rng, name, split):
         np.testing.assert_array_equal(b, eb)
 
 
-def test_small_calls_are_the_whole_epoch(rng, monkeypatch):
-    rows, results = problem(rng, n=50), []
-    for work in (1, 1e12):
-        monkeypatch.setattr("sklearn_analytic.nn._mlp._WORK_PER_CALL", work)
-        ex = execution(np.random.default_rng(0), feedback=Feedback("refresh", interval=3), batch_size=8)
-        ex.epoch(ex.place(rows), np.arange(50), [0.01] * 7)
-        results.append(ex.layers())
-    for (w, _), (other, _) in zip(*results, strict=True):
-        np.testing.assert_array_equal(w, other)
-
-
 def test_rows_of_small_error_are_left_out(rng):
     rows = problem(rng)
     ex = execution(rng, "relu", feedback=Feedback("random"))
@@ -322,8 +311,8 @@ def test_bytes_of_activations(rng):
     assert exact["stored"] == exact["exact"] == 4 * 200 * 3 * 256
     found = four.activation_bytes()
     assert exact["stored"] >= 6 * found["stored"]
-    work = four._buffers(200)  # the report is what is really kept
-    assert abs(work.packed.nbytes + work.steps.nbytes - found["stored"]) < 100
+    work = four._work_space(200)  # the report is what is really kept
+    assert abs(work.packed.nbytes - found["stored"]) < 100
     assert work.hidden.nbytes == found["shared"]
 
 
@@ -421,8 +410,8 @@ def test_kfac_renews_at_its_intervals(rng):
         bases.append(ex._kfac.bases[0][0].copy())
     assert ex._kfac.steps == 40 and ex._kfac.epochs == 8
     assert not np.array_equal(factors[0], factors[1]) and not np.array_equal(bases[0], bases[-1])
-    grads = [np.ones_like(ex._segment(ex._model.grad, k)) for k in range(4)]
-    batch = (ex._inputs(ex._work, 8), ex._errors(ex._work, 8))
+    grads = [np.ones((n_in + 1, n_out)) for n_in, n_out in pairwise(SIZES)]
+    batch = (ex._batch.inputs, [*ex._batch.errors, ex._batch.outputs[-1]])
     at_40 = ex._kfac
     at_41 = at_40.step(*batch, 8, grads, 0.1, ex._ranks)
     at_42 = at_41.step(*batch, 8, grads, 0.1, ex._ranks)

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from sklearn_analytic.backend import training
-from sklearn_analytic.backend._numba_sides import add_side_error, side_error
 from sklearn_analytic.layerwise.dense_stack import DenseStack
 from sklearn_analytic.layerwise.partitions import LocalRule
 from sklearn_analytic.nn import MLPExecution, Optimizer, Recipe, Rows
+from sklearn_analytic.nn._flat import Data, segment
 from sklearn_analytic.nn._initializers import initial_layers
-from sklearn_analytic.nn._sides import SideLoss, start_side, with_buffers
+from sklearn_analytic.nn._sides import Side, SideLoss
 from tests import reference
 from tests.checks import assert_close
 
@@ -25,22 +24,23 @@ def side_of(h, below, y, weight, rng, dtype="float64", rows=None, **loss):
     """Loss (mean), error by h and by the projection, and the projection, of a batch."""
     m, n = h.shape
     sizes = np.array([below.shape[1], n, C], dtype=np.int64)
-    side = with_buffers(start_side(SideLoss(1, **loss), sizes, np.dtype(dtype), rng), m, sizes)
+    side = Side(SideLoss(1, **loss), sizes, np.dtype(dtype), rng)
+    side.resize(m)
     coded = y.ndim == 1
-    data = training.Data(
+    data = Data(
         below.astype(dtype),
         y if coded else np.zeros(0, np.int64),
         np.zeros((0, 0), dtype) if coded else y.astype(dtype),
         np.zeros(0, dtype) if weight is None else weight.astype(dtype),
     )
     rows = np.arange(m) if rows is None else rows
-    found = side_error(h.astype(dtype), below.astype(dtype), data, rows, C, side)
-    projection = side.projection
-    entries = len(projection.theta) - n if len(projection.theta) else 0
-    shape = (n, n) if entries else (0, 0)
-    parts = [array[:entries].reshape(shape) for array in (projection.grad, projection.theta)]
+    found = side.loss(0.0, h.astype(dtype), below.astype(dtype), data, rows)
+    parts = np.zeros((2, 0, 0))
+    if side.projection is not None:
+        (layer,) = side.projection.layers
+        parts = (layer.d_weights, layer.weights)
     error = np.zeros((m, n), dtype)
-    add_side_error(error, h.astype(dtype), below.astype(dtype), side)
+    side.add_error(error, h.astype(dtype), below.astype(dtype))
     return found / m, error, *parts
 
 
@@ -125,11 +125,9 @@ def chain(rng, loss, activations=ACTIVATIONS, **recipe):
 
 def gradients(ex, rows):
     """Mean loss and [(dW, db), ...] of one batch of all rows."""
-    data, n = ex.place(rows), len(rows.x)
-    work = ex._buffers(n)
-    loss = training.gradient(data, np.arange(n), ex._model, ex._feedback, work, ex._rule, ex._side, False)
-    segments = [ex._segment(ex._model.grad, k) for k in range(len(SIZES) - 1)]
-    return loss / n, [(part[:-1].copy(), part[-1].copy()) for part in segments]
+    n = len(rows.x)
+    loss = ex._gradient(ex.place(rows), np.arange(n))
+    return loss / n, [(layer.d_weights.copy(), layer.d_bias.copy()) for layer in ex._model.layers]
 
 
 def rows_of(rng, n=6, kind="classes"):
@@ -208,7 +206,7 @@ def test_similarity_alone_lets_no_prediction_error_below(rng):
     ex = chain(rng, SideLoss(SIDE, 0.0, 1.0))
     _, found = gradients(ex, rows)
     for k in (2, 3):
-        ex._segment(ex._model.theta, k)[:] += rng.standard_normal()
+        segment(ex._model.theta, ex.sizes, k)[:] += rng.standard_normal()
     _, other = gradients(ex, rows)
     for k in (0, 1):
         np.testing.assert_array_equal(found[k][0], other[k][0])

