@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 def relu(z, bias):
     """``max(z + bias, 0)`` in place; NumPy would make two passes."""
     for i in range(z.shape[0]):
@@ -16,7 +16,7 @@ def relu(z, bias):
             z[i, j] = v if v > 0 else z.dtype.type(0)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, no_cfunc_wrapper=True, fastmath={"contract", "reassoc"})
 def triangle(z, bias):
     """``max(1 - |z + bias|, 0)`` in place."""
     one = z.dtype.type(1)
@@ -26,7 +26,7 @@ def triangle(z, bias):
             z[i, j] = v if v > 0 else z.dtype.type(0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, no_cfunc_wrapper=True, error_model="numpy")
 def l1_distances(x, columns, out):
     """``out[i, j] = sum_k |x[i, k] - columns[k, j]|``, four columns of x per visit of an output row in cache.
 
@@ -52,7 +52,7 @@ def l1_distances(x, columns, out):
                     row[j] += abs(p - zp[j])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 def cell_signs(x, inverse_pitch, shift, multipliers, offset, out):
     """Bit 62 of ``offset_p + sum_k multiplier_kp floor(x_ik inverse_pitch_kp - shift_kp)`` as a sign, modulo 2^64."""
     n, d = x.shape
@@ -71,7 +71,7 @@ def cell_signs(x, inverse_pitch, shift, multipliers, offset, out):
             out[i, p] = 1 - 2 * ((code[p] >> 62) & 1)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, no_cfunc_wrapper=True, fastmath={"contract", "reassoc"})
 def unroll_patches(images, size, stride, floor, out):
     """Patches of images as rows, each standardised while it is in cache; NumPy would make six passes."""
     n, channels, height, width = images.shape
@@ -91,7 +91,7 @@ def unroll_patches(images, size, stride, floor, out):
                 row += 1
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, no_cfunc_wrapper=True, fastmath={"contract", "reassoc"})
 def _standardise(patch, floor):
     """Take off the mean and divide by the root of the variance plus ``floor``, in place."""
     one = patch.dtype.type(1)
@@ -106,7 +106,7 @@ def _standardise(patch, floor):
         patch[k] = (patch[k] - mean) * scale
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, no_cfunc_wrapper=True, fastmath={"contract", "reassoc"})
 def pool_responses(responses, threshold, cells, share, out):
     """``out[i, cell, side, k] += max(+-r - threshold, 0) share[cell]`` in one pass over the responses."""
     n, _, _, width = out.shape

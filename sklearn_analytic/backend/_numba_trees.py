@@ -10,8 +10,9 @@ import math
 import numpy as np
 from numba import njit
 
-_PLAIN = {"cache": True, "nogil": True, "error_model": "numpy"}
-_INNER = _PLAIN | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # called by compiled code alone
+_PLAIN = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_HASHES_AT_ONCE = 1e5  # they stay in cache
+_INNER = _PLAIN | {"no_cpython_wrapper": True}  # called by compiled code alone
 
 
 @njit(**_INNER)
@@ -139,41 +140,6 @@ def grow_tree(bins, n_bins, columns, residuals, weights, rows, n_rows, plan, nod
 
 
 @njit(**_PLAIN)
-def aim(hashes, salt, below, weights, residuals, direction, grid_share, rows, out):
-    """Write what one tree looks at, residuals projected and rounded to a grid, and its rows; return how many.
-
-    The rows are those of positive weight whose salted hash, by the splitmix64 finaliser of ``features.mix_bits``, is
-    below a bound, or all such rows. Sums on a grid of a power of two are exact in any order.
-    """
-    n = 0
-    for i in range(len(hashes)):
-        bits = hashes[i] ^ salt
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        if weights[i] > 0.0 and bits ^ (bits >> np.uint64(31)) < below:
-            rows[n] = i
-            n += 1
-    if n == 0:
-        for i in range(len(hashes)):
-            if weights[i] > 0.0:
-                rows[n] = i
-                n += 1
-    largest = 0.0
-    for i in range(residuals.shape[0]):
-        for k in range(direction.shape[1]):
-            total = 0.0
-            for c in range(direction.shape[0]):
-                total += residuals[i, c] * direction[c, k]
-            out[i, k] = total
-            largest = max(largest, abs(total))
-    grid = grid_share * 2.0 ** math.ceil(math.log2(largest)) if largest > 0.0 else 1.0
-    for i in range(residuals.shape[0]):
-        for k in range(direction.shape[1]):
-            out[i, k] = np.rint(out[i, k] / grid) * grid
-    return n
-
-
-@njit(**_PLAIN)
 def take_step(bins, nodes, plan, weights, residuals, leaves, sums, values):
     """Take from every row's residuals the step of its leaf as it would be without the row, or without one copy of it.
 
@@ -224,6 +190,39 @@ def add_leaf_values(leaves, values, out):
                 out[i, c] += values[leaf, c]
 
 
+def mix_bits(bits):
+    """64-bit words with every input bit spread over every output bit: the finaliser of splitmix64."""
+    with np.errstate(over="ignore"):
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return bits ^ (bits >> np.uint64(31))
+
+
+def draws(weights, hashes, salts, below):
+    """Yield the rows that each tree looks at: those of positive weight whose salted hash is below a bound, or all."""
+    counted = np.flatnonzero(weights > 0)
+    hashes, at_once = hashes[counted], max(int(_HASHES_AT_ONCE // (len(counted) + 1)), 1)
+    for first in range(0, len(salts), at_once):
+        for drawn in mix_bits(hashes ^ salts[first : first + at_once, None]) < below:
+            rows = counted[drawn]
+            yield rows if len(rows) else counted
+
+
+def aim(residuals, direction, grid_share, out):
+    """Write the residuals that one tree looks at: projected, and rounded to a power of two times ``grid_share``.
+
+    Sums on that grid are exact in any order. The sum over outputs is taken in their order.
+    """
+    np.multiply(residuals[:, :1], direction[0], out)
+    for c in range(1, len(direction)):
+        out += residuals[:, c : c + 1] * direction[c]
+    largest = max(out.max(), -out.min())
+    grid = grid_share * 2.0 ** math.ceil(math.log2(largest)) if largest > 0.0 else 1.0
+    out /= grid
+    np.rint(out, out)
+    out *= grid
+
+
 def boost(bins, n_bins, residuals, weights, hashes, columns, bounds, salts, directions, below, grid_share, plan):
     """Grow trees in turn, each on what is left, and take its leave-one-out step off the residuals.
 
@@ -241,11 +240,12 @@ def boost(bins, n_bins, residuals, weights, hashes, columns, bounds, salts, dire
     histograms = np.empty((most_leaves, np.max(np.diff(bounds)), np.max(n_bins), width))
     work, gain = np.empty((most_nodes, 5), np.int64), np.empty(most_nodes)
     few, sums = np.empty((3, width)), np.empty((most_leaves, 1 + n_outputs))
-    for t in range(n_trees):
-        n_rows = aim(hashes, salts[t], below, weights, residuals, directions[t], grid_share, rows[0], aims)
+    for t, drawn in enumerate(draws(weights, hashes, salts, below)):
+        rows[0, : len(drawn)] = drawn
+        aim(residuals, directions[t], grid_share, aims)
         own = columns[bounds[t] : bounds[t + 1]]
         n_nodes[t] = grow_tree(
-            bins, n_bins, own, aims, weights, rows, n_rows, plan, nodes[t], work, gain, histograms, few
+            bins, n_bins, own, aims, weights, rows, len(drawn), plan, nodes[t], work, gain, histograms, few
         )
         n_leaves = (n_nodes[t] + 1) // 2
         take_step(bins, nodes[t], plan, weights, residuals, leaves, sums[:n_leaves], values[t])

@@ -10,7 +10,7 @@ IDENTITY, RELU, LEAKY, TANH, LOGISTIC = range(5)
 LEAK = 0.01
 
 # "numpy" divides without a check for zero, which would keep loops from being vectorised.
-COMPILED = {"cache": True, "nogil": True, "error_model": "numpy"}
+COMPILED = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
 @njit(**COMPILED)
