@@ -7,8 +7,8 @@ of this package beside the models that one would otherwise try: accuracy and sec
 breast cancer, and a regression on diabetes. The figure ``quickstart.png`` shows accuracy against
 fit time.
 
-Run ``python examples/plot_01_quickstart.py`` (under a minute on two cores), with ``--out DIR``
-for the folder of the figure and ``--quick`` for small models.
+Run ``python examples/plot_01_quickstart.py`` (under a minute on two cores, loops still to be
+compiled), with ``--out DIR`` for the folder of the figure and ``--quick`` for small models.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from sklearn_analytic import (
     DFARegressor,
     LayerwiseMLP,
     LayerwiseMLPRegressor,
+    warmup,
 )
 
 DATASETS = {"digits": load_digits, "breast cancer": load_breast_cancer}
@@ -96,40 +97,40 @@ def peer_models(units):
 
 
 # %%
-# Measuring one model: the seconds include the scaler. Each model is fitted twice and the faster
-# fit counts, because the first one loads compiled code.
+# Measuring one model: the seconds include the scaler. What numba still has to compile is compiled
+# before, by ``warmup``, so that the seconds are those of every later fit. Each row is printed once
+# it is there.
 
 
-def measure(model, X_train, X_test, y_train, y_test):
-    seconds = []
-    for _ in range(2):
+def table(title, column, models, X, y, stratify=None):
+    """Print and return {model: (score, seconds)} on one data set."""
+    X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=stratify, random_state=0)
+    warmup(*(model for model in models.values() if is_ours(model)), X=X_train[:64], y=y_train[:64])
+    print(f"\n{title:22s} {column:>8s}     fit [s]")
+    found = {}
+    for name, model in models.items():
         start = time.perf_counter()
-        model.fit(X_train, y_train)
-        seconds.append(time.perf_counter() - start)
-    return model.score(X_test, y_test), min(seconds)
+        fitted = make_pipeline(StandardScaler(), model).fit(X_train, y_train)
+        seconds = time.perf_counter() - start
+        found[name] = fitted.score(X_test, y_test), seconds
+        print(f"  {name:20s} {found[name][0]:8.4f} {seconds:11.4f}", flush=True)
+    return found
 
 
-def compare(load, units):
+def is_ours(model):
+    return type(model).__module__.startswith("sklearn_analytic")
+
+
+def compare(title, load, units):
     """{model: (accuracy, seconds, whether it is ours)} on one data set."""
     X, y = load(return_X_y=True)
-    split = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
-    results = {}
-    for ours, models in ((True, our_models(units)), (False, peer_models(units))):
-        for name, model in models.items():
-            results[name] = (*measure(make_pipeline(StandardScaler(), model), *split), ours)
-    return results
-
-
-def print_table(results):
-    for dataset, models in results.items():
-        print(f"\n{dataset:22s} accuracy     fit [s]")
-        for name, (accuracy, seconds, _) in models.items():
-            print(f"  {name:20s} {accuracy:8.4f} {seconds:11.4f}")
+    models = our_models(units) | peer_models(units)
+    found = table(title, "accuracy", models, X, y, stratify=y)
+    return {name: (*row, is_ours(models[name])) for name, row in found.items()}
 
 
 def regress(units):
     X, y = load_diabetes(return_X_y=True)
-    split = train_test_split(X, y, random_state=0)
     models = {
         "ClosedFormMLP": ClosedFormMLPRegressor(random_state=0),
         "BRMP, linear": BRMPRegressor(alpha="gcv"),
@@ -139,10 +140,7 @@ def regress(units):
         f"Decoupled({units})": DecoupledMLPRegressor((units,), activation="tanh", early_stopping=True, random_state=0),
         "RidgeCV": RidgeCV(),
     }
-    print(f"\n{'diabetes':22s}       R2     fit [s]")
-    for name, model in models.items():
-        score, seconds = measure(make_pipeline(StandardScaler(), model), *split)
-        print(f"  {name:20s} {score:8.4f} {seconds:11.4f}")
+    table("diabetes", "R2", models, X, y)
 
 
 # %%
@@ -177,8 +175,7 @@ def main():
     X, y = load_breast_cancer(return_X_y=True)
     first_steps(*train_test_split(X, y, stratify=y, random_state=0))
     search(4 * units)
-    results = {name: compare(load, units) for name, load in DATASETS.items()}
-    print_table(results)
+    results = {name: compare(name, load, units) for name, load in DATASETS.items()}
     regress(units)
     draw(results, options.out)
 

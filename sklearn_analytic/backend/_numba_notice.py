@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+import time
 
 from numba.core import event
 
@@ -15,19 +16,20 @@ _LOGGER = logging.getLogger("sklearn_analytic")
 
 
 class Notice(event.Listener):
-    """Says once per process that something compiles, a second after it has begun."""
+    """Says once per process that it compiles, when that has taken a second in all."""
 
     def __init__(self):
-        self._thread, self._was_said = threading.local(), False
+        self._thread, self._was_said, self._spent = threading.local(), False, 0.0
 
     def on_start(self, event):
         """Start the clock with the outermost function, where it is one of this package."""
         depth = getattr(self._thread, "depth", 0)
         self._thread.depth = depth + 1
         if depth == 0 and not self._was_said and _is_ours(event.data["dispatcher"]):
-            self._thread.clock = threading.Timer(_PATIENCE, self._say)
-            self._thread.clock.daemon = True
-            self._thread.clock.start()
+            clock = threading.Timer(max(_PATIENCE - self._spent, 0.0), self._say)
+            clock.daemon = True
+            self._thread.clock, self._thread.began = clock, time.monotonic()
+            clock.start()
 
     def on_end(self, event):
         """Stop the clock."""
@@ -35,6 +37,7 @@ class Notice(event.Listener):
         if self._thread.depth == 0 and getattr(self._thread, "clock", None) is not None:
             self._thread.clock.cancel()
             self._thread.clock = None
+            self._spent += time.monotonic() - self._thread.began
 
     def _say(self):
         """Tell the log, or, where nobody listens to it, whoever sits at the terminal."""

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -73,3 +74,19 @@ def test_what_is_done_within_a_second_is_not_mentioned(seconds, monkeypatch, cap
                 clock.join(5)
             listener.on_end(start)
     assert [record.levelname for record in caplog.records] == ["INFO"] * (seconds == 0)
+
+
+def test_many_short_compilations_are_one_long_one(monkeypatch, caplog):
+    monkeypatch.setattr(notice, "_PATIENCE", 0.05)
+    Function.py_func.__module__ = "sklearn_analytic.backend"
+    start = type("Event", (), {"data": {"dispatcher": Function}})
+    listener = notice.Notice()
+    with caplog.at_level(logging.INFO, "sklearn_analytic"):
+        for _ in range(20):
+            listener.on_start(start)
+            clock = listener._thread.clock
+            time.sleep(0.005)
+            listener.on_end(start)
+            if clock is not None:
+                clock.join(5)
+    assert len(caplog.records) == 1

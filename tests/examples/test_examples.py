@@ -250,6 +250,15 @@ def test_streaming_of_brmp(streaming, name):
         assert line["peak_hwm"] < 300
 
 
+def test_first_fit(tmp_path):
+    options = ("--estimators", "BRMPClassifier", "--repeats", 1, "--json", tmp_path / "f.json")
+    run_script(BENCHMARKS / "first_fit.py", *options, cwd=tmp_path)
+    record = read_json(tmp_path / "f.json")
+    (row,), (busy,) = record["rows"], record["busy"]
+    assert row["compiled"] == [] and 0 < row["second"] <= row["first"]
+    assert all(seconds > 0 for seconds in busy["seconds"].values()) and "1" in busy["seconds"]
+
+
 @needs("BRMPRegressor")
 def test_conditioning(tmp_path):
     options = ("--json", tmp_path / "c.json", "--figure", tmp_path / "c.png")
