@@ -7,6 +7,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes that share the cores take one each
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    # The filters of warnings and plugins have loaded a BLAS by now, which reads no variable any more.
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
 
 import numpy as np
 import pytest
