@@ -23,7 +23,7 @@ def stream(model, X, y, size):
 @pytest.mark.parametrize("make", MODELS)
 def test_a_stream_of_small_blocks_ends_where_a_fit_does(make):
     X, X_test, y, y_test = train_test_split(*load_digits(return_X_y=True), random_state=0, stratify=None)
-    model = stream(make(random_state=0), X, y, 50)
+    model = stream(make(random_state=0).partial_fit(X[:50], y[:50]), X[50:], y[50:], 100)
     assert model.n_samples_seen_ == len(X)
     assert model.score(X_test, y_test) > make(random_state=0).fit(X, y).score(X_test, y_test) - 0.01
 
