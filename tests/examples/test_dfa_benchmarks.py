@@ -4,32 +4,22 @@ import importlib
 import importlib.util
 import itertools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = ROOT / "examples" / "benchmarks"
-SECONDS = 300  # a bound against hanging; the suites take seconds on a free machine
+from tests.examples.test_examples import BENCHMARKS, ROOT, run_script
 
 
 def run_suite(suite, folder, *options):
-    """(record, printed text) of one suite, run in a fresh process away from the repository."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, str(BENCHMARKS / "dfa.py"), "--quick", "--suite", suite, "--json", "r.json", *options]
-    environment = os.environ | {"PYTHONPATH": path}
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS)
-    assert result.returncode == 0, result.stderr[-3000:]
+    """(record, printed text) of one suite, run away from the repository."""
+    printed = run_script(BENCHMARKS / "dfa.py", "--suite", suite, "--json", "r.json", *options, cwd=folder)
     text = (folder / "r.json").read_text()
     assert str(ROOT) not in text
     record = json.loads(text)
     assert {"date", "packages", "cpu", "cores", "thread_pools"} <= record["environment"].keys()
     assert {"suite": suite, "quick": True}.items() <= record["settings"].items()
     assert [row for row in record["rows"] if row["error"] and not row["skipped"]] == []
-    return record, result.stdout
+    return record, printed
 
 
 def has_torch():

@@ -54,7 +54,7 @@ def test_examples_say_what_is_missing(script, library, tmp_path, monkeypatch):
     """Without the library there is a sentence and no error."""
     (tmp_path / f"{library}.py").write_text(f"raise ImportError('no {library} here')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    output = run_script(EXAMPLES / script, cwd=tmp_path)
+    output = run_script(EXAMPLES / script, cwd=tmp_path, fresh=True)
     assert output == f"Nothing to show: {library} is not installed (pip install {library}).\n"
 
 

@@ -2,30 +2,20 @@
 
 import itertools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = ROOT / "examples" / "benchmarks"
-SECONDS = 300  # a bound against hanging
+from tests.examples.test_examples import BENCHMARKS, ROOT, run_script
 
 
-def run_script(name, folder, *options):
-    """(record, printed text) of one script in quick mode, run in a fresh process away from the repository."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, str(BENCHMARKS / name), "--quick", "--json", "r.json", *options]
-    environment = os.environ | {"PYTHONPATH": path}
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS)
-    assert result.returncode == 0, result.stderr[-3000:]
+def run_benchmark(name, folder, *options, fresh=False):
+    """(record, printed text) of one script in quick mode, run away from the repository."""
+    printed = run_script(BENCHMARKS / name, "--json", "r.json", *options, cwd=folder, fresh=fresh)
     text = (folder / "r.json").read_text()
     assert str(ROOT) not in text
     record = json.loads(text)
     assert {"date", "packages", "cpu", "cores", "thread_pools"} <= record["environment"].keys()
-    return record, result.stdout
+    return record, printed
 
 
 @pytest.mark.parametrize(("device", "precisions"), [
@@ -35,7 +25,7 @@ def run_script(name, folder, *options):
 def test_roofline(tmp_path, device, precisions):
     if device != "cpu":
         pytest.importorskip("torch")
-    record, text = run_script("roofline.py", tmp_path, "--device", device)
+    record, text = run_benchmark("roofline.py", tmp_path, "--device", device, fresh=True)
     assert {row["precision"] for row in record["rows"]} == precisions
     for row in record["rows"]:
         assert row["device"] == device and row["threads"] == 1
@@ -50,7 +40,7 @@ def test_roofline(tmp_path, device, precisions):
 
 def test_dask_scaling(tmp_path):
     pytest.importorskip("distributed")
-    record, text = run_script("dask_scaling.py", tmp_path, "--workers", "1")
+    record, text = run_benchmark("dask_scaling.py", tmp_path, "--workers", "1")
     (row,) = record["rows"]
     assert row["workers"] == 1 and row["moved_bounds"] == "0.0, 0.0"  # in MB, of 9 x 9 numbers
     assert all(row[name] > 0 for name in ("fold_s", "merge_s", "task_ms", "pass_s", "model_s"))
@@ -62,7 +52,7 @@ def test_dask_scaling(tmp_path):
 
 
 def test_out_of_core(tmp_path):
-    record, text = run_script("out_of_core.py", tmp_path)
+    record, text = run_benchmark("out_of_core.py", tmp_path)
     tables = record["tables"]
     assert [line["source"] for line in tables["reading"]] == ["npy"]
     assert [line["source"] for line in tables["fits"]] == ["waiting", "npy"]
@@ -80,7 +70,7 @@ def test_out_of_core(tmp_path):
 
 
 def test_parallel_search(tmp_path):
-    record, text = run_script("parallel_search.py", tmp_path)
+    record, text = run_benchmark("parallel_search.py", tmp_path)
     (row,) = record["rows"]
     assert row["estimator"] == "DFAClassifier" and row["backend"] == "threading"
     assert {n: len(times) for n, times in row["samples"].items()} == {"1": 1, "2": 1}
