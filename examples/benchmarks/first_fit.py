@@ -139,6 +139,7 @@ def main():
     parser = argparse.ArgumentParser(description="The first fit, and a fit on a busy machine.")
     parser.add_argument("--estimators", nargs="+", default=ESTIMATORS, help="names of estimators")
     parser.add_argument("--repeats", type=int, default=3, help="fresh processes per figure")
+    parser.add_argument("--quick", action="store_true", help="one process per figure")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="PATH")
     options = parser.parse_args()
@@ -146,7 +147,7 @@ def main():
         measurement, name = options.measure
         print(json.dumps(MEASUREMENTS[measurement](name)))
         return
-    result = {"environment": environment(), "rows": rows(options.estimators, options.repeats), "busy": []}
+    result = {"environment": environment(), "rows": rows(options.estimators, 1 if options.quick else options.repeats), "busy": []}
     print(f"\n{'digits, a core is busy':24s} {'1 thread':>9s} {'all':>7s}   wall seconds")
     with tempfile.TemporaryDirectory() as cache:
         for name in options.estimators:

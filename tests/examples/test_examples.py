@@ -300,7 +300,7 @@ def test_streaming_of_brmp(streaming, name):
 
 
 def test_first_fit(tmp_path):
-    options = ("--estimators", "BRMPClassifier", "--repeats", 1, "--json", tmp_path / "f.json")
+    options = ("--estimators", "BRMPClassifier", "--json", tmp_path / "f.json")
     run_script(BENCHMARKS / "first_fit.py", *options, cwd=tmp_path)
     record = read_json(tmp_path / "f.json")
     (row,), (busy,) = record["rows"], record["busy"]
