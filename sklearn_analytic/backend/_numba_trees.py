@@ -16,13 +16,9 @@ _INNER = _PLAIN | {"no_cpython_wrapper": True}  # called by compiled code alone
 
 
 @njit(**_INNER)
-def _histogram(bins, n_bins, rows, start, stop, columns, residuals, weights, out):
-    """Weight and weighted residuals of rows ``rows[start:stop]`` in every bin of some columns."""
+def _add_rows(bins, rows, start, stop, columns, residuals, weights, out):
+    """Add weight and weighted residuals of rows ``rows[start:stop]`` to every bin of some columns."""
     n_outputs, n_columns = residuals.shape[1], len(columns)
-    for j in range(n_columns):
-        for b in range(n_bins[columns[j]]):
-            for k in range(n_outputs + 1):
-                out[j, b, k] = 0.0
     for position in range(start, stop):
         i = rows[position]
         weight = weights[i]
@@ -30,51 +26,50 @@ def _histogram(bins, n_bins, rows, start, stop, columns, residuals, weights, out
             pull = weight * residuals[i, 0]
             for j in range(n_columns):
                 b = bins[i, columns[j]]
-                out[j, b, 0] += weight
-                out[j, b, 1] += pull
+                out[j, 0, b] += weight
+                out[j, 1, b] += pull
         else:
             for j in range(n_columns):
                 b = bins[i, columns[j]]
-                out[j, b, 0] += weight
+                out[j, 0, b] += weight
                 for k in range(n_outputs):
-                    out[j, b, k + 1] += weight * residuals[i, k]
+                    out[j, k + 1, b] += weight * residuals[i, k]
 
 
 @njit(**_INNER)
-def _best_split(histogram, n_bins, columns, least, shrinkage, sums, split):
+def _best_split(histogram, n_bins, columns, few, least, shrinkage, sums, seen, split):
     """Return the gain of the best split of a node, 0 where there is none; write its column position and last bin.
 
-    A leaf of sums S explains S^2 over its weight. ``sums`` is space for those of the node and of both children.
+    A leaf of sums S explains S^2 over its weight. ``sums`` (2, 1 + outputs) holds those of the node, and is space for
+    those of a child; ``seen`` is space for a bin number per bin. The histogram of a node of ``few`` rows is cleared.
     """
-    width = histogram.shape[2]
-    for k in range(width):
-        sums[0, k] = 0.0
-    for b in range(n_bins[columns[0]]):
-        for k in range(width):
-            sums[0, k] += histogram[0, b, k]
-    squared = 0.0
+    width, base, gain = histogram.shape[1], 0.0, 0.0
     for k in range(1, width):
-        squared += sums[0, k] * sums[0, k]
-    base, gain = squared / (sums[0, 0] + shrinkage), 0.0
+        base += sums[0, k] * sums[0, k]
+    base /= sums[0, 0] + shrinkage
     best = 1e-9 * base
     for j in range(len(columns)):
+        n_seen = 0  # bins that have rows: found first, without branches that no processor foresees
+        for b in range(n_bins[columns[j]]):
+            seen[n_seen] = b
+            n_seen += histogram[j, 0, b] != 0.0
         for k in range(width):
             sums[1, k] = 0.0
-        for b in range(n_bins[columns[j]] - 1):
-            if histogram[j, b, 0] == 0.0:
-                continue
+        for s in range(n_seen):
+            b = seen[s]
             for k in range(width):
-                sums[1, k] += histogram[j, b, k]
-                sums[2, k] = sums[0, k] - sums[1, k]
-            if sums[2, 0] < least:
-                break
-            if sums[1, 0] < least:
+                sums[1, k] += histogram[j, k, b]
+                if few:
+                    histogram[j, k, b] = 0.0
+            light, heavy = sums[1, 0], sums[0, 0] - sums[1, 0]
+            if light < least or heavy < least:
                 continue
             left, right = 0.0, 0.0
             for k in range(1, width):
+                rest = sums[0, k] - sums[1, k]
                 left += sums[1, k] * sums[1, k]
-                right += sums[2, k] * sums[2, k]
-            found = left / (sums[1, 0] + shrinkage) + right / (sums[2, 0] + shrinkage) - base
+                right += rest * rest
+            found = left / (light + shrinkage) + right / (heavy + shrinkage) - base
             if found > best:
                 best = gain = found
                 split[0], split[1] = j, b
@@ -82,28 +77,44 @@ def _best_split(histogram, n_bins, columns, least, shrinkage, sums, split):
 
 
 @njit(**_PLAIN)
-def grow_tree(bins, n_bins, columns, residuals, weights, rows, n_rows, plan, nodes, work, gain, histograms, sums):
+def grow_tree(bins, n_bins, columns, residuals, weights, rows, n_rows, plan, nodes, work, gain, histograms, sums, seen):
     """Write (feature, last left bin, left child, leaf) of the nodes of one tree, grown best split first; how many.
 
     A node's right child follows its left one; ``feature`` is -1 and ``leaf`` the leaf's number at leaves. The first
     ``n_rows`` of ``rows[0]`` are reordered, by way of ``rows[1]``. ``work`` (nodes, 5) is space for the split of every
-    node, where its rows begin and end, and which histogram it has.
+    node, where its rows begin and end, and which histogram it has. Where both children have no more rows than there
+    are bins, they make them in the first one, which is zero before and after: only bins that have rows are visited.
     """
-    most_leaves, least, shrinkage = int(plan[0]), plan[1], plan[2]
-    nodes[0, 0], work[0, 2], work[0, 3], work[0, 4] = -1, 0, n_rows, 0
-    n_nodes, n_leaves, fresh, small = 1, 0, 0, 0
+    most_leaves, least, shrinkage, most_few, width = int(plan[0]), plan[1], plan[2], len(seen), sums.shape[1]
+    nodes[0, 0], work[0, 2], work[0, 3] = -1, 0, n_rows
+    n_nodes, n_leaves, n_histograms, small, large = 1, 1, 1, 0, 0
     while True:
-        own = histograms[n_leaves]
-        _histogram(bins, n_bins, rows[0], work[small, 2], work[small, 3], columns, residuals, weights, own)
-        if n_leaves > 0:  # the parent's histogram becomes the large child's
-            parent = histograms[work[2 * fresh + 1 - small, 4]]
-            for j in range(len(columns)):
-                for b in range(n_bins[columns[j]]):
-                    for k in range(own.shape[2]):
-                        parent[j, b, k] -= own[j, b, k]
-        for c in range(fresh, n_nodes):
-            gain[c] = _best_split(histograms[work[c, 4]], n_bins, columns, least, shrinkage, sums, work[c])
-        n_leaves += 1
+        few = work[large, 3] - work[large, 2] <= most_few
+        work[small, 4] = n_histograms
+        for turn in range(min(n_leaves, 2)):
+            c = large if turn else small
+            for k in range(width):
+                sums[0, k] = 0.0
+            for position in range(work[c, 2], work[c, 3]):
+                i = rows[0, position]
+                sums[0, 0] += weights[i]
+                for k in range(1, width):
+                    sums[0, k] += weights[i] * residuals[i, k - 1]
+            gain[c] = 0.0
+            light = sums[0, 0] < 2 * least  # both halves of it are not heavy enough
+            if light and (few or turn):
+                continue
+            own, other = histograms[0 if few else work[c, 4]], histograms[work[small, 4]]
+            if not few:
+                for j in range(len(columns)):
+                    for k in range(width):  # the parent's histogram becomes the large child's
+                        for b in range(n_bins[columns[j]]):
+                            own[j, k, b] = own[j, k, b] - other[j, k, b] if turn else 0.0
+            if few or not turn:
+                _add_rows(bins, rows[0], work[c, 2], work[c, 3], columns, residuals, weights, own)
+            if not light:
+                gain[c] = _best_split(own, n_bins, columns, few, least, shrinkage, sums, seen, work[c])
+        n_histograms += not few
         a = 0
         for c in range(1, n_nodes):
             if gain[c] > gain[a]:
@@ -111,6 +122,7 @@ def grow_tree(bins, n_bins, columns, residuals, weights, rows, n_rows, plan, nod
         if gain[a] <= 0.0 or n_leaves == most_leaves:
             break
         gain[a] = 0.0
+        n_leaves += 1
         feature, cut, start, stop = columns[work[a, 0]], work[a, 1], work[a, 2], work[a, 3]
         nodes[0, a], nodes[1, a], nodes[2, a] = feature, cut, n_nodes
         middle, right = start, 0
@@ -124,11 +136,11 @@ def grow_tree(bins, n_bins, columns, residuals, weights, rows, n_rows, plan, nod
                 right += 1
         for k in range(right):
             rows[0, middle + k] = rows[1, k]
-        fresh = n_nodes
-        small = fresh if 2 * middle <= start + stop else fresh + 1
-        work[fresh, 2], work[fresh, 3], work[fresh + 1, 2], work[fresh + 1, 3] = start, middle, middle, stop
-        work[small, 4], work[2 * fresh + 1 - small, 4] = n_leaves, work[a, 4]
-        nodes[0, fresh], nodes[0, fresh + 1] = -1, -1
+        small = n_nodes if 2 * middle <= start + stop else n_nodes + 1
+        large = 2 * n_nodes + 1 - small
+        work[n_nodes, 2], work[n_nodes, 3], work[n_nodes + 1, 2], work[n_nodes + 1, 3] = start, middle, middle, stop
+        work[large, 4] = work[a, 4]
+        nodes[0, n_nodes], nodes[0, n_nodes + 1] = -1, -1
         n_nodes += 2
     leaf = 0
     for a in range(n_nodes):
@@ -237,15 +249,17 @@ def boost(bins, n_bins, residuals, weights, hashes, columns, bounds, salts, dire
     values = np.empty((n_trees, most_leaves, n_outputs))
     n_nodes = np.empty(n_trees, np.int64)
     rows, leaves, aims = np.empty((2, n), np.int64), np.empty(n, np.int64), np.empty((n, width - 1))
-    histograms = np.empty((most_leaves, np.max(np.diff(bounds)), np.max(n_bins), width))
+    histograms = np.empty((most_leaves + 1, np.max(np.diff(bounds)), width, np.max(n_bins)))
     work, gain = np.empty((most_nodes, 5), np.int64), np.empty(most_nodes)
-    few, sums = np.empty((3, width)), np.empty((most_leaves, 1 + n_outputs))
+    histograms[0] = 0.0
+    few, seen = np.empty((2, width)), np.empty(np.max(n_bins), np.int64)
+    sums = np.empty((most_leaves, 1 + n_outputs))
     for t, drawn in enumerate(draws(weights, hashes, salts, below)):
         rows[0, : len(drawn)] = drawn
         aim(residuals, directions[t], grid_share, aims)
         own = columns[bounds[t] : bounds[t + 1]]
         n_nodes[t] = grow_tree(
-            bins, n_bins, own, aims, weights, rows, len(drawn), plan, nodes[t], work, gain, histograms, few
+            bins, n_bins, own, aims, weights, rows, len(drawn), plan, nodes[t], work, gain, histograms, few, seen
         )
         n_leaves = (n_nodes[t] + 1) // 2
         take_step(bins, nodes[t], plan, weights, residuals, leaves, sums[:n_leaves], values[t])

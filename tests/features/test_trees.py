@@ -23,28 +23,32 @@ def hashes_of(X, rng):
     return hash_keys(row_keys(X, rng.standard_normal(X.shape[1])))
 
 
-def grown(X, R, weights=None, n_leaves=8, least=2.0):
-    """The leaf of every row in one tree on all rows and columns."""
+def grown(X, R, weights=None, n_leaves=8, least=2.0, most_few=0):
+    """The leaf of every row in one tree on all rows and columns; nodes of few rows have no histogram of their own."""
     table, n, most_nodes = bin_columns(X), len(X), 2 * n_leaves - 1
     weights = np.ones(n) if weights is None else weights
     plan, rows = np.array([n_leaves, least, 1.0, 0.2, 1.0]), np.tile(np.arange(n), (2, 1))
     nodes, work, gain = np.empty((4, most_nodes), int), np.empty((most_nodes, 5), int), np.empty(most_nodes)
     width = 1 + R.shape[1]
-    histograms, few = np.full((n_leaves, X.shape[1], table.n_bins.max(), width), np.nan), np.empty((3, width))
+    histograms = np.full((n_leaves + 1, X.shape[1], width, table.n_bins.max()), np.nan)
+    histograms[0] = 0.0
+    few, seen = np.empty((2, width)), np.empty(max(most_few, table.n_bins.max()), int)
     data = (table.bins, table.n_bins, np.arange(X.shape[1]), R, weights)
-    n_nodes = trees.grow_tree(*data, rows, n, plan, nodes, work, gain, histograms, few)
+    n_nodes = trees.grow_tree(*data, rows, n, plan, nodes, work, gain, histograms, few, seen)
+    assert not histograms[0].any()
     leaves, size = np.empty(n, int), (n_nodes + 1) // 2
     space = np.empty((size, width)), np.empty((size, R.shape[1]))
     trees.take_step(table.bins, nodes, plan, weights, R.copy(), leaves, *space)
     return leaves
 
 
+@pytest.mark.parametrize("most_few", [0, 20, 100])
 @pytest.mark.parametrize("n_outputs", [1, 3])
-def test_tree_equals_the_naive_one(rng, n_outputs):
+def test_tree_equals_the_naive_one(rng, n_outputs, most_few):
     X = rng.integers(0, 6, (60, 3)).astype(float)
     R = np.round(rng.standard_normal((60, n_outputs)) * 1024) / 1024  # sums are exact, so ties are ties
     weights = rng.integers(0, 3, 60).astype(float)
-    leaves = grown(X, R, weights)
+    leaves = grown(X, R, weights, most_few=most_few)
     expected = reference.best_first_leaves(X, R, weights, 8, 2.0, 1.0)
     # The same partition of the rows, whatever the numbers of the leaves.
     assert len(set(zip(leaves.tolist(), expected.tolist(), strict=True))) == len(np.unique(expected))
