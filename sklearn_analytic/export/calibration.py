@@ -53,12 +53,8 @@ def fit_link(scores, labels, weights):
     weights = np.ones(len(labels)) if weights is None else weights
     doubt = 1 / (max(float(np.sum(weights)), float(len(labels))) + 2)  # the rule of succession
 
-    def loss(link):
-        chosen = link.probabilities(scores)[np.arange(len(labels)), labels]
-        return -float(np.average(np.log(np.maximum(chosen, _LEAST)), weights=weights))
-
-    links = [_best_slope(floor, doubt, loss) for floor in (None, *_FLOORS)]
-    return min(links, key=loss)
+    found = [_best_slope(scores, labels, weights, floor, doubt) for floor in (None, *_FLOORS)]
+    return min(found, key=lambda pair: pair[0])[1]
 
 
 def log_outputs(outputs, rule):
@@ -71,13 +67,26 @@ def _log_above(scores, floor):
     return np.log(np.maximum(scores, floor)) + np.minimum(scores - floor, 0) / floor
 
 
-def _best_slope(floor, doubt, loss):
-    """Minimise the loss over the slope, on a log scale."""
+def _best_slope(scores, labels, weights, floor, doubt):
+    """Return the least loss over the slope, searched on a log scale, and its link."""
     bounds = (-1.0, 4.0) if floor is None else (-1.5, 1.5)
-    found = minimize_scalar(
-        lambda t: loss(Link(float(np.exp(t)), floor, doubt)), bounds=bounds, method="bounded", options={"xatol": 0.02}
-    )
-    return Link(float(np.exp(found.x)), floor, doubt)
+    loss = _loss(Link(1.0, floor, doubt)._sharpened(scores), labels, weights, doubt)
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.02})
+    return found.fun, Link(float(np.exp(found.x)), floor, doubt)
+
+
+def _loss(sharpened, labels, weights, doubt):
+    """The log-loss by the logarithm of the slope: what :class:`Link` gives the right classes, and no other."""
+    rows, spread, total = np.arange(len(labels)), doubt / sharpened.shape[1], weights.sum()
+
+    def loss(log_slope):
+        z = float(np.exp(log_slope)) * sharpened
+        z -= z.max(axis=1, keepdims=True)
+        np.exp(z, out=z)
+        chosen = (1 - doubt) * (z[rows, labels] / z.sum(axis=1)) + spread
+        return -float((np.log(np.maximum(chosen, _LEAST)) * weights).sum() / total)
+
+    return loss
 
 
 def _log_of_link(rule):

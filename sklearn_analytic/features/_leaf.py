@@ -217,12 +217,20 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None):
         seen = seen if np.any(seen) else weights
         return grow_forest(table, centred, seen, hashes, plan, generators[member])
 
-    with ThreadPoolExecutor(min(N_MEMBERS, n_threads())) as pool:
-        members = list(pool.map(grown, range(N_MEMBERS)))
+    members = _in_threads(grown, N_MEMBERS)
     forests = [forest for forest, _ in members]
     values = np.concatenate([value for _, value in members])
     joined = forests[0].joined(forests[1:])
     return LeafScores(joined, values, mean, N_MEMBERS, keys.direction, keys.exponent, keys.narrow)
+
+
+def _in_threads(function, n):
+    """Return ``function(0)`` to ``function(n - 1)``, side by side where there are threads for it."""
+    n_workers = min(n, n_threads())
+    if n_workers == 1:
+        return [function(i) for i in range(n)]
+    with ThreadPoolExecutor(n_workers) as pool:
+        return list(pool.map(function, range(n)))
 
 
 def _folds(hashes, n_folds):

@@ -185,7 +185,7 @@ def _assembled(table, nodes, sizes):
 
 def _drawn_columns(n_columns, generator):
     """Columns of one tree: fewer make trees differ, and wide tables affordable."""
-    share = generator.choice(_COLUMN_SHARES)
+    share = _COLUMN_SHARES[generator.integers(len(_COLUMN_SHARES))]
     size = min(math.ceil(share * n_columns), _MOST_COLUMNS)
     return np.sort(generator.choice(n_columns, size, replace=False))
 
