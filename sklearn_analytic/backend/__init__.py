@@ -1,6 +1,7 @@
 """What computes: NumPy with numba on the CPU, torch on any device. Chosen once per call, handed down as an argument."""
 
 import sys
+from functools import lru_cache
 
 from sklearn_analytic.backend import _numba_notice  # noqa: F401 - it listens from now on
 from sklearn_analytic.backend import _numba_training as training
@@ -109,7 +110,13 @@ def dtype_name(array):
     >>> dtype_name(np.zeros(1))
     'float64'
     """
-    return str(array.dtype).removeprefix("torch.")
+    return _name_of(array.dtype)
+
+
+@lru_cache(maxsize=64)
+def _name_of(dtype):
+    """The name of a dtype; NumPy makes it anew each time, in as long as a small product takes."""
+    return str(dtype).removeprefix("torch.")
 
 
 def backend_for(x, device, precision="float32"):

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 _PLAIN = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_SURE = 1 - 1e-12  # far more than rounding
 _HASHES_AT_ONCE = 1e5  # they stay in cache
 _INNER = _PLAIN | {"no_cpython_wrapper": True}  # called by compiled code alone
 
@@ -48,31 +49,35 @@ def _best_split(histogram, n_bins, columns, few, least, shrinkage, sums, seen, s
         base += sums[0, k] * sums[0, k]
     base /= sums[0, 0] + shrinkage
     best = 1e-9 * base
+    bar = (base + best) * _SURE
     for j in range(len(columns)):
         n_seen = 0  # bins that have rows: found first, without branches that no processor foresees
         for b in range(n_bins[columns[j]]):
             seen[n_seen] = b
             n_seen += histogram[j, 0, b] != 0.0
-        for k in range(width):
+        weight = 0.0
+        for k in range(1, width):
             sums[1, k] = 0.0
         for s in range(n_seen):
             b = seen[s]
-            for k in range(width):
-                sums[1, k] += histogram[j, k, b]
-                if few:
-                    histogram[j, k, b] = 0.0
-            light, heavy = sums[1, 0], sums[0, 0] - sums[1, 0]
-            if light < least or heavy < least:
-                continue
+            weight += histogram[j, 0, b]
             left, right = 0.0, 0.0
             for k in range(1, width):
+                sums[1, k] += histogram[j, k, b]
                 rest = sums[0, k] - sums[1, k]
                 left += sums[1, k] * sums[1, k]
                 right += rest * rest
-            found = left / (light + shrinkage) + right / (heavy + shrinkage) - base
-            if found > best:
-                best = gain = found
-                split[0], split[1] = j, b
+            if few:
+                for k in range(width):
+                    histogram[j, k, b] = 0.0
+            light, heavy = weight + shrinkage, sums[0, 0] - weight + shrinkage
+            # Most are worse for sure, which needs no division.
+            if left * heavy + right * light > bar * light * heavy and weight >= least and sums[0, 0] - weight >= least:
+                found = left / light + right / heavy - base
+                if found > best:
+                    best = gain = found
+                    bar = (base + best) * _SURE
+                    split[0], split[1] = j, b
     return gain
 
 
