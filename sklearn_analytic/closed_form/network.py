@@ -80,7 +80,7 @@ class ClosedFormNetwork:
     @property
     def n_features(self):
         """Columns of :meth:`features`."""
-        return self.exit_sizes()[-1]
+        return self.encoding.n_columns * self.carries_input + sum(hidden.layer.n_units for hidden in self.layers)
 
     @property
     def n_scores(self):

@@ -370,7 +370,8 @@ class AuditedEstimator(ReductionEstimator):
 
     def _chosen_scores(self, X):
         """Scores (n, c) by the readout that predicts."""
-        check_is_fitted(self)
+        if self._solved is None:
+            check_is_fitted(self)  # which takes longer than a row to say yes
         return self._scores(X, [self._solved.chosen])
 
     def _staged_scores(self, X):

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import MISSING, fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +37,7 @@ class Method(ABC):
     @classmethod
     def of(cls, estimator):
         """Return the method that the parameters of an estimator say, unchecked."""
-        defaults = {field.name: () if field.default is MISSING else (field.default,) for field in fields(cls)}
-        return cls(**{name: getattr(estimator, name, *default) for name, default in defaults.items()})
+        return cls(**{name: getattr(estimator, name, *default) for name, default in _defaults_of(cls)})
 
     @abstractmethod
     def check(self):
@@ -72,6 +71,12 @@ class Method(ABC):
     def rows_per_block(self, n_columns):
         """Return rows per block: as asked for, or by the width of what is computed."""
         return auto_block_size(n_columns) if self.block_size is None else int(self.block_size)
+
+
+@cache
+def _defaults_of(kind):
+    """Names of the fields of a method, each with its default, if any: predictions of single rows ask for them, too."""
+    return [(field.name, () if field.default is MISSING else (field.default,)) for field in fields(kind)]
 
 
 def fit(method, targets, X, y, copies, progress):

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from sklearn_analytic.backend import get_backend
-from sklearn_analytic.features._layers import cast_like, largest, reach_of, rows_in_reach
+from sklearn_analytic.features._layers import REACHES, ParametersAlone, cast_like, largest, reach_of, rows_in_reach
 from sklearn_analytic.features._sampling import weighted_mean
 
 _TOTAL_BINS = 256  # bins of all numeric columns together
@@ -20,7 +21,7 @@ _CLIP = 3.0  # robust z-scores level off about here
 
 
 @dataclass(frozen=True)
-class InputEncoding:
+class InputEncoding(ParametersAlone):
     r"""Columns as piecewise-linear bins, clipped robust z-scores and binary steps, centred.
 
     A numeric column x becomes, over quantile knots :math:`q_0 < \dots < q_B`, the ramp
@@ -82,7 +83,7 @@ class InputEncoding:
 
     def transform(self, x, backend):
         """Return the encoded rows (n, D) in the dtype of ``x``."""
-        if np.max(self.slope, initial=0.0) > _FLOAT32_SLOPE:  # columns too small for float32 arithmetic
+        if self._steepest > _FLOAT32_SLOPE:  # columns too small for float32 arithmetic
             wide = self._uncentred(backend.asarray(x, np.float64), backend) - backend.asarray(self.centre)
             return cast_like(wide, x, backend)
         out = self._uncentred(x, backend)
@@ -102,14 +103,30 @@ class InputEncoding:
         out *= cast_like(self.scale, x, backend)
         return out
 
-    def _sloped(self, x, backend):
-        """Columns less their shift, times their slope; values so far out that squares overflow stay where none does."""
-        shift, slope = cast_like(self.shift, x, backend), cast_like(self.slope, x, backend)
-        reach = reach_of(x)
+    @cached_property
+    def _steepest(self):
+        """The largest slope."""
+        return np.max(self.slope, initial=0.0)
+
+    @cached_property
+    def _limits(self):
+        """By the reach of a dtype: limits of the columns, the largest shift, and how large rows may be within them."""
+        return {reach: self._limits_of(reach) for reach in REACHES}
+
+    def _limits_of(self, reach):
+        """Limits of one dtype."""
         clipped = np.arange(self.n_columns) < self.n_ramps + self.n_scores
         limit = np.ldexp(1.0, np.where(clipped, reach // 2, min(reach, _FARTHEST)))
         with np.errstate(divide="ignore", over="ignore"):
-            if largest(x) + np.max(np.abs(self.shift), initial=0.0) <= np.min(limit / self.slope, initial=np.inf):
+            room = np.min(limit / self.slope, initial=np.inf)
+        return limit, np.max(np.abs(self.shift), initial=0.0), room
+
+    def _sloped(self, x, backend):
+        """Columns less their shift, times their slope; values so far out that squares overflow stay where none does."""
+        shift, slope = cast_like(self.shift, x, backend), cast_like(self.slope, x, backend)
+        limit, farthest_shift, room = self._limits[reach_of(x)]
+        with np.errstate(over="ignore"):
+            if largest(x) + farthest_shift <= room:
                 x -= shift
                 x *= slope
                 return x

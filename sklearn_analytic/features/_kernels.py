@@ -50,11 +50,11 @@ class LaplaceLayer:
 
     def apply(self, x, backend):
         """Return the layer's output (n, h) in the dtype of ``x``."""
-        scales = np.ones(self.centres.shape[1]) if self.weights is None else self.weights
+        centres = cast_like(self.centres, x, backend)
         if self.weights is not None:
-            x = x * cast_like(scales, x, backend)
-        # Centres are scaled in the dtype of x, so that a row that is a centre is at distance 0 exactly.
-        centres = cast_like(self.centres, x, backend) * cast_like(scales, x, backend)
+            # Centres are scaled in the dtype of x, so that a row that is a centre is at distance 0 exactly.
+            scales = cast_like(self.weights, x, backend)
+            x, centres = x * scales, centres * scales
         z = backend.l1_distances(x, centres)
         z *= cast_like(-np.broadcast_to(np.asarray(self.inverse_width, dtype=np.float64), self.n_units), x, backend)
         return backend.activate(z, cast_like(np.zeros(self.n_units), x, backend), "bump")

@@ -1,6 +1,7 @@
 """Hidden layers as values, plain NumPy parameters, and readouts: applied on any backend, to rows of any size."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from sklearn_analytic.features._agop import SLOPES, dense_energy, radial_energy
 _REACH = {"float64": 960}  # powers of two that leave room for sums of products with parameters
 _ROOM = 25  # of which sums of as many terms as there are columns leave so much
 _SHORT_REACH = 100  # of float32, and of bfloat16, which has its range
+REACHES = (*_REACH.values(), _SHORT_REACH)
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,16 @@ class DenseLayer:
         return SLOPES[self.activation](z)
 
 
+class ParametersAlone:
+    """A frozen value that keeps what it has found of its parameters to itself: it is written without it."""
+
+    def __getstate__(self):
+        """Return the fields."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
 @dataclass(frozen=True)
-class RadialLayer:
+class RadialLayer(ParametersAlone):
     r"""Gaussian bumps :math:`x \mapsto \exp(-\gamma_j \|x - c_j\|^2)`.
 
     Computed as one projection of the lifted row :math:`[x, \|x\|^2, 1]` about the centres' mean, so that a
@@ -93,14 +103,20 @@ class RadialLayer:
 
     def apply(self, x, backend):
         """Return the layer's output (n, h) in the dtype of ``x``."""
-        origin = self.centres.mean(axis=0)
-        x = rows_in_reach(x, backend, self.centres) - cast_like(origin, x, backend)
-        centres = self.centres - origin
-        gamma = np.broadcast_to(self.gamma, len(centres))
-        z = backend.matmul(x, cast_like(2 * gamma * centres.T, x, backend))
+        origin, weights, gamma, bias = (cast_like(part, x, backend) for part in self._lifted)
+        x = rows_in_reach(x, backend, self.centres) - origin
+        z = backend.matmul(x, weights)
         with np.errstate(over="ignore"):  # a row beyond all squares is far from every centre
-            z -= ((x * x).sum(1))[:, None] * cast_like(gamma, x, backend)
-        return backend.activate(z, cast_like(-gamma * np.sum(centres**2, axis=1), x, backend), "bump")
+            z -= ((x * x).sum(1))[:, None] * gamma
+        return backend.activate(z, bias, "bump")
+
+    @cached_property
+    def _lifted(self):
+        """Centres' mean, and the projection of the lifted row: found once, for single rows would wait for it."""
+        origin = self.centres.mean(axis=0)
+        centres, gamma = self.centres - origin, np.broadcast_to(self.gamma, len(self.centres))
+        weights = np.ascontiguousarray(2 * gamma * centres.T)  # row-major, or a product would copy them
+        return origin, weights, gamma, -gamma * np.sum(centres**2, axis=1)
 
     def gradient_energy(self, rows, coef):
         """Return the diagonal (d,) of the average gradient outer product of ``x -> apply(x) @ coef``."""

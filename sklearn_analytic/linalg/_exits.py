@@ -100,10 +100,8 @@ def ridge_exits(statistic, sizes, audit, alphas, *, left_out=None, unit=None, n_
 
     def error_at(i):
         if i not in tried:
-            readouts = system.readouts(sizes, alphas[i])
-            if readouts:
-                best[:] = [_better(old, new) for old, new in zip(best, readouts, strict=True)]
-            tried[i] = readouts[-1].error if readouts and not math.isnan(readouts[-1].error) else math.inf
+            error = system.improve(best, sizes, alphas[i])
+            tried[i] = math.inf if math.isnan(error) else error
         return tried[i]
 
     i = len(alphas) // 2
@@ -201,46 +199,50 @@ class _System:
         centred, size = targets - mean[p:], statistic.weight
         return cls(gram, cross, scale, mean, size, unit, rows, centred, weights, left_out, n_judged)
 
-    def readouts(self, sizes, alpha):
-        """Readouts of all exits at one ridge, from one factor; none where rounding leaves the Gram indefinite."""
+    def improve(self, best, sizes, alpha):
+        """Put the readouts at one ridge, from one factor, where they are worth it; return the last one's error.
+
+        It is infinite where rounding leaves the Gram indefinite.
+        """
         penalty = alpha * self.unit + _JITTER * self.weight  # the share is above the rounding of float32 products
         factor = np.array(self.gram, order="F")
         factor[np.diag_indices_from(factor)] += penalty
         factor, info = lapack.dpotrf(factor, lower=True, overwrite_a=True)
         if info != 0:
-            return []
+            return math.inf
         z = blas.dtrsm(1.0, factor, self.cross, lower=True)
         single = self.features.dtype == np.float32
         trsm, gemm = (blas.strsm, blas.sgemm) if single else (blas.dtrsm, blas.dgemm)
-        v = trsm(1.0, factor.astype(self.features.dtype, order="F"), self.features.T, lower=True)
-        readouts, fitted, leverage, start = [], 0.0, 1 / self.weight, 0
-        for size in sizes:
+        v = trsm(1.0, factor.astype(self.features.dtype, order="F", copy=False), self.features.T, lower=True)
+        fitted, leverage, start = 0.0, 1 / self.weight, 0
+        for number, size in enumerate(sizes):
             part = v[start:size]
             fitted = fitted + np.asarray(gemm(1.0, part, z[start:size], trans_a=True), dtype=np.float64)
             leverage = leverage + np.einsum("ij,ij->j", part, part, dtype=np.float64)
             start = size
             loo = self._leave_one_out(fitted, leverage)
-            coef = blas.dtrsm(1.0, factor[:size, :size], z[:size], lower=True, trans_a=True)
-            readouts.append(self._readout(coef, penalty, loo))
-        return readouts
+            error = _squared_error((self.targets - loo)[:, : self.n_judged], self.weights)
+            if _is_better(best[number], error):  # or nobody reads what it takes another solve to find
+                coef = blas.dtrsm(1.0, factor[:size, :size], z[:size], lower=True, trans_a=True)
+                best[number] = self._readout(coef, penalty, loo, error)
+        return error
 
     def _leave_one_out(self, fitted, leverage):
         """Centred leave-one-out predictions."""
         free = np.maximum(1 - self.left_out * leverage, _LEAST_FREE)
         return self.targets - (self.targets - fitted) / free[:, None]
 
-    def _readout(self, coef, alpha, loo):
+    def _readout(self, coef, alpha, loo, error):
         """Restate a standardised solution in the units of the features."""
         coef = coef * self.scale[: len(coef), None]
         p = len(self.scale)
         intercept = self.mean[p:] - self.mean[: len(coef)] @ coef
-        error = _squared_error((self.targets - loo)[:, : self.n_judged], self.weights)
         return ExitReadout(coef, intercept, alpha, loo + self.mean[p:], error)
 
 
-def _better(old, new):
-    """The readout of less leave-one-out error; the first that was tried, unless the gain is worth while."""
-    return new if old is None or new.error < old.error * (1 - _WORTHWHILE) else old
+def _is_better(old, error):
+    """Whether a readout of this leave-one-out error replaces the first that was tried: the gain has to be worth it."""
+    return old is None or error < old.error * (1 - _WORTHWHILE)
 
 
 def _unit_scale(statistic):
