@@ -5,6 +5,7 @@ The automatic choice of a layer scores candidates and scales by exact leave-one-
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from sklearn_analytic.features import (
 )
 from sklearn_analytic.features._audit import judged_alone
 from sklearn_analytic.features._kernels import radial_gamma, radial_units
-from sklearn_analytic.features._sampling import MOST_CELLS
+from sklearn_analytic.features._sampling import MOST_CELLS, TrainingRows
 
 _ENCODING_ROWS = 10_000  # quantiles of so many rows are exact enough
 _SKIP_COLUMNS = 512  # a wider encoded input does not enter the readout
@@ -277,20 +278,21 @@ def search_layer(encoding, rows, audit, carries_input, n_refits, generator, back
     few = draw_rows(rows.keys, rows.weights, min(_ROWS, int(np.ceil(rows.weights.sum()))), generator)
     small, check = rows.taken(few, ones=True), audit.taken(slice(0, _AUDIT))
     seed = generator.integers(1 << 32)
-    problem = partial(_solved, small=small, check=check, carries_input=carries_input, seed=seed, backend=backend)
-    solutions = {(name, _FIRST): problem(encoding, CANDIDATES[name][0], _FIRST) for name in CANDIDATES}
+    problem_of = partial(_Problem.of, small, check, seed=seed, carries_input=carries_input, backend=backend)
+    problem = problem_of(encoding)
+    solutions = {(name, _FIRST): problem.solved(CANDIDATES[name][0], _FIRST) for name in CANDIDATES}
     name, _ = min(solutions, key=lambda key: solutions[key].error)
     construct, scales = CANDIDATES[name]
     for scale in scales:  # other scales of the better kind alone
         if scale != _FIRST:
-            solutions[name, scale] = problem(encoding, construct, scale)
+            solutions[name, scale] = problem.solved(construct, scale)
     name, factor = min(solutions, key=lambda key: solutions[key].error)
     solution = solutions[name, factor]
     records = [{"hidden": n, "scale": f, "refits": 0, "error": s.error} for (n, f), s in solutions.items()]
     few_judges = len(check.x) < _LEAST_JUDGES
     for refit in range(1, 0 if few_judges else n_refits + 1):
         candidate = _reweighted(encoding, solution)
-        again = problem(candidate, construct, factor)
+        again = problem_of(candidate).solved(construct, factor)
         records.append({"hidden": name, "scale": factor, "refits": refit, "error": again.error})
         if again.error > solution.error * (1 - _WORTHWHILE):
             break
@@ -309,20 +311,36 @@ class _Solution:
         return diagonal_agop(self._layer, self._rows, self._coef) + self._direct
 
 
-def _solved(encoding, construct, factor, *, small, check, carries_input, seed, backend):
-    """Build and solve one small candidate."""
-    a = replace(small, x=encoding.transform(small.x, backend))
-    checked = encoding.transform(check.x, backend)
-    layer = construct(a, _UNITS, np.random.default_rng(seed), factor)
-    rows = np.concatenate([checked, a.x])
-    targets = np.concatenate([check.targets, a.targets])
-    weights = np.concatenate([check.weights, a.weights])
-    carried = rows.shape[1] if carries_input and rows.shape[1] <= _INPUT_COLUMNS else 0
-    judges = len(checked)
-    readout = judged_alone(layer, rows, targets, weights, judges, carried > 0, weights[:judges], backend)
-    direct = np.zeros(rows.shape[1])
-    direct[:carried] = np.sum(readout.coef[:carried] ** 2, axis=1)
-    return _Solution(readout.error, layer, readout.coef[carried:], a.x[:_ENERGY_ROWS], direct)
+@dataclass(frozen=True)
+class _Problem:
+    """Rows that build small networks below those that judge them, encoded."""
+
+    small: TrainingRows  # which build
+    rows: np.ndarray  # the judges and these
+    targets: np.ndarray
+    weights: np.ndarray
+    n_carried: int  # columns that the readout reads too
+    seed: int
+    backend: Any
+
+    @classmethod
+    def of(cls, small, check, encoding, *, seed, carries_input, backend):
+        """Return the problem of some rows in one encoding."""
+        small = replace(small, x=encoding.transform(small.x, backend))
+        rows = np.concatenate([encoding.transform(check.x, backend), small.x])
+        targets, weights = (np.concatenate(p) for p in ((check.targets, small.targets), (check.weights, small.weights)))
+        n_carried = rows.shape[1] if carries_input and rows.shape[1] <= _INPUT_COLUMNS else 0
+        return cls(small, rows, targets, weights, n_carried, seed, backend)
+
+    def solved(self, construct, factor):
+        """Build and solve one small candidate."""
+        layer = construct(self.small, _UNITS, np.random.default_rng(self.seed), factor)
+        judges, carried = len(self.rows) - len(self.small.x), self.n_carried
+        left_out, data = self.weights[:judges], (self.rows, self.targets, self.weights)
+        readout = judged_alone(layer, *data, judges, carried > 0, left_out, self.backend)
+        direct = np.zeros(self.rows.shape[1])
+        direct[:carried] = np.sum(readout.coef[:carried] ** 2, axis=1)
+        return _Solution(readout.error, layer, readout.coef[carried:], self.small.x[:_ENERGY_ROWS], direct)
 
 
 def _reweighted(encoding, solution):

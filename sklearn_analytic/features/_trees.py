@@ -275,14 +275,18 @@ def _edges(column, weights, most):
     """Midpoints between distinct values: all, or about heavy values and between equal shares of the others."""
     order = np.argsort(column, kind="stable")
     ordered = column[order]
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # of every distinct value
+    ends = np.ones(len(column), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=ends[:-1])
+    last = np.flatnonzero(ends)  # of every distinct value
     values = ordered[last]
     chosen = np.arange(len(values) - 1)
     if len(values) > most:
-        mass = np.diff(np.cumsum(weights[order])[last], prepend=0.0)
+        total = np.cumsum(weights[order])[last]
+        mass = total.copy()
+        mass[1:] -= total[:-1]
         heavy = mass * most >= mass.sum()
         reach = np.cumsum(np.where(heavy, 0.0, mass))
         share = reach[-1] / (most - min(int(heavy.sum()), most - 1))
         bins = np.floor(reach * (1 - 1e-12) / max(share, 1e-300))
-        chosen = np.flatnonzero((np.diff(bins) > 0) | heavy[:-1] | heavy[1:])
+        chosen = np.flatnonzero((bins[1:] > bins[:-1]) | heavy[:-1] | heavy[1:])
     return 0.5 * values[chosen] + 0.5 * values[chosen + 1]

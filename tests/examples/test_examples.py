@@ -354,6 +354,16 @@ def test_speed_benchmark(tmp_path):
         assert 0 < row["of_peak"] < 1.5
 
 
+def test_small_benchmark(tmp_path):
+    run_script(BENCHMARKS / "small.py", "--json", "s.json", cwd=tmp_path)
+    record = read_json(tmp_path / "s.json")
+    fits = {(row["task"], row["estimator"]) for row in record["rows"] if row["what"] == "fit"}
+    assert {("iris", "ClosedFormMLP"), ("iris", "MLPClassifier"), ("diabetes", "BRMPRegressor")} <= fits
+    assert {row["what"] for row in record["rows"]} == {"fit", "predict", "predict_proba", "decision_function"}
+    assert all(row["milliseconds"] >= row["least"] >= 0 for row in record["rows"])
+    assert all(row["products"] + row["factorisations"] + row["trees"] < row["whole"] for row in record["parts"])
+
+
 def test_quickstart(tmp_path):
     output = run_script(EXAMPLES / "plot_01_quickstart.py", "--out", tmp_path, cwd=tmp_path, fresh=True)
     for name in ("digits", "breast cancer", "diabetes", "ClosedFormMLP", "CPNet", "BRMP, linear", "GridSearchCV"):
