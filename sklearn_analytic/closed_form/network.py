@@ -265,7 +265,14 @@ def _laplace_units(a, width, generator, factor):
     return laplace_layer(a.x[drawn], None, width, "bump", generator, scales=(factor,))
 
 
-CANDIDATES = {"radial": (_radial_units, (0.5, 1.0, 2.0)), "laplace": (_laplace_units, (0.5, 1.0))}  # scales around 1
+CANDIDATES = {  # construction, scales around 1, and a layer of scale 1 at another one
+    "radial": (_radial_units, (0.5, 1.0, 2.0), lambda layer, factor: replace(layer, gamma=factor * layer.gamma)),
+    "laplace": (
+        _laplace_units,
+        (0.5, 1.0),
+        lambda layer, factor: replace(layer, inverse_width=layer.inverse_width / factor),
+    ),
+}
 
 
 def search_layer(encoding, rows, audit, carries_input, n_refits, generator, backend):
@@ -280,19 +287,20 @@ def search_layer(encoding, rows, audit, carries_input, n_refits, generator, back
     seed = generator.integers(1 << 32)
     problem_of = partial(_Problem.of, small, check, seed=seed, carries_input=carries_input, backend=backend)
     problem = problem_of(encoding)
-    solutions = {(name, _FIRST): problem.solved(CANDIDATES[name][0], _FIRST) for name in CANDIDATES}
+    solutions = {(name, _FIRST): problem.solved(problem.built(CANDIDATES[name][0], _FIRST)) for name in CANDIDATES}
     name, _ = min(solutions, key=lambda key: solutions[key].error)
-    construct, scales = CANDIDATES[name]
-    for scale in scales:  # other scales of the better kind alone
+    construct, scales, rescaled = CANDIDATES[name]
+    for scale in scales:  # other scales of the better kind alone, powers of two: what would be built anew, to the bit
         if scale != _FIRST:
-            solutions[name, scale] = problem.solved(construct, scale)
+            solutions[name, scale] = problem.solved(rescaled(solutions[name, _FIRST].layer, scale))
     name, factor = min(solutions, key=lambda key: solutions[key].error)
     solution = solutions[name, factor]
     records = [{"hidden": n, "scale": f, "refits": 0, "error": s.error} for (n, f), s in solutions.items()]
     few_judges = len(check.x) < _LEAST_JUDGES
     for refit in range(1, 0 if few_judges else n_refits + 1):
         candidate = _reweighted(encoding, solution)
-        again = problem_of(candidate).solved(construct, factor)
+        problem = problem_of(candidate)
+        again = problem.solved(problem.built(construct, factor))
         records.append({"hidden": name, "scale": factor, "refits": refit, "error": again.error})
         if again.error > solution.error * (1 - _WORTHWHILE):
             break
@@ -304,11 +312,11 @@ class _Solution:
     """A small network that was solved: its error, and the mean squared derivative per encoded column."""
 
     def __init__(self, error, layer, coef, rows, direct):
-        self.error, self._layer, self._coef, self._rows, self._direct = error, layer, coef, rows, direct
+        self.error, self.layer, self._coef, self._rows, self._direct = error, layer, coef, rows, direct
 
     def energy(self):
         """Diagonal of the average gradient outer product with respect to the encoded columns."""
-        return diagonal_agop(self._layer, self._rows, self._coef) + self._direct
+        return diagonal_agop(self.layer, self._rows, self._coef) + self._direct
 
 
 @dataclass(frozen=True)
@@ -332,9 +340,12 @@ class _Problem:
         n_carried = rows.shape[1] if carries_input and rows.shape[1] <= _INPUT_COLUMNS else 0
         return cls(small, rows, targets, weights, n_carried, seed, backend)
 
-    def solved(self, construct, factor):
-        """Build and solve one small candidate."""
-        layer = construct(self.small, _UNITS, np.random.default_rng(self.seed), factor)
+    def built(self, construct, factor):
+        """Return the layer of one small candidate."""
+        return construct(self.small, _UNITS, np.random.default_rng(self.seed), factor)
+
+    def solved(self, layer):
+        """Solve one small candidate."""
         judges, carried = len(self.rows) - len(self.small.x), self.n_carried
         left_out, data = self.weights[:judges], (self.rows, self.targets, self.weights)
         readout = judged_alone(layer, *data, judges, carried > 0, left_out, self.backend)
