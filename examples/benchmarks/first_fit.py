@@ -147,7 +147,8 @@ def main():
         measurement, name = options.measure
         print(json.dumps(MEASUREMENTS[measurement](name)))
         return
-    result = {"environment": environment(), "rows": rows(options.estimators, 1 if options.quick else options.repeats), "busy": []}
+    repeats = 1 if options.quick else options.repeats
+    result = {"environment": environment(), "rows": rows(options.estimators, repeats), "busy": []}
     print(f"\n{'digits, a core is busy':24s} {'1 thread':>9s} {'all':>7s}   wall seconds")
     with tempfile.TemporaryDirectory() as cache:
         for name in options.estimators:
