@@ -12,7 +12,7 @@ from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
 # Entries of a table, a hundred drawn columns counted in: with fewer, a second thread gains little on an idle machine,
-# and on a busy one both wait many times as long as they work (examples/benchmarks/small.py).
+# and on a busy one both wait many times as long as they work (examples/benchmarks/first_fit.py).
 _FEW_ENTRIES, _DRAWN_COLUMNS = 4e5, 100
 _LOCK = threading.Lock()
 _HELD = []  # [threads of each library before, how many contexts are inside]
