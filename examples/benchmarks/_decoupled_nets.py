@@ -2,12 +2,13 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from threading import Barrier
 
 import numpy as np
 
-from sklearn_analytic.backend import one_blas_thread, training
+from sklearn_analytic.backend import one_blas_thread
 from sklearn_analytic.decoupled.dense_cells import DenseCells
 from sklearn_analytic.decoupled.pipeline import PipelineRule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
@@ -16,6 +17,7 @@ from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
 from sklearn_analytic.nn import Optimizer, Recipe, Rows
 from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._mlp import MLPExecution
+from sklearn_analytic.nn._updates import apply_update
 
 RATE = 1e-5  # labels are noise: weights stay near their start, so that no batch is cheaper than another
 CLASSES = 10
@@ -68,7 +70,7 @@ class DataParallel:
         self._pool, self._barrier = ThreadPoolExecutor(n_threads), Barrier(n_threads)
         shared = self._parts[0]._model
         for part in self._parts:
-            part._model = shared._replace(grad=np.zeros_like(shared.grad))
+            part._model = replace(shared, grad=np.zeros_like(shared.grad))
         borders = [k * len(shared.theta) // n_threads for k in range(n_threads + 1)]
         self._slices = [slice(a, b) for a, b in pairwise(borders)]
         self._steps = 0
@@ -92,11 +94,10 @@ class DataParallel:
     def _run(self, k, placed, order, rates):
         """What one thread does in an epoch."""
         part, n, total = self._parts[k], len(self._parts), 0.0
-        work = part._buffers(-(-len(order) // len(rates)))
         for step, rate in enumerate(rates):
             rows = order[step * len(order) // len(rates) : (step + 1) * len(order) // len(rates)]
             own = rows[k * len(rows) // n : (k + 1) * len(rows) // n]
-            total += training.gradient(placed, own, part._model, part._feedback, work, part._rule, part._side, False)
+            total += part._gradient(placed, own)
             part._model.grad[:] *= np.float32(len(own) / len(rows))
             self._barrier.wait()
             self._update(k, rate, self._steps + step + 1)
@@ -108,9 +109,9 @@ class DataParallel:
         at, mine = self._slices[k], self._parts[k]._model
         total = sum(part._model.grad[at] for part in self._parts)
         second = mine.second[at] if len(mine.second) else mine.second
-        part = mine._replace(theta=mine.theta[at], first=mine.first[at], second=second, grad=total)
-        part = part._replace(sizes=np.array([len(total) - 1, 1], dtype=np.int64))  # as if it were one layer
-        training.apply_update(part, self._parts[k]._rule, float(rate), step)
+        part = replace(mine, theta=mine.theta[at], first=mine.first[at], second=second, grad=total)
+        part = replace(part, sizes=np.array([len(total) - 1, 1], dtype=np.int64))  # as if it were one layer
+        apply_update(part, self._parts[k].recipe.optimizer, float(rate), step)
 
 
 def seconds_per_batch(execution, placed, task):

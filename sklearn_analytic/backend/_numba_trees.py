@@ -10,6 +10,8 @@ import math
 import numpy as np
 from numba import njit
 
+from sklearn_analytic.backend._numpy import mix_bits
+
 _PLAIN = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 _SURE = 1 - 1e-12  # far more than rounding
 _HASHES_AT_ONCE = 1e5  # they stay in cache
@@ -205,14 +207,6 @@ def add_leaf_values(leaves, values, out):
             leaf = leaves[i, t]
             for c in range(out.shape[1]):
                 out[i, c] += values[leaf, c]
-
-
-def mix_bits(bits):
-    """64-bit words with every input bit spread over every output bit: the finaliser of splitmix64."""
-    with np.errstate(over="ignore"):
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return bits ^ (bits >> np.uint64(31))
 
 
 def draws(weights, hashes, salts, below):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_analytic.backend import trees
+from sklearn_analytic.backend import _numpy
 
 MOST_CELLS = 2000  # contents that have a unit of their own
 _REPEATED = 1.25  # mean copies of a content, from which on they have
@@ -219,7 +219,7 @@ def mix_bits(bits):
     >>> mix_bits(np.zeros(1, dtype=np.uint64))
     array([0], dtype=uint64)
     """
-    return trees.mix_bits(bits)
+    return _numpy.mix_bits(bits)
 
 
 def repeat(keys, weights):
