@@ -32,24 +32,21 @@ def l1_distances(x, columns, out):
 
     The sum runs over k in one order for every row, so a slice of the rows gives the slice of the distances.
     """
-    d, width = x.shape[1], columns.shape[1]
+    d = x.shape[1]
     whole = d - d % 4
-    for start in range(0, width, 1024):
-        stop = min(start + 1024, width)
-        for i in range(x.shape[0]):
-            row = out[i, start:stop]
-            for j in range(stop - start):
-                row[j] = 0
-            for k in range(0, whole, 4):
-                p, q, r, s = x[i, k], x[i, k + 1], x[i, k + 2], x[i, k + 3]
-                zp, zq = columns[k, start:stop], columns[k + 1, start:stop]
-                zr, zs = columns[k + 2, start:stop], columns[k + 3, start:stop]
-                for j in range(stop - start):
-                    row[j] += (abs(p - zp[j]) + abs(q - zq[j])) + (abs(r - zr[j]) + abs(s - zs[j]))
-            for k in range(whole, d):
-                p, zp = x[i, k], columns[k, start:stop]
-                for j in range(stop - start):
-                    row[j] += abs(p - zp[j])
+    for i in range(x.shape[0]):
+        row = out[i]
+        for j in range(len(row)):
+            row[j] = 0
+        for k in range(0, whole, 4):
+            p, q, r, s = x[i, k], x[i, k + 1], x[i, k + 2], x[i, k + 3]
+            zp, zq, zr, zs = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+            for j in range(len(row)):
+                row[j] += (abs(p - zp[j]) + abs(q - zq[j])) + (abs(r - zr[j]) + abs(s - zs[j]))
+        for k in range(whole, d):
+            p, zp = x[i, k], columns[k]
+            for j in range(len(row)):
+                row[j] += abs(p - zp[j])
 
 
 @njit(cache=True, nogil=True, no_cfunc_wrapper=True)

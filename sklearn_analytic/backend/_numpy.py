@@ -13,6 +13,7 @@ from sklearn_analytic.backend import _numba
 from sklearn_analytic.backend._memory import memory_error
 
 _CHUNK = 1024  # rows of a float32 product before its float64 sum, or as many as columns: error sqrt(rows) eps32
+_CENTRES = 1024  # at once: a row of so many distances stays in cache
 _BLAS = {np.float32: (blas.sgemm, blas.ssyrk), np.float64: (blas.dgemm, blas.dsyrk)}
 
 
@@ -73,6 +74,9 @@ def _sum_chunks(product, n_columns, *factors):
     for start in range(0, n, step):
         total += product(*(factor[start : start + step] for factor in factors))
     return total
+
+
+_CENTRES = 1024  # at once: a row of so many distances stays in cache
 
 
 class NumpyBackend:
@@ -175,9 +179,12 @@ class NumpyBackend:
 
     def l1_distances(self, x, centres):
         """Return ``sum_k |x_ik - c_jk|`` of every row (n, d) and centre (h, d), in the dtype of ``x``."""
-        out = np.empty((len(x), len(centres)), dtype=x.dtype)
-        _numba.l1_distances(np.ascontiguousarray(x), np.ascontiguousarray(centres.T, dtype=x.dtype), out)
-        return out
+        x, found = np.ascontiguousarray(x), []
+        for start in range(0, max(len(centres), 1), _CENTRES):
+            columns = np.ascontiguousarray(centres[start : start + _CENTRES].T, dtype=x.dtype)
+            found.append(np.empty((len(x), columns.shape[1]), dtype=x.dtype))
+            _numba.l1_distances(x, columns, found[-1])
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
     def cell_signs(self, x, inverse_pitch, shift, multipliers, offset):
         """Return the hashed sign (n, h) of the cell of every row (n, d) in grids (d, h), in the dtype of ``x``.
