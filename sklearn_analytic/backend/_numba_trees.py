@@ -251,14 +251,14 @@ def boost(bins, n_bins, residuals, weights, hashes, columns, bounds, salts, dire
     histograms = np.empty((most_leaves + 1, np.max(np.diff(bounds)), width, np.max(n_bins)))
     work, gain = np.empty((most_nodes, 5), np.int64), np.empty(most_nodes)
     histograms[0] = 0.0
-    few, seen = np.empty((2, width)), np.empty(np.max(n_bins), np.int64)
+    node_sums, seen = np.empty((2, width)), np.empty(np.max(n_bins), np.int64)
     sums = np.empty((most_leaves, 1 + n_outputs))
     for t, drawn in enumerate(draws(weights, hashes, salts, below)):
         rows[0, : len(drawn)] = drawn
         aim(residuals, directions[t], grid_share, aims)
         own = columns[bounds[t] : bounds[t + 1]]
         n_nodes[t] = grow_tree(
-            bins, n_bins, own, aims, weights, rows, len(drawn), plan, nodes[t], work, gain, histograms, few, seen
+            bins, n_bins, own, aims, weights, rows, len(drawn), plan, nodes[t], work, gain, histograms, node_sums, seen
         )
         n_leaves = (n_nodes[t] + 1) // 2
         take_step(bins, nodes[t], plan, weights, residuals, leaves, sums[:n_leaves], values[t])

@@ -13,7 +13,8 @@ from threadpoolctl import ThreadpoolController
 
 # Entries of a table, a hundred drawn columns counted in: with fewer, a second thread gains little on an idle machine,
 # and on a busy one both wait many times as long as they work (examples/benchmarks/first_fit.py).
-_FEW_ENTRIES, _DRAWN_COLUMNS = 4e5, 100
+# Layers that were asked to be wide are another matter.
+_FEW_ENTRIES, _DRAWN_COLUMNS, _WIDE = 4e5, 100, 1000
 _LOCK = threading.Lock()
 _HELD = []  # [threads of each library before, how many contexts are inside]
 
@@ -55,18 +56,20 @@ def is_job():
     return backend.nesting_level > 0
 
 
-def rows_are_few(shape):
+def rows_are_few(shape, width=0):
     """Return whether work on rows of that shape is done sooner on one thread of BLAS.
 
     Parameters
     ----------
     shape : tuple of int
         Rows, then what each of them has.
+    width : int, default=0
+        Units of the widest layer that was asked for.
 
     Returns
     -------
     bool
-        True below some thousand rows of some dozen columns.
+        True below some thousand rows of some dozen columns, unless a layer has more than 1000 units.
 
     Examples
     --------
@@ -74,7 +77,7 @@ def rows_are_few(shape):
     >>> rows_are_few((150, 4)), rows_are_few((100_000, 40))
     (True, False)
     """
-    return shape[0] * (math.prod(shape[1:]) + _DRAWN_COLUMNS) < _FEW_ENTRIES
+    return width <= _WIDE and shape[0] * (math.prod(shape[1:]) + _DRAWN_COLUMNS) < _FEW_ENTRIES
 
 
 @contextmanager

@@ -63,10 +63,11 @@ class DenseCell:
         views = Views([self._inputs(batch, x), *outputs[:-1]], outputs, errors, None)
         with np.errstate(over="ignore", invalid="ignore"):
             d = backward(layers, views, ExactChannel(), error=None if self._is_last else error)
+            below = None if self._is_first else d @ layers[0].weights.T
         if self._n_summed:
             self._sum += self._model.grad
         self._n_summed += 1
-        return None if self._is_first else d @ layers[0].weights.T
+        return below
 
     def update(self, rate, scale):
         """One pass over the flat parameters."""

@@ -118,8 +118,14 @@ class AnalyticEstimator(BaseEstimator):
         ``n_features`` is the width of what the function computes on the way: blocks are short where it is wide.
         """
         X = self._read_features(X, reset=False)
-        with self._named_values(), one_blas_thread(rows_are_few(X.shape)):
+        with self._named_values(), self._few_threads(X.shape):
             return self._mapped(X, function, n_features)
+
+    def _few_threads(self, shape):
+        """A context of one thread of BLAS, where more would wait for each other on rows of that shape."""
+        asked = np.ravel(np.array(getattr(self, "hidden_layer_sizes", ()), dtype=object))
+        widest = max((int(n) for n in asked if isinstance(n, numbers.Integral)), default=0)
+        return one_blas_thread(rows_are_few(shape, widest))
 
     def _mapped(self, X, function, n_features):
         """Compute on blocks of X, whose shape is checked."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic.backend import get_backend, one_blas_thread, rows_are_few
+from sklearn_analytic.backend import get_backend
 from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator.base import (
     AnalyticEstimator,
@@ -121,7 +121,7 @@ class GradientEstimator(GradientBlocksMixin, CallbackSupportMixin, AnalyticEstim
         self._begin_watching()
         self.__dict__.pop("validation_scores_", None)
         self.__dict__.pop("best_validation_score_", None)
-        with one_blas_thread(rows_are_few(rows.x.shape)):
+        with self._few_threads(rows.x.shape):
             history = self._train(execution, rows, watched, recipe, generator, tasks, after_epoch)
         if history.failure and not history.losses and hasattr(self, "_training_state"):
             tasks.end()

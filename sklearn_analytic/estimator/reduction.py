@@ -15,7 +15,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic.backend import backend_for, one_blas_thread, rows_are_few
+from sklearn_analytic.backend import backend_for
 from sklearn_analytic.estimator.base import AnalyticEstimator, check_positive_integer
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, FitProgress, Unwatched, with_callbacks
 from sklearn_analytic.estimator.earlier import with_values
@@ -309,7 +309,7 @@ class ReductionEstimator(
     def _fit_whole(self, method, X, y, sample_weight, progress):
         """Fit on all rows, whose columns are known."""
         targets, y = self._targets_of(y, X)
-        with one_blas_thread(rows_are_few(X.shape)):
+        with self._few_threads(X.shape):
             learned = fit(method, targets, X, y, checked_weights(sample_weight, X.shape[0]), progress)
             return self._finished(method, learned, progress)
 
@@ -345,14 +345,14 @@ class ReductionEstimator(
             refuse_balanced(method.class_weight, "partial_fit")
             learned = self._with_rows(method, self._learned, X, y, sample_weight, classes)
             learned.targets.check_keys(method.class_weight)
-            with one_blas_thread(rows_are_few((rows_of(X), self.n_features_in_))):
+            with self._few_threads((learned.statistic.n_rows, self.n_features_in_)):
                 return self._keep(method, learned)
 
     def _with_rows(self, method, learned, X, y, sample_weight, classes=None):
         """What was learned with a block added."""
         X = self._read_features(X, reset=learned is None)
         targets, y = self._targets_of(y, X, None if learned is None else learned.targets, classes)
-        with one_blas_thread(rows_are_few(X.shape)):
+        with self._few_threads(X.shape):
             return absorb(method, learned, targets, X, y, checked_weights(sample_weight, X.shape[0]))
 
     def _finished(self, method, learned, progress):

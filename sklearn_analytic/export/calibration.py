@@ -50,7 +50,7 @@ def fit_link(scores, labels, weights):
     Schmidt, "Prevalidated ridge regression", arXiv 2401.15610. The power link is ours: scores of least
     squares on 0/1 targets are themselves near probabilities.
     """
-    weights = np.ones(len(labels)) if weights is None else weights
+    weights = np.ones(len(labels)) if weights is None else np.asarray(weights)
     doubt = 1 / (max(float(np.sum(weights)), float(len(labels))) + 2)  # the rule of succession
 
     found = [_best_slope(scores, labels, weights, floor, doubt) for floor in (None, *_FLOORS)]

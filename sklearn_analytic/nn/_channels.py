@@ -1,9 +1,12 @@
 """How the error of the outputs comes down to hidden layers of a plain network on the CPU."""
 
+from functools import cached_property
+
 import numpy as np
 
 from sklearn_analytic.backend import training
 from sklearn_analytic.nn._feedback import first_feedback, pack_signs
+from sklearn_analytic.nn._flat import WithViews
 
 
 class ExactChannel:
@@ -22,14 +25,18 @@ class ExactChannel:
         np.dot(d, weights.T, below)
 
 
-class DenseChannel:
+class DenseChannel(WithViews):
     """Direct feedback: the error of the outputs times a matrix (C, n_k) for each hidden layer."""
 
     def __init__(self, matrices, interval, dtype):
-        shapes, self.interval = [b.shape for b in matrices], interval
+        self._shapes, self.interval = [b.shape for b in matrices], interval
         self.dense = np.concatenate([b.ravel() for b in matrices]).astype(dtype)
-        parts = np.split(self.dense, np.cumsum([rows * columns for rows, columns in shapes])[:-1])
-        self.matrices = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    @cached_property
+    def matrices(self):
+        """Views of the matrices (C, n_k)."""
+        parts = np.split(self.dense, np.cumsum([rows * columns for rows, columns in self._shapes])[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     @property
     def arrays(self):
@@ -41,7 +48,7 @@ class DenseChannel:
         np.dot(error, self.matrices[k], below)
 
 
-class SignChannel:
+class SignChannel(WithViews):
     """Direct feedback of matrices of one size and packed signs: additions and subtractions."""
 
     interval = 0
@@ -51,8 +58,12 @@ class SignChannel:
         self.scales = np.array([np.abs(b).max() for b in matrices], dtype)
         self._shapes = [b.shape for b in matrices]
         self._scratch = np.empty(max(b.size for b in matrices), dtype)
+
+    @cached_property
+    def _parts(self):
+        """Views of the signs of each layer."""
         lengths = [rows * ((columns + 7) // 8) for rows, columns in self._shapes]
-        self._parts = np.split(self.signs, np.cumsum(lengths)[:-1])
+        return np.split(self.signs, np.cumsum(lengths)[:-1])
 
     @property
     def arrays(self):

@@ -30,8 +30,21 @@ class Layer(NamedTuple):
     activation: int
 
 
+class WithViews:
+    """An object whose cached properties are views of its arrays: a copy, or one from a pickle, makes its own."""
+
+    def __getstate__(self):
+        """Return what is no cached property."""
+        kind = type(self)
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(getattr(kind, name, None), cached_property)
+        }
+
+
 @dataclass(frozen=True, eq=False)
-class FlatModel:
+class FlatModel(WithViews):
     """Parameters, gradient and moments of a network of ``sizes``, flat and in the same layout."""
 
     sizes: np.ndarray

@@ -64,11 +64,11 @@ def test_the_last_thread_out_restores_what_the_first_one_set():
         assert blas_threads() == {2}
 
 
-@pytest.mark.parametrize(("n_rows", "threads"), [(50, 1), (5000, 2)])
-def test_fits_on_few_rows_use_one_thread(rng, monkeypatch, n_rows, threads):
+@pytest.mark.parametrize(("n_rows", "width", "threads"), [(50, 10, 1), (5000, 10, 2), (50, 1001, 2)])
+def test_fits_on_few_rows_use_one_thread(rng, monkeypatch, n_rows, width, threads):
     seen, fit = [], reduction.fit
     monkeypatch.setattr(reduction, "fit", lambda *args: (seen.append(blas_threads()), fit(*args))[1])
     X = rng.standard_normal((n_rows, 3))
     with threadpool_limits(2, user_api="blas"):
-        BRMPRegressor().fit(X, X[:, 0])
+        BRMPRegressor((width,)).fit(X, X[:, 0])
     assert seen == [{threads}]

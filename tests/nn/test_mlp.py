@@ -1,5 +1,7 @@
 """Steps of plain networks equal the textbook, scheme by scheme, optimiser by optimiser."""
 
+import copy
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -231,6 +233,21 @@ def test_a_snapshot_goes_on_bit_for_bit(rng, name, split):
     for (w, b), (ew, eb) in zip(twin.layers(), expected, strict=True):
         np.testing.assert_array_equal(w, ew)
         np.testing.assert_array_equal(b, eb)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda ex: pickle.loads(pickle.dumps(ex))], ids=["copy", "pickle"])
+@pytest.mark.parametrize("name", ["refresh", "random", "binary"])
+def test_a_copy_goes_on_as_the_original(rng, name, copied):
+    """Views of flat vectors are not copied beside them."""
+    rows = problem(rng, n=40)
+    ex = execution(np.random.default_rng(0), feedback=Feedback(name, interval=3), batch_size=8)
+    placed, rates = ex.place(rows), [0.01] * 5
+    ex.epoch(placed, np.arange(40), rates)
+    twin = copied(ex)
+    for _ in range(2):
+        assert twin.epoch(placed, np.arange(40), rates) == ex.epoch(placed, np.arange(40), rates)
+    for (w, _), (other, _) in zip(ex.layers(), twin.layers(), strict=True):
+        np.testing.assert_array_equal(w, other)
 
 
 def test_rows_of_small_error_are_left_out(rng):
