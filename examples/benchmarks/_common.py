@@ -2,6 +2,7 @@
 
 Every number in ``docs/benchmarks`` comes from a script in this folder, and every JSON file
 carries the record made by :func:`environment`, so that a reader can judge the numbers.
+scikit-learn is imported where it is used: most measurements are fresh processes.
 """
 
 import importlib.metadata
@@ -17,9 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from sklearn import datasets
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_info
 
 PACKAGES = ("sklearn_analytic", "numpy", "scipy", "scikit-learn", "numba", "torch", "lightgbm", "xgboost", "xrfm")
@@ -208,6 +206,8 @@ def load(name, folder=None, seed=0, split=0):
     ``folder=None`` takes the sets bundled with scikit-learn.
     """
     if folder is None:
+        from sklearn import datasets
+
         return _quarter(*getattr(datasets, f"load_{name}")(return_X_y=True), seed)
     with np.load(Path(folder) / f"{name}.npz") as file:
         if "X_train" in file:
@@ -222,6 +222,8 @@ def load(name, folder=None, seed=0, split=0):
 
 
 def _quarter(X, y, seed):
+    from sklearn.model_selection import train_test_split
+
     stratify = y if y.dtype.kind == "i" and np.bincount(y).min() > 1 else None
     return train_test_split(X, y, test_size=0.25, random_state=seed, stratify=stratify)
 
@@ -237,5 +239,7 @@ def is_classification(path):
 
 def given_epochs(model):
     """Let an estimator take the epochs that it is given: they are the protocol, and no bound on convergence."""
+    from sklearn.exceptions import ConvergenceWarning
+
     warnings.filterwarnings("ignore", category=ConvergenceWarning)
     return model.set_params(n_iter_no_change=math.inf)
