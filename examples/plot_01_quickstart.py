@@ -154,10 +154,11 @@ def draw(results, folder):
         print("No figure: matplotlib is not installed (pip install matplotlib).")
         return
     figure, axes = pyplot.subplots(1, len(results), figsize=(11, 4.2), layout="constrained")
+    colors = pyplot.get_cmap("tab20").colors[::2] + pyplot.get_cmap("tab20").colors[1::2]
     for axis, (dataset, models) in zip(axes, results.items(), strict=True):
-        for color, (name, (accuracy, seconds, ours)) in enumerate(models.items()):
+        for color, (name, (accuracy, seconds, ours)) in zip(colors, models.items(), strict=False):
             style = {"marker": "o", "s": 80} if ours else {"marker": "x", "s": 50}
-            axis.scatter(seconds, accuracy, color=f"C{color}", label=name, **style)
+            axis.scatter(seconds, accuracy, color=color, label=name, **style)
         axis.set(title=dataset, xscale="log", xlabel="fit time [s]", ylabel="test accuracy")
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
