@@ -10,16 +10,13 @@ Three measurements, each in fresh processes:
 """
 
 import argparse
-import json
-import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
+from pathlib import Path
 
 from _common import environment, write_json
+from _dfa_workers import in_fresh_process
 
 ESTIMATORS = (
     "ClosedFormMLP",
@@ -29,88 +26,12 @@ ESTIMATORS = (
     "LayerwiseMLP",
     "DecoupledMLPClassifier",
 )
-BY_STEPS = {"max_iter": 2, "n_iter_no_change": float("inf")}
 
 
-def model_of(name, **parameters):
-    """An estimator with its defaults but a seed."""
-    import sklearn_analytic
-
-    kind = getattr(sklearn_analytic, name)
-    return kind(**({"random_state": 0} if "random_state" in kind().get_params() else {}) | parameters)
-
-
-# ---- in a fresh process ----
-
-
-def first_and_second(name):
-    """Processor seconds of two fits on breast cancer, and of every function that was compiled on the way."""
-    from numba.core import event
-    from sklearn.datasets import load_breast_cancer
-
-    compiled, running = [], []
-
-    class Clock(event.Listener):
-        def on_start(self, event):
-            running.append(time.process_time())
-
-        def on_end(self, event):
-            seconds = time.process_time() - running.pop()
-            function = event.data["dispatcher"].py_func
-            if not running:  # what it calls is compiled inside
-                compiled.append({"function": f"{function.__module__}.{function.__name__}", "seconds": seconds})
-
-    model = model_of(name, **(BY_STEPS if name.startswith(("DFA", "Layer", "Decoup")) else {}))
-    X, y = load_breast_cancer(return_X_y=True)
-    event.register("numba:compile", Clock())
-    fits = []
-    for _ in range(2):
-        start = time.process_time()
-        model.fit(X, y)
-        fits.append(time.process_time() - start)
-    return {"estimator": name, "first": fits[0], "second": fits[1], "compiled": compiled}
-
-
-def busy(name):
-    """Wall seconds of fits on digits beside a busy process: {threads of BLAS: median of five}."""
-    from sklearn.datasets import load_digits
-    from threadpoolctl import threadpool_limits
-
-    X, y = load_digits(return_X_y=True)
-    model, seconds = model_of(name).fit(X, y), {1: [], os.cpu_count(): []}
-    other = multiprocessing.get_context("spawn").Process(target=spin, daemon=True)
-    other.start()
-    time.sleep(1)
-    for _ in range(5):
-        for threads, found in seconds.items():
-            with threadpool_limits(threads):
-                start = time.perf_counter()
-                model.fit(X, y)
-                found.append(time.perf_counter() - start)
-    other.terminate()
-    return {"estimator": name, "seconds": {str(threads): statistics.median(s) for threads, s in seconds.items()}}
-
-
-def spin():
-    """Keep a core busy."""
-    while True:
-        pass
-
-
-MEASUREMENTS = {"first_and_second": first_and_second, "busy": busy}
-
-
-# ---- the parent ----
-
-
-def in_fresh_process(measurement, name, cache, threads=1):
-    """What a measurement returns in a process of its own."""
-    variables = {f"{kind}_NUM_THREADS": str(threads) for kind in ("OPENBLAS", "OMP", "NUMBA")}
-    command = [sys.executable, __file__, "--measure", measurement, name]
-    done = subprocess.run(
-        command, env=os.environ | variables | {"NUMBA_CACHE_DIR": cache}, check=True, capture_output=True, text=True
-    )
-    return json.loads(done.stdout)
+def measured(kind, name, cache, threads=1):
+    """What a worker finds in a process of its own, with its own cache of compiled code."""
+    script = str(Path(__file__).with_name("_first_fit_workers.py"))
+    return in_fresh_process(kind, {"estimator": name}, threads, script, {"NUMBA_CACHE_DIR": cache})
 
 
 def rows(names, repeats):
@@ -121,8 +42,8 @@ def rows(names, repeats):
         cold, warm = [], []
         for _ in range(repeats):
             with tempfile.TemporaryDirectory() as cache:
-                cold.append(in_fresh_process("first_and_second", name, cache))
-                warm.append(in_fresh_process("first_and_second", name, cache))
+                cold.append(measured("first_and_second", name, cache))
+                warm.append(measured("first_and_second", name, cache))
         median = sorted(cold, key=lambda record: record["first"])[repeats // 2]
         record = median | {
             "warm_first": statistics.median(r["first"] for r in warm),
@@ -140,19 +61,14 @@ def main():
     parser.add_argument("--estimators", nargs="+", default=ESTIMATORS, help="names of estimators")
     parser.add_argument("--repeats", type=int, default=3, help="fresh processes per figure")
     parser.add_argument("--quick", action="store_true", help="one process per figure")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="PATH")
     options = parser.parse_args()
-    if options.measure:
-        measurement, name = options.measure
-        print(json.dumps(MEASUREMENTS[measurement](name)))
-        return
     repeats = 1 if options.quick else options.repeats
     result = {"environment": environment(), "rows": rows(options.estimators, repeats), "busy": []}
     print(f"\n{'digits, a core is busy':24s} {'1 thread':>9s} {'all':>7s}   wall seconds")
     with tempfile.TemporaryDirectory() as cache:
         for name in options.estimators:
-            record = in_fresh_process("busy", name, cache, os.cpu_count())
+            record = measured("busy", name, cache, os.cpu_count())
             result["busy"].append(record)
             one, every = record["seconds"].values()
             print(f"{name:24s} {one:9.2f} {every:7.2f}", flush=True)

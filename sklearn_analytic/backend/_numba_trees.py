@@ -10,11 +10,8 @@ import math
 import numpy as np
 from numba import njit
 
-from sklearn_analytic.backend._numpy import mix_bits
-
 _PLAIN = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 _SURE = 1 - 1e-12  # far more than rounding
-_HASHES_AT_ONCE = 1e5  # they stay in cache
 _INNER = _PLAIN | {"no_cpython_wrapper": True}  # called by compiled code alone
 
 
@@ -209,16 +206,6 @@ def add_leaf_values(leaves, values, out):
                 out[i, c] += values[leaf, c]
 
 
-def draws(weights, hashes, salts, below):
-    """Yield the rows that each tree looks at: those of positive weight whose salted hash is below a bound, or all."""
-    counted = np.flatnonzero(weights > 0)
-    hashes, at_once = hashes[counted], max(int(_HASHES_AT_ONCE // (len(counted) + 1)), 1)
-    for first in range(0, len(salts), at_once):
-        for drawn in mix_bits(hashes ^ salts[first : first + at_once, None]) < below:
-            rows = counted[drawn]
-            yield rows if len(rows) else counted
-
-
 def aim(residuals, direction, grid_share, out):
     """Write the residuals that one tree looks at: projected, and rounded to a power of two times ``grid_share``.
 
@@ -234,15 +221,15 @@ def aim(residuals, direction, grid_share, out):
     out *= grid
 
 
-def boost(bins, n_bins, residuals, weights, hashes, columns, bounds, salts, directions, below, grid_share, plan):
+def boost(bins, n_bins, residuals, weights, draws, columns, bounds, directions, grid_share, plan):
     """Grow trees in turn, each on what is left, and take its leave-one-out step off the residuals.
 
-    Tree t looks at ``columns[bounds[t]:bounds[t + 1]]``, at rows drawn by ``salts[t]`` and at residuals projected on
-    ``directions[t]``; ``plan`` is (most leaves, least weight, shrinkage, step, weight of a copy).
+    Tree t looks at ``columns[bounds[t]:bounds[t + 1]]``, at the rows that ``draws`` yields for it and at residuals
+    projected on ``directions[t]``; ``plan`` is (most leaves, least weight, shrinkage, step, weight of a copy).
     Returns (feature, cut, child, leaf) of all nodes end to end, the number of nodes and of leaves per tree, and the
     steps of the leaves.
     """
-    most_leaves, n_trees, (n, n_outputs) = int(plan[0]), len(salts), residuals.shape
+    most_leaves, n_trees, (n, n_outputs) = int(plan[0]), len(directions), residuals.shape
     most_nodes, width = 2 * most_leaves - 1, 1 + directions.shape[2]
     nodes = np.empty((n_trees, 4, most_nodes), np.int64)
     values = np.empty((n_trees, most_leaves, n_outputs))
@@ -253,7 +240,7 @@ def boost(bins, n_bins, residuals, weights, hashes, columns, bounds, salts, dire
     histograms[0] = 0.0
     node_sums, seen = np.empty((2, width)), np.empty(np.max(n_bins), np.int64)
     sums = np.empty((most_leaves, 1 + n_outputs))
-    for t, drawn in enumerate(draws(weights, hashes, salts, below)):
+    for t, drawn in enumerate(draws):
         rows[0, : len(drawn)] = drawn
         aim(residuals, directions[t], grid_share, aims)
         own = columns[bounds[t] : bounds[t + 1]]

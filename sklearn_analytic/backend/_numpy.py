@@ -217,11 +217,3 @@ class NumpyBackend:
         out = np.zeros((len(responses) // len(cells), len(share), 2, responses.shape[1]), dtype=responses.dtype)
         _numba.pool_responses(responses, responses.dtype.type(threshold), cells, share, out)
         return out.reshape(len(out), 2 * len(share) * responses.shape[1])
-
-
-def mix_bits(bits):
-    """64-bit words with every input bit spread over every output bit: the finaliser of splitmix64."""
-    with np.errstate(over="ignore"):
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return bits ^ (bits >> np.uint64(31))

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from sklearn_analytic.backend import get_backend
-from sklearn_analytic.features._layers import REACHES, ParametersAlone, cast_like, largest, reach_of, rows_in_reach
+from sklearn_analytic.backend._derived import WithDerived
+from sklearn_analytic.features._layers import REACHES, cast_like, largest, reach_of, rows_in_reach
 from sklearn_analytic.features._sampling import weighted_mean
 
 _TOTAL_BINS = 256  # bins of all numeric columns together
@@ -21,7 +22,7 @@ _CLIP = 3.0  # robust z-scores level off about here
 
 
 @dataclass(frozen=True)
-class InputEncoding(ParametersAlone):
+class InputEncoding(WithDerived):
     r"""Columns as piecewise-linear bins, clipped robust z-scores and binary steps, centred.
 
     A numeric column x becomes, over quantile knots :math:`q_0 < \dots < q_B`, the ramp

@@ -1,11 +1,12 @@
 """Hidden layers as values, plain NumPy parameters, and readouts: applied on any backend, to rows of any size."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from sklearn_analytic.backend import dtype_name, get_backend
+from sklearn_analytic.backend._derived import WithDerived
 from sklearn_analytic.features._agop import SLOPES, dense_energy, radial_energy
 
 _REACH = {"float64": 960}  # powers of two that leave room for sums of products with parameters
@@ -62,16 +63,8 @@ class DenseLayer:
         return SLOPES[self.activation](z)
 
 
-class ParametersAlone:
-    """A frozen value that keeps what it has found of its parameters to itself: it is written without it."""
-
-    def __getstate__(self):
-        """Return the fields."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
 @dataclass(frozen=True)
-class RadialLayer(ParametersAlone):
+class RadialLayer(WithDerived):
     r"""Gaussian bumps :math:`x \mapsto \exp(-\gamma_j \|x - c_j\|^2)`.
 
     Computed as one projection of the lifted row :math:`[x, \|x\|^2, 1]` about the centres' mean, so that a

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_analytic.backend import _numpy
-
 MOST_CELLS = 2000  # contents that have a unit of their own
 _REPEATED = 1.25  # mean copies of a content, from which on they have
 _APART = 300  # powers of two between columns, beyond which the small ones would not tell rows apart
@@ -219,7 +217,10 @@ def mix_bits(bits):
     >>> mix_bits(np.zeros(1, dtype=np.uint64))
     array([0], dtype=uint64)
     """
-    return _numpy.mix_bits(bits)
+    with np.errstate(over="ignore"):
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return bits ^ (bits >> np.uint64(31))
 
 
 def repeat(keys, weights):

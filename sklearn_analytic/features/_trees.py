@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_analytic.backend import trees
+from sklearn_analytic.features._sampling import mix_bits
 
 _BINS, _FEW_BINS, _ROWS_PER_BIN = 128, 16, 8  # of one column: at most, with few rows, and where the number grows
 _CELLS, _WIDE_BINS = 8192, 24  # bins of all columns together, so that histograms stay in cache, but so many of each
@@ -15,6 +16,7 @@ _GRID = 2.0**-24  # of the largest residual: sums of so rounded numbers are exac
 _MOST_COLUMNS = 384  # that one tree looks at
 _COLUMN_SHARES = (0.25, 0.5, 1.0)
 _ROW_SHARE = 0.7
+_HASHES_AT_ONCE = 1e5  # they stay in cache
 
 
 @dataclass(frozen=True)
@@ -152,20 +154,18 @@ def grow_forest(table, targets, weights, hashes, plan, generator):
     >>> bool(18 < forest.threshold[0] < 21)
     True
     """
-    n_bins, residuals = table.n_bins, np.array(targets, dtype=np.float64)
+    n_bins, residuals, weights = table.n_bins, np.array(targets, dtype=np.float64), np.asarray(weights, np.float64)
     drawn = [_drawn_columns(len(n_bins), generator) for _ in range(plan.n_trees)]
     salts = generator.integers(1 << 63, size=plan.n_trees, dtype=np.uint64)
     nodes, sizes, values = trees.boost(
         table.bins,
         n_bins,
         residuals,
-        np.asarray(weights, dtype=np.float64),
-        hashes,
+        weights,
+        _drawn_rows(weights, hashes, salts),
         np.concatenate(drawn),
         np.cumsum([0, *map(len, drawn)]),
-        salts,
         _directions(residuals, plan.n_trees, generator),
-        np.uint64(int(_ROW_SHARE * 2**64)),
         _GRID,
         np.array([plan.n_leaves, plan.least, plan.shrinkage, plan.step, plan.copy], dtype=np.float64),
     )
@@ -181,6 +181,16 @@ def _assembled(table, nodes, sizes):
     child = child + np.repeat(first_nodes, sizes[:, 0])
     leaf = np.where(leaf < 0, -1, leaf + np.repeat(first_leaves, sizes[:, 0]))
     return Forest(first_nodes, feature, threshold, child, leaf)
+
+
+def _drawn_rows(weights, hashes, salts):
+    """Yield the rows of every tree: those of positive weight whose salted hash is small, or all of that weight."""
+    counted, bound = np.flatnonzero(weights > 0), np.uint64(int(_ROW_SHARE * 2**64))
+    hashes, at_once = hashes[counted], max(int(_HASHES_AT_ONCE // (len(counted) + 1)), 1)
+    for first in range(0, len(salts), at_once):
+        for drawn in mix_bits(hashes ^ salts[first : first + at_once, None]) < bound:
+            rows = counted[drawn]
+            yield rows if len(rows) else counted
 
 
 def _drawn_columns(n_columns, generator):

@@ -5,8 +5,8 @@ from functools import cached_property
 import numpy as np
 
 from sklearn_analytic.backend import training
+from sklearn_analytic.backend._derived import WithDerived
 from sklearn_analytic.nn._feedback import first_feedback, pack_signs
-from sklearn_analytic.nn._flat import WithViews
 
 
 class ExactChannel:
@@ -17,7 +17,7 @@ class ExactChannel:
 
     @property
     def arrays(self):
-        """What training changes, by the names of a snapshot."""
+        """What a snapshot needs, by name."""
         return {}
 
     def send(self, k, error, d, weights, below):
@@ -25,7 +25,7 @@ class ExactChannel:
         np.dot(d, weights.T, below)
 
 
-class DenseChannel(WithViews):
+class DenseChannel(WithDerived):
     """Direct feedback: the error of the outputs times a matrix (C, n_k) for each hidden layer."""
 
     def __init__(self, matrices, interval, dtype):
@@ -40,7 +40,7 @@ class DenseChannel(WithViews):
 
     @property
     def arrays(self):
-        """What training may change."""
+        """What a snapshot needs: it may have been refreshed or learned."""
         return {"feedback": self.dense}
 
     def send(self, k, error, d, weights, below):
@@ -48,13 +48,13 @@ class DenseChannel(WithViews):
         np.dot(error, self.matrices[k], below)
 
 
-class SignChannel(WithViews):
+class SignChannel(WithDerived):
     """Direct feedback of matrices of one size and packed signs: additions and subtractions."""
 
     interval = 0
 
-    def __init__(self, matrices, dtype):
-        self.signs = pack_signs(matrices)
+    def __init__(self, matrices, is_drawn, dtype):
+        self.signs, self._is_drawn = pack_signs(matrices), is_drawn
         self.scales = np.array([np.abs(b).max() for b in matrices], dtype)
         self._shapes = [b.shape for b in matrices]
         self._scratch = np.empty(max(b.size for b in matrices), dtype)
@@ -67,8 +67,8 @@ class SignChannel(WithViews):
 
     @property
     def arrays(self):
-        """What a snapshot needs where signs were taken from first weights; drawn ones come back with the seed."""
-        return {"signs": self.signs, "scales": self.scales}
+        """What a snapshot needs: signs of first weights; drawn ones come back with the seed."""
+        return {} if self._is_drawn else {"signs": self.signs, "scales": self.scales}
 
     @property
     def matrices(self):
@@ -91,5 +91,5 @@ def channel(recipe, layers):
         return ExactChannel()
     matrices = first_feedback(rule, layers, np.random.default_rng(recipe.seed))
     if rule.name == "binary":
-        return SignChannel(matrices, dtype)
+        return SignChannel(matrices, rule.init not in ("product", "sign_product"), dtype)
     return DenseChannel(matrices, rule.interval if rule.name == "refresh" else 0, dtype)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_analytic.backend import training
+from sklearn_analytic.backend._derived import WithDerived
 from sklearn_analytic.nn._losses import OUTPUT_CODES
 
 
@@ -30,21 +31,8 @@ class Layer(NamedTuple):
     activation: int
 
 
-class WithViews:
-    """An object whose cached properties are views of its arrays: a copy, or one from a pickle, makes its own."""
-
-    def __getstate__(self):
-        """Return what is no cached property."""
-        kind = type(self)
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if not isinstance(getattr(kind, name, None), cached_property)
-        }
-
-
 @dataclass(frozen=True, eq=False)
-class FlatModel(WithViews):
+class FlatModel(WithDerived):
     """Parameters, gradient and moments of a network of ``sizes``, flat and in the same layout."""
 
     sizes: np.ndarray

@@ -5,7 +5,7 @@ import numpy as np
 from sklearn_analytic.backend import one_blas_thread, training
 from sklearn_analytic.nn._activations import activation_codes
 from sklearn_analytic.nn._alignment import alignment
-from sklearn_analytic.nn._channels import ExactChannel, SignChannel, channel
+from sklearn_analytic.nn._channels import channel
 from sklearn_analytic.nn._feedback import FEEDBACKS, tangent_feedback
 from sklearn_analytic.nn._flat import Buffers, compiled_rows, flat_layers, flat_model, segment
 from sklearn_analytic.nn._passes import (
@@ -41,8 +41,7 @@ class MLPExecution:
         self._model = flat_model(layers, activation_codes(activation, len(layers)), recipe)
         self.sizes = self._model.sizes
         self._feedback = channel(recipe, layers)
-        is_exact = isinstance(self._feedback, ExactChannel)
-        self._learns = FEEDBACKS[recipe.feedback.name] == "learned" and not is_exact
+        self._learns = FEEDBACKS[recipe.feedback.name] == "learned" and self._feedback.matrices is not None
         self._feedback_moments = np.zeros((2, len(self._feedback.dense) if self._learns else 0), self._dtype)
         self._kfac = None if recipe.kfac is None else KFACState.start(recipe.kfac, self.sizes, self._dtype)
         self._side = None if side is None else Side(side, self.sizes, self._dtype, generator)
@@ -78,17 +77,13 @@ class MLPExecution:
 
     def snapshot(self):
         """All that training changes, as copies."""
-        return {name: array.copy() for name, array in self._state().items()} | {
-            "steps": np.array(self._steps),
-            "feedback_moments": self._feedback_moments.copy(),
-            **({} if self._kfac is None else {name: array.copy() for name, array in self._kfac.arrays().items()}),
-        }
+        state = self._state() | ({} if self._kfac is None else self._kfac.arrays())
+        return {name: array.copy() for name, array in state.items()} | {"steps": np.array(self._steps)}
 
     def restore(self, snapshot):
         """Put a snapshot back."""
         for name, array in self._state().items():
             array[:] = snapshot[name]
-        self._feedback_moments[:] = snapshot["feedback_moments"]
         self._steps = int(snapshot["steps"])
         if self._kfac is not None:
             self._kfac = self._kfac.loaded(snapshot)
@@ -96,11 +91,7 @@ class MLPExecution:
     def _state(self):
         """Arrays that are written when a snapshot is put back, by its names."""
         state = {name: getattr(self._model, name) for name in _TRAINED}
-        is_drawn = isinstance(self._feedback, SignChannel) and self.recipe.feedback.init not in (
-            "product",
-            "sign_product",
-        )
-        state |= {} if is_drawn else self._feedback.arrays  # drawn signs come back with the seed
+        state |= self._feedback.arrays | {"feedback_moments": self._feedback_moments}
         if self._side is not None and self._side.projection is not None:
             state |= {f"projection_{name}": getattr(self._side.projection, name) for name in _TRAINED}
         return state

@@ -53,16 +53,21 @@ def test_a_warmup_leaves_the_estimator_alone_and_takes_rows():
     warmup(BRMPRegressor(), X=np.eye(12).tolist())  # anything that fit takes
 
 
-class Function:
-    def py_func(self):
-        """Nothing."""
+@pytest.fixture
+def start():
+    """The event of a function of the package."""
+
+    class Function:
+        def py_func(self):
+            """Nothing."""
+
+    Function.py_func.__module__ = "sklearn_analytic.backend"
+    return type("Event", (), {"data": {"dispatcher": Function}})
 
 
 @pytest.mark.parametrize("seconds", [0.0, 10.0])
-def test_what_is_done_within_a_second_is_not_mentioned(seconds, monkeypatch, caplog):
+def test_what_is_done_within_a_second_is_not_mentioned(seconds, start, monkeypatch, caplog):
     monkeypatch.setattr(notice, "_PATIENCE", seconds)
-    Function.py_func.__module__ = "sklearn_analytic.backend"
-    start = type("Event", (), {"data": {"dispatcher": Function}})
     listener = notice.Notice()
     with caplog.at_level(logging.INFO, "sklearn_analytic"):
         for _ in range(2):
@@ -76,10 +81,8 @@ def test_what_is_done_within_a_second_is_not_mentioned(seconds, monkeypatch, cap
     assert [record.levelname for record in caplog.records] == ["INFO"] * (seconds == 0)
 
 
-def test_many_short_compilations_are_one_long_one(monkeypatch, caplog):
+def test_many_short_compilations_are_one_long_one(start, monkeypatch, caplog):
     monkeypatch.setattr(notice, "_PATIENCE", 0.05)
-    Function.py_func.__module__ = "sklearn_analytic.backend"
-    start = type("Event", (), {"data": {"dispatcher": Function}})
     listener = notice.Notice()
     with caplog.at_level(logging.INFO, "sklearn_analytic"):
         for _ in range(20):
