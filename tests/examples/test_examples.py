@@ -263,16 +263,11 @@ def test_relabelled_hides_a_missing_class(benchmark_module):
     assert model.predict_proba(X).argmax(axis=1).tolist() == [0, 0, 1, 1]
 
 
-# Those whose figures are looked at below: each is two fresh processes.
-STREAMING = ("bare_loop_f64", "bare_loop_f32", "brmp_gram", "brmp_qr", "brmp_auto", "linear_regression")
-
-
 @pytest.fixture(scope="module")
 def streaming(tmp_path_factory):
     folder = tmp_path_factory.mktemp("streaming")
     script = BENCHMARKS / "streaming_least_squares.py"
-    options = ("--json", folder / "s.json", "--dir", folder, "--contenders", *STREAMING)
-    run_script(script, *ALONE, *options, cwd=folder)
+    run_script(script, *ALONE, "--json", folder / "s.json", "--dir", folder, cwd=folder)
     return read_json(folder / "s.json")
 
 
