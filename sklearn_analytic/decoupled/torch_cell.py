@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from sklearn_analytic.decoupled.torch_weights import Twins
 from sklearn_analytic.nn._torch_execution import to_host, to_tensors
 from sklearn_analytic.nn._torch_modes import own_modes
 from sklearn_analytic.nn._torch_networks import state_arrays
-from sklearn_analytic.nn._torch_optimizers import load_moments, optimizer_of
+from sklearn_analytic.nn._torch_optimizers import optimizer_of
+from sklearn_analytic.nn._torch_stages import send_back
 
 # {optimiser: names of (first, second) in its state}; plain steps have one at most
 _MOMENTS = {
@@ -64,9 +64,7 @@ class TorchCell:
     def __init__(self, network, recipe, role, placement, draws):
         self.network, self.optimizer, self.placement, self.draws = network, recipe.optimizer, placement, draws
         self._role, self._twins, self.n_updates = role, Twins(network), 0
-        holder = nn.ParameterList(self._twins.optimised)
-        # torch has no optimiser of nothing: a module may be frozen as a whole
-        self._steps = optimizer_of(holder, recipe.optimizer, placement.device) if len(holder) else None
+        self._steps = optimizer_of(self._twins.optimised, recipe.optimizer)
         kind = placement.device.type
         dtype, cache = role.autocast, role.cache
         self._precision = partial(torch.autocast, kind, dtype, enabled=dtype is not None, cache_enabled=cache)
@@ -109,11 +107,7 @@ class TorchCell:
         with self._working():
             self._twins.part()
             self._twins.hand_over(scale)
-            if self._steps is None:
-                return
-            for group in self._steps.param_groups:
-                group["lr"] = rate
-            self._steps.step()
+            self._steps.step(rate)
             self._twins.forget()
 
     # ---- weights ----
@@ -161,7 +155,7 @@ class TorchCell:
     def state(self):
         """Parameters, buffers, moments, updates."""
         self.placement.before_caller()
-        steps = None if self._steps is None else to_host(self._steps.state_dict())
+        steps = to_host(self._steps.state_dict())
         return {"network": state_arrays(self.network), "optimizer": steps, "n_updates": self.n_updates}
 
     def load(self, state):
@@ -170,8 +164,8 @@ class TorchCell:
         with own_modes(self.placement.device.type):
             self._twins.part()
             self.network.load_state_dict(to_tensors(state["network"]))
-            if self._steps is not None:
-                load_moments(self._steps, to_tensors(state["optimizer"]))
+            if state["optimizer"] is not None:  # as once of a module that is frozen as a whole
+                self._steps.load_state_dict(to_tensors(state["optimizer"]))
         self.placement.after_caller()
         self.n_updates = int(state["n_updates"])
         self._twins.forget()
@@ -227,10 +221,9 @@ class TorchCell:
         return float(loss) * n, error
 
     def _run_back(self, output, error):
-        """Fill the gradients of leaves; an output that does not depend on any needs none."""
-        if output.requires_grad:
-            with self._autocast():
-                torch.autograd.backward([output], [error.to(output.dtype)])
+        """Fill the gradients of leaves."""
+        with self._autocast():
+            send_back([output], [error])
 
     def _autocast(self):
         """The recipe's precision."""
@@ -245,7 +238,7 @@ class TorchCell:
 
     def _moment(self, twin, name):
         """A tensor of the optimiser's state, or zeros."""
-        state = {} if self._steps is None else self._steps.state.get(twin, {})
+        state = self._steps.state.get(twin, {})
         found = state.get(name)
         return torch.zeros_like(twin, requires_grad=False) if found is None else found
 

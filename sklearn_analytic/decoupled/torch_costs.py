@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sklearn_analytic.decoupled.torch_cells import one_thread
 from sklearn_analytic.nn._torch_execution import PRECISIONS
 from sklearn_analytic.nn._torch_modes import own_modes, own_randomness, still_norms, train
-from sklearn_analytic.nn._torch_stages import split
+from sklearn_analytic.nn._torch_stages import send_back, split
 
 _PASSES = 64  # operations in the time that one output of an elementwise module takes, forward and backward
 _UNKNOWN = 6  # operations of a weight on a row, both passes, in a stage none of whose kernels the counter knows
@@ -98,8 +98,7 @@ def _both_passes(stage, low, x):
     """Forward and backward pass of a stage; its output."""
     with torch.autocast(x.device.type, low, enabled=low is not None):
         output = stage(x)
-        if output.requires_grad:
-            torch.autograd.backward([output], [torch.ones_like(output)])
+        send_back([output], [torch.ones_like(output)])
     return output
 
 

@@ -16,7 +16,7 @@ from sklearn_analytic.nn._torch_checks import check_last, check_network, check_s
 from sklearn_analytic.nn._torch_kfac import TorchKFAC
 from sklearn_analytic.nn._torch_modes import dropout_seed, in_own_modes, own_randomness, still_norms, train
 from sklearn_analytic.nn._torch_networks import RecurrentLayer, load_state, state_arrays
-from sklearn_analytic.nn._torch_optimizers import OPTIMIZERS, load_moments, optimizer_of
+from sklearn_analytic.nn._torch_optimizers import OPTIMIZERS, optimizer_of
 from sklearn_analytic.nn._torch_reduction import gradient_sum
 from sklearn_analytic.nn._torch_schemes import SCHEMES
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, run_segments, split
@@ -98,7 +98,7 @@ class TorchExecution:
                 module.time_feedback = None
         cut, self._make_feedback, self._gradients = SCHEMES[recipe.scheme]
         self.segments = cut(self.stages, recipe)
-        self.optimizer = optimizer_of(network, recipe.optimizer, self.device)
+        self.optimizer = optimizer_of(network.parameters(), recipe.optimizer)
         self.kfac = None if recipe.kfac is None else TorchKFAC(network, recipe.kfac, self.ranks)
         self._sum = gradient_sum(self.ranks, network)
         self.feedback = None
@@ -213,9 +213,7 @@ class TorchExecution:
         self._share_buffers()
         if self.kfac:
             self.kfac.precondition(rate, self.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        self.optimizer.step(rate)
 
     def _share_buffers(self):
         """Moving averages become means over ranks."""
@@ -280,7 +278,7 @@ class TorchExecution:
                     "start from new weights"
                 )
         load_state(self.network, snapshot["network"])
-        load_moments(self.optimizer, to_tensors(snapshot["optimizer"]))
+        self.optimizer.load_state_dict(to_tensors(snapshot["optimizer"]))
         self.epochs, self.seed = snapshot["epochs"], snapshot["seed"]
         if snapshot["feedback"] is not None:
             if self.feedback is None:

@@ -10,7 +10,8 @@ from torch import nn
 
 from sklearn_analytic.nn._feedback import draw_feedback, first_feedback
 from sklearn_analytic.nn._kfac import is_due
-from sklearn_analytic.nn._torch_optimizers import load_moments
+from sklearn_analytic.nn._recipe import Optimizer
+from sklearn_analytic.nn._torch_optimizers import TorchOptimizer
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, receptive_field
 
 _GROUPS = 4  # most groups of a feedback convolution
@@ -53,7 +54,7 @@ class ProjectedFeedback:
         self.step, self._slopes = 0, {}
         decay = feedback.decay if feedback.name == "dkp" else 0.0
         learns = feedback.name in _LEARNED and self.matrices
-        self._adam = torch.optim.Adam(self.matrices, lr=feedback.rate, weight_decay=decay) if learns else None
+        self._adam = TorchOptimizer(Optimizer("adam"), [(self.matrices, decay)]) if learns else None
 
     def _draw(self, sizes, generator):
         """Behind convolutions at random; over dense layers also from the weights, as on the CPU."""
@@ -112,7 +113,7 @@ class ProjectedFeedback:
             gradients = _LEARNED[self._feedback.name](self, x, outputs, error)
             for matrix, gradient in zip(self.matrices, gradients, strict=True):
                 matrix.grad = gradient
-            self._adam.step()
+            self._adam.step(self._feedback.rate)
         self.step += 1
 
     def _kolen_pollack(self, x, outputs, error):
@@ -141,7 +142,7 @@ class ProjectedFeedback:
             matrix.copy_(value)
         self.step, self._seed = state["step"], state["seed"]
         if self._adam and state["adam"]:
-            load_moments(self._adam, state["adam"])
+            self._adam.load_state_dict(state["adam"])
 
 
 _LEARNED = {"dkp": ProjectedFeedback._kolen_pollack, "learned": ProjectedFeedback._forward_mode}

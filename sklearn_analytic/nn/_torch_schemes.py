@@ -5,17 +5,15 @@ activation, pooling and normalisation are exact, whatever the error. Notation of
 row per sample, on the scale of the mean loss. ``run`` is run_segments, or what runs it for several processes.
 """
 
-import torch
-
 from sklearn_analytic.nn._torch_feedback import ModularFeedback, NoFeedback, ProjectedFeedback
-from sklearn_analytic.nn._torch_stages import Segment, run_segments
+from sklearn_analytic.nn._torch_stages import Segment, run_segments, send_back
 
 
 def backprop(segments, feedback, x, error_of, run=run_segments):
     """Send the error through the whole network; return the loss."""
     _, outputs = run(segments, x)
     loss, error = error_of(outputs[-1])
-    _give(outputs, [error])
+    send_back(outputs, [error])
     return loss
 
 
@@ -25,7 +23,7 @@ def projected(segments, feedback, x, error_of, run=run_segments):
     loss, error = error_of(outputs[-1])
     feedback.prepare()
     projections = [feedback.project(k, error, output) for k, output in enumerate(outputs[:-1])]
-    _give(outputs, [*projections, error])
+    send_back(outputs, [*projections, error])
     feedback.learn(x, outputs, error)
     return loss
 
@@ -37,7 +35,7 @@ def modular(segments, feedback, x, error_of, run=run_segments):
     for module in reversed(feedback.modules):
         last = module[-1]
         spread = [feedback.spread(k, last, error, outputs[k]) for k in module[:-1]]
-        _give([outputs[k] for k in module], [*spread, error])
+        send_back([outputs[k] for k in module], [*spread, error])
         error = inputs[module[0]].grad
     return loss
 
@@ -105,10 +103,3 @@ SCHEMES = {
     "hybrid": (_trunk, _projected_feedback, projected),
     "modular": (_each, _modular_feedback, modular),
 }
-
-
-def _give(outputs, errors):
-    """Start one backward pass from all outputs; a segment without trainable parameters needs none."""
-    pairs = [(h, e.to(h.dtype)) for h, e in zip(outputs, errors, strict=True) if h.requires_grad]
-    if pairs:
-        torch.autograd.backward(*map(list, zip(*pairs, strict=True)))
