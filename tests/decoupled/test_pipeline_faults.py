@@ -154,13 +154,13 @@ def interruptible():
 
 @pytest.fixture
 def stopping(monkeypatch):
-    """Set INTERRUPTED when an interrupt has reached the executor."""
+    """Set INTERRUPTED when an interrupt has reached the executor, and no module that waits is woken to work on."""
     INTERRUPTED.clear()
     stop = executors._stop
 
     def told(workers):
-        INTERRUPTED.set()
         stop(workers)
+        INTERRUPTED.set()
 
     monkeypatch.setattr(executors, "_stop", told)
 
