@@ -329,3 +329,8 @@ HOUSE_CHECKS = [
     check_fitted_attributes_are_plain,
     check_failed_partial_fit_changes_nothing,
 ]
+
+
+def encoded(model, X):
+    """Rows as the network of an estimator trained by steps reads them."""
+    return model._trained.reading.encoded(X, model._method().weight_dtype)

@@ -50,6 +50,23 @@ def merged(model, X, y):
     return model.merge(model.shard().partial_fit(X[1::2], y[1::2]))
 
 
+def again(model, X, y):
+    """A fit that a second one goes on from."""
+    return model.fit(X, y).fit(X, y)
+
+
+def watched(model, X, y, **options):
+    """A fit that is judged on rows of its own."""
+    return model.fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2], **options)
+
+
+def woken(model, X, y):
+    """A stream in which a column and what follows from it move late."""
+    still = X.copy()
+    still[:, 2] = 1.0
+    return model.partial_fit(still[::2], y[::2]).partial_fit(X[1::2], y[1::2])
+
+
 def blocks(X, y, size=100):
     return sa.Blocks.from_arrays(X, y, block_size=size)
 
@@ -59,6 +76,9 @@ def forgotten(X, y):
 
 
 IMAGES = {"image_shape": (1, 8, 8)}
+SMALL = {"conv_layer_sizes": (4, 4), "max_iter": 1, **IMAGES}
+SERIES = {"recurrent_layer_sizes": (8,), "sequence_length": 8, "max_iter": 2}
+SOURCE = {"X_val": CANCER[::3], "y_val": MALIGN[::3]}
 FITS = {
     "BRMPRegressor": lambda: (sa.BRMPRegressor().fit(DIABETES, PAIRS), DIABETES),
     "BRMPRegressor, qr, gcv": lambda: (sa.BRMPRegressor(solver="qr", alpha="gcv").fit(DIABETES, COURSE), DIABETES),
@@ -136,7 +156,64 @@ FITS = {
         IRIS,
     ),
     "DFAClassifier, torch": lambda: (stepwise("DFAClassifier", (16,), device="torch:cpu").fit(IRIS, KINDS), IRIS),
+    "DFAClassifier, weights": lambda: (
+        stepwise("DFAClassifier", (16,), class_weight="balanced", feedback="dkp").fit(IRIS, KINDS, WEIGHTS),
+        IRIS,
+    ),
+    "DFAClassifier, held out": lambda: (
+        stepwise("DFAClassifier", (16, 16), early_stopping=True, alignment=True, max_iter=30).fit(CANCER, MALIGN),
+        CANCER,
+    ),
+    "DFAClassifier, watched": lambda: (
+        watched(stepwise("DFAClassifier", (16,), feedback="binary", output="expgb"), CANCER, MALIGN),
+        CANCER,
+    ),
+    "DFAClassifier, warm": lambda: (
+        again(stepwise("DFAClassifier", (16,), warm_start=True, early_stopping=True), CANCER, MALIGN),
+        CANCER,
+    ),
+    "DFAClassifier, series": lambda: (
+        stepwise("DFAClassifier", (16,), scheme="modular", **SERIES).fit(DIGITS, FIGURES),
+        DIGITS,
+    ),
+    "DFAClassifier, blocks": lambda: (
+        stepwise("DFAClassifier", (16,), early_stopping=True).fit_blocks(blocks(CANCER, MALIGN), **SOURCE),
+        CANCER,
+    ),
+    "DFARegressor, watched": lambda: (
+        watched(stepwise("DFARegressor", (16,), feedback="learned", solver="sgd"), DIABETES, PAIRS),
+        DIABETES,
+    ),
+    "DFARegressor, woken": lambda: (
+        woken(stepwise("DFARegressor", (16,), feedback="sparse"), DIABETES, PAIRS),
+        DIABETES,
+    ),
+    "DFARegressor, torch blocks": lambda: (
+        stepwise("DFARegressor", (16,), device="torch:cpu").fit_blocks(blocks(DIABETES, COURSE)),
+        DIABETES,
+    ),
     "LayerwiseMLP": lambda: (stepwise("LayerwiseMLP").fit(CANCER, MALIGN), CANCER),
+    "LayerwiseMLP, images": lambda: (stepwise("LayerwiseMLP", (16,), **SMALL).fit(DIGITS, FIGURES), DIGITS),
+    "LayerwiseMLP, torch": lambda: (
+        stepwise("LayerwiseMLP", (16, 16), device="torch:cpu", n_partitions=1).fit(IRIS, KINDS, WEIGHTS),
+        IRIS,
+    ),
+    "LayerwiseMLP, readout": lambda: (
+        watched(stepwise("LayerwiseMLP", (16, 16), refit_head=True, early_stopping=True), CANCER, MALIGN),
+        CANCER,
+    ),
+    "LayerwiseMLP, stream": lambda: (
+        streamed(stepwise("LayerwiseMLP", (16, 16)), IRIS, KINDS, classes=[0, 1, 2]),
+        IRIS,
+    ),
+    "LayerwiseMLP, memory": lambda: (
+        stepwise("LayerwiseMLP", (16, 16), memory_budget=60_000, subsample=0.5, cache="float16").fit(CANCER, MALIGN),
+        CANCER,
+    ),
+    "LayerwiseMLPRegressor, blocks": lambda: (
+        stepwise("LayerwiseMLPRegressor", (16, 16)).fit_blocks(blocks(DIABETES, COURSE)),
+        DIABETES,
+    ),
     "LayerwiseMLP, simultaneous": lambda: (
         stepwise("LayerwiseMLP", (16, 16), order="simultaneous", local_loss="predsim", output="expgb").fit(IRIS, KINDS),
         IRIS,
@@ -152,6 +229,40 @@ FITS = {
     "DecoupledMLPRegressor, blocks": lambda: (
         stepwise("DecoupledMLPRegressor", (16, 16), schedule="ddg").fit_blocks(blocks(DIABETES, COURSE)),
         DIABETES,
+    ),
+    "DecoupledMLPClassifier, images": lambda: (
+        stepwise("DecoupledMLPClassifier", (16,), n_modules=2, **SMALL).fit(DIGITS, FIGURES),
+        DIGITS,
+    ),
+    "DecoupledMLPClassifier, torch": lambda: (
+        stepwise("DecoupledMLPClassifier", (16, 16), schedule="adl", device="torch:cpu").fit(IRIS, KINDS, WEIGHTS),
+        IRIS,
+    ),
+    "DecoupledMLPClassifier, warm": lambda: (
+        again(stepwise("DecoupledMLPClassifier", (16, 16), warm_start=True, drain=False), CANCER, MALIGN),
+        CANCER,
+    ),
+    "DecoupledMLPRegressor, stream": lambda: (
+        streamed(stepwise("DecoupledMLPRegressor", (16, 16), solver="sgd", accumulation_steps=2), DIABETES, PAIRS),
+        DIABETES,
+    ),
+    "DecoupledMLPRegressor, normalised": lambda: (
+        stepwise("DecoupledMLPRegressor", (16, 16), normalization="layer", shrink=0.7).fit(DIABETES, PAIRS),
+        DIABETES,
+    ),
+    "PrivateDFAClassifier, photonic": lambda: (
+        sa.PrivateDFAClassifier(
+            (16,),
+            data_norm=64.0,
+            classes=range(10),
+            mechanism="photonic",
+            optical_floor=1e4,
+            accountant="rdp",
+            epsilon=8.0,
+            max_iter=2,
+            random_state=0,
+        ).fit(DIGITS, FIGURES),
+        DIGITS,
     ),
     "PrivateDFAClassifier": lambda: (
         sa.PrivateDFAClassifier(bounds=(0, 16), classes=range(10), max_iter=1, random_state=0).fit(DIGITS, FIGURES),

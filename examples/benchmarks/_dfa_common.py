@@ -12,6 +12,7 @@ from _common import data_folder, given_epochs, load, mean
 from accuracy import cap, channels_first
 
 from sklearn_analytic import DFAClassifier
+from sklearn_analytic.nn import Rows
 
 TABLES = ("letter", "pendigits", "optdigits", "satimage", "segment")
 BUNDLED = ("digits", "breast_cancer", "wine", "iris")  # scikit-learn's own: no folder is needed
@@ -97,11 +98,13 @@ def measured_fit(model, split):
 
 def execution_of(model, X, y):
     """(execution, rows) of a fitted estimator, as training left them: what a public fit does not keep apart."""
-    rows = model._rows(X, model._coded_targets(y), None)
-    state = model._training_state
-    recipe = replace(model._recipe(len(X)), seed=state["seed"])
-    execution = model._network(rows.x.shape[1]).execution(recipe, np.random.default_rng(0))
-    execution.restore(state["execution"])
+    method, trained = model._method(), model._trained
+    dtype, targets = method.weight_dtype, trained.targets
+    rows = Rows(trained.reading.encoded(X, dtype), targets.coded(y, dtype))
+    recipe = replace(method.recipe(len(X)), seed=trained.seed)
+    plan = method.network_plan(rows.x.shape[1], targets.n_outputs, trained)
+    execution = plan.execution(recipe, np.random.default_rng(0))
+    execution.restore(trained.snapshot)
     return execution, rows
 
 

@@ -1,6 +1,8 @@
 """What the suites of ``layerwise.py`` share: rows, a timed fit with its curve on held-out rows, paired lines."""
 
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from _accuracy_suites import log_loss
@@ -9,6 +11,8 @@ from _dfa_common import in_points, split_of, standard_error
 from accuracy import cap
 
 from sklearn_analytic import DFAClassifier, LayerwiseMLP
+from sklearn_analytic.feedback.method import DirectFeedback
+from sklearn_analytic.layerwise.method import LayerwiseTraining
 
 SETS = ("mnist", "fashion_mnist", "letter", "pendigits", "satimage", "cifar10_jpeg_10k")
 BACKPROP = "backprop"
@@ -31,9 +35,10 @@ class Curve:
     Processor time of one thread, as the machine may be busy; the looking itself does not count.
     """
 
-    def __init__(self, X, y):
-        self.X, self.y = X[:_CURVE_ROWS], y[:_CURVE_ROWS]
+    def __init__(self, X, y, classes):
+        self.X, self.y, self.classes = X[:_CURVE_ROWS], y[:_CURVE_ROWS], classes
         self.seconds, self.accuracy, self.looking, self._encoded = [], [], 0.0, None
+        self.reading = None  # how columns are read, once it has been learned
 
     def start(self):
         """The clock runs from here."""
@@ -43,12 +48,12 @@ class Curve:
         """Processor seconds of training so far."""
         return time.process_time() - self._start - self.looking
 
-    def note(self, model, execution):
+    def note(self, execution, dtype):
         """Look at a network in training, by the head that predicts at this time."""
         seconds, begin = self.now(), time.process_time()
         if self._encoded is None:
-            self._encoded = model._encoded(self.X)
-        guess = model.classes_[execution.outputs(self._encoded).argmax(axis=1)]
+            self._encoded = self.reading.encoded(self.X, dtype)
+        guess = self.classes[execution.outputs(self._encoded).argmax(axis=1)]
         self._append(seconds, guess)
         self.looking += time.process_time() - begin
 
@@ -62,29 +67,53 @@ class Curve:
         self.accuracy.append(float(np.mean(guess == self.y)))
 
 
-class _Watching:
-    """An estimator that shows every epoch to ``curve``, which is not a parameter."""
+class _Shown:
+    """A method that shows every epoch to ``curve``."""
+
+    def reading(self, X, weights, generator):
+        found = super().reading(X, weights, generator)
+        if self.curve is not None:
+            self.curve.reading = found
+        return found
+
+    def watch(self, execution, rows):
+        if self.curve is not None:
+            self.curve.note(execution, self.weight_dtype)
+        return super().watch(execution, rows)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _ShownLayerwise(_Shown, LayerwiseTraining):
+    curve: Any = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _ShownFeedback(_Shown, DirectFeedback):
+    curve: Any = None
+
+
+class WatchedLayerwise(LayerwiseMLP):
+    """Shows every epoch to ``curve``, which is not a parameter."""
 
     curve = None
 
-    def _watch(self, execution, rows):
-        super()._watch(execution, rows)
-        if self.curve is not None:
-            self.curve.note(self, execution)
+    def _method(self):
+        return _ShownLayerwise.of(self)
 
 
-class WatchedLayerwise(_Watching, LayerwiseMLP):
-    """See ``_Watching``."""
+class WatchedDFA(DFAClassifier):
+    """Shows every epoch to ``curve``, which is not a parameter."""
 
+    curve = None
 
-class WatchedDFA(_Watching, DFAClassifier):
-    """See ``_Watching``."""
+    def _method(self):
+        return _ShownFeedback.of(self)
 
 
 def watched_fit(model, split):
     """Scores, seconds and the curve of one fit; ``seconds`` are the processor's, looking left out."""
     X, X_test, y, y_test = split
-    given_epochs(model).curve = curve = Curve(X_test, y_test)
+    given_epochs(model).curve = curve = Curve(X_test, y_test, np.unique(y))
     start = time.perf_counter()
     curve.start()
     model.fit(X, y)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import sklearn_analytic as sa
+from sklearn_analytic.feedback.method import DirectFeedback
 
 
 def _rank():
@@ -16,20 +17,32 @@ def _rank():
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+class _Killed(DirectFeedback):
+    def watch(self, execution, rows):
+        if _rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().watch(execution, rows)
+
+
+class _Raising(DirectFeedback):
+    def watch(self, execution, rows):
+        if _rank() == 1:
+            raise ZeroDivisionError("rank 1 gave up")
+        return super().watch(execution, rows)
+
+
 class KilledClassifier(sa.DFAClassifier):
     """Rank 1 is killed after an epoch."""
 
-    def _watch(self, execution, rows):
-        if _rank() == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def _method(self):
+        return _Killed.of(self)
 
 
 class RaisingClassifier(sa.DFAClassifier):
     """Rank 1 raises after an epoch."""
 
-    def _watch(self, execution, rows):
-        if _rank() == 1:
-            raise ZeroDivisionError("rank 1 gave up")
+    def _method(self):
+        return _Raising.of(self)
 
 
 @dataclass(frozen=True)

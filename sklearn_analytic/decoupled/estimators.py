@@ -1,19 +1,11 @@
 """Decoupled training as a classifier and as a regressor."""
 
-from sklearn.base import ClassifierMixin, RegressorMixin
-
-from sklearn_analytic.decoupled.method import DecoupledBase
-from sklearn_analytic.estimator.base import check_choice
-from sklearn_analytic.estimator.callbacks import with_callbacks
-from sklearn_analytic.estimator.epoch_blocks import is_blocks
-from sklearn_analytic.estimator.epochs import relative
-from sklearn_analytic.estimator.gradient_classifier import GradientClassifierMixin
-from sklearn_analytic.estimator.gradient_regressor import GradientRegressorMixin
-from sklearn_analytic.estimator.targets import refuse_balanced
-from sklearn_analytic.nn._losses import CLASS_OUTPUTS
+from sklearn_analytic.decoupled.method import DecoupledTraining
+from sklearn_analytic.estimator.base import store
+from sklearn_analytic.estimator.epoch_estimator import EpochClassifier, EpochRegressor
 
 
-class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, DecoupledBase):
+class DecoupledMLPClassifier(EpochClassifier):
     r"""Neural network in modules that train side by side, each on the error of an older batch.
 
     Minimises the cross-entropy (or another ``output`` rule). Module k of K maps :math:`h_{k-1}` to
@@ -259,123 +251,14 @@ class DecoupledMLPClassifier(GradientClassifierMixin, ClassifierMixin, Decoupled
         device="cpu",
         precision="float32",
     ):
-        super().__init__(
-            hidden_layer_sizes,
-            schedule=schedule,
-            n_modules=n_modules,
-            module_layers=module_layers,
-            balance=balance,
-            operation_order=operation_order,
-            shrink=shrink,
-            accumulation_steps=accumulation_steps,
-            accumulation=accumulation,
-            weight_version=weight_version,
-            recompute=recompute,
-            predictor=predictor,
-            regulator=regulator,
-            batch_compensation=batch_compensation,
-            module_rates=module_rates,
-            drain=drain,
-            executor=executor,
-            activation=activation,
-            normalization=normalization,
-            solver=solver,
-            learning_rate_init=learning_rate_init,
-            learning_rate=learning_rate,
-            warmup_fraction=warmup_fraction,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            alpha=alpha,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            image_shape=image_shape,
-            conv_layer_sizes=conv_layer_sizes,
-            network=network,
-            input_encoding=input_encoding,
-            warm_start=warm_start,
-            random_state=random_state,
-            device=device,
-            precision=precision,
-        )
-        self.output = output
-        self.class_weight = class_weight
+        store(self, locals())
 
-    @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
-        """Train on all rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n, d)
-            Rows.
-        y : array-like of shape (n,)
-            Labels of at least two classes.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Non-negative weights. A class of weight zero stays in ``classes_``, with probabilities near zero.
-        X_val, y_val, sample_weight_val : array-like, default=None
-            Rows to watch: the weights of the best accuracy on them are kept, and probabilities are calibrated.
-
-        Returns
-        -------
-        DecoupledMLPClassifier
-            Itself.
-        """
-        self._check_parameters()
-        with self._unchanged_on_error():
-            X, y, weights = self._read_all_rows(X, y, sample_weight)
-            held_out = self._held_out(X_val, y_val, sample_weight_val)
-            history = self._fit_rows(X, y, relative(weights), held_out)
-        return self._finished(history)
-
-    def _kind(self):
-        """Outputs keep their meaning while training goes on."""
-        return super()._kind() | {"output": self.output}
-
-    def _check_parameters(self):
-        """Refuse parameters that mean nothing."""
-        check_choice("output", self.output, CLASS_OUTPUTS)
-        super()._check_parameters()
-
-    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
-        """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
-            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the input encoding; a column that is constant so far gets its scale when it
-            first varies.
-        y : array-like of shape (m,)
-            Labels.
-        classes : array-like or None, default=None
-            All classes; needed in the first call.
-        sample_weight : array-like of shape (m,) or None, default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        DecoupledMLPClassifier
-            Itself.
-        """
-        if is_blocks(X, y):
-            return self._partial_fit_blocks(X, y, classes, sample_weight)
-        self._check_parameters()
-        refuse_balanced(self.class_weight, "partial_fit")
-        with self._unchanged_on_error():
-            X, y, weights = self._read_labelled_rows(X, y, sample_weight, reset=not hasattr(self, "_training_state"))
-            self._meet_classes(classes)
-            self._partial_fit_rows(X, y, weights)
-        return self
+    def _method(self):
+        """What the parameters say, as a value."""
+        return DecoupledTraining.of(self)
 
 
-class DecoupledMLPRegressor(GradientRegressorMixin, RegressorMixin, DecoupledBase):
+class DecoupledMLPRegressor(EpochRegressor):
     r"""Neural network in modules that train side by side, each on the error of an older batch, for numeric targets.
 
     Minimises half the mean squared error of standardised targets. Module k of K maps :math:`h_{k-1}` to
@@ -562,60 +445,55 @@ class DecoupledMLPRegressor(GradientRegressorMixin, RegressorMixin, DecoupledBas
     True
     """
 
-    @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
-        """Train on all rows.
+    def __init__(
+        self,
+        hidden_layer_sizes=(256, 256),
+        *,
+        schedule="auto",
+        n_modules=2,
+        module_layers=None,
+        balance="counted",
+        operation_order="auto",
+        shrink=1.0,
+        accumulation_steps=1,
+        accumulation="sum",
+        weight_version="stash",
+        recompute="auto",
+        predictor="auto",
+        regulator=1.0,
+        batch_compensation=None,
+        module_rates="equal",
+        drain=True,
+        executor="auto",
+        activation="relu",
+        normalization=None,
+        solver="adam",
+        learning_rate_init=1e-3,
+        learning_rate="cosine",
+        warmup_fraction=0.0,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        alpha=0.0,
+        batch_size="auto",
+        max_iter="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        image_shape=None,
+        conv_layer_sizes=(32, 64),
+        network=None,
+        input_encoding="auto",
+        warm_start=False,
+        random_state=None,
+        device="cpu",
+        precision="float32",
+    ):
+        store(self, locals())
 
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n, d)
-            Rows.
-        y : array-like of shape (n,) or (n, c)
-            Targets.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Non-negative weights.
-        X_val, y_val, sample_weight_val : array-like, default=None
-            Rows to watch: the weights of the least squared error on them are kept.
-
-        Returns
-        -------
-        DecoupledMLPRegressor
-            Itself.
-        """
-        self._check_parameters()
-        with self._unchanged_on_error():
-            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=not self._goes_on())
-            weights = relative(weights)
-            self._settle_targets(y, weights)
-            held_out = self._held_out(X_val, y_val, sample_weight_val)
-            history = self._fit_rows(X, y, weights, held_out)
-        return self._finished(history)
-
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
-            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the encoding of inputs and the scale of targets; a column or a target that
-            is constant so far gets its scale when it first varies.
-        y : array-like of shape (m,) or (m, c)
-            Targets; predictions keep the shape of the first block's, (m,) or (m, 1).
-        sample_weight : array-like of shape (m,) or None, default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        DecoupledMLPRegressor
-            Itself.
-        """
-        if is_blocks(X, y):
-            return self._partial_fit_blocks(X, y, sample_weight=sample_weight)
-        self._check_parameters()
-        with self._unchanged_on_error():
-            first = not hasattr(self, "_training_state")
-            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first, stream=True)
-            self._settle_targets(y, weights, stream=True)
-            self._partial_fit_rows(X, y, weights)
-        return self
+    def _method(self):
+        """What the parameters say, as a value."""
+        return DecoupledTraining.of(self)

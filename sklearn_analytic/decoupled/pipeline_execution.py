@@ -81,10 +81,9 @@ class Pipeline:
         """Return [(W, b), ...] of a plain network as copies."""
         return self.stack.layers()
 
-    @property
-    def network(self):
-        """The whole network, in torch."""
-        return self.stack.network
+    def arrays(self):
+        """Return parameters and buffers of a torch network by name, as host arrays."""
+        return self.stack.arrays()
 
     def snapshot(self):
         """Weights, optimisers and counters; batches on their way are not in it."""

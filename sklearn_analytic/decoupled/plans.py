@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,8 @@ from sklearn_analytic.decoupled.splitting import (
     given_modules,
     measured_costs,
 )
-from sklearn_analytic.nn import torch_module, torch_parts
-from sklearn_analytic.nn._initializers import initial_layers
-from sklearn_analytic.nn._plans import (
-    DenseNetwork,
-    ModuleNetwork,
-    TorchDenseNetwork,
-    flat_weights,
-    layers_of,
-    torch_weights,
-)
+from sklearn_analytic.nn import torch_module
+from sklearn_analytic.nn._plans import NetworkPlan, flat_weights, torch_weights
 
 _WORK_FOR_THREADS = 4e6  # multiplications of a module for a batch: below, handing on costs more than it gives
 
@@ -75,106 +66,82 @@ class Modules:
         return self.run_alone and is_large and n_threads() > 1
 
 
-class _Unlogged:
-    """Modules of one process send nothing to others."""
+@dataclass(frozen=True)
+class Piped(NetworkPlan):
+    """A way to train: modules side by side, on errors of older batches."""
+
+    form: Any
+    modules: Modules
+    n_inputs: int
+
+    def execution(self, recipe, generator):
+        """The network, cut into modules."""
+        if self.form.is_compiled:
+            return self._compiled(self.form.layers(generator, recipe.precision), recipe)
+        return self._torch(self.form.network(generator), recipe)
+
+    def _compiled(self, layers, recipe):
+        """Dense layers in compiled modules."""
+        form, modules = self.form, self.modules
+
+        def stack_of(ranges):
+            return DenseCells(layers, form.activation, recipe, ranges, modules.run_alone)
+
+        def costs():
+            return _seconds(stack_of, form.sizes, recipe) if modules.is_measured else self._counted(recipe.batch_size)
+
+        ranges = modules.ranges(costs, len(layers))
+        return modules.pipeline(stack_of(ranges), recipe, ranges)
+
+    def _torch(self, network, recipe):
+        """Stages of a torch network in modules, cut as on the CPU where it is plain."""
+        modules, device = self.modules, self.form.device.removeprefix("torch:")
+
+        def costs():
+            n_rows, costs = max(recipe.batch_size, 2), _torch("torch_costs")  # one row has no statistics
+            if modules.is_measured:
+                return costs.measured_costs(network, self.n_inputs, n_rows, recipe.precision, device)
+            return self._counted(n_rows, network)
+
+        n_stages = torch_module("sklearn_analytic.nn._torch_stages").n_stages(network)
+        ranges = modules.ranges(costs, n_stages)
+        cells = _torch("torch_cells").TorchCells
+        stack = cells(network, ranges, recipe, device, recipe.seed, alone=modules.run_alone)
+        return modules.pipeline(stack, recipe, ranges)
+
+    def _counted(self, n_rows, network=None):
+        """Operations of every layer."""
+        if hasattr(self.form, "sizes"):
+            return dense_costs(self.form.sizes, n_rows)
+        return _torch("torch_costs").stage_costs(network, self.n_inputs, n_rows)
 
     def log_epoch(self, execution):
-        """Nothing was sent."""
+        """Modules of one process send nothing to others."""
 
     def communication(self, execution):
         """Nothing was sent."""
         return {}
 
-
-@dataclass(frozen=True)
-class DenseModules(_Unlogged, DenseNetwork):
-    """Dense layers in compiled modules; fitted they are ``coefs_`` and ``intercepts_``."""
-
-    modules: Any = None
-
-    def execution(self, recipe, generator):
-        """Layers drawn on the host, cut into modules."""
-        layers = initial_layers(self.sizes, self.activation, generator, recipe.precision)
-
-        def stack_of(ranges):
-            return DenseCells(layers, self.activation, recipe, ranges, self.modules.run_alone)
-
-        def costs():
-            if self.modules.is_measured:
-                return _seconds(stack_of, self.sizes, recipe)
-            return dense_costs(self.sizes, recipe.batch_size)
-
-        ranges = self.modules.ranges(costs, len(layers))
-        return self.modules.pipeline(stack_of(ranges), recipe, ranges)
+    def fitted(self, execution):
+        """The weights of all modules."""
+        form = self.form
+        return form.named(form.read(execution.layers() if form.is_compiled else execution.arrays()))
 
     def rewritten(self, snapshot, fitted):
-        """The flat parameters, cut where the modules are."""
-        sizes = [len(cell["theta"]) for cell in snapshot["cells"]]
-        parts = np.split(flat_weights(fitted), np.cumsum(sizes)[:-1])
-        return _with_cells(snapshot, [{"theta": part} for part in parts])
+        """The flat parameters, cut where the modules are; torch's modules have names of their own."""
+        if self.form.is_compiled:
+            sizes = [len(cell["theta"]) for cell in snapshot["cells"]]
+            parts = np.split(flat_weights(fitted), np.cumsum(sizes)[:-1])
+            return _with_cells(snapshot, [{"theta": part} for part in parts])
+        found = self.form.found(fitted)
+        rest = iter(found.values() if isinstance(found, dict) else torch_weights(found))
+        changes = [{"network": {name: next(rest) for name in cell["network"]}} for cell in snapshot["cells"]]
+        return _with_cells(snapshot, changes)
 
 
-@dataclass(frozen=True)
-class TorchDenseModules(_Unlogged, TorchDenseNetwork):
-    """Dense layers in modules of torch; fitted they are what the CPU's are, and need no torch."""
-
-    modules: Any = None
-
-    def execution(self, recipe, generator):
-        """The same draws as on the CPU."""
-        network = self._drawn(generator)
-        counted = partial(dense_costs, self.sizes)  # cut as on the CPU
-        return _torch_pipeline(network, self.modules, recipe, self.device, self.sizes[0], counted)
-
-    def rewritten(self, snapshot, fitted):
-        """Under the names of torch."""
-        return _with_arrays(snapshot, torch_weights(layers_of(fitted)))
-
-
-@dataclass(frozen=True)
-class ModuleModules(_Unlogged, ModuleNetwork):
-    """Any Sequential in modules of its stages; fitted it is ``network_state_``."""
-
-    modules: Any = None
-    n_inputs: int = 0
-
-    def execution(self, recipe, generator):
-        """The network, built anew."""
-        network = self.build(generator)
-        counted = partial(_torch_costs().stage_costs, network, self.n_inputs)
-        return _torch_pipeline(network, self.modules, recipe, self.device, self.n_inputs, counted)
-
-    def rewritten(self, snapshot, fitted):
-        """Modules have names of their own, and the network's order."""
-        return _with_arrays(snapshot, fitted["network_state_"].values())
-
-
-def _torch_pipeline(network, modules, recipe, device, n_inputs, counted):
-    """A pipeline of the stages of a torch network; ``counted(n_rows)`` are their costs."""
-    parts, device = torch_parts(), device.removeprefix("torch:")
-
-    def costs():
-        n_rows = max(recipe.batch_size, 2)  # one row has no statistics
-        if modules.is_measured:
-            return _torch_costs().measured_costs(network, n_inputs, n_rows, recipe.precision, device)
-        return counted(n_rows)
-
-    ranges = modules.ranges(costs, parts.n_stages(network))
-    stack = torch_module("sklearn_analytic.decoupled.torch_cells").TorchCells(
-        network, ranges, recipe, device, recipe.seed, alone=modules.run_alone
-    )
-    return modules.pipeline(stack, recipe, ranges)
-
-
-def _torch_costs():
-    """What counts and measures stages of torch."""
-    return torch_module("sklearn_analytic.decoupled.torch_costs")
-
-
-def _with_arrays(snapshot, arrays):
-    """A snapshot of torch's modules with these arrays, in the order of the network."""
-    rest = iter(arrays)
-    return _with_cells(snapshot, [{"network": {n: next(rest) for n in cell["network"]}} for cell in snapshot["cells"]])
+def _torch(name):
+    """A module of this folder that needs torch."""
+    return torch_module(f"sklearn_analytic.decoupled.{name}")
 
 
 def _with_cells(snapshot, changes):

@@ -14,9 +14,8 @@ from sklearn_analytic.decoupled.torch_draws import Draws
 from sklearn_analytic.nn._torch_activations import packed
 from sklearn_analytic.nn._torch_execution import PRECISIONS, TorchExecution
 from sklearn_analytic.nn._torch_modes import in_own_modes, one_thread, own_modes, still_norms, train
+from sklearn_analytic.nn._torch_networks import outputs_of, state_arrays
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, split
-
-_BLOCK = 2048
 
 
 class _Whole(TorchExecution):
@@ -71,8 +70,9 @@ class TorchCells:
     Examples
     --------
     >>> from sklearn_analytic.decoupled.torch_cells import TorchCells
-    >>> from sklearn_analytic.nn import Recipe, torch_parts
-    >>> network = torch_parts().dense_network((4, 8, 8, 3), "relu")
+    >>> from sklearn_analytic.nn import Recipe
+    >>> from sklearn_analytic.nn._torch_networks import dense_network
+    >>> network = dense_network((4, 8, 8, 3), "relu")
     >>> stack = TorchCells(network, [(0, 1), (1, 3)], Recipe(scheme="backprop"))
     >>> [len(cell.tensors()) for cell in stack.cells]
     [2, 4]
@@ -137,14 +137,17 @@ class TorchCells:
     def outputs(self, x):
         """Raw outputs (n, c) of host rows in evaluation mode, in their dtype, computed in blocks."""
         self.network.eval()
-        x, parts = np.asarray(x), []
-        with torch.no_grad():
-            for start in range(0, max(len(x), 1), _BLOCK):
-                block = torch.from_numpy(np.array(x[start : start + _BLOCK])).to(self.device, self._dtype)
-                for cell in self.cells:
-                    block = cell.network(block.to(cell.placement.device))
-                parts.append(block.cpu().numpy())
-        return np.concatenate(parts).astype(x.dtype, copy=False)
+
+        def through(block):
+            for cell in self.cells:
+                block = cell.network(block.to(cell.placement.device))
+            return block
+
+        return outputs_of(through, x, self.device, self._dtype)
+
+    def arrays(self):
+        """Return parameters and buffers of the whole network by name, as host arrays."""
+        return state_arrays(self.network)
 
     def _check_norms(self, least):
         """Refuse a batch whose moments do not exist."""

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.distributed._launch import Task, run_task
 from sklearn_analytic.estimator.base import check_positive_integer, check_real, seed_of
-from sklearn_analytic.nn import torch_parts
+from sklearn_analytic.nn import torch_module
 
 # {compression: what the estimator's parameter ``distributed`` becomes}
 COMPRESSIONS = {None: True, "entropy": "entropy"}
@@ -144,11 +144,12 @@ class DataParallel(BaseEstimator):
         if self.compression not in COMPRESSIONS:
             raise ValueError(f"compression must be None or 'entropy', got {self.compression!r}.")
         _check_estimator(self.estimator)
-        parts, device = torch_parts(), self.estimator.device
+        ranks = torch_module("sklearn_analytic.nn._torch_ranks", "data_parallel")
+        device = self.estimator.device
         device = "torch:cpu" if device == "cpu" else device
         on_gpu = device.removeprefix("torch:").startswith("cuda")
         if on_gpu:
-            parts.check_gpus(self.n_workers)
+            ranks.check_gpus(self.n_workers)
             device = "cuda"  # the current one, which is that of the rank
         worker = clone(self.estimator).set_params(
             distributed=COMPRESSIONS[self.compression], device=device, random_state=seed_of(self.estimator.random_state)

@@ -1,41 +1,74 @@
 """Which network an estimator trained by steps means: plain, convolutional, recurrent, or one that is given."""
 
 import math
+from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from sklearn_analytic.estimator.base import check_positive_integer, hidden_sizes
-from sklearn_analytic.nn import torch_parts
+from sklearn_analytic.nn import torch_module
+
+_CHECKS, _NETWORKS = "sklearn_analytic.nn._torch_checks", "sklearn_analytic.nn._torch_networks"
 
 
-class ArchitectureMixin:
-    """Parameters of networks for :class:`GradientEstimator`; a subclass leaves out the kinds that it does not have."""
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """Parameters of a network as a value; a method leaves out the kinds that it does not have."""
 
-    image_shape = recurrent_layer_sizes = sequence_length = network = None
+    hidden_layer_sizes: Any
+    activation: str
+    image_shape: Any = None
+    conv_layer_sizes: Any = None
+    batch_norm: bool = False
+    recurrent_layer_sizes: Any = None
+    sequence_length: int | None = None
+    network: Any = None
 
-    def _is_plain(self):
+    @classmethod
+    def of(cls, parameters):
+        """Return the architecture that a method's fields say."""
+        known = {field.name: getattr(parameters, field.name, field.default) for field in fields(cls)}
+        return cls(**known)
+
+    @property
+    def is_plain(self):
         """Whether the network has dense layers alone."""
         return self.network is None and self.image_shape is None and self.recurrent_layer_sizes is None
 
-    def _builder(self, n_inputs):
-        """A function of a generator that builds the torch network."""
-        parts, sizes = torch_parts(), hidden_sizes(self.hidden_layer_sizes)
+    @property
+    def hidden(self):
+        """Units of the dense hidden layers."""
+        return hidden_sizes(self.hidden_layer_sizes)
+
+    @property
+    def conv(self):
+        """Channels of the convolutions, in blocks between poolings."""
+        return conv_blocks(self.conv_layer_sizes)
+
+    @property
+    def n_channels(self):
+        """Channels of an image; one scale for everything else."""
+        return self.image_shape[0] if self.image_shape is not None and len(self.image_shape) == 3 else 1
+
+    def builder(self, n_inputs, n_outputs):
+        """Return a function of a generator that builds the torch network."""
         if self.network is not None:
-            parts.check_sequential(self.network)
-            return partial(_copied, self.network, n_inputs, self._n_outputs())
+            torch_module(_CHECKS).check_sequential(self.network)
+            return partial(_copied, self.network, n_inputs, n_outputs)
+        parts, sizes = torch_module(_NETWORKS), self.hidden
         if self.image_shape is not None:
-            shape = tuple(self.image_shape)
-            conv = conv_blocks(self.conv_layer_sizes)
+            shape, conv = tuple(self.image_shape), self.conv
             return lambda generator: parts.image_network(
-                shape, conv, sizes, self._n_outputs(), self.activation, self.batch_norm, generator
+                shape, conv, sizes, n_outputs, self.activation, self.batch_norm, generator
             )
         recurrent = hidden_sizes(self.recurrent_layer_sizes)
         return lambda generator: parts.recurrent_network(
-            self.sequence_length, n_inputs, recurrent, sizes, self._n_outputs(), self.activation, generator
+            self.sequence_length, n_inputs, recurrent, sizes, n_outputs, self.activation, generator
         )
 
-    def _check_columns(self, n_features):
+    def check_columns(self, n_features):
         """Refuse rows that are no images or sequences of the given shape."""
         if self.image_shape is not None and math.prod(self.image_shape) != n_features:
             shape = tuple(self.image_shape)
@@ -46,17 +79,7 @@ class ArchitectureMixin:
                 "give the number of steps of a flattened sequence."
             )
 
-    def _encoding_name(self):
-        """Pixels share a scale by channel, sequences and given networks one scale; columns have their own."""
-        if self.input_encoding != "auto":
-            return self.input_encoding
-        return "standard" if self._is_plain() else "image"
-
-    def _n_channels(self):
-        """Channels of an image; one scale for everything else."""
-        return self.image_shape[0] if self.image_shape is not None and len(self.image_shape) == 3 else 1
-
-    def _check_architecture(self):
+    def check(self):
         """Refuse two kinds of network at once, and half of a recurrent one."""
         names = ("network", "image_shape", "recurrent_layer_sizes")
         kinds = [name for name in names if getattr(self, name) is not None]
@@ -93,7 +116,6 @@ def conv_blocks(value):
 
 def _copied(network, n_inputs, n_outputs, generator):
     """A copy of a given network, weights included, whose output was checked."""
-    parts = torch_parts()
-    network = parts.deepcopy(network)
-    parts.check_network(network, n_inputs, n_outputs)
+    network = torch_module(_NETWORKS).trainable_copy(network)
+    torch_module(_CHECKS).check_network(network, n_inputs, n_outputs)
     return network

@@ -6,6 +6,8 @@ The only file that may touch scikit-learn's private names; it needs none today.
 import math
 import numbers
 from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from functools import cache
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -40,6 +42,28 @@ from sklearn_analytic.io._passes import short_block_size
 
 _VERSION_KEY = "_sklearn_analytic_version"
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error
+
+
+def store(estimator, given):
+    """Set the parameters of an estimator from the ``locals()`` of its ``__init__``."""
+    for name, value in given.items():
+        if name != "self":
+            setattr(estimator, name, value)
+
+
+class FromParameters:
+    """A frozen value with a field for each parameter of the estimators whose method it is."""
+
+    @classmethod
+    def of(cls, estimator):
+        """Return the method that the parameters of an estimator say, unchecked."""
+        return cls(**{name: getattr(estimator, name, *default) for name, default in _defaults_of(cls)})
+
+
+@cache
+def _defaults_of(kind):
+    """Names of the fields of a method, each with its default, if any: predictions of single rows ask for them, too."""
+    return [(field.name, () if field.default is MISSING else (field.default,)) for field in fields(kind)]
 
 
 class AnalyticEstimator(BaseEstimator):

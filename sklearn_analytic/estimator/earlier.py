@@ -1,10 +1,17 @@
 """State of earlier versions, an attribute for each thing, as the values of today."""
 
+import math
 from dataclasses import replace
 
+import numpy as np
+
 from sklearn_analytic.estimator.base import fresh_id
-from sklearn_analytic.estimator.learned import Judges, Learned, Solved, Stage
+from sklearn_analytic.estimator.epoch_rows import Reading
+from sklearn_analytic.estimator.epoch_targets import NetworkClasses, NetworkNumbers
+from sklearn_analytic.estimator.late_scales import fresh_moments
+from sklearn_analytic.estimator.learned import Judges, Learned, Solved, Stage, Trained
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets
+from sklearn_analytic.estimator.written_weights import layout, shapes
 from sklearn_analytic.features._audit import Contents
 from sklearn_analytic.linalg._columns import with_columns
 from sklearn_analytic.linalg._rows import embedded
@@ -77,3 +84,49 @@ def _solved(state):
     links = state.get("_links", [None] * len(state["_readouts"]))
     stages = tuple(Stage(r.coef, r.intercept, link) for r, link in zip(state["_readouts"], links, strict=True))
     return Solved(stages[state["exit_"]], stages)
+
+
+# ---- networks trained by steps ----
+
+_WEIGHTS = ("coefs_", "intercepts_", "network_state_", "heads_")
+_COLUMNS = {"n_features_in_", "feature_names_in_"}
+_STEPPED = {"_training_state", "_encoding", "_column_moments", "_weight_shapes", "_is_solved"}
+_STEPPED |= {"_target_mean", "_target_scale", "_target_rows", "_one_target"}
+
+
+def with_trained(state):
+    """Return the state of an estimator trained by steps with one value in place of what earlier versions kept."""
+    if "_trained" in state or "_training_state" not in state:
+        return state
+    encoding, moments, going = state["_encoding"], state.get("_column_moments"), state["_training_state"]
+    if moments is None and encoding is not None:
+        moments = fresh_moments(encoding)
+    weights = [name for name in _WEIGHTS if name in state]
+    trained = Trained(
+        _network_targets(state),
+        Reading(encoding, moments),
+        {name: v for name, v in published(state).items() if name not in ("classes_", "temperature_")},
+        state.get("_weight_shapes") or {name: shapes(state[name]) for name in weights},
+        going["execution"],
+        going.get("layout") or [layout(state[name]) for name in weights],
+        going["kind"],
+        going["seed"],
+        going["blocks"],
+    )
+    return {name: value for name, value in state.items() if name not in _STEPPED} | {"_trained": trained}
+
+
+def published(state):
+    """Return the fitted attributes of a state, columns apart."""
+    return {name: v for name, v in state.items() if name[0] != "_" and name[-1] == "_" and name not in _COLUMNS}
+
+
+def _network_targets(state):
+    """Classes, or numbers in units."""
+    if "classes_" in state:
+        output = state.get("output", "softmax")
+        link = "linear" if state.get("_is_solved") else output
+        return NetworkClasses(state["classes_"], output, link, state["temperature_"])
+    mean = state["_target_mean"]
+    rows = state.get("_target_rows", np.full(len(mean), math.inf))
+    return NetworkNumbers(mean, state["_target_scale"], rows, state["_one_target"])

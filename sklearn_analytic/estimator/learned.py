@@ -1,6 +1,6 @@
-"""What a closed-form fit leaves behind, as values: the sums of all rows, what judges them, and what predicts."""
+"""What fits leave behind, as values: sums of rows and what judges them, a network in training, and what predicts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,25 @@ class Solved:
 
     chosen: Stage
     stages: tuple = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """All that training leaves behind: what predicts, what is published, and what goes on."""
+
+    targets: Any  # what y means
+    reading: Any  # how columns are read
+    attributes: dict = field(default_factory=dict)  # fitted ones by name; weights may be written over
+    shapes: dict = field(default_factory=dict)  # of the weights among them
+    snapshot: Any = None  # of the network in training; None where it does not go on
+    layout: Any = None  # shapes of its weights
+    kind: dict = field(default_factory=dict)  # parameters that must stay
+    seed: int = 0
+    blocks: int = 0  # that were trained on: whole fits, or blocks of a stream
+
+    def published(self):
+        """Return all fitted attributes by name."""
+        return self.targets.published() | self.attributes
 
 
 def kept_rows(X, y, weight):

@@ -6,8 +6,8 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import MISSING, fields, replace
-from functools import cache, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend import backend_for
-from sklearn_analytic.estimator.base import AnalyticEstimator, check_positive_integer
+from sklearn_analytic.estimator.base import AnalyticEstimator, FromParameters, check_positive_integer
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, FitProgress, Unwatched, with_callbacks
 from sklearn_analytic.estimator.earlier import with_values
 from sklearn_analytic.estimator.learned import Learned
@@ -29,15 +29,10 @@ from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened, rows_of
 
 
-class Method(ABC):
+class Method(FromParameters, ABC):
     """How a closed-form fit is done: a frozen value with a field for each parameter of its estimators."""
 
     passes = 1  # over the rows of a whole fit; None where these decide
-
-    @classmethod
-    def of(cls, estimator):
-        """Return the method that the parameters of an estimator say, unchecked."""
-        return cls(**{name: getattr(estimator, name, *default) for name, default in _defaults_of(cls)})
 
     @abstractmethod
     def check(self):
@@ -71,12 +66,6 @@ class Method(ABC):
     def rows_per_block(self, n_columns):
         """Return rows per block: as asked for, or by the width of what is computed."""
         return auto_block_size(n_columns) if self.block_size is None else int(self.block_size)
-
-
-@cache
-def _defaults_of(kind):
-    """Names of the fields of a method, each with its default, if any: predictions of single rows ask for them, too."""
-    return [(field.name, () if field.default is MISSING else (field.default,)) for field in fields(kind)]
 
 
 def fit(method, targets, X, y, copies, progress):

@@ -6,7 +6,8 @@ import sys
 from sklearn_analytic.estimator.base import AnalyticEstimator
 
 # Where fitted state is at home.
-_STATE = ("features", "linalg", "export.calibration", "estimator.learned", "estimator.targets", "closed_form", "cpnet")
+_KEPT = ("learned", "targets", "epoch_targets", "epoch_rows")
+_STATE = ("features", "linalg", "export.calibration", *(f"estimator.{name}" for name in _KEPT), "closed_form", "cpnet")
 
 
 def trusted_types(old_names_of):

@@ -19,20 +19,20 @@ def shapes(tree):
     return [shapes(value) for value in tree] if isinstance(tree, list) else np.shape(tree)
 
 
-def refuse_misfits(estimator, network):
+def refuse_misfits(written, due, kinds):
     """Refuse written weights that predictions cannot read: kinds and shapes alone, which cost nothing."""
-    fits = partial(_refuse_misfit, kinds=network.reads)
-    for name, due in vars(estimator).get("_weight_shapes", {}).items():  # files from before have none
-        _matched(due, getattr(estimator, name), name, fits)
+    fits = partial(_refuse_misfit, kinds=kinds)
+    for name, shape in due.items():
+        _matched(shape, written[name], name, fits)
 
 
-def take_written(estimator, network, execution):
-    """Give a network that goes on the weights of the estimator's attributes, where these are not what it has.
+def take_written(written, network, execution):
+    """Give a network that goes on the weights that were written, where these are not what it has.
 
     What was not written stays as it is to the last bit: moments of the optimiser, feedback, factors of layers.
     """
     kept = network.fitted(execution)
-    found = {name: _matched(kept[name], getattr(estimator, name), name, _read) for name in network.names}
+    found = {name: _matched(kept[name], written[name], name, _read) for name in network.names}
     if not all(_same(kept[name], found[name]) for name in network.names):
         network.write(execution, found)
 

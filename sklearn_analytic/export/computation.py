@@ -30,14 +30,6 @@ class Standardised:
 
 
 @dataclass(frozen=True)
-class PublicScale:
-    """Rows scaled by public bounds of columns, (low, high), or by a public norm of rows."""
-
-    bounds: tuple | None
-    data_norm: float | None
-
-
-@dataclass(frozen=True)
 class Numbers:
     """Outputs that are predictions themselves."""
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from sklearn_analytic.export.computation import PublicScale, Standardised
+from sklearn_analytic.export.computation import Standardised
 from sklearn_analytic.features import BinningLayer, DenseLayer, GatedLayer, LaplaceLayer, RadialLayer, ResidualLayer
+from sklearn_analytic.features._public_scale import PublicScale
 
 _FARTHEST = 2.0**31  # bins of random grids beyond it are one bin
 

@@ -7,9 +7,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelBinarizer, MinMaxScaler
 
 from sklearn_analytic.backend._warn_user import warn_user
-from sklearn_analytic.export.computation import ROWS, Classes, LabelSet, Numbers, PublicScale, Rule, Step
+from sklearn_analytic.export.computation import ROWS, Classes, LabelSet, Numbers, Rule, Step
 from sklearn_analytic.export.dense_chain import NotExpressible, dense_chain
 from sklearn_analytic.features import InputEncoding
+from sklearn_analytic.features._public_scale import PublicScale
 
 _SOFTMAX = ("softmax", "expgb")  # rules under which probabilities are the softmax of the outputs
 

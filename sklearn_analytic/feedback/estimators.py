@@ -1,19 +1,11 @@
 """Direct feedback alignment as a classifier and as a regressor."""
 
-from sklearn.base import ClassifierMixin, RegressorMixin
-
-from sklearn_analytic.estimator.base import check_choice
-from sklearn_analytic.estimator.callbacks import with_callbacks
-from sklearn_analytic.estimator.epoch_blocks import is_blocks
-from sklearn_analytic.estimator.epochs import relative
-from sklearn_analytic.estimator.gradient_classifier import GradientClassifierMixin
-from sklearn_analytic.estimator.gradient_regressor import GradientRegressorMixin
-from sklearn_analytic.estimator.targets import refuse_balanced
-from sklearn_analytic.feedback.method import DFABase
-from sklearn_analytic.nn._losses import CLASS_OUTPUTS
+from sklearn_analytic.estimator.base import store
+from sklearn_analytic.estimator.epoch_estimator import EpochClassifier, EpochRegressor
+from sklearn_analytic.feedback.method import DirectFeedback
 
 
-class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
+class DFAClassifier(EpochClassifier):
     r"""Neural network trained by direct feedback alignment: the output error goes straight to every hidden layer.
 
     Minimises the mean cross-entropy (or another loss: ``output``). With :math:`h_l = f(h_{l-1} W_l + b_l)` and the
@@ -259,125 +251,14 @@ class DFAClassifier(GradientClassifierMixin, ClassifierMixin, DFABase):
         device="cpu",
         precision="float32",
     ):
-        super().__init__(
-            hidden_layer_sizes,
-            scheme=scheme,
-            feedback=feedback,
-            feedback_init=feedback_init,
-            feedback_shared=feedback_shared,
-            feedback_density=feedback_density,
-            feedback_scale=feedback_scale,
-            feedback_learning_rate=feedback_learning_rate,
-            refresh_interval=refresh_interval,
-            module_size=module_size,
-            activation=activation,
-            solver=solver,
-            learning_rate_init=learning_rate_init,
-            learning_rate=learning_rate,
-            warmup_fraction=warmup_fraction,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            alpha=alpha,
-            preconditioner=preconditioner,
-            kfac_params=kfac_params,
-            activation_bits=activation_bits,
-            tol_error=tol_error,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            image_shape=image_shape,
-            conv_layer_sizes=conv_layer_sizes,
-            batch_norm=batch_norm,
-            recurrent_layer_sizes=recurrent_layer_sizes,
-            sequence_length=sequence_length,
-            network=network,
-            alignment=alignment,
-            input_encoding=input_encoding,
-            warm_start=warm_start,
-            distributed=distributed,
-            random_state=random_state,
-            device=device,
-            precision=precision,
-        )
-        self.output = output
-        self.class_weight = class_weight
+        store(self, locals())
 
-    @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
-        """Train on all rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n, d)
-            Rows.
-        y : array-like of shape (n,)
-            Labels of at least two classes.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Non-negative weights. A class of weight zero stays in ``classes_``, with probabilities near zero.
-        X_val, y_val, sample_weight_val : array-like, default=None
-            Rows to watch: the weights of the best accuracy on them are kept, and probabilities are calibrated.
-
-        Returns
-        -------
-        DFAClassifier
-            Itself.
-        """
-        self._check_parameters()
-        with self._unchanged_on_error():
-            X, y, weights = self._read_all_rows(X, y, sample_weight)
-            held_out = self._held_out(X_val, y_val, sample_weight_val)
-            history = self._fit_rows(X, y, relative(weights), held_out)
-        self._warn_of_bottleneck()
-        return self._finished(history)
-
-    def _kind(self):
-        """Outputs keep their meaning while training goes on."""
-        return super()._kind() | {"output": self.output}
-
-    def _check_parameters(self):
-        """Refuse parameters that mean nothing."""
-        check_choice("output", self.output, CLASS_OUTPUTS)
-        super()._check_parameters()
-
-    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
-        """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
-            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the input encoding; a column that is constant so far gets its scale when it
-            first varies.
-        y : array-like of shape (m,)
-            Labels.
-        classes : array-like or None, default=None
-            All classes; needed in the first call.
-        sample_weight : array-like of shape (m,) or None, default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        DFAClassifier
-            Itself.
-        """
-        if is_blocks(X, y):
-            return self._partial_fit_blocks(X, y, classes, sample_weight)
-        self._check_parameters()
-        refuse_balanced(self.class_weight, "partial_fit")
-        with self._unchanged_on_error():
-            X, y, weights = self._read_labelled_rows(X, y, sample_weight, reset=not hasattr(self, "_training_state"))
-            self._meet_classes(classes)
-            self._partial_fit_rows(X, y, weights)
-        return self
+    def _method(self):
+        """What the parameters say, as a value."""
+        return DirectFeedback.of(self)
 
 
-class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
+class DFARegressor(EpochRegressor):
     r"""Neural network trained by direct feedback alignment: the output error goes straight to every hidden layer.
 
     Minimises half the mean squared error of standardised targets. With :math:`h_l = f(h_{l-1} W_l + b_l)` and the
@@ -559,63 +440,56 @@ class DFARegressor(GradientRegressorMixin, RegressorMixin, DFABase):
     True
     """
 
-    _output = "identity"
+    def __init__(
+        self,
+        hidden_layer_sizes=(256, 256),
+        *,
+        scheme="auto",
+        feedback="refresh",
+        feedback_init="normal",
+        feedback_shared=False,
+        feedback_density=0.1,
+        feedback_scale=1.0,
+        feedback_learning_rate=1e-4,
+        refresh_interval=20,
+        module_size=2,
+        activation="relu",
+        solver="adam",
+        learning_rate_init=1e-3,
+        learning_rate="cosine",
+        warmup_fraction=0.0,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        alpha=0.0,
+        preconditioner=None,
+        kfac_params=None,
+        activation_bits=None,
+        tol_error="auto",
+        batch_size="auto",
+        max_iter="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        image_shape=None,
+        conv_layer_sizes=(32, 64),
+        batch_norm=False,
+        recurrent_layer_sizes=None,
+        sequence_length=None,
+        network=None,
+        alignment=False,
+        input_encoding="auto",
+        warm_start=False,
+        distributed=False,
+        random_state=None,
+        device="cpu",
+        precision="float32",
+    ):
+        store(self, locals())
 
-    @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
-        """Train on all rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n, d)
-            Rows.
-        y : array-like of shape (n,) or (n, c)
-            Targets.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Non-negative weights.
-        X_val, y_val, sample_weight_val : array-like, default=None
-            Rows to watch: the weights of the least squared error on them are kept.
-
-        Returns
-        -------
-        DFARegressor
-            Itself.
-        """
-        self._check_parameters()
-        with self._unchanged_on_error():
-            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=not self._goes_on())
-            weights = relative(weights)
-            self._settle_targets(y, weights)
-            held_out = self._held_out(X_val, y_val, sample_weight_val)
-            history = self._fit_rows(X, y, weights, held_out)
-        self._warn_of_bottleneck()
-        return self._finished(history)
-
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
-            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the encoding of inputs and the scale of targets; a column or a target that
-            is constant so far gets its scale when it first varies.
-        y : array-like of shape (m,) or (m, c)
-            Targets; predictions keep the shape of the first block's, (m,) or (m, 1).
-        sample_weight : array-like of shape (m,) or None, default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        DFARegressor
-            Itself.
-        """
-        if is_blocks(X, y):
-            return self._partial_fit_blocks(X, y, sample_weight=sample_weight)
-        self._check_parameters()
-        with self._unchanged_on_error():
-            first = not hasattr(self, "_training_state")
-            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first, stream=True)
-            self._settle_targets(y, weights, stream=True)
-            self._partial_fit_rows(X, y, weights)
-        return self
+    def _method(self):
+        """What the parameters say, as a value."""
+        return DirectFeedback.of(self)

@@ -1,24 +1,15 @@
-"""What the estimators of direct feedback alignment share: their parameters as a recipe, networks, alignment."""
+"""Direct feedback alignment as a value: parameters as a recipe, networks, alignment."""
 
 import math
-from dataclasses import asdict, fields
-
-import numpy as np
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from sklearn_analytic.backend._warn_user import warn_user
-from sklearn_analytic.estimator.architecture import ArchitectureMixin
-from sklearn_analytic.estimator.base import (
-    check_choice,
-    check_flag,
-    check_positive_integer,
-    check_real,
-    hidden_sizes,
-    seed_of,
-)
-from sklearn_analytic.estimator.epochs import SKIPPED_OUTPUTS, TOL_ERROR, GradientEstimator, check_device
-from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, INITS, KFAC, Feedback, Recipe, torch_parts
+from sklearn_analytic.estimator.base import check_choice, check_flag, check_positive_integer, check_real
+from sklearn_analytic.estimator.epoch_method import SKIPPED_OUTPUTS, TOL_ERROR, GradientMethod
+from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, INITS, KFAC, Feedback, Recipe, torch_module
 from sklearn_analytic.nn._alignment import bottleneck
-from sklearn_analytic.nn._plans import ModuleNetwork, check_distributed, dense_plan
+from sklearn_analytic.nn._plans import TorchSequential, Whole, check_distributed, dense_form
 
 SCHEMES = ("auto", "dfa", "hybrid", "modular", "backprop")
 # {key of kfac_params: (what it must be, whether a number is)}
@@ -34,133 +25,64 @@ _KFAC_RANGES = {
 _WATCHED = 512  # rows on which alignment is measured
 
 
-class DFABase(ArchitectureMixin, GradientEstimator):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DirectFeedback(GradientMethod):
     """Direct feedback alignment for plain, convolutional, recurrent and given networks."""
 
-    _output = "identity"  # the output rule; that of classifiers is a parameter
+    scheme: str
+    feedback: str
+    feedback_init: str
+    feedback_shared: bool
+    feedback_density: float
+    feedback_scale: float
+    feedback_learning_rate: float
+    refresh_interval: int
+    module_size: int
+    preconditioner: str | None
+    kfac_params: dict | None
+    activation_bits: int | None
+    tol_error: Any
+    batch_norm: bool
+    recurrent_layer_sizes: Any
+    sequence_length: int | None
+    alignment: bool
+    distributed: Any
 
-    def __init__(
-        self,
-        hidden_layer_sizes=(256, 256),
-        *,
-        scheme="auto",
-        feedback="refresh",
-        feedback_init="normal",
-        feedback_shared=False,
-        feedback_density=0.1,
-        feedback_scale=1.0,
-        feedback_learning_rate=1e-4,
-        refresh_interval=20,
-        module_size=2,
-        activation="relu",
-        solver="adam",
-        learning_rate_init=1e-3,
-        learning_rate="cosine",
-        warmup_fraction=0.0,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        alpha=0.0,
-        preconditioner=None,
-        kfac_params=None,
-        activation_bits=None,
-        tol_error="auto",
-        batch_size="auto",
-        max_iter="auto",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        image_shape=None,
-        conv_layer_sizes=(32, 64),
-        batch_norm=False,
-        recurrent_layer_sizes=None,
-        sequence_length=None,
-        network=None,
-        alignment=False,
-        input_encoding="auto",
-        warm_start=False,
-        distributed=False,
-        random_state=None,
-        device="cpu",
-        precision="float32",
-    ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.scheme = scheme
-        self.feedback = feedback
-        self.feedback_init = feedback_init
-        self.feedback_shared = feedback_shared
-        self.feedback_density = feedback_density
-        self.feedback_scale = feedback_scale
-        self.feedback_learning_rate = feedback_learning_rate
-        self.refresh_interval = refresh_interval
-        self.module_size = module_size
-        self.activation = activation
-        self.solver = solver
-        self.learning_rate_init = learning_rate_init
-        self.learning_rate = learning_rate
-        self.warmup_fraction = warmup_fraction
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.alpha = alpha
-        self.preconditioner = preconditioner
-        self.kfac_params = kfac_params
-        self.activation_bits = activation_bits
-        self.tol_error = tol_error
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.image_shape = image_shape
-        self.conv_layer_sizes = conv_layer_sizes
-        self.batch_norm = batch_norm
-        self.recurrent_layer_sizes = recurrent_layer_sizes
-        self.sequence_length = sequence_length
-        self.network = network
-        self.alignment = alignment
-        self.input_encoding = input_encoding
-        self.warm_start = warm_start
-        self.distributed = distributed
-        self.random_state = random_state
-        self.device = device
-        self.precision = precision
+    watched_names = ("alignment_",)
 
     # ---- networks ----
 
-    def _network(self, n_inputs):
-        """The plan of the network; plain ones on the CPU are compiled, all others are torch's."""
+    def network_plan(self, n_inputs, n_outputs, before=None):
+        """Return the plan of the network; plain ones on the CPU are compiled, all others are torch's."""
         shared = {"device": self.device, "distributed": self.distributed}
-        if not self._is_plain():
-            return ModuleNetwork(self._builder(n_inputs), **shared)
-        sizes = (n_inputs, *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
-        needs_torch = self.precision == "bfloat16" or self._scheme() == "modular"
-        return dense_plan(sizes, self.activation, **shared, needs_torch=needs_torch)
+        if not self.architecture.is_plain:
+            return Whole(TorchSequential(self.architecture.builder(n_inputs, n_outputs), **shared))
+        sizes = (n_inputs, *self.architecture.hidden, n_outputs)
+        needs_torch = self.precision == "bfloat16" or self.used_scheme == "modular"
+        return Whole(dense_form(sizes, self.activation, **shared, needs_torch=needs_torch))
 
-    def _scheme(self):
+    @property
+    def used_scheme(self):
         """The scheme that "auto" means: exact gradients in convolutions and recurrences, projected errors above."""
         if self.scheme != "auto":
             return self.scheme
-        if self._is_plain():
+        if self.architecture.is_plain:
             return "dfa"
         return "hybrid" if self._has_dense_hidden_layer() else "backprop"
+
+    @property
+    def torch_for(self):
+        """What needs torch: modular schemes are written in it."""
+        return super().torch_for or ("scheme='modular'" if self.scheme == "modular" else None)
 
     def _has_dense_hidden_layer(self):
         """Whether projected errors have a layer to go to."""
         if self.network is None:
-            return len(hidden_sizes(self.hidden_layer_sizes)) > 0
-        parts = torch_parts()
-        parts.check_sequential(self.network)
-        return parts.has_dense_hidden_layer(self.network)
+            return len(self.architecture.hidden) > 0
+        return torch_module("sklearn_analytic.nn._torch_stages").has_dense_hidden_layer(self.network)
 
-    def _recipe(self, n_rows):
-        """The parameters as values."""
+    def recipe(self, n_rows):
+        """Return the parameters as values."""
         feedback = Feedback(
             self.feedback,
             self.feedback_init,
@@ -171,65 +93,60 @@ class DFABase(ArchitectureMixin, GradientEstimator):
             self.feedback_learning_rate,
         )
         return Recipe(
-            scheme=self._scheme() if not (self._is_plain() and self.scheme == "hybrid") else "dfa",
-            output=self._output,
-            optimizer=self._optimizer(),
+            scheme=self.used_scheme if not (self.architecture.is_plain and self.scheme == "hybrid") else "dfa",
+            output=self.output,
+            optimizer=self.optimizer,
             feedback=feedback,
             kfac=KFAC(**(self.kfac_params or {})) if self.preconditioner == "kfac" else None,
-            batch_size=self._batch_size(n_rows),
+            batch_size=self.batch_size_of(n_rows),
             activation_bits=self.activation_bits,
-            tol_error=self._tol_error(),
+            tol_error=self._skipped_below(),
             module_size=self.module_size,
             precision=self.precision,
-            seed=seed_of(self.random_state),
         )
 
-    def _tol_error(self):
+    def _skipped_below(self):
         """The error below which rows are skipped: "auto" skips where that is free, and leaves published modes alone."""
         if self.tol_error != "auto":
             return self.tol_error
-        free = self.activation_bits is None and self.preconditioner is None and self._output in SKIPPED_OUTPUTS
-        return TOL_ERROR if free and self._scheme() == "dfa" and self.feedback == "refresh" else 0.0
+        free = self.activation_bits is None and self.preconditioner is None and self.output in SKIPPED_OUTPUTS
+        return TOL_ERROR if free and self.used_scheme == "dfa" and self.feedback == "refresh" else 0.0
 
-    def _kind(self):
-        """What the kept state of optimiser and feedback belongs to."""
+    def kind(self):
+        """Return what the kept state of optimiser and feedback belongs to; outputs keep their meaning."""
         names = ("solver", "preconditioner", "activation", "precision")
-        projected = ("feedback", "feedback_init", "feedback_shared") if self._scheme() != "backprop" else ()
-        return {"scheme": self._scheme()} | {name: getattr(self, name) for name in names + projected}
+        projected = ("feedback", "feedback_init", "feedback_shared") if self.used_scheme != "backprop" else ()
+        found = {"scheme": self.used_scheme} | {name: getattr(self, name) for name in names + projected}
+        return found | self.kind_of_output
 
     # ---- alignment ----
 
-    def _begin_watching(self):
-        """Alignment of an earlier fit is not that of this one."""
-        self.__dict__.pop("alignment_", None)
-
-    def _watch(self, execution, rows):
-        """Measure the angle to the true gradient where it was asked for."""
+    def watch(self, execution, rows):
+        """Return the angle to the true gradient where it was asked for."""
         if not self.alignment:
-            return
-        aligned = execution.alignment(rows.x[:_WATCHED], rows.y[:_WATCHED])
-        self.alignment_ = np.vstack([*getattr(self, "alignment_", []), aligned])
+            return {}
+        return {"alignment_": execution.alignment(rows.x[:_WATCHED], rows.y[:_WATCHED])}
 
-    def _warn_of_bottleneck(self):
+    def advise(self, trained):
         """Name the narrow layer that spoils alignment (Launay et al. 2019)."""
-        if not self._is_plain() or not hasattr(self, "alignment_"):
+        if not self.architecture.is_plain or "alignment_" not in trained.attributes:
             return
-        sizes = (self._encoded_width(), *hidden_sizes(self.hidden_layer_sizes), self._n_outputs())
-        layer = bottleneck(sizes, self.alignment_[-1])
+        coefs, aligned = trained.attributes["coefs_"], trained.attributes["alignment_"][-1]
+        sizes = (len(coefs[0]), *(weights.shape[1] for weights in coefs))
+        layer = bottleneck(sizes, aligned)
         if layer is not None:
             warn_user(
                 f"hidden layer {layer + 1} is a bottleneck: {sizes[layer + 1]} units between {sizes[layer]} and "
                 f"{sizes[layer + 2]}, and alignment with the true gradient up to it is "
-                f"{min(self.alignment_[-1][: layer + 1]):.2f}. Widen it, or use feedback='refresh' with a shorter "
+                f"{min(aligned[: layer + 1]):.2f}. Widen it, or use feedback='refresh' with a shorter "
                 "refresh_interval."
             )
 
     # ---- parameters ----
 
-    def _check_parameters(self):
+    def check(self):
         """Refuse parameters that mean nothing."""
-        self._check_training_parameters()
-        check_device(self.device)
+        super().check()
         choices = {
             "scheme": SCHEMES,
             "feedback": FEEDBACKS,
@@ -256,12 +173,12 @@ class DFABase(ArchitectureMixin, GradientEstimator):
             )
         self._check_kfac()
         self._check_pairs()
-        self._check_architecture()
+        self.architecture.check()
         check_distributed(self.distributed, self.random_state)
 
     def _check_pairs(self):
         """Refuse parameters that cannot be combined."""
-        learned = FEEDBACKS[self.feedback] == "learned" and self._scheme() != "backprop"
+        learned = FEEDBACKS[self.feedback] == "learned" and self.used_scheme != "backprop"
         if self.feedback == "dkp" and learned and self.activation_bits is not None:
             raise ValueError("feedback='dkp' reads exact activations: set activation_bits=None.")
         if self.distributed and (learned or self.activation_bits is not None):

@@ -1,20 +1,14 @@
 """Layer-wise training as a classifier and as a regressor."""
 
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
+import numpy as np
 
-from sklearn_analytic.estimator.base import check_choice
-from sklearn_analytic.estimator.callbacks import with_callbacks
-from sklearn_analytic.estimator.epoch_blocks import is_blocks
-from sklearn_analytic.estimator.epochs import relative
-from sklearn_analytic.estimator.gradient_classifier import GradientClassifierMixin
-from sklearn_analytic.estimator.gradient_regressor import GradientRegressorMixin
-from sklearn_analytic.estimator.targets import refuse_balanced
-from sklearn_analytic.layerwise.method import LayerwiseBase
-from sklearn_analytic.nn._losses import CLASS_OUTPUTS
+from sklearn_analytic.estimator.base import store
+from sklearn_analytic.estimator.epoch_estimator import EpochClassifier, EpochRegressor
+from sklearn_analytic.io._checks import host
+from sklearn_analytic.layerwise.method import LayerwiseTraining
 
 
-class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
+class LayerwiseMLP(EpochClassifier):
     r"""Neural network trained one layer, or one partition of layers, at a time.
 
     Partition k maps features :math:`h_{k-1}` to :math:`h_k = f_k(h_{k-1}; \theta_k)` and is trained under a head
@@ -263,109 +257,11 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
         device="cpu",
         precision="float32",
     ):
-        super().__init__(
-            hidden_layer_sizes,
-            order=order,
-            n_laps=n_laps,
-            n_partitions=n_partitions,
-            local_loss=local_loss,
-            head_depth=head_depth,
-            head_width=head_width,
-            layer_start=layer_start,
-            interlayer=interlayer,
-            memory_budget=memory_budget,
-            cache=cache,
-            subsample=subsample,
-            refit_head=refit_head,
-            activation=activation,
-            solver=solver,
-            learning_rate_init=learning_rate_init,
-            learning_rate=learning_rate,
-            warmup_fraction=warmup_fraction,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            alpha=alpha,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            image_shape=image_shape,
-            conv_layer_sizes=conv_layer_sizes,
-            batch_norm=batch_norm,
-            network=network,
-            input_encoding=input_encoding,
-            warm_start=warm_start,
-            distributed=distributed,
-            random_state=random_state,
-            device=device,
-            precision=precision,
-        )
-        self.output = output
-        self.class_weight = class_weight
+        store(self, locals())
 
-    @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
-        """Train on all rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n, d)
-            Rows.
-        y : array-like of shape (n,)
-            Labels of at least two classes.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Non-negative weights. A class of weight zero stays in ``classes_``, with probabilities near zero.
-        X_val, y_val, sample_weight_val : array-like, default=None
-            Rows to watch: each partition keeps the weights of its best accuracy on them, and probabilities are
-            calibrated.
-
-        Returns
-        -------
-        LayerwiseMLP
-            Itself.
-        """
-        self._check_parameters()
-        with self._unchanged_on_error():
-            X, y, weights = self._read_all_rows(X, y, sample_weight)
-            held_out = self._held_out(X_val, y_val, sample_weight_val)
-            history = self._fit_rows(X, y, relative(weights), held_out)
-        return self._finished(history)
-
-    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
-        """Train on a block of a stream: one pass of all partitions side by side, at the rate ``learning_rate_init``.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
-            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the input encoding; a column that is constant so far gets its scale when it
-            first varies.
-        y : array-like of shape (m,)
-            Labels.
-        classes : array-like or None, default=None
-            All classes; needed in the first call.
-        sample_weight : array-like of shape (m,) or None, default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        LayerwiseMLP
-            Itself.
-        """
-        if is_blocks(X, y):
-            return self._partial_fit_blocks(X, y, classes, sample_weight)
-        self._check_parameters()
-        refuse_balanced(self.class_weight, "partial_fit")
-        with self._unchanged_on_error():
-            X, y, weights = self._read_labelled_rows(X, y, sample_weight, reset=not hasattr(self, "_training_state"))
-            self._meet_classes(classes)
-            self._partial_fit_rows(X, y, weights)
-        return self
+    def _method(self):
+        """What the parameters say, as a value."""
+        return LayerwiseTraining.of(self)
 
     def staged_predict(self, X):
         """Yield the labels that every partition's head predicts, bottom to top.
@@ -380,9 +276,8 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
         ndarray of shape (n,)
             Labels; the last ones are those of :meth:`predict`.
         """
-        check_is_fitted(self)
-        for outputs in self._staged_outputs(X):
-            yield self.classes_[outputs.argmax(axis=1)]
+        for outputs in _staged_outputs(self, X):
+            yield self._trained.targets.predicted(outputs)
 
     def staged_predict_proba(self, X):
         """Yield the probabilities of every partition's head, bottom to top.
@@ -397,26 +292,12 @@ class LayerwiseMLP(GradientClassifierMixin, ClassifierMixin, LayerwiseBase):
         ndarray of shape (n, n_classes)
             Probabilities at the temperature of the last head; the last ones are those of :meth:`predict_proba`.
         """
-        check_is_fitted(self)
-        stages = self._staged_outputs(X)
+        stages, targets = _staged_outputs(self, X), self._trained.targets
         for k, outputs in enumerate(stages):
-            yield self._probabilities(outputs, self._link() if k == len(stages) - 1 else self.output)
-
-    def _kind(self):
-        """Outputs keep their meaning while training goes on."""
-        return super()._kind() | {"output": self.output}
-
-    def _check_parameters(self):
-        """Refuse parameters that mean nothing."""
-        check_choice("output", self.output, CLASS_OUTPUTS)
-        super()._check_parameters()
-
-    def _link(self):
-        """The rule by which outputs are read: a solved readout is linear, whatever it was trained for."""
-        return "linear" if self._is_solved else self.output
+            yield targets.probabilities(outputs, targets.link if k == len(stages) - 1 else targets.output)
 
 
-class LayerwiseMLPRegressor(GradientRegressorMixin, RegressorMixin, LayerwiseBase):
+class LayerwiseMLPRegressor(EpochRegressor):
     r"""Neural network trained one layer, or one partition of layers, at a time, for numeric targets.
 
     Partition k maps features :math:`h_{k-1}` to :math:`h_k = f_k(h_{k-1}; \theta_k)` and is trained under a head
@@ -607,63 +488,55 @@ class LayerwiseMLPRegressor(GradientRegressorMixin, RegressorMixin, LayerwiseBas
     True
     """
 
-    @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
-        """Train on all rows.
+    def __init__(
+        self,
+        hidden_layer_sizes=(256, 256),
+        *,
+        order="sequential",
+        n_laps=3,
+        n_partitions=None,
+        local_loss="pred",
+        head_depth=0,
+        head_width=None,
+        layer_start="identity",
+        interlayer="window",
+        memory_budget=None,
+        cache="memory",
+        subsample=1.0,
+        refit_head=False,
+        activation="relu",
+        solver="adam",
+        learning_rate_init="auto",
+        learning_rate="cosine",
+        warmup_fraction=0.0,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        alpha=0.0,
+        batch_size="auto",
+        max_iter="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        image_shape=None,
+        conv_layer_sizes=(32, 64),
+        batch_norm=False,
+        network=None,
+        input_encoding="auto",
+        warm_start=False,
+        distributed=False,
+        random_state=None,
+        device="cpu",
+        precision="float32",
+    ):
+        store(self, locals())
 
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n, d)
-            Rows.
-        y : array-like of shape (n,) or (n, c)
-            Targets.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Non-negative weights.
-        X_val, y_val, sample_weight_val : array-like, default=None
-            Rows to watch: each partition keeps the weights of its least squared error on them.
-
-        Returns
-        -------
-        LayerwiseMLPRegressor
-            Itself.
-        """
-        self._check_parameters()
-        with self._unchanged_on_error():
-            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=not self._goes_on())
-            weights = relative(weights)
-            self._settle_targets(y, weights)
-            held_out = self._held_out(X_val, y_val, sample_weight_val)
-            history = self._fit_rows(X, y, weights, held_out)
-        return self._finished(history)
-
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Train on a block of a stream: one pass of all partitions side by side, at the rate ``learning_rate_init``.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
-            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the encoding of inputs and the scale of targets; a column or a target that
-            is constant so far gets its scale when it first varies.
-        y : array-like of shape (m,) or (m, c)
-            Targets; predictions keep the shape of the first block's, (m,) or (m, 1).
-        sample_weight : array-like of shape (m,) or None, default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        LayerwiseMLPRegressor
-            Itself.
-        """
-        if is_blocks(X, y):
-            return self._partial_fit_blocks(X, y, sample_weight=sample_weight)
-        self._check_parameters()
-        with self._unchanged_on_error():
-            first = not hasattr(self, "_training_state")
-            X, y, weights = self._read_target_rows(X, y, sample_weight, reset=first, stream=True)
-            self._settle_targets(y, weights, stream=True)
-            self._partial_fit_rows(X, y, weights)
-        return self
+    def _method(self):
+        """What the parameters say, as a value."""
+        return LayerwiseTraining.of(self)
 
     def staged_predict(self, X):
         """Yield the targets that every partition's head predicts, bottom to top.
@@ -678,7 +551,16 @@ class LayerwiseMLPRegressor(GradientRegressorMixin, RegressorMixin, LayerwiseBas
         ndarray of shape (n,) or (n, c)
             Targets; the last ones are those of :meth:`predict`.
         """
-        check_is_fitted(self)
-        for outputs in self._staged_outputs(X):
-            predicted = self._in_own_units(outputs)
-            yield predicted[:, 0] if self._one_target else predicted
+        for outputs in _staged_outputs(self, X):
+            yield self._trained.targets.predicted(outputs)
+
+
+def _staged_outputs(model, X):
+    """Raw outputs (n, c) of every head, bottom to top, on the host."""
+
+    def forward(network, fitted):
+        staged = network.staged_forward(fitted)
+        return lambda x: np.hstack(list(staged(x)))
+
+    found = host(model._raw_outputs(X, forward))
+    return np.split(found, found.shape[1] // model._trained.targets.n_outputs, axis=1)

@@ -25,12 +25,12 @@ from sklearn_analytic.nn._sides import SideLoss
 from sklearn_analytic.nn._torch_checks import check_last, check_trainable
 from sklearn_analytic.nn._torch_execution import PRECISIONS
 from sklearn_analytic.nn._torch_modes import in_own_modes, kept_modes, own_randomness
-from sklearn_analytic.nn._torch_networks import load_state, state_arrays
+from sklearn_analytic.nn._torch_networks import BLOCK, load_state, outputs_of, state_arrays
 from sklearn_analytic.nn._torch_stages import split
 
 _HEADS, _PROJECTIONS = 2, 3  # streams of random numbers, those of DenseStack
 _PARTITION = 0x94D049BB133111EB  # spreads the seeds of partitions
-_BLOCK, _BLOCK_ENTRIES = 2048, 2**22  # rows that are forwarded at once, fewer where they are wide
+_BLOCK_ENTRIES = 2**22  # that are forwarded at once, where rows are wide
 
 
 class TorchStack:
@@ -151,7 +151,7 @@ class TorchStack:
     def bytes_of(self, k, batch_size):
         """Bytes of training but the weights, from small batches of zeros."""
         if k not in self._bytes:
-            execution = self.begin(k, _BLOCK)
+            execution = self.begin(k, BLOCK)
             self._bytes[k] = expected_bytes(execution, math.prod(self._shape(k - 1)), self.n_outputs)
         return self._bytes[k](batch_size)
 
@@ -195,15 +195,12 @@ class TorchStack:
     @in_own_modes
     def _forward(self, modules, x):
         """Flat host rows through modules in evaluation mode, in the dtype of x."""
-        x, chain, parts = np.asarray(x), nn.Sequential(*modules), []
+        x, chain = np.asarray(x), nn.Sequential(*modules)
         widest = max(x.shape[1], 1, *(output.widest for output in self.outputs_of_stages))
-        size = max(1, min(_BLOCK, _BLOCK_ENTRIES // widest))
-        with kept_modes(chain), torch.no_grad():
+        size = max(1, min(BLOCK, _BLOCK_ENTRIES // widest))
+        with kept_modes(chain):
             chain.eval()
-            for start in range(0, max(len(x), 1), size):
-                block = torch.from_numpy(np.array(x[start : start + size])).to(self.device, self._dtype)
-                parts.append(chain(block).flatten(1).cpu().numpy())
-        return np.concatenate(parts).astype(x.dtype, copy=False)
+            return outputs_of(lambda block: chain(block).flatten(1), x, self.device, self._dtype, size)
 
     # ---- parts ----
 

@@ -36,6 +36,8 @@ class LayerHistory(History):
     effective_ranks: list = field(default_factory=list)
     n_epochs: np.ndarray | None = None
     failed: int | None = None  # the partition in training when training ended early
+    batch_sizes: list = field(default_factory=list)
+    is_solved: bool = False  # whether the readout was solved for
 
 
 def train_layers(layered, rows, plan, generator, *, judge, watched=None, after_epoch=None, folder=None):

@@ -32,19 +32,11 @@ __all__ = [
 ]
 
 
-def torch_parts():
-    """Return what estimators use of torch."""
-    return torch_module("sklearn_analytic.nn._torch_parts")
-
-
-def torch_module(name):
-    """Return a module that needs torch, by name; ImportError with advice where torch is not installed."""
+def torch_module(name, wanted="a network of torch"):
+    """Return a module that needs torch, by name; ImportError that says what is ``wanted`` where there is no torch."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "torch":
             raise
-        raise ImportError(
-            "image_shape, recurrent_layer_sizes, network, precision='bfloat16', distributed=True and any device but "
-            "'cpu' need torch: install sklearn_analytic[torch]."
-        ) from error
+        raise ImportError(f"{wanted} needs torch: install sklearn_analytic[torch].") from error

@@ -15,13 +15,11 @@ from sklearn_analytic.nn._torch_activations import BITS, activation_bytes, packe
 from sklearn_analytic.nn._torch_checks import check_last, check_network, check_stages, check_trainable, output_shape
 from sklearn_analytic.nn._torch_kfac import TorchKFAC
 from sklearn_analytic.nn._torch_modes import dropout_seed, in_own_modes, own_randomness, still_norms, train
-from sklearn_analytic.nn._torch_networks import RecurrentLayer, load_state, state_arrays
+from sklearn_analytic.nn._torch_networks import RecurrentLayer, load_state, outputs_of, state_arrays
 from sklearn_analytic.nn._torch_optimizers import OPTIMIZERS, optimizer_of
 from sklearn_analytic.nn._torch_reduction import gradient_sum
 from sklearn_analytic.nn._torch_schemes import SCHEMES
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, run_segments, split
-
-_BLOCK = 2048
 
 
 def _exp_integral(logits):
@@ -238,13 +236,11 @@ class TorchExecution:
     def outputs(self, x):
         """Return the raw outputs (n, c) of host rows in evaluation mode, in their dtype, computed in blocks."""
         self.network.eval()
-        x = np.asarray(x)
-        parts = []
-        with torch.no_grad():
-            for start in range(0, max(len(x), 1), _BLOCK):
-                block = self._tensor(x[start : start + _BLOCK]).to(self.dtype)
-                parts.append(self.network(block).cpu().numpy())
-        return np.concatenate(parts).astype(x.dtype, copy=False)
+        return outputs_of(self.network, x, self.device, self.dtype)
+
+    def arrays(self):
+        """Return parameters and buffers by name, as host arrays."""
+        return state_arrays(self.network)
 
     def snapshot(self):
         """Return weights, buffers and all states as nested dicts and lists of host arrays."""

@@ -1,6 +1,7 @@
 """Networks of torch modules over flat rows: dense, convolutional and recurrent, with weights drawn on the host."""
 
 import contextlib
+import copy
 import math
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_analytic.nn._torch_modes import own_modes, own_randomness
+from sklearn_analytic.nn._torch_modes import in_own_modes, own_modes, own_randomness
 
 _LEAK = 0.01
 _RECTIFIERS = (nn.ReLU, nn.LeakyReLU)
@@ -23,6 +24,38 @@ ACTIVATION_MODULES = {
     "tanh": nn.Tanh,
     "logistic": nn.Sigmoid,
 }
+
+
+BLOCK = 2048  # rows that are forwarded at once
+
+
+def outputs_of(function, x, device, dtype, size=BLOCK):
+    """Return the outputs of host rows by a function of tensors, in their dtype, in blocks and without graphs."""
+    x, parts = np.asarray(x), []
+    with torch.no_grad():
+        for start in range(0, max(len(x), 1), size):
+            block = torch.from_numpy(np.array(x[start : start + size])).to(device, dtype)
+            parts.append(function(block).cpu().numpy())
+    return np.concatenate(parts).astype(x.dtype, copy=False)
+
+
+class Forward:
+    """A trained network in evaluation mode, over host rows."""
+
+    def __init__(self, network, device):
+        self.device = torch.device(device.removeprefix("torch:"))
+        self._network = network.to(self.device).eval()
+
+    @in_own_modes
+    def outputs(self, x):
+        """Return the raw outputs (n, c) of host rows, in their dtype, computed in that of the weights."""
+        return outputs_of(self._network, x, self.device, next(self._network.parameters()).dtype)
+
+
+def trainable_copy(network):
+    """Return a copy of a network that can be trained, whatever mode it was made or is copied in."""
+    with own_modes():
+        return copy.deepcopy(network)
 
 
 @contextlib.contextmanager

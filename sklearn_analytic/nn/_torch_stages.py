@@ -101,6 +101,16 @@ def split(network):
     return [Stage(tuple(modules), layer) for modules, layer in groups]
 
 
+def n_stages(network):
+    """Return how many layers with weights a Sequential has."""
+    return len(split(network))
+
+
+def has_dense_hidden_layer(network):
+    """Return whether a dense layer with units lies below the last layer: where "hybrid" injects its errors."""
+    return any(stage.kind == "dense" for stage in split(network)[:-1])
+
+
 def run_segments(segments, x, linked=(), watches=None):
     """Return (inputs, outputs) of segments that are cut from each other; ``linked`` inputs collect a gradient.
 

@@ -62,26 +62,43 @@ def train(execution, rows, plan, generator, *, score=None, after_epoch=None):
     stop. An interrupt or a loss that is not finite ends training with the weights of the last good epoch and
     ``history.failure``: the caller decides what to raise once they are safe.
     """
-    history, placed, n = History(), execution.place(rows), len(rows.x)
+    placed, n = execution.place(rows), len(rows.x)
     per_epoch = -(-n // plan.batch_size)
     total = per_epoch * plan.n_epochs if plan.total is None else plan.total
     warmup = round(plan.warmup * total)
+
+    def epoch(number):
+        steps = rates(plan.schedule, plan.rate, plan.first + number * per_epoch, per_epoch, total, warmup)
+        return execution.epoch(placed, generator.permutation(n), steps)
+
+    def done(number):
+        return plan.first + (number + 1) * per_epoch, total
+
+    return train_by(epoch, execution, plan, score=score, after_epoch=after_epoch, done=done)
+
+
+def train_by(epoch, execution, plan, *, score=None, after_epoch=None, done=None):
+    """Train by ``epoch(number)``, which returns a loss, as :func:`train` does by an epoch over rows.
+
+    ``done(number)`` are the steps after an epoch and those of the run; None counts epochs.
+    """
+    history = History()
     good, best, stale = execution.snapshot(), None, 0
     watch = LossWatch(plan.loss_patience, plan.tol, plan.watch_after)
     try:
-        for epoch in range(plan.n_epochs):
-            steps = rates(plan.schedule, plan.rate, plan.first + epoch * per_epoch, per_epoch, total, warmup)
-            loss = execution.epoch(placed, generator.permutation(n), steps)
+        for number in range(plan.n_epochs):
+            loss = epoch(number)
             if not (math.isfinite(loss) and execution.is_finite()):
                 history.failure = "diverged"
                 break
+            judged = None if score is None else score()  # interrupted, it leaves no trace of the epoch
             history.losses.append(loss)
             good = execution.snapshot()
-            if score is not None:
-                stale = _judge(history, score(), plan.tol, epoch, stale)
-                best = good if history.best_epoch == epoch else best
-            flat = watch.is_flat(loss, plan.first + (epoch + 1) * per_epoch, total)
-            if after_epoch is not None and after_epoch(epoch, history):
+            if judged is not None:
+                stale = _judge(history, judged, plan.tol, number, stale)
+                best = good if history.best_epoch == number else best
+            flat = watch.is_flat(loss, *(done(number) if done else (number + 1, plan.n_epochs)))
+            if after_epoch is not None and after_epoch(number, history):
                 break
             if flat or (plan.patience is not None and stale >= plan.patience):
                 break

@@ -2,58 +2,27 @@
 
 import math
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
-from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_analytic.backend._warn_user import warn_user
-from sklearn_analytic.estimator.base import (
-    AnalyticEstimator,
-    check_choice,
-    check_positive_integer,
-    check_real,
-    class_labels,
-    hidden_sizes,
-    seed_of,
-)
-from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from sklearn_analytic.estimator.gradient_classifier import GradientClassifierMixin
+from sklearn_analytic.estimator import epochs
+from sklearn_analytic.estimator.base import class_labels, store
+from sklearn_analytic.estimator.callbacks import EpochTasks, with_callbacks
+from sklearn_analytic.estimator.earlier import published
+from sklearn_analytic.estimator.epoch_estimator import EpochEstimator, NetworkClassifier
+from sklearn_analytic.estimator.epoch_rows import Reading
+from sklearn_analytic.estimator.epoch_targets import NetworkClasses
+from sklearn_analytic.estimator.learned import Trained
 from sklearn_analytic.estimator.targets import listed_classes
-from sklearn_analytic.export.computation import PublicScale, dense_computation
-from sklearn_analytic.io._checks import dense_rows, host
-from sklearn_analytic.io._passes import short_block_size
-from sklearn_analytic.nn import SCHEDULES, Feedback, Optimizer, Plan, Recipe, Rows, train
-from sklearn_analytic.nn._initializers import initial_layers
-from sklearn_analytic.nn._losses import CLASS_OUTPUTS
-from sklearn_analytic.nn._mlp import raw_outputs
-from sklearn_analytic.private.scale import checked_ends, column_ends, scaled
-from sklearn_analytic.private.training import (
-    SLOPES,
-    GaussianMechanism,
-    PhotonicMechanism,
-    PrivateExecution,
-    photonic_bounds,
-)
+from sklearn_analytic.estimator.written_weights import shapes
+from sklearn_analytic.features._public_scale import PublicScale
+from sklearn_analytic.private.method import PrivacyLeakWarning, PrivateTraining, generators, warn_of_leak
+from sklearn_analytic.private.scale import checked_ends, column_ends
 
-_STEPS, _EPOCHS = 1500, (5, 100)  # max_iter="auto": about so many steps, in so few or many epochs
-_BATCH = (16, 512)  # batch_size="auto": a tenth of the rows, within these
-_FEEDBACKS = ("refresh", "product", "random", "binary", "sparse")
+__all__ = ["PrivacyLeakWarning", "PrivateDFAClassifier"]
 
 
-class PrivacyLeakWarning(UserWarning):
-    """Something was taken from the rows, or set, that the reported privacy budget does not cover.
-
-    Examples
-    --------
-    >>> from sklearn_analytic import PrivacyLeakWarning
-    >>> issubclass(PrivacyLeakWarning, UserWarning)
-    True
-    """
-
-
-class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSupportMixin, AnalyticEstimator):
+class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
     r"""Neural network trained with differential privacy, by direct feedback alignment or by backpropagation.
 
     Minimises the mean cross-entropy (or another loss: ``output``) by noised steps. With the errors :math:`D_L = e`,
@@ -202,8 +171,6 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
     True
     """
 
-    device = "cpu"  # where predictions are computed; not a parameter
-
     def __init__(
         self,
         hidden_layer_sizes=(128,),
@@ -234,37 +201,11 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
         precision="float32",
         random_state=None,
     ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.epsilon = epsilon
-        self.delta = delta
-        self.data_norm = data_norm
-        self.bounds = bounds
-        self.classes = classes
-        self.max_grad_norm = max_grad_norm
-        self.mechanism = mechanism
-        self.accountant = accountant
-        self.scheme = scheme
-        self.feedback = feedback
-        self.feedback_scale = feedback_scale
-        self.refresh_interval = refresh_interval
-        self.activation = activation
-        self.output = output
-        self.solver = solver
-        self.learning_rate_init = learning_rate_init
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.optical_floor = optical_floor
-        self.optical_input_norm = optical_input_norm
-        self.optical_error_norm = optical_error_norm
-        self.precision = precision
-        self.random_state = random_state
+        store(self, locals())
 
     def __sklearn_tags__(self):
         """Sparse rows are read; on a few dozen rows, noise within the default budget drowns what they say."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.classifier_tags.poor_score = True
         return tags
 
@@ -284,220 +225,59 @@ class PrivateDFAClassifier(GradientClassifierMixin, ClassifierMixin, CallbackSup
         PrivateDFAClassifier
             Itself.
         """
-        self._check_parameters()
+        method = self._checked_method()
         if self.random_state is not None and self.epsilon != math.inf:
-            _warn_of_leak("random_state is set: whoever knows it can draw the noise again and take it off")
+            warn_of_leak("random_state is set: whoever knows it can draw the noise again and take it off")
         with self._unchanged_on_error():
             X = self._read_features(X, reset=True)
             y = class_labels(y, X)
-            self._settle_classes(y)
-            self._settle_scale(X)
-            failure = self._train(X, y)
-        return self._finished(failure)
+            targets, ends = self._public_classes(y), self._public_ends(X)
+            method = replace(method, ends=ends, n_rows=X.shape[0], draws=generators(self.random_state))
+            tasks = EpochTasks(self, {"X": X, "y": y})
+            trained, history = epochs.fit(method, targets, X, y, None, tasks)
+            self._keep(trained)
+            tasks.end(dict)
+        return self._finished(method, history)
 
-    # ---- what is public ----
+    def _method(self):
+        """What the parameters say, as a value."""
+        return PrivateTraining.of(self)
 
-    def _settle_classes(self, y):
-        """Take the given classes, or disclose those of y."""
+    def _public_classes(self, y):
+        """The given classes, or those of y, which are disclosed."""
         if self.classes is None:
-            _warn_of_leak("classes=None: the labels are taken from y. Pass classes=[...], all labels that may appear")
-        self.classes_ = np.unique(y) if self.classes is None else listed_classes(self.classes)
-        self.temperature_ = 1.0
-        if len(self.classes_) < 2:
-            raise ValueError(f"there is one class, {self.classes_.tolist()[0]!r}: a classifier needs at least two.")
+            warn_of_leak("classes=None: the labels are taken from y. Pass classes=[...], all labels that may appear")
+        classes = np.unique(y) if self.classes is None else listed_classes(self.classes)
+        if len(classes) < 2:
+            raise ValueError(f"there is one class, {classes.tolist()[0]!r}: a classifier needs at least two.")
+        return NetworkClasses(classes, self.output, self.output)
 
-    def _settle_scale(self, X):
-        """Take the given bounds as arrays, or disclose those of X."""
-        self.bounds_ = None
+    def _public_ends(self, X):
+        """The given bounds as arrays, or those of X, which are disclosed; None where a norm is given."""
         if self.data_norm is not None:
-            return
+            return None
         if self.bounds is None:
-            _warn_of_leak("bounds=None: the ranges of columns are taken from X. Pass bounds=(low, high) or data_norm")
-        self.bounds_ = checked_ends(column_ends(X) if self.bounds is None else self.bounds, X.shape[1])
+            warn_of_leak("bounds=None: the ranges of columns are taken from X. Pass bounds=(low, high) or data_norm")
+        return checked_ends(column_ends(X) if self.bounds is None else self.bounds, X.shape[1])
 
-    # ---- training ----
-
-    def _train(self, X, y):
-        """Settle the noise, take the steps, keep weights and budget; return what ended training early, or None."""
-        rows = Rows(self._encoded(X, np.dtype(self.precision)), self._coded_targets(y))
-        n, batch_size = len(rows.x), self._batch_size(len(rows.x))
-        if self.delta * n >= 1:
-            _warn_of_leak(f"delta={self.delta} is not below 1 / {n}: publishing a random row would satisfy it")
-        rate, n_epochs = batch_size / n, self._n_epochs(n, batch_size)
-        sizes = (rows.x.shape[1], *hidden_sizes(self.hidden_layer_sizes), len(self.classes_))
-        mechanism = self._mechanism(sizes, rate, n_epochs * -(-n // batch_size))
-        drawn, noise = _generators(self.random_state)
-        recipe = replace(self._recipe(batch_size), seed=int(drawn.integers(2**31)))
-        layers = initial_layers(sizes, self.activation, drawn)
-        execution = PrivateExecution(layers, self.activation, recipe, mechanism, rate, noise)
-        plan = Plan(n_epochs, batch_size, self.learning_rate_init, self.learning_rate)
-        tasks = EpochTasks(self, {"X": X, "y": y})
-        tasks.begin(n_epochs)
-        history = train(
-            execution,
-            rows,
-            plan,
-            drawn,
-            after_epoch=lambda epoch, history: tasks.epoch(lambda: self._fitted(execution, history)),
-        )
-        for name, value in self._fitted(execution, history).items():
-            setattr(self, name, value)
-        tasks.end(dict)
-        return history.failure
-
-    def _mechanism(self, sizes, sample_rate, n_steps):
-        """The mechanism of least noise within the budget."""
-        budget = (float(self.epsilon), float(self.delta), sample_rate, n_steps, float(self.max_grad_norm))
-        if self.mechanism == "gaussian":
-            return _within(GaussianMechanism, *budget, self.accountant)
-        norms = (float(self.optical_input_norm), float(self.optical_error_norm))
-        return _within(PhotonicMechanism, *budget, photonic_bounds(sizes, self.activation, *norms, self.optical_floor))
-
-    def _recipe(self, batch_size):
-        """The parameters as values."""
-        return Recipe(
-            scheme=self.scheme,
-            output=self.output,
-            optimizer=Optimizer(self.solver, momentum=self.momentum, nesterov=False),
-            feedback=Feedback(self.feedback, scale=self.feedback_scale, interval=self.refresh_interval),
-            batch_size=batch_size,
-            precision=self.precision,
-        )
-
-    def _fitted(self, execution, history):
-        """Fitted attributes with the weights and the budget as they are."""
-        mechanism, layers = execution.mechanism, execution.layers()
-        spent = mechanism.epsilon(self.delta, execution.sample_rate, execution.n_steps, self.accountant)
-        photonic = self.mechanism == "photonic"
-        return {
-            "coefs_": [w for w, _ in layers],
-            "intercepts_": [b for _, b in layers],
-            "epsilon_spent_": float(spent),
-            "delta_": float(self.delta),
-            "noise_multiplier_": float(mechanism.output_noise_multiplier if photonic else mechanism.noise_multiplier),
-            "optical_noise_scale_": float(mechanism.noise_scale) if photonic else 0.0,
-            "sample_rate_": float(execution.sample_rate),
-            "n_steps_": int(execution.n_steps),
-            "n_iter_": len(history.losses),
-        }
-
-    def _finished(self, failure):
-        """Raise what ended training early; the estimator is already usable."""
-        if failure == "interrupted":
+    def _finished(self, method, history):
+        """Raise what ended training early, with what it has spent; the estimator is already usable."""
+        if history.failure == "interrupted":
             raise KeyboardInterrupt(
                 f"training was interrupted after {self.n_steps_} steps and epsilon {self.epsilon_spent_:.3g}; the "
                 "estimator has the weights of the last whole epoch"
             )
-        if failure == "diverged":
-            raise FloatingPointError(
-                "training diverged: weights became NaN or infinite with "
-                f"learning_rate_init={self.learning_rate_init}. Lower it (by 10, say). The estimator keeps the weights "
-                f"of the last good epoch; epsilon {self.epsilon_spent_:.3g} is spent."
-            )
+        if history.failure == "diverged":
+            raise method.failure(history, f"epsilon {self.epsilon_spent_:.3g} is spent.")
         return self
 
-    def _batch_size(self, n):
-        """Expected rows per step; never more than there are."""
-        if self.batch_size == "auto":
-            return int(np.clip(n // 10, min(_BATCH[0], n), _BATCH[1]))
-        return min(int(self.batch_size), n)
-
-    def _n_epochs(self, n, batch_size):
-        """Epochs: "auto" aims at 1500 steps."""
-        if self.max_iter == "auto":
-            return int(np.clip(math.ceil(_STEPS * batch_size / n), *_EPOCHS))
-        return int(self.max_iter)
-
-    # ---- rows ----
-
-    def _encoded(self, X, dtype):
-        """Return rows scaled by what is public, on the host, read in checked blocks."""
-        size = short_block_size(X.shape[1])
-        parts = []
-        for start in range(0, X.shape[0], size):
-            rows = host(dense_rows(X[start : start + size]))
-            parts.append(scaled(rows, self.bounds_, self.data_norm).astype(dtype, copy=False))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _computation(self):
-        """The public scale, hidden layers in turn, and the last layer."""
-        scale = PublicScale(self.bounds_, self.data_norm)
-        *hidden, last = zip(self.coefs_, self.intercepts_, strict=True)
-        return dense_computation((scale,), hidden, self.activation, self._units(*last), self._head())
-
-    def _raw_outputs(self, X):
-        """Raw outputs (n, c) of checked rows, in the kind and on the device of X."""
-        check_is_fitted(self)
-        layers = list(zip(self.coefs_, self.intercepts_, strict=True))
-
-        def outputs(rows, backend):
-            encoded = self._encoded(rows, host(rows).dtype)
-            return backend.asarray(raw_outputs(layers, self.activation, encoded))
-
-        return self._map_blocks(X, outputs)
-
-    # ---- parameters ----
-
-    def _check_parameters(self):
-        """Refuse parameters that mean nothing."""
-        hidden_sizes(self.hidden_layer_sizes)
-        choices = {
-            "mechanism": ("gaussian", "photonic"),
-            "accountant": ("prv", "rdp"),
-            "scheme": ("dfa", "backprop"),
-            "activation": SLOPES,
-            "output": CLASS_OUTPUTS,
-            "solver": ("sgd", "adam"),
-            "learning_rate": SCHEDULES,
-            "precision": ("float32", "float64"),
-        }
-        for name, allowed in choices.items():
-            check_choice(name, getattr(self, name), allowed)
-        _check_feedback(self.feedback)
-        self._check_numbers()
-        if self.mechanism == "photonic" and (self.scheme != "dfa" or not hidden_sizes(self.hidden_layer_sizes)):
-            raise ValueError("mechanism='photonic' projects errors: it needs scheme='dfa' and a hidden layer.")
-
-    def _check_numbers(self):
-        """Refuse numbers out of their range."""
-        check_positive_integer("refresh_interval", self.refresh_interval)
-        for name in ("max_iter", "batch_size"):
-            check_positive_integer(name, getattr(self, name), "auto")
-        names = ("max_grad_norm", "feedback_scale", "learning_rate_init", "optical_input_norm", "optical_error_norm")
-        for name in names + (("epsilon",) if self.epsilon != math.inf else ()):
-            check_real(name, getattr(self, name), 0, math.inf, "above 0", open_low=True)
-        check_real("optical_floor", self.optical_floor, 0, math.inf, "above 0 ('photonic') or 0 ('gaussian')")
-        check_real("delta", self.delta, 0, 1, "above 0 and below 1", True, True)
-        check_real("momentum", self.momentum, 0, 1, "at least 0 and below 1", open_high=True)
-        if self.data_norm is not None:
-            check_real("data_norm", self.data_norm, 0, math.inf, "above 0", open_low=True)
-        if self.data_norm is not None and self.bounds is not None:
-            raise ValueError("data_norm and bounds exclude each other: give one of them.")
-
-
-@lru_cache(maxsize=64)
-def _within(mechanism, *budget):
-    """Return the mechanism of least noise. The search takes up to a second; tuning of learning rates repeats it."""
-    return mechanism.within(*budget)
-
-
-def _generators(random_state):
-    """Return generators of the public draws and of sampling and noise; fresh ones share no entropy."""
-    if random_state is None:  # 128 bits each, from the system: the 32 bits of a seed could be searched
-        return np.random.default_rng(), np.random.default_rng()
-    return tuple(np.random.default_rng(child) for child in np.random.SeedSequence(seed_of(random_state)).spawn(2))
-
-
-def _check_feedback(name):
-    """Refuse feedback that reads rows, and say why."""
-    if name in ("dkp", "learned"):
-        raise ValueError(
-            f"feedback={name!r} learns from rows outside of the noised gradient and is not private; choose one of "
-            f"{_FEEDBACKS}."
-        )
-    check_choice("feedback", name, _FEEDBACKS)
-
-
-def _warn_of_leak(message):
-    """Warn of what the budget does not cover."""
-    warn_user(f"{message}; the reported budget does not cover it.", PrivacyLeakWarning)
+    def __setstate__(self, state):
+        """Take state of earlier versions, an attribute for each thing, too."""
+        if "epsilon_spent_" in state and "_trained" not in state:
+            output, weights = state["output"], ("coefs_", "intercepts_")
+            targets = NetworkClasses(state["classes_"], output, output)
+            reading = Reading(PublicScale(state["bounds_"], state["data_norm"]))
+            own = {name: value for name, value in published(state).items() if name not in targets.published()}
+            due = {name: shapes(state[name]) for name in weights}
+            state = state | {"_trained": Trained(targets, reading, own, due)}
+        super().__setstate__(state)

@@ -1,26 +1,9 @@
-"""Scaling that reads no statistics of the rows: by public bounds of columns, or by a public norm of rows."""
-
-import math
+"""Public ends of columns: those that are given, or those of the rows, which are disclosed."""
 
 import numpy as np
 
 from sklearn_analytic.io._checks import dense_rows, host
 from sklearn_analytic.io._passes import short_block_size
-
-_SQUARES = 1e150  # values whose squares still add up
-
-
-def scaled(rows, bounds, data_norm):
-    """Clip to the bounds and map them onto [-1, 1], or clip to the norm and bring entries near 1."""
-    if bounds is None:
-        size = np.max(np.abs(rows), axis=1, keepdims=True).astype(np.float64)
-        far = np.where(size > _SQUARES, size, 1.0)  # whose squares leave the range
-        rows = rows / far.astype(rows.dtype)
-        norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-        return rows * (math.sqrt(rows.shape[1]) / np.maximum(norms, data_norm / far))
-    low, high = bounds
-    width = np.where(high > low, high - low, 1.0)
-    return np.where(high > low, 2 * ((np.clip(rows, low, high) - low) / width) - 1, 0.0)
 
 
 def column_ends(X):

@@ -74,8 +74,8 @@ RULE = {
 @pytest.mark.parametrize("name", RECIPE)
 def test_the_recipe_carries_the_parameter(name):
     value, read = RECIPE[name]
-    assert read(classifier()._recipe(400)) != value
-    recipe = classifier(**{name: value})._recipe(400)
+    assert read(classifier()._method().recipe(400)) != value
+    recipe = classifier(**{name: value})._method().recipe(400)
     assert read(recipe) == value and recipe.scheme == "backprop"
 
 
@@ -83,7 +83,7 @@ def test_the_recipe_carries_the_parameter(name):
 def test_the_plan_carries_the_parameter(name):
     value, read = PLAN[name]
     for model, carries in ((classifier(), False), (classifier(**{name: value}), True)):
-        assert (read(model._plan(400, model._recipe(400))) == value) == carries
+        assert (read(model._method().plan(400, model._method().recipe(400))) == value) == carries
 
 
 @pytest.mark.parametrize("name", RULE)
@@ -91,7 +91,7 @@ def test_the_rule_carries_the_parameter_and_matters(name):
     value, read = RULE[name]
     # the last batches of an epoch are lost without a drain, if they are not carried on
     plain, other = classifier(n_modules=3, max_iter=2), classifier(n_modules=3, max_iter=2, **{name: value})
-    assert read(plain._rule()) != value and read(other._rule()) == value
+    assert read(plain._method().rule()) != value and read(other._method().rule()) == value
     assert differ(plain.fit(X, Y), other.fit(X, Y))
 
 
@@ -126,7 +126,7 @@ def test_the_regulator_of_a_prediction():
     ids=str,
 )
 def test_automatic_parts_of_a_schedule(parameters, found):
-    rule = classifier(**parameters)._rule()
+    rule = classifier(**parameters)._method().rule()
     assert (rule.schedule, rule.forward_first, rule.recompute, rule.predictor) == found
 
 
@@ -151,9 +151,9 @@ def test_measured_costs_cut_the_network_somewhere():
 
 def test_compensation_of_recomputation():
     plain = classifier(schedule="dtrp", batch_size=30)
-    assert plain._recipe(300).batch_size == 30
-    assert plain.set_params(batch_compensation="batch")._recipe(300).batch_size == 40
-    assert plain._recipe(35).batch_size == 35
+    assert plain._method().recipe(300).batch_size == 30
+    assert plain.set_params(batch_compensation="batch")._method().recipe(300).batch_size == 40
+    assert plain._method().recipe(35).batch_size == 35
     sizes = {"hidden_layer_sizes": (32,) * 14, "schedule": "dtrp", "max_iter": 1}
     even, uneven = (classifier(batch_compensation=kind, **sizes).fit(X, Y) for kind in (None, "split"))
     assert even.modules_[0][1] > uneven.modules_[0][1]  # the module that runs twice gets fewer layers
@@ -237,7 +237,7 @@ def test_without_momentum_nothing_is_known_of_the_way():
 def test_modules_that_overlap_compute_in_one_thread_each(parameters, alone):
     model = classifier(**parameters)
     model.classes_ = np.arange(10)
-    assert model._modules(64).run_alone == alone
+    assert model._method()._modules(64, 10).run_alone == alone
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 5])
@@ -310,7 +310,7 @@ def test_normalised_layers(normalization):
     assert model.score(X_TEST, Y_TEST) > 0.6
     trained = [name for name in model.network_state_ if name.endswith("num_batches_tracked")]
     for name in trained:  # once per batch
-        assert model.network_state_[name] == 10 * -(-300 // model._recipe(300).batch_size)
+        assert model.network_state_[name] == 10 * -(-300 // model._method().recipe(300).batch_size)
     assert bool(trained) == (normalization == "batch")
 
 
@@ -375,6 +375,5 @@ def test_threads_are_taken_where_they_pay(monkeypatch):
     ):
         monkeypatch.setattr(_module_plans, "n_threads", lambda n=n_cores: n)
         model = classifier(**parameters)
-        model.classes_ = np.arange(10)
-        found = model._network(64).execution(model._recipe(1000), np.random.default_rng(0))
+        found = model._method().network_plan(64, 10).execution(model._method().recipe(1000), np.random.default_rng(0))
         assert type(found._executor) is (Threads if takes else Sequential), parameters

@@ -22,12 +22,13 @@ from sklearn_analytic.decoupled.pipeline_execution import Pipeline  # noqa: E402
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads  # noqa: E402
 from sklearn_analytic.decoupled.torch_cells import TorchCells, one_thread  # noqa: E402
 from sklearn_analytic.decoupled.torch_devices import Sent  # noqa: E402
-from sklearn_analytic.nn import Optimizer, Rows, torch_parts  # noqa: E402
+from sklearn_analytic.nn import Optimizer, Rows  # noqa: E402
 from sklearn_analytic.nn._initializers import initial_layers  # noqa: E402
 from sklearn_analytic.nn._torch_execution import TorchExecution  # noqa: E402
 from sklearn_analytic.nn._torch_networks import (  # noqa: E402
     state_arrays,
 )
+from sklearn_analytic.nn._torch_stages import n_stages  # noqa: E402
 from tests.decoupled.torch_pipelines import (  # noqa: E402
     BATCH,
     RANGES,
@@ -78,7 +79,7 @@ def test_one_module_takes_what_else_a_recipe_has(choices):
     recipe, rows = make_recipe(**choices), make_rows(output=choices.get("output", "softmax"))
     kind = "recurrent" if "precision" in choices else "dense"
     whole, cut = network_of(kind), network_of(kind)
-    stages = torch_parts().n_stages(whole)
+    stages = n_stages(whole)
     expected = fitted(TorchExecution(whole, recipe), whole, rows)
     assert_identical(fitted(make(cut, [(0, stages)], recipe, alone=False), cut, rows), expected)
 

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklearn_analytic import DFAClassifier
+from sklearn_analytic.feedback.method import DirectFeedback
 
 
 def _rank():
@@ -26,28 +27,46 @@ class SavingClassifier(DFAClassifier):
         return self
 
 
+class _Killed(DirectFeedback):
+    def watch(self, execution, rows):
+        if _rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+
+class _Failing(DirectFeedback):
+    def watch(self, execution, rows):
+        if _rank() == 1:
+            raise ZeroDivisionError("the rank gave up")
+        return {}
+
+
+class _Stopped(DirectFeedback):
+    def watch(self, execution, rows):
+        if _rank() == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return {}
+
+
 class DyingClassifier(DFAClassifier):
     """Rank 1 is killed after the first epoch."""
 
-    def _watch(self, execution, rows):
-        if _rank() == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def _method(self):
+        return _Killed.of(self)
 
 
 class RaisingClassifier(DFAClassifier):
     """Rank 1 raises after the first epoch."""
 
-    def _watch(self, execution, rows):
-        if _rank() == 1:
-            raise ZeroDivisionError("the rank gave up")
+    def _method(self):
+        return _Failing.of(self)
 
 
 class StoppedClassifier(DFAClassifier):
     """Rank 1 stops, and is not dead."""
 
-    def _watch(self, execution, rows):
-        if _rank() == 1:
-            os.kill(os.getpid(), signal.SIGSTOP)
+    def _method(self):
+        return _Stopped.of(self)
 
 
 def networks():
@@ -97,10 +116,10 @@ class Battery(BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y, sample_weight=None):
-        from sklearn_analytic.nn._plans import ranks_of
+        from sklearn_analytic.nn._plans import TorchSequential, ranks_of
 
         self.arrays_, self.communication_ = {}, {}
-        ranks = ranks_of(self.distributed) if self.distributed else None
+        ranks = ranks_of(TorchSequential(None, distributed=self.distributed)) if self.distributed else None
         for name, (network, scheme, changes) in networks().items():
             execution = _trained(network, scheme, changes, X, y, ranks)
             arrays = execution.snapshot()["network"]

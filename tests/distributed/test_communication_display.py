@@ -25,6 +25,9 @@ class Trained(DFAClassifier):
     def __init__(self):
         self.communication_ = RECORD
 
+    def __sklearn_is_fitted__(self):
+        return True
+
 
 def legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]

@@ -9,7 +9,7 @@ from scipy import sparse
 import sklearn_analytic as sa
 from sklearn_analytic import BRMPRegressor
 from sklearn_analytic.io._passes import ArrayBlocks, auto_block_size
-from sklearn_analytic.nn import torch_parts
+from sklearn_analytic.nn import torch_module
 from tests.checks import assert_close
 
 
@@ -176,8 +176,9 @@ def test_predictions_build_the_network_once(kind, verb, monkeypatch):
         warnings.simplefilter("ignore")
         model.fit(X, y)
     copied, expected = [], np.array(model.predict(X))
-    deepcopy = torch_parts().deepcopy
-    monkeypatch.setattr(torch_parts(), "deepcopy", lambda network: copied.append(1) or deepcopy(network))
+    networks = torch_module("sklearn_analytic.nn._torch_networks")
+    copy = networks.trainable_copy
+    monkeypatch.setattr(networks, "trainable_copy", lambda network: copied.append(1) or copy(network))
     monkeypatch.setattr("sklearn_analytic.estimator.base.short_block_size", lambda width: 7)  # nine blocks
     found = getattr(model, verb)(X)
     np.testing.assert_array_equal(found if verb == "predict" else list(found)[-1], expected)

@@ -178,10 +178,11 @@ def failing(monkeypatch, cls, what, epoch, blocks):
             Breaking(blocks, at=1 + 4 + 4 + 4 * epoch + 2, error=KeyboardInterrupt()), prefetch=0
         )
     calls = itertools.count()
-    train, score = cls._train_block, cls._score_outputs
+    method, targets = type(cls()._method()), cls._kind_of_targets
+    train, score = method.train_block, targets.score
 
-    def trained(self, execution, rows, plan, generator):
-        history = train(self, execution, rows, plan, generator)
+    def trained(self, execution, rows, plan, run):
+        history = train(self, execution, rows, plan, run)
         failure = {"interrupt": "interrupted", "divergence": "diverged"}.get(what)
         history.failure = failure if next(calls) == 4 * epoch + 2 else None
         return history
@@ -191,9 +192,10 @@ def failing(monkeypatch, cls, what, epoch, blocks):
             raise KeyboardInterrupt
         return score(self, outputs, y, weight)
 
-    monkeypatch.setattr(
-        cls, "_train_block" if what != "judging" else "_score_outputs", trained if what != "judging" else judged
-    )
+    if what == "judging":
+        monkeypatch.setattr(targets, "score", judged)
+    else:
+        monkeypatch.setattr(method, "train_block", trained)
     return blocks
 
 

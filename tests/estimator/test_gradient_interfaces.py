@@ -22,6 +22,7 @@ from sklearn_analytic import (
     PrivateDFAClassifier,
 )
 from sklearn_analytic.nn._training import LossWatch
+from tests.estimator.before import of_before
 
 CLASSIFIERS = [DFAClassifier, LayerwiseMLP, DecoupledMLPClassifier]
 REGRESSORS = [DFARegressor, LayerwiseMLPRegressor, DecoupledMLPRegressor]
@@ -269,12 +270,12 @@ def test_predictions_that_float32_cannot_hold_are_refused(cls):
 def test_targets_have_a_scale_whatever_their_weights(cls):
     made = lambda: cls((4,), max_iter=2, random_state=0)  # noqa: E731
     light, ones = made().partial_fit(X, Z, np.full(150, 5e-324)), made().partial_fit(X, Z)
-    np.testing.assert_allclose(light._target_scale, ones._target_scale)
-    np.testing.assert_allclose(light._encoding.slope, ones._encoding.slope)
+    np.testing.assert_allclose(light._trained.targets.scale, ones._trained.targets.scale)
+    np.testing.assert_allclose(light._trained.reading.encoding.slope, ones._trained.reading.encoding.slope)
     asleep = np.c_[X[:, :3], np.ones(150)]
     late = [made().partial_fit(asleep, 0 * Z, w).partial_fit(X, Z, w) for w in (np.full(150, 5e-324), np.ones(150))]
-    np.testing.assert_allclose(late[0]._target_scale, late[1]._target_scale)
-    np.testing.assert_allclose(late[0]._encoding.slope, late[1]._encoding.slope)
+    np.testing.assert_allclose(late[0]._trained.targets.scale, late[1]._trained.targets.scale)
+    np.testing.assert_allclose(late[0]._trained.reading.encoding.slope, late[1]._trained.reading.encoding.slope)
     assert np.ptp(light.predict(X)) > 0
 
 
@@ -454,8 +455,7 @@ def test_predictions_name_weights_that_they_cannot_read(cls, way, begin):
                 model.partial_fit(X, targets(cls))
     setattr(model, attribute, kept)
     np.testing.assert_array_equal(model.predict(X), before)
-    again = pickle.loads(pickle.dumps(model))
-    del again._weight_shapes  # a file from before
+    again = of_before(pickle.loads(pickle.dumps(model)), "_weight_shapes")
     np.testing.assert_array_equal(again.predict(X), before)
 
 

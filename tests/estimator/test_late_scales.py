@@ -1,6 +1,5 @@
 """What was constant: targets are predicted exactly, columns and targets that move later are learned."""
 
-import copy
 import pickle
 
 import numpy as np
@@ -16,6 +15,8 @@ from sklearn_analytic import (
     LayerwiseMLPRegressor,
 )
 from sklearn_analytic.estimator.late_scales import joined, moments
+from tests.checks import encoded
+from tests.estimator.before import of_before
 
 REGRESSORS = [DFARegressor, LayerwiseMLPRegressor, DecoupledMLPRegressor]
 CLASSIFIERS = [DFAClassifier, LayerwiseMLP, DecoupledMLPClassifier]
@@ -90,9 +91,10 @@ def test_a_constant_beside_does_not_stop_training(X):
     """Held-out rows are judged by the targets that vary."""
     model = DFARegressor(**SMALL, early_stopping=True).fit(X, np.column_stack([X[:, 0], np.ones(60)]))
     outputs = model._raw_outputs(X)
-    coded = model._coded_targets(np.column_stack([X[:, 0], np.ones(60)]))
+    targets = model._trained.targets
+    coded = targets.coded(np.column_stack([X[:, 0], np.ones(60)]), "float32")
     expected = 1 - np.mean((outputs[:, 0] - coded[:, 0]) ** 2) / 2
-    assert model._score_outputs(outputs, coded, None) == pytest.approx(expected, rel=1e-6)
+    assert targets.score(outputs, coded, None) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("model", REGRESSORS)
@@ -185,12 +187,12 @@ def test_a_column_that_moves_is_learned(model, how, unit):
 def test_nothing_jumps_where_a_column_is_what_it_was(model, how, encoding):
     A, B = _switched(np.random.default_rng(0), 3.0)
     fitted = _begin(model(**SMALL | STILL, input_encoding=encoding, precision="float64"), how, A, A[:, 0])
-    before, zeros = fitted.predict(A), np.flatnonzero(~fitted._encoded(A[:1])[0].astype(bool))
+    before, zeros = fitted.predict(A), np.flatnonzero(~encoded(fitted, A[:1])[0].astype(bool))
     for part in (B[:1], B[1:4], B):
         fitted.partial_fit(part, part[:, 0])
         np.testing.assert_allclose(fitted.predict(A), before, rtol=0, atol=1e-6)
-        assert np.all(fitted._encoded(A)[:, zeros[-1]] == 0)
-    moved = fitted._encoded(B)[:, zeros[-1]]
+        assert np.all(encoded(fitted, A)[:, zeros[-1]] == 0)
+    moved = encoded(fitted, B)[:, zeros[-1]]
     assert 0.5 < moved.std() < 2 and np.corrcoef(moved, B[:, 2])[0, 1] > 0.9
 
 
@@ -201,18 +203,17 @@ def test_a_column_of_roundings_stays_dead(dtype):
     model = DFARegressor(**SMALL).fit(A.astype(dtype), A[:, 0])
     A[:, 2] = dtype(7.3) + rng.integers(-1, 2, 120) * np.spacing(dtype(7.3))
     model.partial_fit(A.astype(dtype), A[:, 0])
-    assert model._encoding.slope[2] == 0
+    assert model._trained.reading.encoding.slope[2] == 0
     A[:, 2] = 7.3
     model.partial_fit(A, A[:, 0]).partial_fit(A.astype(np.float32), A[:, 0])
-    assert model._encoding.slope[2] == 0
+    assert model._trained.reading.encoding.slope[2] == 0
 
 
 def test_a_column_far_from_where_it_was_is_near_the_others():
     A, B = _switched(np.random.default_rng(0), 1.0)
     B[:, 2] += 1e3
     model = DFARegressor(**SMALL).fit(A, A[:, 0]).partial_fit(B, B[:, 0])
-    encoded = model._encoded(B)[:, 2]
-    assert np.abs(encoded).max() < 6 and np.all(model._encoded(A)[:, 2] == 0)
+    assert np.abs(encoded(model, B)[:, 2]).max() < 6 and np.all(encoded(model, A)[:, 2] == 0)
 
 
 def test_blank_images_get_their_scale_when_there_are_others():
@@ -220,10 +221,10 @@ def test_blank_images_get_their_scale_when_there_are_others():
     images = 5 * np.random.default_rng(0).standard_normal((30, 36))
     blank = np.full((30, 36), 7.3)
     model = DFARegressor(**SMALL, image_shape=(6, 6), conv_layer_sizes=(2,)).fit(blank, images[:, 0])
-    assert np.all(model._encoded(blank) == 0)
+    assert np.all(encoded(model, blank) == 0)
     model.partial_fit(images, images[:, 0])
-    assert np.all(model._encoded(blank) == 0) and 0.5 < model._encoded(images).std() < 1.5
-    assert len(set(model._encoding.slope)) == 1
+    assert np.all(encoded(model, blank) == 0) and 0.5 < encoded(model, images).std() < 1.5
+    assert len(set(model._trained.reading.encoding.slope)) == 1
 
 
 @pytest.mark.parametrize("encoding", ["auto", "robust", "quantile"])
@@ -243,11 +244,10 @@ def test_estimators_of_before_go_on():
     """Files of earlier versions know no moments: what is 0 is asleep, targets keep their scale."""
     A, B = _switched(np.random.default_rng(0), 1.0)
     model = DFARegressor(**SMALL).fit(A, A[:, 0])
-    new = copy.deepcopy(model)
-    del model._column_moments, model._target_rows
-    for fitted in (model, new):
+    old = of_before(model, "_column_moments", "_target_rows")
+    for fitted in (model, old):
         fitted.partial_fit(B, B[:, 2])
-    np.testing.assert_array_equal(model.predict(B), new.predict(B))
+    np.testing.assert_array_equal(model.predict(B), old.predict(B))
 
 
 def test_a_failed_block_wakes_nothing():

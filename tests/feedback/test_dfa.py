@@ -168,7 +168,7 @@ def test_weights(rng):
     c = small(max_iter=3).fit(X, y, sample_weight=7 * weight)
     assert_close(a.predict_proba(X), c.predict_proba(X), "float32")
     # the scale of columns counts rows by weight, too
-    encoding = small(max_iter=1).fit(X, y, sample_weight=np.where(y == 0, 3.0, 1.0))._encoding
+    encoding = small(max_iter=1).fit(X, y, sample_weight=np.where(y == 0, 3.0, 1.0))._trained.reading.encoding
     assert_close(encoding.shift, np.average(X, axis=0, weights=np.where(y == 0, 3.0, 1.0)), "float64", size=1.0)
     # in a stream weights are absolute: a light block moves less
     blocks = [small(solver="sgd").partial_fit(X, y, classes=[0, 1], sample_weight=w) for w in (1e-12, 1.0)]
@@ -214,10 +214,14 @@ def test_pipeline_and_search(digits):
 def test_pixels_share_a_scale(rng):
     pixels, y = rng.integers(0, 255, (200, 400)).astype(float), rng.integers(2, size=200)
     pixels[:, :50] *= 0.01  # rare pixels are not blown up
-    assert len(np.unique(small(max_iter=1).fit(pixels, y)._encoding.slope)) == 1
     columns = pixels * rng.uniform(0.1, 100, 400) - 50
-    assert len(np.unique(small(max_iter=1).fit(columns, y)._encoding.slope)) > 100
-    assert len(np.unique(small(max_iter=1, input_encoding="standard").fit(pixels, y)._encoding.slope)) > 100
+
+    def n_scales(rows, **options):
+        model = small(max_iter=1, **options).fit(rows, y)
+        return len(np.unique(model._trained.reading.encoding.slope))
+
+    assert n_scales(pixels) == 1
+    assert n_scales(columns) > 100 and n_scales(pixels, input_encoding="standard") > 100
 
 
 def test_the_same_seed_is_the_same_network(digits):
@@ -544,18 +548,17 @@ def test_alignment_of_frozen_layers(digits):
     np.testing.assert_array_equal(model.network_state_["0.weight"], network[0].weight.numpy())
 
 
-def test_torch_is_asked_for_by_name(digits, monkeypatch):
-    import builtins
-
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"image_shape": (8, 8)}, "image_shape"),
+        ({"precision": "bfloat16"}, "precision='bfloat16'"),
+        ({"distributed": True}, "distributed=True"),
+        ({"scheme": "modular"}, "scheme='modular'"),
+    ],
+)
+def test_torch_is_asked_for_by_name(digits, monkeypatch, asked, named):
     X, _, y, _ = digits
-    real = builtins.__import__
-
-    def no_torch(name, *args, **kwargs):
-        if name == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name="torch")
-        return real(name, *args, **kwargs)
-
-    monkeypatch.delitem(sys.modules, "sklearn_analytic.nn._torch_parts", raising=False)
-    monkeypatch.setattr(builtins, "__import__", no_torch)
-    with pytest.raises(ImportError, match=r"install sklearn_analytic\[torch\]"):
-        small(image_shape=(8, 8)).fit(X, y)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match=rf"^{named} needs torch: install sklearn_analytic\[torch\]\.$"):
+        small(**asked).fit(X, y)

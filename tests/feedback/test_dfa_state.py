@@ -10,6 +10,7 @@ from sklearn.datasets import load_diabetes, load_digits, load_iris
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_analytic import DFAClassifier, DFARegressor
+from sklearn_analytic.feedback.method import DirectFeedback
 from sklearn_analytic.nn import KFAC
 from tests.checks import assert_close
 
@@ -63,20 +64,22 @@ PLAN = {
 @pytest.mark.parametrize("name", RECIPE)
 def test_the_recipe_carries_the_parameter(name):
     value, read = RECIPE[name]
-    assert read(classifier()._recipe(400)) != value
-    assert read(classifier(**{name: value})._recipe(400)) == value
+    assert read(classifier()._method().recipe(400)) != value
+    assert read(classifier(**{name: value})._method().recipe(400)) == value
 
 
 @pytest.mark.parametrize("name", PLAN)
 def test_the_plan_carries_the_parameter(name):
     value, read = PLAN[name]
-    plans = [model._plan(400, model._recipe(400)) for model in (classifier(), classifier(**{name: value}))]
+    plans = [
+        model._method().plan(400, model._method().recipe(400)) for model in (classifier(), classifier(**{name: value}))
+    ]
     assert read(plans[0]) != value and read(plans[1]) == value
 
 
 def test_rows_are_skipped_by_default_with_the_default_feedback_alone():
     def tolerance(**parameters):
-        return classifier(**parameters)._recipe(400).tol_error
+        return classifier(**parameters)._method().recipe(400).tol_error
 
     assert tolerance() == 0.01 and tolerance(tol_error=0.0) == 0.0
     others = [{"feedback": "random"}, {"scheme": "backprop"}, {"activation_bits": 4}, {"preconditioner": "kfac"}]
@@ -86,7 +89,7 @@ def test_rows_are_skipped_by_default_with_the_default_feedback_alone():
 def test_patience_is_with_the_score_or_with_the_loss():
     for early, patience in ((True, (3, np.inf)), (False, (None, 3))):
         model = classifier(early_stopping=early, n_iter_no_change=3)
-        plan = model._plan(400, model._recipe(400))
+        plan = model._method().plan(400, model._method().recipe(400))
         assert (plan.patience, plan.loss_patience) == patience
 
 
@@ -94,7 +97,7 @@ def test_kfac_params_arrive():
     given = {"damping": 0.1, "kl_clip": 0.2, "factor_decay": 0.3, "factor_interval": 4, "eigen_interval": 6}
     given |= {"interval_growth": 2.0, "damping_decay": 0.5, "milestones": (3,)}
     assert set(given) == {field.name for field in dataclasses.fields(KFAC)}
-    assert classifier(preconditioner="kfac", kfac_params=given)._recipe(400).kfac == KFAC(**given)
+    assert classifier(preconditioner="kfac", kfac_params=given)._method().recipe(400).kfac == KFAC(**given)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_wrong_kfac_params_are_named(wrong):
 
 def test_validation_fraction_and_weights_of_held_out_rows():
     models = [classifier(early_stopping=True, validation_fraction=f) for f in (0.1, 0.4)]
-    held_out = [model._split(X, Y, None, None, 0)[1][0] for model in models]
+    held_out = [model._method().split(X, Y, None, None, 0)[1][0] for model in models]
     assert [len(rows) for rows in held_out] == [pytest.approx(40, abs=6), pytest.approx(160, abs=6)]
     weight = np.where(np.arange(100) < 50, 1.0, 0.0)
     found = classifier().fit(X, Y, X_val=X[:100], y_val=Y[:100], sample_weight_val=weight)
@@ -188,14 +191,14 @@ def test_other_parameters_may_change(change):
 
 
 @pytest.mark.parametrize("init", ["normal", "product", "sign_product"])
-def test_binary_feedback_stays_what_it_was(init):
+def test_binary_feedback_stays_what_it_was(init, monkeypatch):
     """Signs made from the first weights are kept; drawn ones come back with the seed."""
     model = classifier(feedback="binary", feedback_init=init, warm_start=True, random_state=None)
     seen = []
-    real = type(model)._network
+    real = DirectFeedback.network_plan
 
-    def network(self, n_inputs):
-        plan = real(self, n_inputs)
+    def network_plan(self, *sizes):
+        plan = real(self, *sizes)
         build = plan.execution
 
         def execution(recipe, generator):
@@ -205,9 +208,8 @@ def test_binary_feedback_stays_what_it_was(init):
         object.__setattr__(plan, "execution", execution)
         return plan
 
-    model._network = network.__get__(model)
+    monkeypatch.setattr(DirectFeedback, "network_plan", network_plan)
     model.fit(X, Y).fit(X, Y)
-    del model._network
     first, again = (execution.feedback_matrices() for execution in seen)
     for b, c in zip(first, again, strict=True):
         np.testing.assert_array_equal(b, c)

@@ -17,10 +17,11 @@ from sklearn_analytic import (
     LayerwiseMLPRegressor,
 )
 from sklearn_analytic.export.calibration import log_outputs
+from sklearn_analytic.layerwise import estimators
 from sklearn_analytic.layerwise import training as layerwise
 from sklearn_analytic.layerwise.dense_stack import DenseStack
 from sklearn_analytic.nn._mlp import raw_outputs
-from tests.checks import assert_close
+from tests.checks import assert_close, encoded
 
 X, Y = load_digits(return_X_y=True)
 X, X_TEST, Y, Y_TEST = X[:300], X[300:500], Y[:300], Y[300:500]
@@ -51,7 +52,7 @@ def differ(first, second):
 def features(model, k=None):
     """What partition k, or the last, puts out for the training rows."""
     layers = list(zip(model.coefs_, model.intercepts_, strict=True))[:-1][: None if k is None else k + 1]
-    return raw_outputs(layers, model.activation, model._encoded(X), last=model.activation)
+    return raw_outputs(layers, model.activation, encoded(model, X), last=model.activation)
 
 
 # ---- every parameter arrives ----
@@ -87,8 +88,8 @@ RULE = {
 @pytest.mark.parametrize("name", RECIPE)
 def test_the_recipe_carries_the_parameter(name):
     value, read = RECIPE[name]
-    assert read(classifier()._recipe(400)) != value
-    recipe = classifier(**{name: value})._recipe(400)
+    assert read(classifier()._method().recipe(400)) != value
+    recipe = classifier(**{name: value})._method().recipe(400)
     assert read(recipe) == value and recipe.scheme == "backprop"
 
 
@@ -96,7 +97,7 @@ def test_the_recipe_carries_the_parameter(name):
 def test_the_plans_carry_the_parameter(name):
     value, read = PLAN[name]
     for model, carries in ((classifier(), False), (classifier(**{name: value}), True)):
-        ((first, second),) = model._plans(400, [model._batch_size(400)] * 2)
+        ((first, second),) = model._method()._plans(400, [model._method().batch_size_of(400)] * 2)
         assert (read(first) == value) == (read(second) == value) == carries
 
 
@@ -107,7 +108,7 @@ def test_the_rule_carries_the_parameter_and_matters(name):
     models = [classifier(head_depth=1), classifier(**{"head_depth": 1, name: value})]
     for model in models:
         vars(model).update(plain)
-    rules = [model._network(64).rule for model in models]
+    rules = [model._method().network_plan(64, 10).rule for model in models]
     assert read(rules[0]) != value and read(rules[1]) == value
     assert differ(*(clone(model).fit(X, Y) for model in models))
 
@@ -115,7 +116,8 @@ def test_the_rule_carries_the_parameter_and_matters(name):
 def test_patience_is_with_the_score_or_with_the_loss():
     for early, patience in ((True, (3, np.inf)), (False, (None, 3))):
         model = classifier(early_stopping=early, n_iter_no_change=3)
-        assert [(plan.patience, plan.loss_patience) for plan in model._plans(400, [16, 16])[0]] == [patience] * 2
+        plans = model._method()._plans(400, [16, 16])[0]
+        assert [(plan.patience, plan.loss_patience) for plan in plans] == [patience] * 2
 
 
 # ---- partitions and their order ----
@@ -193,13 +195,13 @@ def test_every_turn_has_an_epoch():
 
 
 def test_automatic_epochs_and_rates():
-    plans = {k: classifier(max_iter="auto", n_partitions=k)._plans(300, [16] * k)[0] for k in (1, 2)}
+    plans = {k: classifier(max_iter="auto", n_partitions=k)._method()._plans(300, [16] * k)[0] for k in (1, 2)}
     epochs = {k: sum(plan.n_epochs for plan in turns) for k, turns in plans.items()}
     exact = DFAClassifier(max_iter="auto")
-    assert epochs[1] == epochs[2] == exact._plan(300, exact._recipe(300)).n_epochs
-    rates = {k: classifier(hidden_layer_sizes=(8,) * k)._rate() for k in (1, 2, 4, 6)}
+    assert epochs[1] == epochs[2] == exact._method().plan(300, exact._method().recipe(300)).n_epochs
+    rates = {k: classifier(hidden_layer_sizes=(8,) * k)._method().rate for k in (1, 2, 4, 6)}
     assert rates == {1: 0.001, 2: 0.002, 4: 0.004, 6: 0.004}
-    assert classifier(order="simultaneous")._rate() == classifier(n_partitions=1)._rate() == 0.001
+    assert classifier(order="simultaneous")._method().rate == classifier(n_partitions=1)._method().rate == 0.001
 
 
 # ---- what teaches a layer ----
@@ -263,7 +265,7 @@ def test_batches_grow_with_the_budget_and_rates_with_their_root():
     model = classifier(**small, memory_budget=budget).fit(X, Y)
     assert np.all(model.layer_bytes_ <= budget) and min(model.batch_sizes_) > 4
     assert model.batch_sizes_[1] > model.batch_sizes_[0]  # the narrower layer has room for more
-    (plans,) = model._plans(300, model.batch_sizes_)
+    (plans,) = model._method()._plans(300, model.batch_sizes_)
     assert [plan.batch_size for plan in plans] == model.batch_sizes_
     assert [plan.rate for plan in plans] == pytest.approx([0.01 * np.sqrt(m / 4) for m in model.batch_sizes_])
     most = classifier(**small, memory_budget=10**9).fit(X, Y)
@@ -282,13 +284,12 @@ def test_a_budget_of_all_partitions_at_once(monkeypatch):
     model = classifier(**small, memory_budget=budget).fit(X, Y)
     assert model.layer_bytes_.sum() <= budget and model.batch_sizes_[0] == model.batch_sizes_[1] > 4
     assert set(seen) == {model.batch_sizes_[0]}
-    recipe = model._recipe(300)
-    plan = model._plan(300, type(recipe)(**vars(recipe) | {"batch_size": model.batch_sizes_[0]}))
+    recipe = model._method().recipe(300)
+    plan = model._method().plan(300, type(recipe)(**vars(recipe) | {"batch_size": model.batch_sizes_[0]}))
     assert plan.rate == pytest.approx(0.01 * np.sqrt(plan.batch_size / 4)) and plan.batch_size == model.batch_sizes_[0]
     auto = {"max_iter": "auto", "batch_size": 15}
-    assert (
-        model.set_params(**auto)._plan(300, recipe).n_epochs == classifier(**small | auto)._plan(300, recipe).n_epochs
-    )
+    methods = [model.set_params(**auto)._method(), classifier(**small | auto)._method()]
+    assert methods[0].plan(300, recipe).n_epochs == methods[1].plan(300, recipe).n_epochs
 
 
 @pytest.mark.parametrize(("order", "name"), [("sequential", "layer 1"), ("simultaneous", "all layers")])
@@ -384,7 +385,7 @@ def test_probabilities_of_a_solved_readout_are_linear():
     *_, last = model.staged_predict_proba(X_TEST)
     np.testing.assert_array_equal(last, p)
     first = next(model.staged_predict_proba(X_TEST))
-    raw = model._staged_outputs(X_TEST)[0]
+    raw = estimators._staged_outputs(model, X_TEST)[0]
     assert_close(first, softmax(raw, axis=1), "float64")
 
 
@@ -392,13 +393,13 @@ def test_only_a_solved_readout_is_read_as_one(monkeypatch):
     stream = classifier(refit_head=True).partial_fit(X, Y, classes=np.arange(10))
     assert_close(stream.predict_proba(X), softmax(stream._raw_outputs(X), axis=1), "float64")
     solved = classifier(refit_head=True).fit(X, Y)
-    assert solved._link() == "linear"
-    assert solved.partial_fit(X, Y)._link() == "softmax"
+    assert solved._trained.targets.link == "linear"
+    assert solved.partial_fit(X, Y)._trained.targets.link == "softmax"
     broken = classifier(refit_head=True, solver="sgd", learning_rate_init=1e30)
     with pytest.raises(FloatingPointError):
         broken.fit(X, Y)
     assert_close(broken.predict_proba(X), softmax(broken._raw_outputs(X), axis=1), "float64")
-    assert pickle.loads(pickle.dumps(solved))._link() == solved._link()
+    assert pickle.loads(pickle.dumps(solved))._trained.targets.link == solved._trained.targets.link
 
 
 def test_a_regressor_with_a_solved_readout():

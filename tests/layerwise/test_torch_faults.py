@@ -10,13 +10,12 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
-from sklearn_analytic.nn import torch_parts  # noqa: E402
 from sklearn_analytic.nn._recipe import KFAC, Feedback, Optimizer, Recipe, Rows  # noqa: E402
 from sklearn_analytic.nn._torch_activations import activation_bytes  # noqa: E402
 from sklearn_analytic.nn._torch_checks import check_network, output_shape  # noqa: E402
 from sklearn_analytic.nn._torch_execution import TorchExecution  # noqa: E402
 from sklearn_analytic.nn._torch_networks import state_arrays  # noqa: E402
-from sklearn_analytic.nn._torch_stages import split  # noqa: E402
+from sklearn_analytic.nn._torch_stages import has_dense_hidden_layer, split  # noqa: E402
 
 N, D, C = 24, 16, 3
 
@@ -301,7 +300,7 @@ class _Sum(nn.Module):
         return x.sum()
 
 
-@pytest.mark.parametrize("make", [check_network, TorchExecution, torch_parts().has_dense_hidden_layer])
+@pytest.mark.parametrize("make", [check_network, TorchExecution, has_dense_hidden_layer])
 def test_lazy_layers_are_refused(make):
     network = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, C))
     others = {check_network: (D, C), TorchExecution: (Recipe(),)}.get(make, ())

@@ -11,11 +11,17 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from sklearn_analytic.nn import torch_parts  # noqa: E402
 from sklearn_analytic.nn._recipe import KFAC, Feedback  # noqa: E402
 from sklearn_analytic.nn._torch_checks import check_network  # noqa: E402
 from sklearn_analytic.nn._torch_modes import own_randomness  # noqa: E402
-from sklearn_analytic.nn._torch_networks import dense_network, load_state, recurrent_network, state_arrays  # noqa: E402
+from sklearn_analytic.nn._torch_networks import (  # noqa: E402
+    Forward,
+    dense_network,
+    load_state,
+    recurrent_network,
+    state_arrays,
+    trainable_copy,
+)
 from tests.layerwise.test_torch_faults import (  # noqa: E402
     C,
     D,
@@ -65,9 +71,8 @@ def test_ambient_modes_change_no_measurement(ambient):
 
 @pytest.mark.parametrize("ambient", AMBIENT)
 def test_networks_made_and_read_under_ambient_modes(ambient):
-    parts = torch_parts()
     with AMBIENT[ambient]():
-        made = [dense_network((D, 8, C), "relu"), recurrent_network(4, D, (5,), (), C), parts.deepcopy(between())]
+        made = [dense_network((D, 8, C), "relu"), recurrent_network(4, D, (5,), (), C), trainable_copy(between())]
         for network in made:
             for dtype in (np.float64, np.float32):  # a change of dtype makes new tensors
                 load_state(network, {k: a.astype(dtype) for k, a in state_arrays(network).items()})
@@ -75,9 +80,9 @@ def test_networks_made_and_read_under_ambient_modes(ambient):
         assert not any(p.is_inference() for p in network.parameters())
         make_execution(network, precision="float32")
     x = np.ones((2, D), np.float32)
-    expected = parts.Forward(made[2], "cpu").outputs(x)
+    expected = Forward(made[2], "cpu").outputs(x)
     with AMBIENT[ambient]():
-        np.testing.assert_array_equal(parts.Forward(made[2], "cpu").outputs(x), expected)
+        np.testing.assert_array_equal(Forward(made[2], "cpu").outputs(x), expected)
 
 
 def test_a_network_made_under_inference_mode_needs_a_copy():
@@ -85,7 +90,7 @@ def test_a_network_made_under_inference_mode_needs_a_copy():
         network = between()
     with pytest.raises(ValueError, match=r"inference_mode.*copy.deepcopy"):
         make_execution(network)
-    make_execution(torch_parts().deepcopy(network))
+    make_execution(trainable_copy(network))
 
 
 def test_random_numbers_of_the_caller_are_left_alone():

@@ -1,6 +1,5 @@
 """Snapshots: moments go on, constants are those of the new recipe."""
 
-
 import numpy as np
 import pytest
 

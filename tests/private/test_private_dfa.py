@@ -166,14 +166,14 @@ def test_warnings_point_at_the_call():
 
 def test_bounds_clip_and_scale_columns():
     fitted = model(bounds=(0.0, [1.0, 2.0, 0.0, 4.0])).fit(*blobs())
-    scaled = fitted._encoded(np.array([[0.5, 9.0, 7.0, -3.0]]), np.float64)
+    scaled = fitted._trained.reading.encoded(np.array([[0.5, 9.0, 7.0, -3.0]]), np.float64)
     np.testing.assert_array_equal(scaled, [[0.0, 1.0, 0.0, -1.0]])
     np.testing.assert_array_equal(fitted.bounds_[1], [1, 2, 0, 4])
 
 
 def test_data_norm_clips_rows():
     fitted = model(bounds=None, data_norm=2.0).fit(*blobs())
-    scaled = fitted._encoded(np.array([[6.0, 0, 8, 0], [1, 0, 0, 0]]), np.float64)
+    scaled = fitted._trained.reading.encoded(np.array([[6.0, 0, 8, 0], [1, 0, 0, 0]]), np.float64)
     np.testing.assert_allclose(scaled, [[1.2, 0, 1.6, 0], [1, 0, 0, 0]])
     assert fitted.bounds_ is None
 
@@ -192,8 +192,10 @@ def test_rows_beyond_the_bounds_weigh_no_more():
     far[0] = 1e30
     settings = {"epsilon": math.inf, "max_iter": 1}
     a, b = (model(**settings).fit(rows, y) for rows in (X, far))
-    np.testing.assert_array_equal(a._encoded(X[1:], np.float64), b._encoded(far[1:], np.float64))
-    np.testing.assert_array_equal(b._encoded(far[:1], np.float64), [[1, 1, 1, 1]])
+    np.testing.assert_array_equal(
+        a._trained.reading.encoded(X[1:], np.float64), b._trained.reading.encoded(far[1:], np.float64)
+    )
+    np.testing.assert_array_equal(b._trained.reading.encoded(far[:1], np.float64), [[1, 1, 1, 1]])
 
 
 def test_labels_outside_of_classes_are_an_error():
@@ -231,7 +233,7 @@ def test_nothing_of_the_training_loss_is_kept():
 def test_fresh_entropy_by_default():
     first, second = (model(random_state=None).fit(*blobs()) for _ in range(2))
     assert np.all(first.coefs_[0] != second.coefs_[0])
-    streams = {_private_dfa._generators(None)[1].bit_generator.seed_seq.entropy for _ in range(4)}
+    streams = {_private_dfa.generators(None)[1].bit_generator.seed_seq.entropy for _ in range(4)}
     assert len(streams) == 4 and min(streams) > 2**64
 
 
@@ -315,8 +317,10 @@ def test_sparse_rows_and_strings():
 
 def test_automatic_sizes():
     estimator = PrivateDFAClassifier()
-    assert [estimator._batch_size(n) for n in (5, 100, 2000, 60_000)] == [5, 16, 200, 512]
-    assert [estimator._n_epochs(n, estimator._batch_size(n)) for n in (2000, 60_000, 10**6)] == [100, 13, 5]
+    assert [estimator._method().batch_size_of(n) for n in (5, 100, 2000, 60_000)] == [5, 16, 200, 512]
+    assert [
+        estimator._method().n_epochs_of(n, estimator._method().batch_size_of(n)) for n in (2000, 60_000, 10**6)
+    ] == [100, 13, 5]
 
 
 # Bounds and classes differ from check to check, so here they come from the rows. Without sampling the search for the

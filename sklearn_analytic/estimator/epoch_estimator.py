@@ -1,0 +1,464 @@
+"""Estimators trained by steps: one fit, one stream and one source of blocks for all of them, and their answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_analytic.backend import backend_for
+from sklearn_analytic.estimator import epochs
+from sklearn_analytic.estimator.base import AnalyticEstimator, check_choice
+from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from sklearn_analytic.estimator.convergence import warn_of_epochs
+from sklearn_analytic.estimator.earlier import with_trained
+from sklearn_analytic.estimator.epoch_method import interrupt
+from sklearn_analytic.estimator.epoch_targets import NetworkClasses, NetworkNumbers, mean_one
+from sklearn_analytic.estimator.epochs import BEFORE_FIT, LAST_GOOD
+from sklearn_analytic.estimator.renamed_input import called
+from sklearn_analytic.estimator.targets import refuse_balanced
+from sklearn_analytic.estimator.weights import checked_weights
+from sklearn_analytic.estimator.written_weights import refuse_misfits
+from sklearn_analytic.export.computation import dense_computation
+from sklearn_analytic.io import Blocks
+from sklearn_analytic.io._checks import dense_rows, host, lazily
+from sklearn_analytic.io._passes import rows_in_blocks, short_block_size
+from sklearn_analytic.io._readers import unpacked
+from sklearn_analytic.io._sources import numbered, opened
+from sklearn_analytic.nn._losses import CLASS_OUTPUTS
+
+
+def _forward(network, fitted):
+    """The function of encoded rows that gives raw outputs."""
+    return network.forward(fitted)
+
+
+class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
+    """A network trained by steps: what training leaves behind is one value, which goes on and predicts.
+
+    A subclass says how (``_method``); its face says what y means (``_kind_of_targets``).
+    """
+
+    _trained = None  # before any fit
+
+    @abstractmethod
+    def _method(self):
+        """What the parameters say, as a value."""
+
+    @property
+    @abstractmethod
+    def _kind_of_targets(self):
+        """The class of values that y becomes."""
+
+    def _fit_source(self, method, blocks, held_out):
+        """Train on blocks and keep what is good; return the history, and the error that ended it, if one did."""
+        tasks = EpochTasks(self, {"X": None, "y": None})
+        # callbacks that score on training rows get a first block of them; others need not keep it in memory
+        show = tasks.show if getattr(self, "_skl_callbacks", None) else lambda x, y: None
+        source, y, weights = opened(blocks, lambda x, first: self._read_features(x, reset=first), show)
+        method.check_columns(source.n_columns)
+        targets, y, weights = self._kind_of_targets.of_source(method, source, y, weights)
+        weights = None if weights is None else mean_one(weights)
+        rows = rows_in_blocks(source, y, weights, max(source.sizes))
+        held_out, judge = self._held_out(method, targets, *held_out), None
+        if held_out is not None:
+            X_val, y_val, weights_val = held_out
+
+            def judge(trained):
+                return targets.score(
+                    host(self._outputs(X_val, method, trained, trained.attributes)), y_val, weights_val
+                )
+
+        trained, history, error = epochs.fit_source(method, targets, rows, source.sizes, tasks, judge)
+        if isinstance(error, KeyboardInterrupt) and not error.args:  # while rows were read
+            error = _because(interrupt(LAST_GOOD if history.losses else BEFORE_FIT), error)
+        elif error is None and history.failure:  # while they were judged
+            error = method.failure(history, LAST_GOOD if history.losses else BEFORE_FIT)
+        if error is not None and not history.losses:
+            raise error
+        if held_out is not None:
+            outputs = host(self._outputs(X_val, method, trained, trained.attributes))
+            trained = epochs.replace(trained, targets=trained.targets.calibrated(outputs, y_val, weights_val))
+        self._keep(trained)
+        if blocks.feature_names is not None:
+            self.feature_names_in_ = blocks.feature_names
+        tasks.end(dict)
+        return history, error
+
+    def _partial_fit(self, X, y, sample_weight, classes=None):
+        """Train on a block of a stream, or on several one after the other."""
+        if _is_blocks(X, y):
+            return self._partial_fit_blocks(X, y, sample_weight, classes)
+        method, before = self._checked_method(), self._trained
+        refuse_balanced(method.class_weight, "partial_fit")
+        with self._unchanged_on_error():
+            X = self._read_features(X, reset=before is None)
+            known = None if before is None else before.targets
+            targets, X, y, weights = self._kind_of_targets.of_block(method, X, y, sample_weight, classes, known)
+            written = None if before is None else self._written(before)
+            self._keep(epochs.absorb(method, targets, X, y, weights, before, written))
+        return self
+
+    def _partial_fit_blocks(self, blocks, y, sample_weight, classes):
+        """One pass over blocks, each of which is one :meth:`partial_fit`."""
+        if y is not None or sample_weight is not None:
+            raise ValueError("partial_fit on blocks takes y and sample_weight from the blocks: pass the blocks alone.")
+        with closing(blocks.read()) if isinstance(blocks, Blocks) else nullcontext(blocks) as stream:
+            for number, block in enumerate(stream):
+                X, labels, weight = unpacked(block, number)
+                with numbered(number):
+                    self._partial_fit(X, labels, weight, classes)
+        return self
+
+    # ---- state ----
+
+    def _checked_method(self):
+        """What the parameters say, once they are checked."""
+        method = self._method()
+        method.check()
+        return method
+
+    def _held_out(self, method, targets, X_val, y_val, sample_weight_val):
+        """Given validation rows as (X, coded, weights), or None; half a pair is an error."""
+        if X_val is None and y_val is None and sample_weight_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val must be given together (and sample_weight_val with them, if at all).")
+        with called("X", "X_val"), self._named_values(X_val):
+            X_val = self._read_features(X_val, reset=False)
+            size = short_block_size(X_val.shape[1])
+            for start in range(0, X_val.shape[0], size):  # their values, while it is known which rows they are
+                dense_rows(X_val[start : start + size])
+        with called("y", "y_val"), self._named_values():
+            coded = targets.coded(targets.read(y_val, X_val), method.weight_dtype)
+        with called("sample_weight", "sample_weight_val"), self._named_values():
+            return X_val, coded, checked_weights(sample_weight_val, X_val.shape[0])
+
+    def _keep(self, trained):
+        """Take what training has left behind, and publish it."""
+        published = trained.published()
+        for name in () if self._trained is None else self._trained.published():
+            if name not in published and hasattr(self, name):
+                delattr(self, name)
+        self._trained = trained
+        for name, value in published.items():
+            setattr(self, name, value)
+
+    def _finished(self, method, history):
+        """Raise what ended training early, or warn where epochs did; the estimator is already usable."""
+        if history.failure is not None:
+            raise method.failure(history, LAST_GOOD)
+        if history.ran_out:
+            warn_of_epochs(self)
+        return self
+
+    def _written(self, trained):
+        """The weights as they are in fitted attributes, where a user may have written others."""
+        return {name: getattr(self, name) for name in trained.shapes}
+
+    def __sklearn_is_fitted__(self):
+        """Whether there is a network."""
+        return self._trained is not None
+
+    def __setstate__(self, state):
+        """Take state of earlier versions, too."""
+        super().__setstate__(with_trained(state))
+
+    def __sklearn_tags__(self):
+        """Declare what the estimator accepts."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # ---- answers ----
+
+    def _raw_outputs(self, X, forward=_forward):
+        """Raw outputs (n, c) of checked rows, in the kind and on the device of X."""
+        check_is_fitted(self)
+        trained = self._trained
+        return self._outputs(X, self._method(), trained, trained.attributes | self._written(trained), forward)
+
+    def _outputs(self, X, method, trained, fitted, forward=_forward):
+        """Raw outputs of rows by fitted weights."""
+        network = self._network(method, trained, fitted)
+        forward, reading = forward(network, fitted), trained.reading
+
+        def outputs(rows, backend):
+            return backend.asarray(forward(reading.encoded(rows, host(rows).dtype)))
+
+        return self._map_blocks(X, outputs, n_features=reading.width(self.n_features_in_))
+
+    def _backend_of(self, X):
+        """What computes on rows: a tensor stays where it is, all else goes to the method's device."""
+        return backend_for(X, self._method().device)
+
+    def _network(self, method, trained, fitted):
+        """The plan of a network whose weights can be read."""
+        width = trained.reading.width(self.n_features_in_)
+        network = method.network_plan(width, trained.targets.n_outputs, trained)
+        refuse_misfits(fitted, trained.shapes, network.reads)
+        return network
+
+    def _computation(self):
+        """The encoding, hidden layers in turn, and the last layer; networks of torch are not described."""
+        method, trained = self._method(), self._trained
+        if "coefs_" not in trained.shapes:
+            raise NotImplementedError(
+                f"{type(self).__name__} holds a network of torch, which is not exported: use torch.onnx on the network "
+                "itself, or pickle, joblib or skops to keep the estimator."
+            )
+        self._network(method, trained, self._written(trained))
+        encoding = () if trained.reading.encoding is None else (trained.reading.encoding,)
+        *hidden, last = zip(self.coefs_, self.intercepts_, strict=True)
+        last = trained.targets.in_units(*last)
+        return dense_computation(encoding, hidden, self.activation, last, trained.targets.head())
+
+
+@with_callbacks
+def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    """Train on all rows.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n, d)
+        Rows.
+    y : array-like of shape (n,) or (n, c)
+        Labels of at least two classes; targets of a regressor.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Non-negative weights. A class of weight zero stays in ``classes_``, with probabilities near zero.
+    X_val, y_val, sample_weight_val : array-like, default=None
+        Rows to watch: the weights of the best accuracy (of a regressor, of the least squared error) on them are
+        kept, and probabilities are calibrated.
+
+    Returns
+    -------
+    self : object
+        The estimator; unchanged when an error is raised before the first epoch is over.
+    """
+    method = self._checked_method()
+    with self._unchanged_on_error():
+        before = self._trained if method.warm_start else None
+        X = self._read_features(X, reset=before is None)
+        known = None if before is None else before.targets
+        targets, X, y, weights = self._kind_of_targets.of_rows(method, X, y, sample_weight, known)
+        held_out = self._held_out(method, targets, X_val, y_val, sample_weight_val)
+        tasks = EpochTasks(self, {"X": X, "y": y})
+        written = None if before is None else self._written(before)
+        trained, history = epochs.fit(method, targets, X, y, weights, tasks, held_out, before, written)
+        if history.failure and not history.losses and self._trained is not None:
+            tasks.end()
+            raise method.failure(history, BEFORE_FIT)
+        self._keep(trained)
+        tasks.end(dict)
+    method.advise(trained)
+    return self._finished(method, history)
+
+
+@with_callbacks
+def fit_blocks(self, blocks, *, X_val=None, y_val=None, sample_weight_val=None):
+    """Train from scratch on blocks that are read again in every epoch.
+
+    One pass over the targets settles classes, weights and the number of steps, one pass over drawn rows the
+    input encoding; then ``max_iter`` epochs follow. Rows are shuffled within a block, blocks come in their order:
+    rows that are sorted by class or time should be shuffled once on disk. Learning rates follow
+    ``learning_rate`` over the whole run, as in :meth:`fit`. Partitions of layer-wise networks train side by side
+    and delayed gradients end with the block, as in :meth:`partial_fit`.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        The rows. An iterator, which can be read once only, is for :meth:`partial_fit`.
+    X_val, y_val, sample_weight_val : array-like, default=None
+        Rows to watch; ``early_stopping=True`` needs them. The weights of the best epoch are kept.
+
+    Returns
+    -------
+    self : object
+        The fitted estimator. An interrupt or a divergence leaves the weights of the last whole epoch (of the
+        best one, where rows are watched), or the estimator as it was where there is none.
+
+    Raises
+    ------
+    TypeError
+        If ``blocks`` is not a :class:`~sklearn_analytic.Blocks`.
+    ValueError
+        If there are no rows, or a block's parts do not fit together.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_analytic import Blocks, DFAClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> blocks = Blocks.from_arrays(X, y, block_size=600)
+    >>> model = DFAClassifier(max_iter=10, random_state=0).fit_blocks(blocks)
+    >>> bool(model.score(X, y) > 0.95)
+    True
+    """
+    method = self._checked_method()
+    if not isinstance(blocks, Blocks):
+        raise TypeError(
+            f"fit_blocks reads its rows in every epoch and needs Blocks, got {type(blocks).__name__}: use "
+            "Blocks.from_iterable on a function that makes the iterator, or partial_fit for a single pass."
+        )
+    if method.early_stopping and X_val is None:
+        raise ValueError("early_stopping=True needs X_val and y_val in fit_blocks: it holds out no rows itself.")
+    with self._unchanged_on_error():
+        history, error = self._fit_source(method, blocks, (X_val, y_val, sample_weight_val))
+    if error is not None:
+        raise error
+    return self._finished(method, history)
+
+
+class NetworkClassifier(ClassifierMixin):
+    """Answers of a classifier above an :class:`EpochEstimator`."""
+
+    _kind_of_targets = NetworkClasses
+
+    def _checked_method(self):
+        """What the parameters say, once they are checked."""
+        check_choice("output", self.output, CLASS_OUTPUTS)
+        return super()._checked_method()
+
+    @lazily
+    def predict(self, X):
+        """Return the most probable class of every row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Labels.
+        """
+        outputs = self._raw_outputs(X)
+        return self._trained.targets.predicted(outputs)
+
+    @lazily
+    def predict_proba(self, X):
+        """Return the probabilities of all classes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            Rows that sum to one, classes in the order of ``classes_``; a tensor where X is one.
+        """
+        outputs = self._raw_outputs(X)
+        return self._trained.targets.probabilities(outputs)
+
+    @lazily
+    def predict_log_proba(self, X):
+        """Return the logarithm of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            Finite log-probabilities; a tensor where X is one.
+        """
+        outputs = self._raw_outputs(X)
+        return self._trained.targets.log_probabilities(outputs)
+
+
+class EpochClassifier(NetworkClassifier, EpochEstimator):
+    """A classifier trained by steps."""
+
+    fit, fit_blocks = fit, fit_blocks
+
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
+        """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
+            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
+            first block settles the input encoding; a column that is constant so far gets its scale when it
+            first varies.
+        y : array-like of shape (m,)
+            Labels.
+        classes : array-like or None, default=None
+            All classes; needed in the first call.
+        sample_weight : array-like of shape (m,) or None, default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when an error is raised.
+        """
+        return self._partial_fit(X, y, sample_weight, classes)
+
+
+class EpochRegressor(RegressorMixin, EpochEstimator):
+    """A regressor trained by steps."""
+
+    _kind_of_targets = NetworkNumbers
+    fit, fit_blocks = fit, fit_blocks
+
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
+            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
+            first block settles the encoding of inputs and the scale of targets; a column or a target that
+            is constant so far gets its scale when it first varies.
+        y : array-like of shape (m,) or (m, c)
+            Targets; predictions keep the shape of the first block's, (m,) or (m, 1).
+        sample_weight : array-like of shape (m,) or None, default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when an error is raised.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    @lazily
+    def predict(self, X):
+        """Return the predicted targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, c)
+            Targets, in the shape of the last ``fit`` or of the first ``partial_fit``, float32 where X is; a tensor
+            where X is one.
+        """
+        outputs = self._raw_outputs(X)
+        return self._trained.targets.predicted(outputs)
+
+    def __sklearn_tags__(self):
+        """Declare what the estimator accepts."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _is_blocks(X, y):
+    """Whether X is a source of blocks, or an iterator or a list of them, and not rows."""
+    return isinstance(X, Blocks | Iterator) or (y is None and isinstance(X, list | tuple))
+
+
+def _because(error, cause):
+    """An error with its cause."""
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,265 @@
+"""Private training as a value: a mechanism within the budget, and steps whose noise it covers."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from sklearn_analytic.backend._warn_user import warn_user
+from sklearn_analytic.estimator.base import check_choice, check_positive_integer, check_real, hidden_sizes, seed_of
+from sklearn_analytic.estimator.epoch_rows import Reading
+from sklearn_analytic.estimator.epochs import Method
+from sklearn_analytic.features._public_scale import PublicScale
+from sklearn_analytic.nn import SCHEDULES, Feedback, Optimizer, Plan, Recipe
+from sklearn_analytic.nn._losses import CLASS_OUTPUTS
+from sklearn_analytic.nn._plans import CompiledDense, Whole
+from sklearn_analytic.private.training import (
+    SLOPES,
+    GaussianMechanism,
+    PhotonicMechanism,
+    PrivateExecution,
+    photonic_bounds,
+)
+
+_STEPS, _EPOCHS = 1500, (5, 100)  # max_iter="auto": about so many steps, in so few or many epochs
+_BATCH = (16, 512)  # batch_size="auto": a tenth of the rows, within these
+_FEEDBACKS = ("refresh", "product", "random", "binary", "sparse")
+
+
+class PrivacyLeakWarning(UserWarning):
+    """Something was taken from the rows, or set, that the reported privacy budget does not cover.
+
+    Examples
+    --------
+    >>> from sklearn_analytic import PrivacyLeakWarning
+    >>> issubclass(PrivacyLeakWarning, UserWarning)
+    True
+    """
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PrivateTraining(Method):
+    """Steps of a plain network whose gradients are clipped and noised; training is never gone on from."""
+
+    hidden_layer_sizes: Any
+    epsilon: float
+    delta: float
+    data_norm: float | None
+    max_grad_norm: float
+    bounds: Any
+    mechanism: str
+    accountant: str
+    scheme: str
+    feedback: str
+    feedback_scale: float
+    refresh_interval: int
+    activation: str
+    output: str
+    solver: str
+    learning_rate_init: float
+    learning_rate: str
+    momentum: float
+    batch_size: Any
+    max_iter: Any
+    optical_floor: float
+    optical_input_norm: float
+    optical_error_norm: float
+    precision: str
+    random_state: Any
+    # settled by a fit
+    ends: Any = None  # of columns, which are public
+    n_rows: int = 0
+    draws: tuple = (None, None)  # generators of what is public, and of sampling and noise
+
+    goes_on, device = False, "cpu"
+
+    # ---- the network ----
+
+    def network_plan(self, n_inputs, n_outputs, before=None):
+        """Return the plan of the network, in the mechanism of least noise within the budget."""
+        sizes = (n_inputs, *hidden_sizes(self.hidden_layer_sizes), n_outputs)
+        return PrivateNetwork(CompiledDense(sizes, self.activation), self)
+
+    def mechanism_of(self, sizes):
+        """Return the mechanism of least noise within the budget."""
+        rate, batch_size = self.sample_rate, self.batch_size_of(self.n_rows)
+        n_steps = self.n_epochs_of(self.n_rows, batch_size) * -(-self.n_rows // batch_size)
+        budget = (float(self.epsilon), float(self.delta), rate, n_steps, float(self.max_grad_norm))
+        if self.mechanism == "gaussian":
+            return _within(GaussianMechanism, *budget, self.accountant)
+        norms = (float(self.optical_input_norm), float(self.optical_error_norm))
+        bounds = photonic_bounds(sizes, self.activation, *norms, self.optical_floor)
+        return _within(PhotonicMechanism, *budget, bounds)
+
+    @property
+    def sample_rate(self):
+        """Chance of a row to be in a batch."""
+        return self.batch_size_of(self.n_rows) / self.n_rows
+
+    def recipe(self, n_rows):
+        """Return the parameters as values."""
+        return Recipe(
+            scheme=self.scheme,
+            output=self.output,
+            optimizer=Optimizer(self.solver, momentum=self.momentum, nesterov=False),
+            feedback=Feedback(self.feedback, scale=self.feedback_scale, interval=self.refresh_interval),
+            batch_size=self.batch_size_of(n_rows),
+            precision=self.precision,
+        )
+
+    def plan(self, n_rows, recipe):
+        """Return the plan of a fit: all its epochs are taken."""
+        n_epochs = self.n_epochs_of(n_rows, recipe.batch_size)
+        return Plan(n_epochs, recipe.batch_size, self.learning_rate_init, self.learning_rate)
+
+    def batch_size_of(self, n):
+        """Return the expected rows per step; never more than there are."""
+        if self.batch_size == "auto":
+            return int(np.clip(n // 10, min(_BATCH[0], n), _BATCH[1]))
+        return min(int(self.batch_size), n)
+
+    def n_epochs_of(self, n, batch_size):
+        """Return the epochs: "auto" aims at 1500 steps."""
+        if self.max_iter == "auto":
+            return int(np.clip(math.ceil(_STEPS * batch_size / n), *_EPOCHS))
+        return int(self.max_iter)
+
+    # ---- what the driver asks ----
+
+    @property
+    def widest(self):
+        """Units of the widest layer."""
+        return max(hidden_sizes(self.hidden_layer_sizes), default=0)
+
+    @property
+    def weight_dtype(self):
+        """Dtype of weights."""
+        return np.dtype(self.precision).type
+
+    def reading(self, X, weights, generator):
+        """Return the scaling by what is public."""
+        return Reading(PublicScale(self.ends, self.data_norm))
+
+    def begun(self):
+        """Return a seed of what is public, and the generator of its draws."""
+        drawn, _ = self.draws
+        return int(drawn.integers(2**31)), drawn
+
+    def warn_of_rows(self, n_rows):
+        """Say that delta means nothing for so few rows."""
+        if self.delta * n_rows >= 1:
+            warn_of_leak(f"delta={self.delta} is not below 1 / {n_rows}: publishing a random row would satisfy it")
+
+    def losses(self, history):
+        """Return the epochs: losses would disclose rows."""
+        return {"n_iter_": len(history.losses)}
+
+    def outcome(self, execution, history):
+        """Return the public ends of columns."""
+        return {"bounds_": self.ends}
+
+    def spent(self, execution):
+        """Return the budget that the steps so far have spent, and their noise, as fitted attributes."""
+        mechanism, photonic = execution.mechanism, self.mechanism == "photonic"
+        spent = mechanism.epsilon(self.delta, execution.sample_rate, execution.n_steps, self.accountant)
+        return {
+            "epsilon_spent_": float(spent),
+            "delta_": float(self.delta),
+            "noise_multiplier_": float(mechanism.output_noise_multiplier if photonic else mechanism.noise_multiplier),
+            "optical_noise_scale_": float(mechanism.noise_scale) if photonic else 0.0,
+            "sample_rate_": float(execution.sample_rate),
+            "n_steps_": int(execution.n_steps),
+        }
+
+    def failure(self, history, outcome):
+        """Return the error of a training that diverged, with what it has spent."""
+        return FloatingPointError(
+            "training diverged: weights became NaN or infinite with "
+            f"learning_rate_init={self.learning_rate_init}. Lower it (by 10, say). The estimator keeps the weights "
+            f"of the last good epoch; {outcome}"
+        )
+
+    # ---- parameters ----
+
+    def check(self):
+        """Refuse parameters that mean nothing."""
+        hidden_sizes(self.hidden_layer_sizes)
+        choices = {
+            "mechanism": ("gaussian", "photonic"),
+            "accountant": ("prv", "rdp"),
+            "scheme": ("dfa", "backprop"),
+            "activation": SLOPES,
+            "output": CLASS_OUTPUTS,
+            "solver": ("sgd", "adam"),
+            "learning_rate": SCHEDULES,
+            "precision": ("float32", "float64"),
+        }
+        for name, allowed in choices.items():
+            check_choice(name, getattr(self, name), allowed)
+        _check_feedback(self.feedback)
+        self._check_numbers()
+        if self.mechanism == "photonic" and (self.scheme != "dfa" or not hidden_sizes(self.hidden_layer_sizes)):
+            raise ValueError("mechanism='photonic' projects errors: it needs scheme='dfa' and a hidden layer.")
+
+    def _check_numbers(self):
+        """Refuse numbers out of their range."""
+        check_positive_integer("refresh_interval", self.refresh_interval)
+        for name in ("max_iter", "batch_size"):
+            check_positive_integer(name, getattr(self, name), "auto")
+        names = ("max_grad_norm", "feedback_scale", "learning_rate_init", "optical_input_norm", "optical_error_norm")
+        for name in names + (("epsilon",) if self.epsilon != math.inf else ()):
+            check_real(name, getattr(self, name), 0, math.inf, "above 0", open_low=True)
+        check_real("optical_floor", self.optical_floor, 0, math.inf, "above 0 ('photonic') or 0 ('gaussian')")
+        check_real("delta", self.delta, 0, 1, "above 0 and below 1", True, True)
+        check_real("momentum", self.momentum, 0, 1, "at least 0 and below 1", open_high=True)
+        if self.data_norm is not None:
+            check_real("data_norm", self.data_norm, 0, math.inf, "above 0", open_low=True)
+        if self.data_norm is not None and self.bounds is not None:
+            raise ValueError("data_norm and bounds exclude each other: give one of them.")
+
+
+@dataclass(frozen=True)
+class PrivateNetwork(Whole):
+    """Dense layers trained in private; fitted they come with the budget that is spent."""
+
+    method: Any
+
+    def execution(self, recipe, generator):
+        """Layers drawn in public, steps that are not."""
+        form, method = self.form, self.method
+        layers, mechanism, noise = form.layers(generator), method.mechanism_of(form.sizes), method.draws[1]
+        return PrivateExecution(layers, form.activation, recipe, mechanism, method.sample_rate, noise)
+
+    def fitted(self, execution):
+        """Weights and budget."""
+        return super().fitted(execution) | self.method.spent(execution)
+
+
+@lru_cache(maxsize=64)
+def _within(mechanism, *budget):
+    """Return the mechanism of least noise. The search takes up to a second; tuning of learning rates repeats it."""
+    return mechanism.within(*budget)
+
+
+def generators(random_state):
+    """Return generators of the public draws and of sampling and noise; fresh ones share no entropy."""
+    if random_state is None:  # 128 bits each, from the system: the 32 bits of a seed could be searched
+        return np.random.default_rng(), np.random.default_rng()
+    return tuple(np.random.default_rng(child) for child in np.random.SeedSequence(seed_of(random_state)).spawn(2))
+
+
+def _check_feedback(name):
+    """Refuse feedback that reads rows, and say why."""
+    if name in ("dkp", "learned"):
+        raise ValueError(
+            f"feedback={name!r} learns from rows outside of the noised gradient and is not private; choose one of "
+            f"{_FEEDBACKS}."
+        )
+    check_choice("feedback", name, _FEEDBACKS)
+
+
+def warn_of_leak(message):
+    """Warn of what the budget does not cover."""
+    warn_user(f"{message}; the reported budget does not cover it.", PrivacyLeakWarning)
