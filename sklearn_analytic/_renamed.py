@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec
 _PACKAGE = __name__.partition(".")[0] + "."
 RENAMED = {
     "_alignment_display": "feedback.display",
-    "_architecture": "estimator.architecture",
+    "_architecture": "estimator.epoch_method",
     "_audit": "features._audit",
     "_base": "estimator.base",
     "_block_fit": "estimator.reduction",
@@ -26,7 +26,7 @@ RENAMED = {
     "_collections": "io._checks",
     "_communication_display": "distributed.display",
     "_computation": "export.computation",
-    "_convergence": "estimator.convergence",
+    "_convergence": "estimator.epoch_method",
     "_cpnet": "cpnet.estimator",
     "_decoupled": "decoupled.estimators",
     "_decoupled_base": "decoupled.method",

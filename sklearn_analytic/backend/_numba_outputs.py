@@ -11,6 +11,7 @@ from numba import njit
 from sklearn_analytic.backend._numba_units import COMPILED
 
 SOFTMAX, SQUARED, LINEAR, EXPGB, POW3GB = range(5)
+N_RULES = 5  # that are compiled
 EXP_SCALE, EXP_TOP = 0.1, 8.0  # o = 0.1 e^z; above the top it goes on along its tangent
 CUBE_SCALE = 0.001  # o = 0.001 z^3
 # What a loss adds, so that the loss of a perfect output is zero; by code.

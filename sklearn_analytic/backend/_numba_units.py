@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 IDENTITY, RELU, LEAKY, TANH, LOGISTIC = range(5)
+N_ACTIVATIONS = 5  # that are compiled
 LEAK = 0.01
 
 # "numpy" divides without a check for zero, which would keep loops from being vectorised.
@@ -76,11 +77,6 @@ def add_bias_and_activate(z, bias, activation):
         else:
             for j in range(columns):
                 row[j] += bias[j]
-
-
-def is_signed(activation):
-    """Whether an activation has negative values."""
-    return activation != RELU and activation != LOGISTIC
 
 
 @njit(**COMPILED)

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic.closed_form.importance import rank_importances
 from sklearn_analytic.closed_form.method import ClosedFormMethod
 from sklearn_analytic.estimator.audited import AuditedEstimator
-from sklearn_analytic.estimator.base import beside, in_dtype_of
+from sklearn_analytic.estimator.base import beside, in_dtype_of, store
 from sklearn_analytic.estimator.faces import ClassifierFace
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets, is_multilabel
 from sklearn_analytic.io._checks import lazily, refuse_gaps
@@ -135,18 +135,7 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
         device="cpu",
         precision="auto",
     ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.hidden = hidden
-        self.activation = activation
-        self.input_encoding = input_encoding
-        self.n_refits = n_refits
-        self.alpha = alpha
-        self.class_weight = class_weight
-        self.image_shape = image_shape
-        self.block_size = block_size
-        self.random_state = random_state
-        self.device = device
-        self.precision = precision
+        store(self, locals())
 
     @property
     def feature_importances_(self):
@@ -282,17 +271,7 @@ class ClosedFormMLPRegressor(RegressorMixin, AuditedEstimator):
         device="cpu",
         precision="auto",
     ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.hidden = hidden
-        self.activation = activation
-        self.input_encoding = input_encoding
-        self.n_refits = n_refits
-        self.alpha = alpha
-        self.image_shape = image_shape
-        self.block_size = block_size
-        self.random_state = random_state
-        self.device = device
-        self.precision = precision
+        store(self, locals())
 
     def partial_fit(self, X, y, sample_weight=None):
         """Add rows. The readout is exact for all rows so far, given the layers.

@@ -2,6 +2,7 @@
 
 from sklearn_analytic.cpnet.method import CPNetMethod
 from sklearn_analytic.estimator.audited import AuditedEstimator
+from sklearn_analytic.estimator.base import store
 from sklearn_analytic.estimator.faces import ClassifierFace
 from sklearn_analytic.estimator.targets import ClassTargets
 
@@ -112,18 +113,7 @@ class CPNetClassifier(ClassifierFace, AuditedEstimator):
         random_state=None,
         device="cpu",
     ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.n_modules = n_modules
-        self.encoding = encoding
-        self.projection = projection
-        self.activation = activation
-        self.skip = skip
-        self.exit = exit
-        self.alpha = alpha
-        self.class_weight = class_weight
-        self.block_size = block_size
-        self.random_state = random_state
-        self.device = device
+        store(self, locals())
 
     def _method(self):
         """What the parameters say, as a value."""

@@ -9,9 +9,8 @@ from sklearn_analytic.estimator.base import fresh_id
 from sklearn_analytic.estimator.epoch_rows import Reading
 from sklearn_analytic.estimator.epoch_targets import NetworkClasses, NetworkNumbers
 from sklearn_analytic.estimator.late_scales import fresh_moments
-from sklearn_analytic.estimator.learned import Judges, Learned, Solved, Stage, Trained
+from sklearn_analytic.estimator.learned import Judges, Learned, Solved, Stage, Trained, layout, shapes
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets
-from sklearn_analytic.estimator.written_weights import layout, shapes
 from sklearn_analytic.features._audit import Contents
 from sklearn_analytic.linalg._columns import with_columns
 from sklearn_analytic.linalg._rows import embedded
@@ -113,7 +112,8 @@ def with_trained(state):
         going["seed"],
         going["blocks"],
     )
-    return {name: value for name, value in state.items() if name not in _STEPPED} | {"_trained": trained}
+    kept = {name: value for name, value in state.items() if name not in _STEPPED}
+    return kept | {"_trained": trained.without_weights()}
 
 
 def published(state):

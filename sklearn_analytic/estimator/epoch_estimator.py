@@ -5,18 +5,19 @@ from collections.abc import Iterator
 from contextlib import closing, nullcontext
 
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend import backend_for
+from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator import epochs
 from sklearn_analytic.estimator.base import AnalyticEstimator, check_choice
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from sklearn_analytic.estimator.convergence import warn_of_epochs
 from sklearn_analytic.estimator.earlier import with_trained
 from sklearn_analytic.estimator.epoch_method import interrupt
+from sklearn_analytic.estimator.epoch_rows import called
 from sklearn_analytic.estimator.epoch_targets import NetworkClasses, NetworkNumbers, mean_one
 from sklearn_analytic.estimator.epochs import BEFORE_FIT, LAST_GOOD
-from sklearn_analytic.estimator.renamed_input import called
 from sklearn_analytic.estimator.targets import refuse_balanced
 from sklearn_analytic.estimator.weights import checked_weights
 from sklearn_analytic.estimator.written_weights import refuse_misfits
@@ -26,7 +27,7 @@ from sklearn_analytic.io._checks import dense_rows, host, lazily
 from sklearn_analytic.io._passes import rows_in_blocks, short_block_size
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened
-from sklearn_analytic.nn._losses import CLASS_OUTPUTS
+from sklearn_analytic.nn._losses import class_outputs
 
 
 def _forward(network, fitted):
@@ -138,10 +139,11 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
     def _keep(self, trained):
         """Take what training has left behind, and publish it."""
         published = trained.published()
-        for name in () if self._trained is None else self._trained.published():
+        earlier = {} if self._trained is None else self._trained.published() | self._trained.shapes
+        for name in earlier:
             if name not in published and hasattr(self, name):
                 delattr(self, name)
-        self._trained = trained
+        self._trained = trained.without_weights()
         for name, value in published.items():
             setattr(self, name, value)
 
@@ -150,7 +152,7 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
         if history.failure is not None:
             raise method.failure(history, LAST_GOOD)
         if history.ran_out:
-            warn_of_epochs(self)
+            _warn_of_epochs(type(self).__name__, method)
         return self
 
     def _written(self, trained):
@@ -212,7 +214,7 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
         encoding = () if trained.reading.encoding is None else (trained.reading.encoding,)
         *hidden, last = zip(self.coefs_, self.intercepts_, strict=True)
         last = trained.targets.in_units(*last)
-        return dense_computation(encoding, hidden, self.activation, last, trained.targets.head())
+        return dense_computation(encoding, hidden, method.activation, last, trained.targets.head())
 
 
 @with_callbacks
@@ -317,8 +319,9 @@ class NetworkClassifier(ClassifierMixin):
 
     def _checked_method(self):
         """What the parameters say, once they are checked."""
-        check_choice("output", self.output, CLASS_OUTPUTS)
-        return super()._checked_method()
+        method = super()._checked_method()
+        check_choice("output", method.output, class_outputs())
+        return method
 
     @lazily
     def predict(self, X):
@@ -462,3 +465,16 @@ def _because(error, cause):
     """An error with its cause."""
     error.__cause__ = cause
     return error
+
+
+def _warn_of_epochs(name, method):
+    """Say that a given number of epochs ended training; an automatic one is a length, and no bound."""
+    if method.max_iter == "auto":
+        return
+    watched = "validation score" if method.early_stopping else "training loss"
+    warn_user(
+        f"{name} reached max_iter={method.max_iter} and training has not converged: the {watched} was not flat within "
+        f"tol={method.tol} for n_iter_no_change={method.n_iter_no_change} epochs. Raise max_iter or tol, or leave the "
+        "number of epochs to max_iter='auto'.",
+        ConvergenceWarning,
+    )

@@ -1,6 +1,8 @@
 """Rows on their way into a network trained by steps: their weights, and the encoding that is learned from them."""
 
 import math
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,3 +152,26 @@ def held_out_rows(coded, fraction, generator):
 def _are_pixels(rows):
     """Whether many columns are non-negative and on one scale; a few rows cannot tell."""
     return len(rows) >= _LEAST_ROWS and fit_input_encoding(rows[:_SEEN_ROWS]).on_common_scale
+
+
+# ---- rows to watch are read as X, y and weights are ----
+
+
+@contextmanager
+def called(was, name):
+    """Let an error about the input ``was`` speak of the argument ``name``."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if was == name:
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(_renamed(str(error), was, name)) from error
+
+
+def _renamed(text, was, name):
+    """Return the words with the input's name in place of the first of the other; labels in quotes are no names."""
+    if re.search(rf"\b{name}\b", text):
+        return text
+    found, n = re.subn(rf"(?<!['\"])\b{was}\b(?!['\"])", name, text, count=1)
+    return found if n else f"{name}: {text}"

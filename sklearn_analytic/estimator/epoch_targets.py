@@ -36,7 +36,7 @@ class NetworkClasses:
     """One class per row: coded by its index, an output for each."""
 
     classes: np.ndarray  # (C,), sorted
-    output: str  # the rule by which outputs are trained, one of ``CLASS_OUTPUTS``
+    output: str  # the rule by which outputs are trained, one of ``class_outputs()``
     link: str  # the rule by which they are read
     temperature: float = 1.0  # of this fit alone
 

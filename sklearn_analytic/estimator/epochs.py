@@ -16,10 +16,9 @@ import numpy as np
 
 from sklearn_analytic.backend import one_blas_thread, rows_are_few
 from sklearn_analytic.estimator.base import FromParameters, seed_of
-from sklearn_analytic.estimator.epoch_rows import most_encoded, relative
-from sklearn_analytic.estimator.learned import Trained
-from sklearn_analytic.estimator.renamed_input import called
-from sklearn_analytic.estimator.written_weights import layout, shapes, take_written
+from sklearn_analytic.estimator.epoch_rows import called, most_encoded, relative
+from sklearn_analytic.estimator.learned import Trained, layout, shapes
+from sklearn_analytic.estimator.written_weights import take_written
 from sklearn_analytic.nn import Plan, Rows, train
 from sklearn_analytic.nn._training import train_by
 
@@ -47,6 +46,10 @@ class Run:
     def score(self, execution):
         """Return the score of the rows that are watched."""
         return self.judge(execution.outputs(self.watched.x), self.watched.y, self.watched.weight)
+
+    def told(self, epoch, history):
+        """Hand on that an epoch is over; return whether to stop."""
+        return self.after_epoch(history)
 
 
 class Method(FromParameters, ABC):
@@ -117,8 +120,7 @@ class Method(FromParameters, ABC):
         plan = self.plan(len(rows.x), run.recipe)
         run.tasks.begin(plan.n_epochs)
         score = None if run.watched is None else partial(run.score, execution)
-        told = lambda epoch, history: run.after_epoch(history)  # noqa: E731
-        return train(execution, rows, plan, run.generator, score=score, after_epoch=told)
+        return train(execution, rows, plan, run.generator, score=score, after_epoch=run.told)
 
     def train_block(self, execution, rows, plan, run):
         """Train in place on one block of a stream and return the history."""

@@ -1,6 +1,6 @@
 """What fits leave behind, as values: sums of rows and what judges them, a network in training, and what predicts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,11 @@ class Trained:
         """Return all fitted attributes by name."""
         return self.targets.published() | self.attributes
 
+    def without_weights(self):
+        """Return this for an estimator that has the weights as attributes, where they may be written over."""
+        kept = {name: value for name, value in self.attributes.items() if name not in self.shapes}
+        return replace(self, attributes=kept)
+
 
 def kept_rows(X, y, weight):
     """Return rows to keep, whose layers are to be built, or None where there are enough of them."""
@@ -112,3 +117,17 @@ def _below(first, X):
     if is_tensor(X):
         return backend_for(X, "cpu").concatenate([X.new_tensor(first), X])
     return np.concatenate([first, np.asarray(X)])
+
+
+def layout(tree):
+    """Shapes of the arrays in nested lists and dicts."""
+    if isinstance(tree, dict):
+        return {name: layout(value) for name, value in tree.items()}
+    return [np.shape(value) for value in tree] if isinstance(tree, list) else np.shape(tree)
+
+
+def shapes(tree):
+    """Shapes of the arrays in nested lists and dicts, however deep."""
+    if isinstance(tree, dict):
+        return {name: shapes(value) for name, value in tree.items()}
+    return [shapes(value) for value in tree] if isinstance(tree, list) else np.shape(tree)

@@ -5,20 +5,6 @@ from functools import partial
 import numpy as np
 
 
-def layout(tree):
-    """Shapes of the arrays in nested lists and dicts."""
-    if isinstance(tree, dict):
-        return {name: layout(value) for name, value in tree.items()}
-    return [np.shape(value) for value in tree] if isinstance(tree, list) else np.shape(tree)
-
-
-def shapes(tree):
-    """Shapes of the arrays in nested lists and dicts, however deep."""
-    if isinstance(tree, dict):
-        return {name: shapes(value) for name, value in tree.items()}
-    return [shapes(value) for value in tree] if isinstance(tree, list) else np.shape(tree)
-
-
 def refuse_misfits(written, due, kinds):
     """Refuse written weights that predictions cannot read: kinds and shapes alone, which cost nothing."""
     fits = partial(_refuse_misfit, kinds=kinds)

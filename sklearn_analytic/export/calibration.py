@@ -58,8 +58,14 @@ def fit_link(scores, labels, weights):
 
 
 def log_outputs(outputs, rule):
-    """Return scores whose softmax is the probabilities of raw outputs under an output rule, at temperature 1."""
-    return _LOG_OUTPUTS[rule](outputs)
+    """Return scores whose softmax is the probabilities of raw outputs under an output rule, at temperature 1.
+
+    docs/theory/outputs.md, equations (8) and (9).
+    """
+    if rule == "softmax":
+        return outputs
+    row = LINKS[rule]
+    return _log_above(row.link(outputs), NETWORK_FLOOR) if row.log is None else row.log(outputs)
 
 
 def _log_above(scores, floor):
@@ -87,17 +93,3 @@ def _loss(sharpened, labels, weights, doubt):
         return -float((np.log(np.maximum(chosen, _LEAST)) * weights).sum() / total)
 
     return loss
-
-
-def _log_of_link(rule):
-    """The logarithm of a link that may be zero or below."""
-    return lambda outputs: _log_above(LINKS[rule][0](outputs), NETWORK_FLOOR)
-
-
-# {output rule of a network: the logarithm of o(z), up to a constant}: docs/theory/outputs.md, equations (8) and (9)
-_LOG_OUTPUTS = {
-    "softmax": lambda outputs: outputs,
-    "linear": _log_of_link("linear"),
-    "expgb": lambda outputs: outputs,
-    "pow3gb": _log_of_link("pow3gb"),
-}

@@ -4,14 +4,7 @@ import numpy as np
 
 from sklearn_analytic.export.calibration import NETWORK_FLOOR, Link
 from sklearn_analytic.export.computation import Classes, LabelSet, Numbers, Rule
-from sklearn_analytic.nn._losses import CUBE_SCALE
-
-_LINKS = {  # {output rule: its link o(z), None where the softmax of the outputs is meant}
-    "softmax": None,
-    "expgb": None,
-    "linear": lambda g, z: z,
-    "pow3gb": lambda g, z: g.op("Mul", g.op("Mul", g.op("Mul", z, z), z), np.array(CUBE_SCALE)),
-}
+from sklearn_analytic.nn._losses import LINKS
 
 
 def _numbers(g, head, outputs, width, dtype):
@@ -43,9 +36,17 @@ def _label_set(g, head, outputs, width, dtype):
 
 def _network(g, rule, outputs, n_classes):
     """Softmax of the logarithm of a network's outputs, over the temperature."""
-    link = _LINKS[rule.output]
-    scores = outputs if link is None else _log_above(g, link(g, outputs), NETWORK_FLOOR)
+    scores = outputs if rule.output == "softmax" else _log_of_link(g, LINKS[rule.output], outputs)
     return g.op("Softmax", g.op("Div", scores, np.array(float(rule.temperature))), axis=1)
+
+
+def _log_of_link(g, row, outputs):
+    """log o(z), up to a constant."""
+    if row.onnx is not None:
+        return _log_above(g, row.onnx(g, outputs), NETWORK_FLOOR)
+    if row.log is None:
+        raise NotImplementedError("the output rule has no nodes of ONNX: use pickle, joblib or skops.")
+    return outputs
 
 
 def _calibrated(g, link, scores, n_classes):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sklearn_analytic import nn
 from sklearn_analytic.export.computation import Standardised
 from sklearn_analytic.features import BinningLayer, DenseLayer, GatedLayer, LaplaceLayer, RadialLayer, ResidualLayer
 from sklearn_analytic.features._public_scale import PublicScale
@@ -36,7 +37,14 @@ ACTIVATIONS = {
 def _dense(g, layer, x):
     """A product, a bias, an activation."""
     z = g.op("Gemm", x, np.asarray(layer.weights, float), np.asarray(layer.bias, float))
-    return ACTIVATIONS[layer.activation](g, z)
+    if layer.activation in ACTIVATIONS:
+        return ACTIVATIONS[layer.activation](g, z)
+    operator = nn.ACTIVATIONS[layer.activation].onnx
+    if operator is None:
+        raise NotImplementedError(
+            f"activation={layer.activation!r} has no operator of ONNX: use pickle, joblib or skops."
+        )
+    return g.op(operator, z)
 
 
 def _radial(g, layer, x):

@@ -166,7 +166,7 @@ class DirectFeedback(GradientMethod):
             check_real("tol_error", self.tol_error, 0, math.inf, "0 or more")
         if self.activation_bits not in (None, 4, 8):
             raise ValueError(f"activation_bits must be 4, 8 or None, got {self.activation_bits!r}.")
-        if self.feedback_init == "zeros" and FEEDBACKS[self.feedback] == "fixed":
+        if self.feedback_init == "zeros" and FEEDBACKS[self.feedback].changes == "fixed":
             raise ValueError(
                 f"feedback_init='zeros' with feedback={self.feedback!r} would never train a hidden layer; zeros are "
                 "for feedback='learned' or 'dkp'."
@@ -178,7 +178,7 @@ class DirectFeedback(GradientMethod):
 
     def _check_pairs(self):
         """Refuse parameters that cannot be combined."""
-        learned = FEEDBACKS[self.feedback] == "learned" and self.used_scheme != "backprop"
+        learned = FEEDBACKS[self.feedback].changes == "learned" and self.used_scheme != "backprop"
         if self.feedback == "dkp" and learned and self.activation_bits is not None:
             raise ValueError("feedback='dkp' reads exact activations: set activation_bits=None.")
         if self.distributed and (learned or self.activation_bits is not None):

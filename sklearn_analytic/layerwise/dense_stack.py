@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from sklearn_analytic.layerwise.partitions import START_NOISE
-from sklearn_analytic.nn._activations import PASSING
+from sklearn_analytic.nn._activations import ACTIVATIONS
 from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._mlp import MLPExecution, raw_outputs, training_bytes
 from sklearn_analytic.nn._sides import SideLoss
@@ -81,7 +81,7 @@ class DenseStack:
         A layer does so where its width is that of the layer below and its activation passes its own values on; the
         head is handed on where all new layers do, so that the partition begins where the one below ended.
         """
-        if self.rule.start != "identity" or self.activation not in PASSING:
+        if self.rule.start != "identity" or not ACTIVATIONS[self.activation].repeats:
             return
         known, new = self._shared(k), range(self.partitions[k][1] + self._shared(k), self._reach(k + 1))
         same = [self.sizes[layer] == self.sizes[layer + 1] for layer in new]

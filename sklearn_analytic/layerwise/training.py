@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_analytic.layerwise.feature_cache import CACHES
 from sklearn_analytic.layerwise.redundancy import informative_rows
-from sklearn_analytic.nn._losses import OUTPUTS
+from sklearn_analytic.nn._losses import rule_of
 from sklearn_analytic.nn._recipe import Rows, batch
 from sklearn_analytic.nn._training import History, train
 
@@ -195,7 +195,7 @@ class _Lap:
     def _errors(self, k):
         """Size of the output error of every row at partition k's head."""
         stack = self.layered.stack
-        error_of = OUTPUTS[stack.recipe.output][1]
+        error_of = rule_of(stack.recipe.output)[1]
         parts = []
         for rows in self.cache.blocks():
             outputs = stack.exit(k, stack.features(k, self.cache.take(rows)))

@@ -5,7 +5,7 @@ from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.estimator import reduction
-from sklearn_analytic.estimator.base import in_dtype_of
+from sklearn_analytic.estimator.base import in_dtype_of, store
 from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.reduction import ReductionEstimator
 from sklearn_analytic.estimator.targets import ClassTargets, NumberTargets, refuse_balanced
@@ -43,16 +43,7 @@ class BlockwiseEstimator(ReductionEstimator):
         random_state=None,
         device="cpu",
     ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.hidden = hidden
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.rcond = rcond
-        self.block_size = block_size
-        self.random_state = random_state
-        self.device = device
+        store(self, locals())
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None):

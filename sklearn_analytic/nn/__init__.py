@@ -8,8 +8,7 @@ from sklearn_analytic.nn._feedback import FEEDBACKS, INITS
 from sklearn_analytic.nn._losses import LINKS, OUTPUTS
 from sklearn_analytic.nn._mlp import MLPExecution
 from sklearn_analytic.nn._recipe import KFAC, Execution, Feedback, Optimizer, Recipe, Rows
-from sklearn_analytic.nn._schedules import SCHEDULES
-from sklearn_analytic.nn._training import History, Plan, train
+from sklearn_analytic.nn._training import SCHEDULES, History, Plan, train
 
 __all__ = [
     "ACTIVATIONS",

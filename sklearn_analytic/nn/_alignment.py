@@ -3,18 +3,18 @@
 import numpy as np
 
 from sklearn_analytic.nn._activations import ACTIVATIONS
-from sklearn_analytic.nn._losses import OUTPUTS
+from sklearn_analytic.nn._losses import rule_of
 
 
 def hidden_errors(layers, activation, output, x, y, feedback=None):
     """Return the errors (n, n_l) at the pre-activations of all hidden layers; ``feedback=None`` is backpropagation."""
-    f, slope = ACTIVATIONS[activation]
+    f, slope = ACTIVATIONS[activation][:2]
     hidden, h = [], x
     for weights, bias in layers[:-1]:
         h = f(h @ weights + bias)
         hidden.append(h)
     weights, bias = layers[-1]
-    error = OUTPUTS[output][1](h @ weights + bias, y)
+    error = rule_of(output)[1](h @ weights + bias, y)
     errors, d = [], error
     for k in range(len(hidden) - 1, -1, -1):
         sent = d @ layers[k + 1][0].T if feedback is None else error @ feedback[k]

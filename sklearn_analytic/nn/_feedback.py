@@ -3,20 +3,22 @@
 ``B_l`` is (C, n_l). The fixed ones are drawn on the host; those made from the weights are products of them.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from sklearn_analytic.nn._activations import ACTIVATIONS
 
-# {name: what happens to the matrices during training}
-FEEDBACKS = {
-    "random": "fixed",
-    "binary": "fixed",
-    "sparse": "fixed",
-    "product": "fixed",
-    "refresh": "refreshed",
-    "dkp": "learned",
-    "learned": "learned",
-}
+
+class FeedbackKind(NamedTuple):
+    """What is known of a kind of feedback."""
+
+    changes: str = "fixed"  # what happens to the matrices during training: "fixed", "refreshed" or "learned"
+    drawn: Callable | None = None  # of (feedback, n_outputs, n, generator), a matrix; None: by the init
+    from_weights: bool = False  # whether first matrices are products of the weights
+
+
 INITS = ("normal", "uniform", "zeros", "product", "sign_product")
 
 
@@ -32,17 +34,28 @@ def draw_feedback(feedback, sizes, n_outputs, generator):
 
 
 def _draw(feedback, n_outputs, n, generator):
-    """One matrix: entries of variance 1 / (C n), or signs over sqrt(C), or few signs of the same column norm."""
-    if feedback.name == "binary":
-        signs = np.sign(generator.standard_normal((n_outputs, n)))
-        return feedback.scale * signs / np.sqrt(n_outputs)
-    if feedback.name == "sparse":
-        return feedback.scale * _sparse_signs(n_outputs, n, feedback.density, generator)
+    """One matrix, as its kind says."""
+    drawn = FEEDBACKS[feedback.name].drawn or _by_init
+    return feedback.scale * drawn(feedback, n_outputs, n, generator)
+
+
+def _by_init(feedback, n_outputs, n, generator):
+    """Entries of variance 1 / (C n), or as the init says."""
     if feedback.init == "uniform":  # Nokland 2016
-        return feedback.scale * generator.uniform(-1, 1, (n_outputs, n)) / np.sqrt(n)
+        return generator.uniform(-1, 1, (n_outputs, n)) / np.sqrt(n)
     if feedback.init == "zeros":  # of learned feedback as published
         return np.zeros((n_outputs, n))
-    return feedback.scale * generator.standard_normal((n_outputs, n)) / np.sqrt(n_outputs * n)
+    return generator.standard_normal((n_outputs, n)) / np.sqrt(n_outputs * n)
+
+
+def _signs_alone(feedback, n_outputs, n, generator):
+    """Signs over sqrt(C)."""
+    return np.sign(generator.standard_normal((n_outputs, n))) / np.sqrt(n_outputs)
+
+
+def _few_signs(feedback, n_outputs, n, generator):
+    """Few signs of the same column norm."""
+    return _sparse_signs(n_outputs, n, feedback.density, generator)
 
 
 def _sparse_signs(n_outputs, n, density, generator):
@@ -52,6 +65,17 @@ def _sparse_signs(n_outputs, n, density, generator):
     chosen[generator.integers(n_outputs, size=len(empty)), empty] = True
     signs = np.where(generator.random((n_outputs, n)) < 0.5, -1.0, 1.0)
     return np.where(chosen, signs, 0.0) / np.sqrt(np.maximum(chosen.sum(axis=0), 1))
+
+
+FEEDBACKS = {
+    "random": FeedbackKind(),
+    "binary": FeedbackKind(drawn=_signs_alone),
+    "sparse": FeedbackKind(drawn=_few_signs),
+    "product": FeedbackKind(from_weights=True),
+    "refresh": FeedbackKind("refreshed", from_weights=True),
+    "dkp": FeedbackKind("learned"),
+    "learned": FeedbackKind("learned"),
+}
 
 
 def product_feedback(layers):
@@ -77,7 +101,7 @@ def first_feedback(feedback, layers, generator):
     """
     n_outputs = layers[-1][0].shape[1]
     sizes = [bias.shape[0] for _, bias in layers[:-1]]
-    if feedback.name not in ("product", "refresh") and feedback.init not in ("product", "sign_product"):
+    if not FEEDBACKS[feedback.name].from_weights and feedback.init not in ("product", "sign_product"):
         return draw_feedback(feedback, sizes, n_outputs, generator)
     made = [feedback.scale * b for b in product_feedback(layers)]
     if feedback.init == "sign_product" or feedback.name == "binary":
@@ -104,7 +128,7 @@ def tangent_feedback(layers, activation, x, generator):
     Forward-mode differentiation (Bacho & Chu 2024): noise u_l ~ N(0, I) is added to the activations of every layer,
     and its effect jv on the outputs follows in the same pass.
     """
-    f, slope = ACTIVATIONS[activation]
+    f, slope = ACTIVATIONS[activation][:2]
     h, tangent, noises = x, None, []
     for weights, bias in layers[:-1]:
         h = f(h @ weights + bias)

@@ -9,7 +9,8 @@ import numpy as np
 
 from sklearn_analytic.backend import training
 from sklearn_analytic.backend._derived import WithDerived
-from sklearn_analytic.nn._losses import OUTPUT_CODES
+from sklearn_analytic.nn._activations import of_code
+from sklearn_analytic.nn._losses import output_code
 
 
 class Data(NamedTuple):
@@ -59,7 +60,7 @@ def flat_model(layers, codes, recipe):
     theta = np.concatenate([part.ravel() for layer in layers for part in layer]).astype(np.dtype(recipe.precision))
     second = theta if recipe.optimizer.name != "sgd" else theta[:0]
     state = [np.zeros_like(part) for part in (theta, theta, second)]
-    return FlatModel(sizes, codes, OUTPUT_CODES[recipe.output], theta, *state)
+    return FlatModel(sizes, codes, output_code(recipe.output), theta, *state)
 
 
 def flat_layers(model):
@@ -97,11 +98,11 @@ class Packed:
 
     def keep(self, k, h, activation):
         """Keep a copy of the outputs of layer k."""
-        self._steps[k] = training.quantise(h, self._bits, training.is_signed(activation), self._parts[k])
+        self._steps[k] = training.quantise(h, self._bits, of_code(activation).signed, self._parts[k])
 
     def restore(self, k, h, activation):
         """Bring them back, as far as the bits go."""
-        training.restore(self._parts[k], self._bits, training.is_signed(activation), self._steps[k], h)
+        training.restore(self._parts[k], self._bits, of_code(activation).signed, self._steps[k], h)
 
 
 class Views(NamedTuple):

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-# {activation: gain}: the variance of weights is gain / n_in (He et al. 2015 for the rectifiers)
-_GAINS = {"relu": 2.0, "leaky_relu": 2.0, "tanh": 1.0, "logistic": 1.0, "identity": 1.0}
-_OUTPUT_GAIN = 1 / 3  # first outputs are small beside standardised targets
+from sklearn_analytic.nn._activations import ACTIVATIONS
+
+OUTPUT_GAIN = 1 / 3  # first outputs are small beside standardised targets
 
 
 def initial_layers(sizes, activation, generator, dtype=np.float64):
     """Return [(W (n_in, n_out), b (n_out,)), ...]: uniform of variance gain / n_in, drawn in float64; biases are 0."""
-    gains = [_GAINS[activation]] * (len(sizes) - 2) + [_OUTPUT_GAIN]
+    gains = [ACTIVATIONS[activation].gain] * (len(sizes) - 2) + [OUTPUT_GAIN]
     return [
         (_uniform(n_in, n_out, gain, generator).astype(dtype, copy=False), np.zeros(n_out, dtype))
         for n_in, n_out, gain in zip(sizes[:-1], sizes[1:], gains, strict=True)

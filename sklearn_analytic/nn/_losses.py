@@ -4,6 +4,8 @@ docs/theory/outputs.md states the rules and numbers the equations that are cited
 """
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import softmax
@@ -42,47 +44,64 @@ def squared_error(outputs, targets):
 # ---- outputs that are not normalised: o = link(z), error o - t ----
 
 
-def tangent_exp(outputs):
+class OutputLink(NamedTuple):
+    """A rule of outputs that are not normalised; the first ones of the table have compiled kernels.
+
+    Functions are of (z, xp), where ``xp`` is numpy or torch.
+    """
+
+    link: Callable  # o(z)
+    integral: Callable  # its integral, the convex part of the loss
+    one: float  # z at which o = 1
+    log: Callable | None = None  # log o(z) of arrays, up to a constant; None: that of the link, where it is positive
+    onnx: Callable | None = None  # nodes of o(z): of (graph, z); None where ``log`` is z itself
+
+
+def tangent_exp(z, xp=np):
     """Return ``o = 0.1 e^z``, and its tangent above the top: equation (6)."""
-    bounded = np.minimum(outputs, EXP_TOP)
-    return EXP_SCALE * np.exp(bounded) * (1 + (outputs - bounded))
+    bounded = xp.clip(z, None, EXP_TOP)
+    return EXP_SCALE * xp.exp(bounded) * (1 + (z - bounded))
 
 
-def tangent_exp_integral(outputs):
+def tangent_exp_integral(z, xp=np):
     """Return the integral of :func:`tangent_exp`."""
-    bounded = np.minimum(outputs, EXP_TOP)
-    beyond = outputs - bounded
-    return EXP_SCALE * np.exp(bounded) * (1 + beyond + 0.5 * beyond**2)
+    bounded = xp.clip(z, None, EXP_TOP)
+    beyond = z - bounded
+    return EXP_SCALE * xp.exp(bounded) * (1 + beyond + 0.5 * beyond**2)
 
 
-def cube(outputs):
+def cube(z, xp=np):
     """Return ``o = 0.001 z^3``."""
-    return CUBE_SCALE * outputs**3
+    return CUBE_SCALE * z**3
 
 
-def cube_integral(outputs):
+def cube_integral(z, xp=np):
     """Return the integral of :func:`cube`."""
-    return 0.25 * CUBE_SCALE * outputs**4
+    return 0.25 * CUBE_SCALE * z**4
 
 
-# {name: (link o(z), its integral, z at which o = 1)}: equations (2) to (4)
+def _cube_nodes(g, z):
+    """The nodes of :func:`cube`."""
+    return g.op("Mul", g.op("Mul", g.op("Mul", z, z), z), np.array(CUBE_SCALE))
+
+
+# Equations (2) to (4); the order is that of the compiled kernels' codes.
 LINKS = {
-    "linear": (lambda outputs: outputs, lambda outputs: 0.5 * outputs**2, 1.0),
-    "expgb": (tangent_exp, tangent_exp_integral, -math.log(EXP_SCALE)),
-    "pow3gb": (cube, cube_integral, CUBE_SCALE ** (-1 / 3)),
+    "linear": OutputLink(lambda z, xp=np: z, lambda z, xp=np: 0.5 * z**2, 1.0, onnx=lambda g, z: z),
+    "expgb": OutputLink(tangent_exp, tangent_exp_integral, -math.log(EXP_SCALE), log=lambda z: z),
+    "pow3gb": OutputLink(cube, cube_integral, CUBE_SCALE ** (-1 / 3), onnx=_cube_nodes),
 }
 
 
 def link_rest(name):
     """Return what the loss of a link adds, so that it is zero where outputs are the one-hot target."""
-    _, integral, one = LINKS[name]
-    return one - float(integral(one))
+    row = LINKS[name]
+    return row.one - float(row.integral(row.one))
 
 
 def _link_rule(name):
     """Return (loss of each row, error of each row) of a link: equation (5) and its derivative ``o - t``."""
-    link, integral, _ = LINKS[name]
-    rest = link_rest(name)
+    link, integral, rest = LINKS[name].link, LINKS[name].integral, link_rest(name)
 
     def losses(outputs, codes):
         return integral(outputs).sum(axis=1) - outputs[np.arange(len(outputs)), codes] + rest
@@ -95,17 +114,31 @@ def _link_rule(name):
     return losses, error
 
 
-# {name: (loss of each row, error of each row)}; the order is that of the compiled kernels' codes.
-OUTPUTS = {
-    "softmax": (cross_entropy, cross_entropy_error),
-    "identity": (half_squared_error, squared_error),
-    **{name: _link_rule(name) for name in LINKS},
-}
-OUTPUT_CODES = {name: code for code, name in enumerate(OUTPUTS)}
-CLASS_OUTPUTS = ("softmax", *LINKS)  # those for class codes
+# {name: (loss of each row, error of each row)}; links are rules, too, and come after these
+OUTPUTS = {"softmax": (cross_entropy, cross_entropy_error), "identity": (half_squared_error, squared_error)}
+
+
+def rule_of(name):
+    """Return (loss of each row, error of each row) of an output rule."""
+    return _link_rule(name) if name in LINKS else OUTPUTS[name]
+
+
+def rule_of_code(code):
+    """Return the rule of a code."""
+    return rule_of([*OUTPUTS, *LINKS][code])
+
+
+def output_code(name):
+    """Return the code of an output rule; the order is that of the compiled kernels' codes."""
+    return [*OUTPUTS, *LINKS].index(name)
+
+
+def class_outputs():
+    """Return the names of the rules for class codes."""
+    return ("softmax", *LINKS)
 
 
 def mean_loss(outputs, rows, output):
     """Return the weighted mean loss of raw outputs for rows."""
-    losses = OUTPUTS[output][0](outputs.astype(np.float64), rows.y)
+    losses = rule_of(output)[0](outputs.astype(np.float64), rows.y)
     return float(np.average(losses, weights=rows.weight))

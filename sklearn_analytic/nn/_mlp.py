@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_analytic.backend import one_blas_thread, training
-from sklearn_analytic.nn._activations import activation_codes
+from sklearn_analytic.nn._activations import activation_codes, add_bias_and_activate
 from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._channels import channel
 from sklearn_analytic.nn._feedback import FEEDBACKS, tangent_feedback
@@ -41,7 +41,7 @@ class MLPExecution:
         self._model = flat_model(layers, activation_codes(activation, len(layers)), recipe)
         self.sizes = self._model.sizes
         self._feedback = channel(recipe, layers)
-        self._learns = FEEDBACKS[recipe.feedback.name] == "learned" and self._feedback.matrices is not None
+        self._learns = FEEDBACKS[recipe.feedback.name].changes == "learned" and self._feedback.matrices is not None
         self._feedback_moments = np.zeros((2, len(self._feedback.dense) if self._learns else 0), self._dtype)
         self._kfac = None if recipe.kfac is None else KFACState.start(recipe.kfac, self.sizes, self._dtype)
         self._side = None if side is None else Side(side, self.sizes, self._dtype, generator)
@@ -243,7 +243,7 @@ def raw_outputs(layers, activation, x, last="identity"):
     h = x
     for (weights, bias), code in zip(layers, activation_codes(activation, len(layers), last), strict=True):
         h = h @ weights.astype(x.dtype, copy=False)
-        training.add_bias_and_activate(h, bias.astype(x.dtype, copy=False), code)
+        add_bias_and_activate(h, bias.astype(x.dtype, copy=False), code)
     return h
 
 

@@ -6,6 +6,8 @@ Nothing is compiled that a step does not use. Tests compare with the textbook.
 import numpy as np
 
 from sklearn_analytic.backend import training
+from sklearn_analytic.nn._activations import add_bias_and_activate, mean_slope, times_slope
+from sklearn_analytic.nn._losses import rule_of_code
 
 
 def forward(layers, inputs, outputs, packed=None):
@@ -13,7 +15,7 @@ def forward(layers, inputs, outputs, packed=None):
     for k, layer in enumerate(layers):
         out = outputs[k]
         np.dot(inputs[k], layer.weights, out)
-        training.add_bias_and_activate(out, layer.bias, layer.activation)
+        add_bias_and_activate(out, layer.bias, layer.activation)
         if packed is not None and k + 1 < len(layers):
             packed.keep(k, out, layer.activation)
 
@@ -25,7 +27,13 @@ def output_error(f, data, rows, rule):
         return training.softmax_error(f, data.codes, rows, data.weight, weighted)
     if rule == training.SQUARED:
         return training.squared_error(f, data.targets, rows, data.weight, weighted)
-    return training.link_error(f, data.codes, rows, data.weight, weighted, rule)
+    if rule < training.N_RULES:
+        return training.link_error(f, data.codes, rows, data.weight, weighted, rule)
+    losses, error = rule_of_code(rule)
+    weight, codes = data.weight[rows] if weighted else np.ones(len(rows), f.dtype), data.codes[rows]
+    loss = float(np.dot(losses(f.astype(np.float64), codes), weight))
+    f[...] = error(f, codes) * (weight / len(rows))[:, None]
+    return loss
 
 
 def backward(layers, views, feedback, side=None, error=None):
@@ -37,7 +45,7 @@ def backward(layers, views, feedback, side=None, error=None):
     d = error = views.outputs[-1] if error is None else error
     for k in range(len(layers) - 1, -1, -1):
         layer, h = layers[k], views.inputs[k]
-        training.times_slope(d, views.outputs[k], layer.activation, layer.d_bias)
+        times_slope(d, views.outputs[k], layer.activation, layer.d_bias)
         if k > 0 and views.packed is not None:
             views.packed.restore(k - 1, h, layers[k - 1].activation)
         np.dot(h.T, d, layer.d_weights)
@@ -72,7 +80,7 @@ def mean_slopes(layers, views):
         if views.packed is not None:
             views.packed.restore(k, h, layer.activation)
         found.append(np.empty(h.shape[1], h.dtype))
-        training.mean_slope(h, layer.activation, found[-1])
+        mean_slope(h, layer.activation, found[-1])
     return found
 
 

@@ -52,7 +52,7 @@ class Recipe:
     """One way to train: who gets which error, through which optimiser, in which batches."""
 
     scheme: str = "dfa"  # "dfa", "backprop", "hybrid", "modular"
-    output: str = "softmax"  # "identity" for numbers (half the squared error); one of nn.CLASS_OUTPUTS for codes
+    output: str = "softmax"  # "identity" for numbers (half the squared error); "softmax" or a key of nn.LINKS for codes
     optimizer: Optimizer = field(default_factory=Optimizer)
     feedback: Feedback = field(default_factory=Feedback)
     kfac: KFAC | None = None

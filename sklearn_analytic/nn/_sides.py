@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_analytic.backend import training
-from sklearn_analytic.nn._activations import ACTIVATION_CODES
+from sklearn_analytic.nn._activations import activation_codes
 from sklearn_analytic.nn._flat import FlatModel
 from sklearn_analytic.nn._updates import apply_update
 
@@ -102,6 +102,6 @@ def _projection(units, dtype, generator):
     theta = np.zeros(units * (units + 1), dtype)
     bound = math.sqrt(3 / units)
     theta[: units * units] = generator.uniform(-bound, bound, units * units)
-    codes = np.array([ACTIVATION_CODES["identity"]], dtype=np.int64)
+    codes = activation_codes("identity", 1)
     state = (np.zeros_like(theta) for _ in range(3))
     return FlatModel(sizes, codes, training.SQUARED, theta, *state)

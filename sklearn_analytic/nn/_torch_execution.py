@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from sklearn_analytic.nn._feedback import FEEDBACKS
-from sklearn_analytic.nn._losses import CUBE_SCALE, EXP_SCALE, EXP_TOP, link_rest
+from sklearn_analytic.nn._losses import LINKS, OUTPUTS, link_rest
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._recipe import batch
 from sklearn_analytic.nn._torch_activations import BITS, activation_bytes, packed
@@ -22,28 +22,15 @@ from sklearn_analytic.nn._torch_schemes import SCHEMES
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, run_segments, split
 
 
-def _exp_integral(logits):
-    """The integral of the tangent-continued exponential: nn._losses has the naive story."""
-    beyond = (logits - EXP_TOP).relu()
-    return EXP_SCALE * logits.clamp(max=EXP_TOP).exp() * (1 + beyond + 0.5 * beyond.square())
+def losses_of(output, logits, y):
+    """Return the loss of every row by an output rule; that of a link has the gradient ``o - t``, t one-hot."""
+    if output == "softmax":
+        return F.cross_entropy(logits, y, reduction="none")
+    if output == "identity":
+        return 0.5 * (logits - y).square().sum(1)
+    return LINKS[output].integral(logits, torch).sum(1) - logits.gather(1, y[:, None])[:, 0] + link_rest(output)
 
 
-def _link_loss(integral, rest, logits, y):
-    """A loss whose gradient is ``o - t``, t one-hot."""
-    return integral(logits).sum(1) - logits.gather(1, y[:, None])[:, 0] + rest
-
-
-_INTEGRALS = {
-    "linear": lambda logits: 0.5 * logits.square(),
-    "expgb": _exp_integral,
-    "pow3gb": lambda logits: 0.25 * CUBE_SCALE * logits.pow(4),
-}
-# {output: loss of every row}
-LOSSES = {
-    "softmax": lambda logits, y: F.cross_entropy(logits, y, reduction="none"),
-    "identity": lambda logits, y: 0.5 * (logits - y).square().sum(1),
-    **{name: partial(_link_loss, integral, link_rest(name)) for name, integral in _INTEGRALS.items()},
-}
 # {precision: (dtype of weights and data, dtype of autocast or None)}
 PRECISIONS = {
     "float32": (torch.float32, None),
@@ -224,7 +211,7 @@ class TorchExecution:
         """(loss, e): the mean loss over ``total`` rows, and its gradient; rows of small errors are dropped."""
         logits = logits.detach().to(self.dtype).requires_grad_()
         with torch.autocast(self.device.type, enabled=False), torch.enable_grad():
-            losses = LOSSES[self.recipe.output](logits, y)
+            losses = losses_of(self.recipe.output, logits, y)
             loss = (losses if weight is None else losses * weight).sum() / total
             (error,) = torch.autograd.grad(loss, logits)
         if self.recipe.tol_error > 0:
@@ -341,7 +328,7 @@ def _check(recipe):
     """Refuse choices that no table knows."""
     choices = {
         "scheme": (recipe.scheme, SCHEMES),
-        "output": (recipe.output, LOSSES),
+        "output": (recipe.output, (*OUTPUTS, *LINKS)),
         "optimizer": (recipe.optimizer.name, OPTIMIZERS),
         "precision": (recipe.precision, PRECISIONS),
         "feedback": (recipe.feedback.name, FEEDBACKS),

@@ -9,21 +9,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from sklearn_analytic.nn._activations import ACTIVATIONS
+from sklearn_analytic.nn._initializers import OUTPUT_GAIN
 from sklearn_analytic.nn._torch_modes import in_own_modes, own_modes, own_randomness
 
-_LEAK = 0.01
-_RECTIFIERS = (nn.ReLU, nn.LeakyReLU)
-_RECTIFIED_GAIN, _GAIN, _OUTPUT_GAIN = 2.0, 1.0, 1 / 3  # those of nn._initializers: one experiment on every device
 # {normalization: modules for so many units}
 _NORMS = {None: lambda n: [], "batch": lambda n: [nn.BatchNorm1d(n)], "layer": lambda n: [nn.LayerNorm(n)]}
-# {name: a factory of the module}; None is no module at all
-ACTIVATION_MODULES = {
-    "identity": None,
-    "relu": nn.ReLU,
-    "leaky_relu": lambda: nn.LeakyReLU(_LEAK),
-    "tanh": nn.Tanh,
-    "logistic": nn.Sigmoid,
-}
+
+
+def activation_of(module):
+    """Return the row of the table whose module this is, or None."""
+    rows = (row for row in ACTIVATIONS.values() if row.torch and type(module) is getattr(nn, row.torch))
+    return next(rows, None)
 
 
 BLOCK = 2048  # rows that are forwarded at once
@@ -287,8 +284,7 @@ def initialize(network, generator):
     layers = [m for m in network.modules() if any(p.ndim > 1 for p in m.parameters(recurse=False))]
     modules = list(network.modules())
     for layer in layers:
-        after = _GAIN if not _is_rectified(modules[modules.index(layer) + 1 :]) else _RECTIFIED_GAIN
-        gain = _OUTPUT_GAIN if layer is layers[-1] else after
+        gain = OUTPUT_GAIN if layer is layers[-1] else _gain_after(modules[modules.index(layer) + 1 :])
         for parameter in layer.parameters(recurse=False):
             if parameter.ndim > 1:
                 _draw(parameter, gain, generator)
@@ -327,10 +323,10 @@ def _convolution(n_in, n_out, activation, batch_norm):
 
 def _activation(name):
     """A list with the activation's module, or an empty one; an unknown name is refused."""
-    if name not in ACTIVATION_MODULES:
-        raise ValueError(f"activation={name!r} is unknown: choose one of {', '.join(ACTIVATION_MODULES)}")
-    factory = ACTIVATION_MODULES[name]
-    return [] if factory is None else [factory()]
+    known = [known for known, row in ACTIVATIONS.items() if row.torch]
+    if name not in known:
+        raise ValueError(f"activation={name!r} is unknown: choose one of {', '.join(known)}")
+    return [] if name == "identity" else [getattr(nn, ACTIVATIONS[name].torch)()]
 
 
 def _image_shape(shape):
@@ -347,14 +343,15 @@ def _initialized(network, generator):
     return network
 
 
-def _is_rectified(rest):
-    """Whether a rectifier follows before the next layer with weights of its own."""
+def _gain_after(rest):
+    """The largest gain of activations before the next layer with weights of its own; 1 without any."""
+    found = 1.0
     for module in rest:
-        if isinstance(module, _RECTIFIERS):
-            return True
         if any(p.ndim > 1 for p in module.parameters()):
-            return False
-    return False
+            break
+        row = activation_of(module)
+        found = found if row is None else max(found, row.gain)
+    return found
 
 
 def _draw(parameter, gain, generator):

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules import batchnorm, instancenorm
 
 from sklearn_analytic.nn._torch_checks import check_sequential, is_chain
-from sklearn_analytic.nn._torch_networks import RecurrentLayer
+from sklearn_analytic.nn._torch_networks import RecurrentLayer, activation_of
 
 _KINDS = {nn.Linear: "dense", nn.Conv2d: "conv", RecurrentLayer: "recurrent"}
 _TAILS = (batchnorm._NormBase, instancenorm._InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
@@ -15,7 +15,7 @@ _RESHAPES = (nn.Flatten, nn.Unflatten)
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 BATCH_NORMS = batchnorm._BatchNorm
 
-# {activation module: f'(z) from (the value h = f(z), the module)}
+# {activation module: f'(z) from (the value h = f(z), the module)}; of others of the table, by NumPy
 _SLOPES = {
     nn.ReLU: lambda h, module: (h > 0).to(h.dtype),
     nn.LeakyReLU: lambda h, module: torch.where(h > 0, 1.0, module.negative_slope).to(h.dtype),
@@ -45,7 +45,7 @@ class Stage:
 
     def _activation(self):
         """Place of the last activation with a known slope, or None."""
-        return max((k for k, module in enumerate(self.modules) if type(module) in _SLOPES), default=None)
+        return max((k for k, module in enumerate(self.modules) if _has_slope(module)), default=None)
 
     @property
     def kind(self):
@@ -175,10 +175,17 @@ def _leaves(network):
             yield module
 
 
+def _has_slope(module):
+    """Whether f' can be told from the value of an activation; the identity is none."""
+    return type(module) in _SLOPES or (activation_of(module) is not None and type(module) is not nn.Identity)
+
+
 @torch.no_grad()
 def _slope(module, h):
     """f'(z) of an activation from its value, outside of the graph."""
-    return _SLOPES[type(module)](h, module)
+    if type(module) in _SLOPES:
+        return _SLOPES[type(module)](h, module)
+    return torch.from_numpy(activation_of(module).slope(h.cpu().numpy())).to(h)
 
 
 def _is_layer(module):

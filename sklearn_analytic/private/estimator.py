@@ -12,9 +12,8 @@ from sklearn_analytic.estimator.earlier import published
 from sklearn_analytic.estimator.epoch_estimator import EpochEstimator, NetworkClassifier
 from sklearn_analytic.estimator.epoch_rows import Reading
 from sklearn_analytic.estimator.epoch_targets import NetworkClasses
-from sklearn_analytic.estimator.learned import Trained
+from sklearn_analytic.estimator.learned import Trained, shapes
 from sklearn_analytic.estimator.targets import listed_classes
-from sklearn_analytic.estimator.written_weights import shapes
 from sklearn_analytic.features._public_scale import PublicScale
 from sklearn_analytic.private.method import PrivacyLeakWarning, PrivateTraining, generators, warn_of_leak
 from sklearn_analytic.private.scale import checked_ends, column_ends
@@ -279,5 +278,5 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
             reading = Reading(PublicScale(state["bounds_"], state["data_norm"]))
             own = {name: value for name, value in published(state).items() if name not in targets.published()}
             due = {name: shapes(state[name]) for name in weights}
-            state = state | {"_trained": Trained(targets, reading, own, due)}
+            state = state | {"_trained": Trained(targets, reading, own, due).without_weights()}
         super().__setstate__(state)

@@ -12,11 +12,10 @@ from sklearn_analytic.estimator.base import check_choice, check_positive_integer
 from sklearn_analytic.estimator.epoch_rows import Reading
 from sklearn_analytic.estimator.epochs import Method
 from sklearn_analytic.features._public_scale import PublicScale
-from sklearn_analytic.nn import SCHEDULES, Feedback, Optimizer, Plan, Recipe
-from sklearn_analytic.nn._losses import CLASS_OUTPUTS
+from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, SCHEDULES, Feedback, Optimizer, Plan, Recipe
+from sklearn_analytic.nn._losses import class_outputs
 from sklearn_analytic.nn._plans import CompiledDense, Whole
 from sklearn_analytic.private.training import (
-    SLOPES,
     GaussianMechanism,
     PhotonicMechanism,
     PrivateExecution,
@@ -25,7 +24,6 @@ from sklearn_analytic.private.training import (
 
 _STEPS, _EPOCHS = 1500, (5, 100)  # max_iter="auto": about so many steps, in so few or many epochs
 _BATCH = (16, 512)  # batch_size="auto": a tenth of the rows, within these
-_FEEDBACKS = ("refresh", "product", "random", "binary", "sparse")
 
 
 class PrivacyLeakWarning(UserWarning):
@@ -190,8 +188,8 @@ class PrivateTraining(Method):
             "mechanism": ("gaussian", "photonic"),
             "accountant": ("prv", "rdp"),
             "scheme": ("dfa", "backprop"),
-            "activation": SLOPES,
-            "output": CLASS_OUTPUTS,
+            "activation": [name for name, row in ACTIVATIONS.items() if row.steepest is not None],
+            "output": class_outputs(),
             "solver": ("sgd", "adam"),
             "learning_rate": SCHEDULES,
             "precision": ("float32", "float64"),
@@ -252,12 +250,13 @@ def generators(random_state):
 
 def _check_feedback(name):
     """Refuse feedback that reads rows, and say why."""
-    if name in ("dkp", "learned"):
+    private = [known for known, kind in FEEDBACKS.items() if kind.changes != "learned"]
+    if name in FEEDBACKS and name not in private:
         raise ValueError(
             f"feedback={name!r} learns from rows outside of the noised gradient and is not private; choose one of "
-            f"{_FEEDBACKS}."
+            f"{private}."
         )
-    check_choice("feedback", name, _FEEDBACKS)
+    check_choice("feedback", name, private)
 
 
 def warn_of_leak(message):

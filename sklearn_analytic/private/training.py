@@ -14,7 +14,7 @@ from sklearn_analytic.nn._activations import ACTIVATIONS, activation_codes
 from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._feedback import FEEDBACKS, first_feedback, product_feedback
 from sklearn_analytic.nn._flat import flat_layers, flat_model
-from sklearn_analytic.nn._losses import OUTPUTS
+from sklearn_analytic.nn._losses import rule_of
 from sklearn_analytic.nn._mlp import products_are_small, raw_outputs
 from sklearn_analytic.nn._updates import apply_update
 from sklearn_analytic.private.accountants import least_noise, noise_multiplier_for, prv_epsilon, rdp_epsilon
@@ -24,7 +24,6 @@ _ACCOUNTANTS = {"prv": prv_epsilon, "rdp": rdp_epsilon}
 _CHUNK_ENTRIES = 4e6  # entries of the widest layer held at once; larger batches are summed in parts
 _ROUNDINGS = 1e3  # norms are clipped this many units of rounding early, so that rounding does not exceed the bound
 # The largest absolute slope of each activation.
-SLOPES = {"identity": 1.0, "relu": 1.0, "leaky_relu": 1.0, "tanh": 1.0, "logistic": 0.25}
 
 
 @dataclass(frozen=True)
@@ -116,10 +115,8 @@ class PhotonicMechanism:
 def photonic_bounds(sizes, activation, input_norm, error_norm, floor):
     """Return the bounds of a plain network of ``sizes`` (d, n_1, ..., C) whose rows are clipped to these norms."""
     hidden = tuple(int(n) for n in sizes[1:-1])
-    each = (1,) * len(hidden)
-    return PhotonicBounds(
-        hidden, *(tuple(value for _ in each) for value in (input_norm, SLOPES[activation], error_norm)), floor=floor
-    )
+    each = (input_norm, ACTIVATIONS[activation].steepest, error_norm)
+    return PhotonicBounds(hidden, *((value,) * len(hidden) for value in each), floor=floor)
 
 
 class PrivateExecution:
@@ -234,7 +231,7 @@ class PrivateExecution:
         """The sum of one part of a batch."""
         layers = self._layers()
         inputs, outputs = forward(layers, self.activation, placed.x[rows].astype(self._dtype, copy=False))
-        error = OUTPUTS[self.recipe.output][1](outputs, placed.y[rows])
+        error = rule_of(self.recipe.output)[1](outputs, placed.y[rows])
         sums = self.mechanism.summed(layers, self.activation, inputs, error, self._feedback, self._generator)
         return np.concatenate([part.ravel() for part in sums])
 
@@ -315,7 +312,7 @@ def _check(recipe, layers, mechanism, sample_rate):
     """Refuse what reads rows outside of the noised sum."""
     if recipe.scheme not in ("dfa", "backprop"):
         raise ValueError(f"scheme={recipe.scheme!r}; private training has 'dfa' and 'backprop'.")
-    if recipe.scheme == "dfa" and FEEDBACKS[recipe.feedback.name] == "learned":
+    if recipe.scheme == "dfa" and FEEDBACKS[recipe.feedback.name].changes == "learned":
         raise ValueError(
             f"feedback={recipe.feedback.name!r} learns from rows outside of the noised gradient and is not private; "
             "choose 'refresh', 'product', 'random', 'binary' or 'sparse'."

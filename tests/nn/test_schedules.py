@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_analytic.nn import Plan, Rows, train
-from sklearn_analytic.nn._schedules import rates
+from sklearn_analytic.nn._training import rates
 
 
 def test_cosine():

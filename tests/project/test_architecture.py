@@ -51,12 +51,15 @@ def test_the_house_is_small():
 
 
 # Own classes in the method resolution order, and files that a fit runs through: what they are, and may not exceed.
-# The aim was 22, 14 and 11 files.
+# The aims were 22, 14 and 11 files, and 16, 20 and 20 for networks trained by steps.
 MOST_CLASSES = {"ClosedFormMLP": 5, "CPNetClassifier": 5, "BRMPClassifier": 4}
+MOST_CLASSES |= {"DFAClassifier": 5, "LayerwiseMLP": 5, "DecoupledMLPClassifier": 5}
 MOST_FILES = {"ClosedFormMLP": 30, "CPNetClassifier": 24, "BRMPClassifier": 15}
+MOST_FILES |= {"DFAClassifier": 38, "LayerwiseMLP": 44, "DecoupledMLPClassifier": 44}
 
 
-def test_closed_form_fits_stand_on_few_classes_and_files():
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_fits_stand_on_few_classes_and_files():
     calls = {kind.__name__: (kind, fit) for kind, fit in fits().items()}
     for name, most in MOST_CLASSES.items():
         kind, fit = calls[name]

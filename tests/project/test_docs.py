@@ -45,7 +45,7 @@ def name_of(path):
 def blocks(page):
     """(first line, mark, code) of the Python blocks of a page."""
     text = page.read_text()
-    common = "slow" if "<!-- slow page -->" in text else None
+    common = "slow" if re.search("^<!-- slow page -->", text, flags=re.M) else None
     for match in BLOCK.finditer(text):
         code = match["code"] if match["setup"] is None else match["setup"]
         yield text[: match.start()].count("\n") + 2, match["mark"] or common, code
