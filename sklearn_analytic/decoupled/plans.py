@@ -19,7 +19,7 @@ from sklearn_analytic.decoupled.splitting import (
     measured_costs,
 )
 from sklearn_analytic.nn import torch_module
-from sklearn_analytic.nn._plans import NetworkPlan, flat_weights, torch_weights
+from sklearn_analytic.nn._plans import NetworkPlan, flat_weights
 
 _WORK_FOR_THREADS = 4e6  # multiplications of a module for a batch: below, handing on costs more than it gives
 
@@ -133,8 +133,7 @@ class Piped(NetworkPlan):
             sizes = [len(cell["theta"]) for cell in snapshot["cells"]]
             parts = np.split(flat_weights(fitted), np.cumsum(sizes)[:-1])
             return _with_cells(snapshot, [{"theta": part} for part in parts])
-        found = self.form.found(fitted)
-        rest = iter(found.values() if isinstance(found, dict) else torch_weights(found))
+        rest = iter(self.form.arrays(self.form.found(fitted)))
         changes = [{"network": {name: next(rest) for name in cell["network"]}} for cell in snapshot["cells"]]
         return _with_cells(snapshot, changes)
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -72,9 +72,7 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
                 )
 
         trained, history, error = epochs.fit_source(method, targets, rows, source.sizes, tasks, judge)
-        if isinstance(error, KeyboardInterrupt) and not error.args:  # while rows were read
-            error = _because(interrupt(LAST_GOOD if history.losses else BEFORE_FIT), error)
-        elif error is None and history.failure:  # while they were judged
+        if error is None and history.failure:  # while rows were judged
             error = method.failure(history, LAST_GOOD if history.losses else BEFORE_FIT)
         if error is not None and not history.losses:
             raise error
@@ -192,8 +190,8 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
         return self._map_blocks(X, outputs, n_features=reading.width(self.n_features_in_))
 
     def _backend_of(self, X):
-        """What computes on rows: a tensor stays where it is, all else goes to the method's device."""
-        return backend_for(X, self._method().device)
+        """What computes on rows: a tensor stays where it is, all else goes to ``device``, where that is a parameter."""
+        return backend_for(X, getattr(self, "device", "cpu"))
 
     def _network(self, method, trained, fitted):
         """The plan of a network whose weights can be read."""
@@ -236,7 +234,7 @@ def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight
     Returns
     -------
     self : object
-        The estimator; unchanged when an error is raised before the first epoch is over.
+        The estimator.
     """
     method = self._checked_method()
     with self._unchanged_on_error():
@@ -305,10 +303,11 @@ def fit_blocks(self, blocks, *, X_val=None, y_val=None, sample_weight_val=None):
         )
     if method.early_stopping and X_val is None:
         raise ValueError("early_stopping=True needs X_val and y_val in fit_blocks: it holds out no rows itself.")
-    with self._unchanged_on_error():
+    with self._unchanged_on_error(), _told(BEFORE_FIT):
         history, error = self._fit_source(method, blocks, (X_val, y_val, sample_weight_val))
     if error is not None:
-        raise error
+        with _told(LAST_GOOD):
+            raise error
     return self._finished(method, history)
 
 
@@ -319,9 +318,8 @@ class NetworkClassifier(ClassifierMixin):
 
     def _checked_method(self):
         """What the parameters say, once they are checked."""
-        method = super()._checked_method()
-        check_choice("output", method.output, class_outputs())
-        return method
+        check_choice("output", self._method().output, class_outputs())
+        return super()._checked_method()
 
     @lazily
     def predict(self, X):
@@ -383,6 +381,8 @@ class EpochClassifier(NetworkClassifier, EpochEstimator):
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
 
+        Partitions of layer-wise networks train side by side, and delayed gradients end with the block.
+
         Parameters
         ----------
         X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
@@ -412,6 +412,8 @@ class EpochRegressor(RegressorMixin, EpochEstimator):
 
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
+
+        Partitions of layer-wise networks train side by side, and delayed gradients end with the block.
 
         Parameters
         ----------
@@ -461,10 +463,15 @@ def _is_blocks(X, y):
     return isinstance(X, Blocks | Iterator) or (y is None and isinstance(X, list | tuple))
 
 
-def _because(error, cause):
-    """An error with its cause."""
-    error.__cause__ = cause
-    return error
+@contextmanager
+def _told(outcome):
+    """Let an interrupt while rows are read say what becomes of the estimator, as one of training does."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if error.args:
+            raise
+        raise interrupt(outcome) from error
 
 
 def _warn_of_epochs(name, method):

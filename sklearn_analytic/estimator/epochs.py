@@ -1,7 +1,7 @@
 """The driver of fits by steps: rows become a trained network, at once, block by block, or epoch by epoch over a source.
 
 :func:`fit`, :func:`absorb` and :func:`fit_source` are the whole story, and :class:`Trained` is all that they leave
-behind; a :class:`Method` says how.
+behind, beside the history of its epochs; a :class:`Method` says how.
 """
 
 import math
@@ -92,6 +92,7 @@ class Method(FromParameters, ABC):
     # ---- what it may change ----
 
     n_groups = None  # of columns that wake up together
+    stream_rate = None  # the learning rate of a stream
     watched_names = ()  # of fitted attributes that :meth:`watch` adds rows to
 
     def check_columns(self, n_features):
@@ -102,6 +103,10 @@ class Method(FromParameters, ABC):
         """Return the seed of a fit, and the generator of its draws."""
         seed = seed_of(self.random_state)
         return seed, np.random.default_rng(seed)
+
+    def reading_of_source(self, rows, generator):
+        """Return how columns are read, learned from rows in a source; streams and sources are not for all methods."""
+        raise NotImplementedError
 
     def split(self, X, coded, weights, held_out, seed):
         """Return the training part (X, coded, weights) and held-out rows or None."""
@@ -161,9 +166,9 @@ def fit(method, targets, X, y, weights, tasks, held_out=None, before=None, writt
     It goes on from ``before``, with the weights that were ``written`` since. ``held_out`` are rows to watch.
     """
     method.check_columns(X.shape[1])
+    coded, named = targets.coded(y, method.weight_dtype), "X" if held_out is None else "X_val"
     seed, generator = method.begun() if before is None else (before.seed, _generator_of(before))
-    named = "X" if held_out is None else "X_val"
-    part, held_out = method.split(X, targets.coded(y, method.weight_dtype), weights, held_out, seed)
+    part, held_out = method.split(X, coded, weights, held_out, seed)
     reading = method.reading(part[0], part[2], generator) if before is None else before.reading
     if before is not None or len(part[1]) > most_encoded(X.shape[1]):
         reading = reading.woken(part[0], part[2], method.n_groups)

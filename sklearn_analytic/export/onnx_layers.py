@@ -20,12 +20,9 @@ def _triangle(g, z):
     return g.op("Relu", g.op("Sub", np.array(1.0), g.op("Abs", z)))
 
 
-# {activation: its nodes}
+# {activation: its nodes}, where it is not an operator that ``nn.ACTIVATIONS`` names
 ACTIVATIONS = {
     "identity": lambda g, z: z,
-    "relu": lambda g, z: g.op("Relu", z),
-    "tanh": lambda g, z: g.op("Tanh", z),
-    "logistic": lambda g, z: g.op("Sigmoid", z),
     "leaky_relu": lambda g, z: g.op("Max", z, g.op("Mul", z, np.array(0.01))),
     "cos": lambda g, z: g.op("Cos", z),
     "bump": _bump,

@@ -39,7 +39,7 @@ class Partitioned(NetworkPlan):
         if form.is_compiled:
             return DenseStack(form.sizes, form.activation, self.partitions, self.rule, recipe, generator)
         dtype = np.float64 if recipe.precision == "float64" else np.float32
-        return self._torch_stack(form.network(generator, dtype), recipe, getattr(form, "sizes", (None,))[0])
+        return self._torch_stack(form.network(generator, dtype), recipe, form.sizes[0])
 
     def _torch_stack(self, network, recipe, n_inputs):
         """A stack on a torch device, perhaps of several processes."""

@@ -4,9 +4,7 @@ import torch
 from torch import nn
 
 from sklearn_analytic.layerwise.partitions import START_NOISE
-
-# activations f with f(f(z)) equal to f(z), or near it; modules without weights that change nothing in evaluation
-_PASSING = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Identity, nn.Dropout)
+from sklearn_analytic.nn._torch_networks import activation_of
 
 
 def can_pass(stage):
@@ -16,13 +14,19 @@ def can_pass(stage):
     """
     layer = stage.layer
     others = [module for module in stage.modules if module is not layer]
-    if not all(type(module) in _PASSING for module in others):
+    if not all(map(_repeats, others)):
         return False
     if not all(parameter.requires_grad for parameter in layer.parameters()):
         return False
     if type(layer) is nn.Linear:
         return layer.in_features == layer.out_features
     return type(layer) is nn.Conv2d and _keeps_maps(layer)
+
+
+def _repeats(module):
+    """Whether a module without weights applied twice is, or nearly is, applied once; dropout does not predict."""
+    row = activation_of(module)
+    return type(module) is nn.Dropout or (row is not None and row.repeats)
 
 
 @torch.no_grad()

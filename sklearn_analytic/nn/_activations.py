@@ -41,7 +41,7 @@ def _logistic(z):
 
 # The order is that of the compiled kernels' codes.
 ACTIVATIONS = {
-    "identity": Activation(lambda z: z, np.ones_like, 1.0, True, True, 1.0, "Identity", "Identity"),
+    "identity": Activation(lambda z: z, np.ones_like, 1.0, True, True, 1.0, "Identity"),
     "relu": Activation(_relu, lambda h: (h > 0).astype(h.dtype), 2.0, False, True, 1.0, "ReLU", "Relu"),
     "leaky_relu": Activation(_leaky_relu, _leaky_slope, 2.0, True, True, 1.0, "LeakyReLU"),
     "tanh": Activation(np.tanh, lambda h: 1 - h * h, 1.0, True, True, 1.0, "Tanh", "Tanh"),

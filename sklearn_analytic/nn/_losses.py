@@ -59,15 +59,18 @@ class OutputLink(NamedTuple):
 
 def tangent_exp(z, xp=np):
     """Return ``o = 0.1 e^z``, and its tangent above the top: equation (6)."""
-    bounded = xp.clip(z, None, EXP_TOP)
-    return EXP_SCALE * xp.exp(bounded) * (1 + (z - bounded))
+    return EXP_SCALE * xp.exp(xp.clip(z, None, EXP_TOP)) * (1 + _beyond(z, xp))
 
 
 def tangent_exp_integral(z, xp=np):
     """Return the integral of :func:`tangent_exp`."""
-    bounded = xp.clip(z, None, EXP_TOP)
-    beyond = z - bounded
-    return EXP_SCALE * xp.exp(bounded) * (1 + beyond + 0.5 * beyond**2)
+    beyond = _beyond(z, xp)
+    return EXP_SCALE * xp.exp(xp.clip(z, None, EXP_TOP)) * (1 + beyond + 0.5 * beyond**2)
+
+
+def _beyond(z, xp):
+    """How far z is above the top; at and below it has no slope, so that a gradient through it is exact."""
+    return xp.where(z > EXP_TOP, z - EXP_TOP, xp.zeros_like(z))
 
 
 def cube(z, xp=np):

@@ -45,10 +45,6 @@ class CompiledDense:
         """Return the layers of a state in training."""
         return state
 
-    def written(self, layers, state):
-        """Return layers as a state in training is laid out."""
-        return layers
-
     def forward(self, fitted):
         """Return the function of encoded host rows that gives their raw outputs (n, c), in their dtype."""
         layers = layers_of(fitted)
@@ -66,7 +62,7 @@ class TorchDense(CompiledDense):
         """Return the network with the weights that the CPU would draw."""
         parts = torch_module("sklearn_analytic.nn._torch_networks")
         network = parts.dense_network(self.sizes, self.activation)
-        arrays = torch_weights(self.layers(generator, dtype))
+        arrays = self.arrays(self.layers(generator, dtype))
         parts.load_state(network, dict(zip(parts.state_arrays(network), arrays, strict=True)))
         return network
 
@@ -75,9 +71,13 @@ class TorchDense(CompiledDense):
         arrays = list(state.values())
         return [(weights.T.copy(), bias) for weights, bias in zip(arrays[::2], arrays[1::2], strict=True)]
 
+    def arrays(self, layers):
+        """Return layers as torch's arrays, in their order."""
+        return [part for weights, bias in layers for part in (weights.T, bias)]
+
     def written(self, layers, state):
-        """Under the names that torch's arrays have in a state."""
-        return dict(zip(state, torch_weights(layers), strict=True))
+        """Return layers as a state in training is laid out: under the names of torch's arrays."""
+        return dict(zip(state, self.arrays(layers), strict=True))
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,10 @@ class TorchSequential:
     def read(self, state):
         """They are the state."""
         return state
+
+    def arrays(self, found):
+        """Return them in their order."""
+        return list(found.values())
 
     def written(self, found, state):
         """They are the state."""
@@ -242,8 +246,3 @@ def layers_of(fitted):
 def flat_weights(fitted):
     """Return layers as one vector, W before b."""
     return np.concatenate([part.ravel() for layer in layers_of(fitted) for part in layer])
-
-
-def torch_weights(layers):
-    """Return layers [(W, b), ...] as torch's arrays, in their order."""
-    return [part for weights, bias in layers for part in (weights.T, bias)]

@@ -15,7 +15,7 @@ from sklearn_analytic.estimator.epoch_targets import NetworkClasses
 from sklearn_analytic.estimator.learned import Trained, shapes
 from sklearn_analytic.estimator.targets import listed_classes
 from sklearn_analytic.features._public_scale import PublicScale
-from sklearn_analytic.private.method import PrivacyLeakWarning, PrivateTraining, generators, warn_of_leak
+from sklearn_analytic.private.method import PrivacyLeakWarning, PrivateTraining, warn_of_leak
 from sklearn_analytic.private.scale import checked_ends, column_ends
 
 __all__ = ["PrivacyLeakWarning", "PrivateDFAClassifier"]
@@ -231,7 +231,8 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
             X = self._read_features(X, reset=True)
             y = class_labels(y, X)
             targets, ends = self._public_classes(y), self._public_ends(X)
-            method = replace(method, ends=ends, n_rows=X.shape[0], draws=generators(self.random_state))
+            method = replace(method, ends=ends, n_rows=X.shape[0])
+            method.refuse_budget(X.shape[1], targets.n_outputs)  # before anything is drawn
             tasks = EpochTasks(self, {"X": X, "y": y})
             trained, history = epochs.fit(method, targets, X, y, None, tasks)
             self._keep(trained)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -69,9 +69,13 @@ class PrivateTraining(Method):
     # settled by a fit
     ends: Any = None  # of columns, which are public
     n_rows: int = 0
-    draws: tuple = (None, None)  # generators of what is public, and of sampling and noise
 
-    goes_on, device = False, "cpu"
+    goes_on = False
+
+    @cached_property
+    def draws(self):
+        """Generators of what is public, and of sampling and noise."""
+        return _generators(self.random_state)
 
     # ---- the network ----
 
@@ -90,6 +94,10 @@ class PrivateTraining(Method):
         norms = (float(self.optical_input_norm), float(self.optical_error_norm))
         bounds = photonic_bounds(sizes, self.activation, *norms, self.optical_floor)
         return _within(PhotonicMechanism, *budget, bounds)
+
+    def refuse_budget(self, n_inputs, n_outputs):
+        """Refuse a budget that no noise reaches."""
+        self.mechanism_of((n_inputs, *hidden_sizes(self.hidden_layer_sizes), n_outputs))
 
     @property
     def sample_rate(self):
@@ -241,7 +249,7 @@ def _within(mechanism, *budget):
     return mechanism.within(*budget)
 
 
-def generators(random_state):
+def _generators(random_state):
     """Return generators of the public draws and of sampling and noise; fresh ones share no entropy."""
     if random_state is None:  # 128 bits each, from the system: the 32 bits of a seed could be searched
         return np.random.default_rng(), np.random.default_rng()
@@ -251,7 +259,7 @@ def generators(random_state):
 def _check_feedback(name):
     """Refuse feedback that reads rows, and say why."""
     private = [known for known, kind in FEEDBACKS.items() if kind.changes != "learned"]
-    if name in FEEDBACKS and name not in private:
+    if isinstance(name, str) and name in FEEDBACKS and name not in private:
         raise ValueError(
             f"feedback={name!r} learns from rows outside of the noised gradient and is not private; choose one of "
             f"{private}."

@@ -23,7 +23,6 @@ from sklearn_analytic.private.photonic import PhotonicBounds, photonic_epsilon
 _ACCOUNTANTS = {"prv": prv_epsilon, "rdp": rdp_epsilon}
 _CHUNK_ENTRIES = 4e6  # entries of the widest layer held at once; larger batches are summed in parts
 _ROUNDINGS = 1e3  # norms are clipped this many units of rounding early, so that rounding does not exceed the bound
-# The largest absolute slope of each activation.
 
 
 @dataclass(frozen=True)

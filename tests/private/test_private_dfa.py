@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_analytic import PrivacyLeakWarning, PrivateDFAClassifier
-from sklearn_analytic.private import estimator as _private_dfa
+from sklearn_analytic.private import method as _private_method
 from sklearn_analytic.private.accountants import prv_epsilon, rdp_epsilon
 from sklearn_analytic.private.photonic import photonic_epsilon
 from sklearn_analytic.private.training import PrivateExecution, photonic_bounds
@@ -233,7 +233,7 @@ def test_nothing_of_the_training_loss_is_kept():
 def test_fresh_entropy_by_default():
     first, second = (model(random_state=None).fit(*blobs()) for _ in range(2))
     assert np.all(first.coefs_[0] != second.coefs_[0])
-    streams = {_private_dfa.generators(None)[1].bit_generator.seed_seq.entropy for _ in range(4)}
+    streams = {_private_method._generators(None)[1].bit_generator.seed_seq.entropy for _ in range(4)}
     assert len(streams) == 4 and min(streams) > 2**64
 
 
