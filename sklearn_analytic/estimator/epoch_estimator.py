@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -62,23 +63,19 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
         targets, y, weights = self._kind_of_targets.of_source(method, source, y, weights)
         weights = None if weights is None else mean_one(weights)
         rows = rows_in_blocks(source, y, weights, max(source.sizes))
-        held_out, judge = self._held_out(method, targets, *held_out), None
-        if held_out is not None:
-            X_val, y_val, weights_val = held_out
+        held_out = self._held_out(method, targets, *held_out)
 
-            def judge(trained):
-                return targets.score(
-                    host(self._outputs(X_val, method, trained, trained.attributes)), y_val, weights_val
-                )
+        def outputs(trained):
+            return host(self._outputs(held_out[0], method, trained, trained.attributes))
 
+        judge = None if held_out is None else lambda trained: targets.score(outputs(trained), *held_out[1:])
         trained, history, error = epochs.fit_source(method, targets, rows, source.sizes, tasks, judge)
         if error is None and history.failure:  # while rows were judged
             error = method.failure(history, LAST_GOOD if history.losses else BEFORE_FIT)
         if error is not None and not history.losses:
             raise error
         if held_out is not None:
-            outputs = host(self._outputs(X_val, method, trained, trained.attributes))
-            trained = epochs.replace(trained, targets=trained.targets.calibrated(outputs, y_val, weights_val))
+            trained = replace(trained, targets=trained.targets.calibrated(outputs(trained), *held_out[1:]))
         self._keep(trained)
         if blocks.feature_names is not None:
             self.feature_names_in_ = blocks.feature_names
