@@ -15,9 +15,9 @@ from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
 from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
 from sklearn_analytic.nn import Optimizer, Recipe, Rows
+from sklearn_analytic.nn._flat import apply_update
 from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._mlp import MLPExecution
-from sklearn_analytic.nn._updates import apply_update
 
 RATE = 1e-5  # labels are noise: weights stay near their start, so that no batch is cheaper than another
 CLASSES = 10

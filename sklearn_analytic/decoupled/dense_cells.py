@@ -8,11 +8,18 @@ import numpy as np
 
 from sklearn_analytic.backend import one_blas_thread, training
 from sklearn_analytic.nn._activations import activation_codes
-from sklearn_analytic.nn._channels import ExactChannel
-from sklearn_analytic.nn._flat import Views, compiled_rows, error_entries, flat_layers, flat_model, in_turn
+from sklearn_analytic.nn._flat import (
+    Views,
+    adam_ahead,
+    apply_update,
+    compiled_rows,
+    error_entries,
+    flat_layers,
+    flat_model,
+    in_turn,
+)
 from sklearn_analytic.nn._mlp import products_are_small, raw_outputs
-from sklearn_analytic.nn._passes import backward, forward, output_error
-from sklearn_analytic.nn._updates import adam_ahead, apply_update
+from sklearn_analytic.nn._passes import ExactChannel, backward, forward, output_error
 
 _STATE = ("theta", "first", "second")  # arrays of a model that outlive a batch
 

@@ -5,11 +5,11 @@ import numpy as np
 from sklearn_analytic.backend import one_blas_thread, training
 from sklearn_analytic.nn._activations import activation_codes, add_bias_and_activate
 from sklearn_analytic.nn._alignment import alignment
-from sklearn_analytic.nn._channels import channel
 from sklearn_analytic.nn._feedback import FEEDBACKS, tangent_feedback
-from sklearn_analytic.nn._flat import Buffers, compiled_rows, flat_layers, flat_model, segment
+from sklearn_analytic.nn._flat import Buffers, apply_update, compiled_rows, flat_layers, flat_model, segment
 from sklearn_analytic.nn._passes import (
     backward,
+    channel,
     forward,
     large_errors,
     mean_slopes,
@@ -20,7 +20,6 @@ from sklearn_analytic.nn._preconditioner import KFACState
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._recipe import batch
 from sklearn_analytic.nn._sides import Side
-from sklearn_analytic.nn._updates import apply_update
 
 _TRAINED = ("theta", "first", "second")  # arrays of a model that are its state
 _FEEDBACK_BETAS, _FEEDBACK_EPSILON = (0.9, 0.999), 1e-8

@@ -12,8 +12,7 @@ import numpy as np
 
 from sklearn_analytic.backend import training
 from sklearn_analytic.nn._activations import activation_codes
-from sklearn_analytic.nn._flat import FlatModel
-from sklearn_analytic.nn._updates import apply_update
+from sklearn_analytic.nn._flat import FlatModel, apply_update
 
 
 @dataclass(frozen=True)

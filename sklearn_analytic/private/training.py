@@ -13,10 +13,9 @@ from sklearn_analytic.backend import one_blas_thread
 from sklearn_analytic.nn._activations import ACTIVATIONS, activation_codes
 from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._feedback import FEEDBACKS, first_feedback, product_feedback
-from sklearn_analytic.nn._flat import flat_layers, flat_model
+from sklearn_analytic.nn._flat import apply_update, flat_layers, flat_model
 from sklearn_analytic.nn._losses import rule_of
 from sklearn_analytic.nn._mlp import products_are_small, raw_outputs
-from sklearn_analytic.nn._updates import apply_update
 from sklearn_analytic.private.accountants import least_noise, noise_multiplier_for, prv_epsilon, rdp_epsilon
 from sklearn_analytic.private.photonic import PhotonicBounds, photonic_epsilon
 

@@ -10,8 +10,8 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import DFAClassifier, PrivateDFAClassifier
-from sklearn_analytic.backend import _numba_outputs as kernels
 from sklearn_analytic.backend import training
+from sklearn_analytic.backend import training as kernels
 from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.nn import LINKS, Feedback, Recipe, Rows
 from sklearn_analytic.nn._initializers import initial_layers
