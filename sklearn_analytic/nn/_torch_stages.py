@@ -145,6 +145,7 @@ class _Above(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, errors, *outputs):
+        """Keep the errors."""
         if any(e.shape != h.shape for e, h in zip(errors, outputs, strict=True)):
             raise RuntimeError("every error must have the shape of its output")
         ctx.errors = errors
@@ -152,6 +153,7 @@ class _Above(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, _):
+        """Give every output its error."""
         return None, *ctx.errors
 
 
