@@ -122,11 +122,6 @@ class Piped(NetworkPlan):
         """Nothing was sent."""
         return {}
 
-    def fitted(self, execution):
-        """The weights of all modules."""
-        form = self.form
-        return form.named(form.read(execution.layers() if form.is_compiled else execution.arrays()))
-
     def rewritten(self, snapshot, fitted):
         """The flat parameters, cut where the modules are; torch's modules have names of their own."""
         if self.form.is_compiled:

@@ -300,7 +300,7 @@ class GradientMethod(Method):
     def torch_for(self):
         """What of the parameters needs torch, in words, or None."""
         kinds = ("network", "image_shape", "recurrent_layer_sizes")
-        given = [name for name in kinds if getattr(self, name, None) is not None]
+        given = [name for name in kinds if getattr(self.architecture, name) is not None]
         values = {"device": self.device != "cpu", "precision": self.precision == "bfloat16"}
         values["distributed"] = bool(getattr(self, "distributed", False))
         given += [f"{name}={getattr(self, name)!r}" for name, needs in values.items() if needs]

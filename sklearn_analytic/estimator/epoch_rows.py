@@ -108,10 +108,15 @@ def most_encoded(n_columns):
 
 
 def weighing_rows(X, y, weights):
+    """Return the rows of positive weight, of which there must be some."""
+    return positive_rows(X, y, refuse_no_weight(weights))
+
+
+def positive_rows(X, y, weights):
     """Return the rows of positive weight: a row without weight is no row."""
     if weights is None or np.all(weights > 0):
         return X, y, weights
-    kept = np.flatnonzero(refuse_no_weight(weights) > 0)
+    kept = np.flatnonzero(weights > 0)
     return X[kept], y[kept], weights[kept]
 
 

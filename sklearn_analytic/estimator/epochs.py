@@ -16,7 +16,7 @@ import numpy as np
 
 from sklearn_analytic.backend import one_blas_thread, rows_are_few
 from sklearn_analytic.estimator.base import FromParameters, seed_of
-from sklearn_analytic.estimator.epoch_rows import called, most_encoded, relative
+from sklearn_analytic.estimator.epoch_rows import called, most_encoded, positive_rows, relative
 from sklearn_analytic.estimator.learned import Trained, layout, shapes
 from sklearn_analytic.estimator.written_weights import take_written
 from sklearn_analytic.nn import Plan, Rows, train
@@ -187,7 +187,7 @@ def fit(method, targets, X, y, weights, tasks, held_out=None, before=None, writt
     run = replace(network.run, watched=watched, tasks=tasks, after_epoch=after_epoch, goes_on=before is not None)
     with one_blas_thread(rows_are_few(rows.x.shape, method.widest)):
         history = method.train(network.execution, rows, run)
-    trained = replace(network.trained(history), seed=seed, blocks=1 if before is None else before.blocks + 1)
+    trained = network.trained(history)
     if watched is not None:
         trained, outputs = _with_scores(trained, history), network.execution.outputs(watched.x)
         trained = replace(trained, targets=trained.targets.calibrated(outputs, watched.y, watched.weight))
@@ -242,8 +242,7 @@ def absorb(method, targets, X, y, weights, before=None, written=None, stretch=No
     network.epoch_is_over(rows)
     losses = [*earlier.get("loss_curve_", []), *history.losses]
     kept = {name: earlier[name] for name in _SCORES if name in earlier}
-    trained = replace(network.trained(history), seed=seed, blocks=1 if before is None else before.blocks + 1)
-    return _with(trained, kept | {"loss_curve_": losses, "n_iter_": len(losses)})
+    return _with(network.trained(history), kept | {"loss_curve_": losses, "n_iter_": len(losses)})
 
 
 def _generator_of(before):
@@ -287,7 +286,7 @@ class _Stream:
     def __init__(self, method, targets, rows, sizes, plan, begun):
         self._method, self._targets, self._rows, self._plan = method, targets, rows, plan
         self._steps = [-(-size // plan.batch_size) for size in sizes if size]
-        self._losses, self.trained, self.error = [], begun, None
+        self.trained, self.error = begun, None
 
     def epoch(self, number):
         """Train on every block once; return the mean loss. What fails is kept for the end."""
@@ -297,9 +296,8 @@ class _Stream:
         except (Exception, KeyboardInterrupt) as error:
             self.trained, self.error = before, error
             return math.nan
-        self._losses.append(loss)
-        curve = {"loss_curve_": list(self._losses), "loss_": loss, "n_iter_": len(self._losses)}
-        self.trained = _with(self.trained, curve)
+        losses = [*before.attributes.get("loss_curve_", ()), loss]  # of epochs, where those of blocks stand
+        self.trained = _with(self.trained, {"loss_curve_": losses, "loss_": loss, "n_iter_": len(losses)})
         return loss
 
     def _pass(self, number):
@@ -310,7 +308,7 @@ class _Stream:
         outcome = LAST_GOOD if number else BEFORE_FIT
         with closing(iter(self._rows)) as blocks:
             for k, block in enumerate(blocks):
-                x, y, w = _weighing(block)
+                x, y, w = positive_rows(block.x, block.y, block.weight)
                 if len(x):
                     stretch = Stretch(first, total, self._plan)
                     found = absorb(self._method, self._targets, x, y, w, self.trained, stretch=stretch, outcome=outcome)
@@ -337,14 +335,6 @@ class _Stream:
         return so_far(self.trained)
 
 
-def _weighing(block):
-    """Rows of a block that weigh something."""
-    if block.weight is None or np.all(block.weight > 0):
-        return block.x, block.y, block.weight
-    kept = block.weight > 0
-    return block.x[kept], block.y[kept], block.weight[kept]
-
-
 # ---- what it leaves behind ----
 
 
@@ -369,6 +359,7 @@ class _Network:
     def __init__(self, method, targets, reading, rows, seed, generator, before):
         recipe = _of_lightest(replace(method.recipe(len(rows.x)), seed=seed), rows.weight)
         self._method, self._targets, self._reading, self.seen = method, targets, reading, {}
+        self._counted = {"seed": seed, "blocks": 1 if before is None else before.blocks + 1}
         self._plan = method.network_plan(rows.x.shape[1], targets.n_outputs, before)
         self.execution = self._plan.execution(recipe, generator)
         self.run = Run(recipe, generator, targets.score, targets.n_outputs)
@@ -411,8 +402,8 @@ class _Network:
         found = _with(found, self._plan.communication(execution) | method.outcome(execution, history))
         if not method.goes_on:
             return found
-        weights = self._layout(found.attributes)
-        return replace(found, snapshot=execution.snapshot(), layout=weights, kind=method.kind())
+        going = {"snapshot": execution.snapshot(), "layout": self._layout(found.attributes), "kind": method.kind()}
+        return replace(found, **going, **self._counted)
 
     def _layout(self, fitted):
         """Shapes of all weights."""

@@ -39,12 +39,11 @@ class Partitioned(NetworkPlan):
         if form.is_compiled:
             return DenseStack(form.sizes, form.activation, self.partitions, self.rule, recipe, generator)
         dtype = np.float64 if recipe.precision == "float64" else np.float32
-        return self._torch_stack(form.network(generator, dtype), recipe, form.sizes[0])
+        return self._torch_stack(form.network(generator, dtype), list(self.partitions), recipe, form.sizes[0])
 
-    def _torch_stack(self, network, recipe, n_inputs):
+    def _torch_stack(self, network, partitions, recipe, n_inputs):
         """A stack on a torch device, perhaps of several processes."""
         torch, device = torch_module("sklearn_analytic.layerwise.torch_stack"), self.form.device.removeprefix("torch:")
-        partitions = list(self.partitions) if isinstance(self.partitions, tuple) else self.partitions
         ranks = ranks_of(self.form)
         return torch.TorchStack(network, partitions, self.rule, recipe, device, recipe.seed, ranks, n_inputs)
 
@@ -55,9 +54,8 @@ class Partitioned(NetworkPlan):
         if self.form.is_compiled:
             layers, heads = _copied(stack.layers), [_copied(head) for head in stack.heads]
         else:
-            state = stack.state()
-            layers, heads = (state["network"], state["heads"])
-            layers, heads = self.form.read(layers), [self.form.read(head) for head in heads]
+            state, read = stack.state(), self.form.read
+            layers, heads = read(state["network"]), [read(head) for head in state["heads"]]
         if last < len(self.partitions) - 1:
             layers = [*layers[: self.partitions[last][1]], *heads[last]]
         return coefs_of(layers) | {"heads_": [_head(head) for head in heads[:last]], "exit_": last}
@@ -110,7 +108,7 @@ class PartitionedSequential(Partitioned):
 
     def _stack(self, recipe, generator):
         """The network, built anew."""
-        return self._torch_stack(self.form.network(generator), recipe, self.n_inputs)
+        return self._torch_stack(self.form.network(generator), self.partitions, recipe, self.n_inputs)
 
     def fitted(self, execution):
         """Parameters and buffers of the network and of all heads."""

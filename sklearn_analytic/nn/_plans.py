@@ -91,7 +91,7 @@ class TorchSequential:
     reads = object  # torch makes tensors of all that hold numbers
     is_compiled = False
 
-    def network(self, generator, dtype=None):
+    def network(self, generator):
         """Return the network, built anew."""
         return self.build(generator)
 
@@ -162,9 +162,10 @@ class NetworkPlan(ABC):
         record = None if self.form.is_compiled else execution.communication()
         return {} if record is None else {"communication_": record}
 
-    @abstractmethod
     def fitted(self, execution):
         """Return the fitted attributes {name: value} of an estimator: host arrays."""
+        form = self.form
+        return form.named(form.read(execution.layers() if form.is_compiled else execution.arrays()))
 
     def forward(self, fitted):
         """Return the function of encoded host rows that gives their raw outputs (n, c), in their dtype."""
@@ -193,11 +194,6 @@ class Whole(NetworkPlan):
         torch = torch_module("sklearn_analytic.nn._torch_execution")
         device = form.device.removeprefix("torch:")
         return torch.TorchExecution(form.network(generator), recipe, device, recipe.seed, ranks)
-
-    def fitted(self, execution):
-        """The weights as they are."""
-        form = self.form
-        return form.named(form.read(execution.layers() if form.is_compiled else execution.arrays()))
 
     def rewritten(self, snapshot, fitted):
         """The flat parameters, or torch's arrays."""
