@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from sklearn_analytic.backend import training
-from sklearn_analytic.nn import KFAC, Feedback, MLPExecution, Optimizer, Recipe, Rows
+from sklearn_analytic.nn import ACTIVATIONS as ACTIVATIONS_TABLE
+from sklearn_analytic.nn import KFAC, LINKS, Feedback, MLPExecution, Optimizer, Recipe, Rows
+from sklearn_analytic.nn._activations import Activation
 from sklearn_analytic.nn._feedback import draw_feedback
 from sklearn_analytic.nn._initializers import initial_layers
 from tests import reference
@@ -472,3 +474,39 @@ def test_a_layer_alone_is_logistic_regression(rng):
     ex = execution(rng, sizes=(5, 3))
     _, found = gradient(ex, rows)
     assert_same_gradient(found, reference.network_gradient(ex.layers(), "relu", rows.x, rows.y, rows.weight), "float64")
+
+
+# ---- rows of the tables without compiled kernels ----
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_rows_without_kernels_give_the_gradients_of_those_with_them(monkeypatch, bits, weighted):
+    monkeypatch.setitem(ACTIVATIONS_TABLE, "other", ACTIVATIONS_TABLE["tanh"])
+    monkeypatch.setitem(LINKS, "another", LINKS["expgb"])
+    rows, found = problem(np.random.default_rng(0)), []
+    rows = rows if weighted else Rows(rows.x, rows.y)
+    for activation, output in (("tanh", "expgb"), ("other", "another")):
+        ex = execution(np.random.default_rng(1), activation, scheme="dfa", output=output, activation_bits=bits)
+        found.append(gradient(ex, rows, refresh=True))
+        assert_close(ex.outputs(rows.x), execution(np.random.default_rng(1), "tanh").outputs(rows.x), "float64")
+    assert_close(found[1][0], found[0][0], "float64")
+    assert_same_gradient(found[1][1], found[0][1], "float64")
+
+
+def test_what_a_row_does_not_say_is_refused(monkeypatch):
+    from sklearn_analytic import DFAClassifier, PrivateDFAClassifier
+
+    pytest.importorskip("onnx")
+    monkeypatch.setitem(ACTIVATIONS_TABLE, "bare", Activation(np.tanh, lambda h: 1 - h * h))
+    monkeypatch.setitem(LINKS, "unread", LINKS["linear"]._replace(onnx=None))
+    X, y = np.random.default_rng(0).standard_normal((40, 3)), np.arange(40) % 2
+    shared = {"max_iter": 9, "n_iter_no_change": 1, "tol": 9.0, "random_state": 0}
+    with pytest.raises(NotImplementedError, match="activation='bare' has no operator of ONNX"):
+        DFAClassifier((4,), activation="bare", **shared).fit(X, y).to_onnx()
+    with pytest.raises(NotImplementedError, match="output rule has no nodes of ONNX"):
+        DFAClassifier((4,), output="unread", **shared).fit(X, y).to_onnx()
+    with pytest.raises(ValueError, match="activation='bare' is unknown: choose one of identity, relu"):
+        DFAClassifier((4,), activation="bare", device="torch:cpu", **shared).fit(X, y)
+    with pytest.raises(ValueError, match="activation must be one of"):
+        PrivateDFAClassifier(activation="bare").fit(X, y)

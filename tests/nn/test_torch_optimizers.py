@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from sklearn_analytic.nn._recipe import Optimizer  # noqa: E402
 from sklearn_analytic.nn._torch_optimizers import optimizer_of  # noqa: E402
+from sklearn_analytic.nn._torch_stages import send_back  # noqa: E402
 
 KINDS = {
     "sgd": lambda groups, o: torch.optim.SGD(groups, 0.1, momentum=o.momentum, nesterov=o.nesterov, fused=True),
@@ -73,6 +74,13 @@ def test_frozen_parameters_stay():
     optimizer.zero_grad()
     optimizer.step(0.5)
     assert trained.grad is None and torch.equal(trained, torch.full((2, 2), 0.5))
+
+
+def test_errors_have_the_shapes_of_outputs():
+    output = torch.ones(3, 1, requires_grad=True) * 2
+    with pytest.raises(RuntimeError, match="every error must have the shape of its output"):
+        send_back([output], [torch.ones(3, 2)])  # which autograd itself would sum over
+    send_back([torch.ones(3, 1)], [torch.ones(3, 1)])  # nothing trains it
 
 
 def test_a_fit_imports_no_compiler():
