@@ -46,6 +46,20 @@ def first_and_second(task, threads):
     return {"estimator": name, "first": fits[0], "second": fits[1], "compiled": compiled}
 
 
+def torch_fits(task, threads):
+    """Processor seconds of two fits on breast cancer in torch on the CPU, which is imported before."""
+    import torch  # noqa: F401
+    from sklearn.datasets import load_breast_cancer
+
+    model, fits = model_of(task["estimator"], device="torch:cpu", **BY_STEPS), []
+    X, y = load_breast_cancer(return_X_y=True)
+    for _ in range(2):
+        start = time.process_time()
+        model.fit(X, y)
+        fits.append(time.process_time() - start)
+    return {"estimator": task["estimator"], "first": fits[0], "second": fits[1]}
+
+
 def busy(task, threads):
     """Wall seconds of fits on digits beside a busy process: {threads of BLAS: median of five}."""
     from sklearn.datasets import load_digits
@@ -73,4 +87,4 @@ def spin():
 
 
 if __name__ == "__main__":
-    answer({"first_and_second": first_and_second, "busy": busy})
+    answer({"first_and_second": first_and_second, "torch_fits": torch_fits, "busy": busy})

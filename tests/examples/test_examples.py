@@ -295,9 +295,11 @@ def test_streaming_of_brmp(streaming, name):
 
 
 def test_first_fit(tmp_path):
-    options = ("--estimators", "BRMPClassifier", "--json", tmp_path / "f.json")
+    options = ("--estimators", "BRMPClassifier", "--torch", "DFAClassifier", "--json", tmp_path / "f.json")
     run_script(BENCHMARKS / "first_fit.py", *options, cwd=tmp_path)
     record = read_json(tmp_path / "f.json")
+    (torched,) = record["torch"]
+    assert torched["estimator"] == "DFAClassifier" and 0 < torched["second"] <= torched["first"]
     (row,), (busy,) = record["rows"], record["busy"]
     assert row["compiled"] == [] and 0 < row["second"] <= row["first"]
     assert all(seconds > 0 for seconds in busy["seconds"].values()) and "1" in busy["seconds"]
