@@ -12,7 +12,7 @@ NARROW = "8 x 512, batch 256"  # at all numbers of modules; the others at four
 QUICK = {"8 x 64, batch 64": {"width": 64, "batch_size": 64}}
 COUNTS, FEW = (2, 4, 8), (4,)
 DDG = {"schedule": "ddg", "forward_first": True}
-# {contender: parameters of PipelineRule}
+# {contender: parameters of PipelineSchedule}
 CONTENDERS = {
     BACKPROP: {"schedule": "backprop"},
     STASH: {},

@@ -10,7 +10,7 @@ import numpy as np
 
 from sklearn_analytic.backend import one_blas_thread
 from sklearn_analytic.decoupled.dense_cells import DenseCells
-from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline import PipelineSchedule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
 from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
@@ -55,7 +55,7 @@ def pipeline(task, rule, n_modules=2, threads=True, compensated=False):
     recipe = recipe_of(task)
     ranges = balanced_modules(dense_costs(sizes_of(task), task["batch_size"]), n_modules, compensated)
     stack = DenseCells(layers_of(task), "relu", recipe, ranges)
-    return Pipeline(stack, PipelineRule(**rule), recipe, Threads(n_modules) if threads else Sequential(), ranges)
+    return Pipeline(stack, PipelineSchedule(**rule), recipe, Threads(n_modules) if threads else Sequential(), ranges)
 
 
 class DataParallel:

@@ -6,7 +6,7 @@ from _decoupled_nets import compiled_backprop, pipeline, recipe_of, sizes_of
 from _decoupled_ranks import layers_of_torch
 from torch import nn
 
-from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline import PipelineSchedule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Threads
 from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
@@ -18,7 +18,7 @@ def torch_pipeline(task):
     recipe = recipe_of(task)
     ranges = balanced_modules(dense_costs(sizes_of(task), task["batch_size"]), 2)
     stack = TorchCells(nn.Sequential(*layers_of_torch(task)), ranges, recipe, "cpu", 0)
-    return Pipeline(stack, PipelineRule(), recipe, Threads(2), ranges)
+    return Pipeline(stack, PipelineSchedule(), recipe, Threads(2), ranges)
 
 
 PEERS = {

@@ -7,7 +7,7 @@ from _decoupled_costs import RULES
 from _dfa_common import Suite, finished
 from _dfa_workers import in_fresh_process
 
-from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline import PipelineSchedule
 from sklearn_analytic.decoupled.simulation import ModuleCosts, simulate
 from sklearn_analytic.decoupled.splitting import balanced_modules
 
@@ -54,7 +54,7 @@ def run(job, options):
 
 def rule_of(name):
     """The rule of a measurement's name, without its predictor: that is in the costs."""
-    return PipelineRule(**{key: value for key, value in RULES[name].items() if key != "predictor"})
+    return PipelineSchedule(**{key: value for key, value in RULES[name].items() if key != "predictor"})
 
 
 def checked(pair, found, batches):

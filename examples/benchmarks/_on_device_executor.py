@@ -10,7 +10,7 @@ import numpy as np
 from _on_device_clock import plain, timed
 from _on_device_loop import RATE, Loop, network_of
 
-from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline import PipelineSchedule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
 from sklearn_analytic.decoupled.splitting import balanced_modules, dense_costs
@@ -20,11 +20,11 @@ from sklearn_analytic.nn import Optimizer, Recipe, Rows
 CLASSES = 10
 # {name: (rule, modules)}
 RULES = {
-    "backprop, 2 modules": (PipelineRule("backprop"), 2),
-    "ddg, 2 modules": (PipelineRule("ddg", forward_first=True), 2),
-    "fdg, 4 modules": (PipelineRule("fdg"), 4),
-    "dtrp, 4 modules": (PipelineRule("dtrp", recompute=True, predictor="adam"), 4),
-    "velocity, 4 modules": (PipelineRule("fdg", predictor="velocity"), 4),
+    "backprop, 2 modules": (PipelineSchedule("backprop"), 2),
+    "ddg, 2 modules": (PipelineSchedule("ddg", forward_first=True), 2),
+    "fdg, 4 modules": (PipelineSchedule("fdg"), 4),
+    "dtrp, 4 modules": (PipelineSchedule("dtrp", recompute=True, predictor="adam"), 4),
+    "velocity, 4 modules": (PipelineSchedule("fdg", predictor="velocity"), 4),
 }
 CHECK = {"width": 128, "depth": 7, "batch": 128, "batches": 12, "epochs": 3}
 LARGE = {"width": 2048, "depth": 8, "batch": 512, "batches": 40, "epochs": 3}

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sklearn_analytic.decoupled.pipeline import DELAYS, ORDERS, published_rule
+from sklearn_analytic.decoupled.pipeline import DELAYS, ORDERS, published_schedule
 from sklearn_analytic.decoupled.simulation import ModuleCosts, simulate
 from sklearn_analytic.estimator.base import check_choice, check_positive_integer
 from sklearn_analytic.estimator.plotting import EstimatorDisplay
@@ -90,7 +90,7 @@ class TimelineDisplay(EstimatorDisplay):
         return {
             "timeline": cls._fitted(estimator, "timeline_"),
             "n_batches": 12,
-            "recomputes": published_rule(estimator.schedule, recompute=estimator.recompute).recompute,
+            "recomputes": published_schedule(estimator.schedule, recompute=estimator.recompute).recompute,
             "title": f"{type(estimator).__name__}(schedule={estimator.schedule!r})",
         }
 
@@ -124,7 +124,7 @@ class TimelineDisplay(EstimatorDisplay):
         counts = {"n_modules": n_modules, "n_batches": n_batches, "accumulation_steps": accumulation_steps}
         for name, count in counts.items():
             check_positive_integer(name, count)
-        rule = published_rule(schedule, operation_order, recompute, accumulation=accumulation_steps)
+        rule = published_schedule(schedule, operation_order, recompute, accumulation=accumulation_steps)
         timeline = simulate(rule, [ModuleCosts(1.0, 2.0)] * n_modules, n_batches)
         units = {"scale": 1.0, "unit": "forward passes of a module"}
         return cls(timeline, **units, recomputes=rule.recompute, title=f"{schedule=}, ideal").plot(**kwargs)

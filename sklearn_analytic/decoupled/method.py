@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_analytic.decoupled.pipeline import DELAYS, ORDERS, RATE_RULES, published_rule
+from sklearn_analytic.decoupled.pipeline import DELAYS, ORDERS, RATE_RULES, published_schedule
 from sklearn_analytic.decoupled.plans import Modules, Piped
 from sklearn_analytic.decoupled.predictors import PREDICTORS
 from sklearn_analytic.decoupled.splitting import RECOMPUTED
@@ -92,7 +92,7 @@ class DecoupledTraining(GradientMethod):
         predictor = self.predictor
         if predictor == "auto":
             predictor = _PREDICTORS[self.solver] if predicts else None
-        return published_rule(
+        return published_schedule(
             schedule,
             self.operation_order,
             self.recompute,

@@ -34,7 +34,7 @@ _SCALE_FREE = ("adam", "adamw")  # optimisers that a factor on the gradient leav
 
 
 @dataclass(frozen=True)
-class PipelineRule:
+class PipelineSchedule:
     """How the modules of a network work together."""
 
     schedule: str = "fdg"  # a key of DELAYS
@@ -95,11 +95,11 @@ class PipelineRule:
             yield from forward + backward if self.forward_first or delay == 0 else backward + forward
 
 
-def published_rule(schedule, order="auto", recompute="auto", **choices):
+def published_schedule(schedule, order="auto", recompute="auto", **choices):
     """Return the rule of a schedule; an "auto" order (one of ORDERS) and recomputation are as published."""
     forward_first = schedule in _FORWARD_FIRST if order == "auto" else order == "forward_first"
     again = schedule in _RECOMPUTING if recompute == "auto" else bool(recompute)
-    return PipelineRule(schedule, forward_first, recompute=again, **choices)
+    return PipelineSchedule(schedule, forward_first, recompute=again, **choices)
 
 
 def staleness_counts(lag, accumulation, n_batches):

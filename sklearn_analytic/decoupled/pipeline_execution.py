@@ -19,7 +19,7 @@ class Pipeline:
     ----------
     stack : CellStack
         The network in modules.
-    rule : PipelineRule
+    rule : PipelineSchedule
         How they work together.
     recipe : Recipe
         Batch size.

@@ -41,7 +41,7 @@ class PipelineWorker:
     ----------
     cell : Cell
         What computes.
-    rule : PipelineRule
+    rule : PipelineSchedule
         How modules work together.
     above : int
         Modules above this one.

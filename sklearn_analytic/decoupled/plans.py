@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_analytic.backend import n_threads
 from sklearn_analytic.decoupled.dense_cells import DenseCells
-from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline import PipelineSchedule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
 from sklearn_analytic.decoupled.splitting import (
@@ -28,7 +28,7 @@ _WORK_FOR_THREADS = 4e6  # multiplications of a module for a batch: below, handi
 class Modules:
     """Into which modules a network is cut, and who calls them."""
 
-    rule: PipelineRule
+    rule: PipelineSchedule
     n_modules: int
     layers: tuple | None = None  # of each module; None balances costs
     is_measured: bool = False  # costs in seconds, in place of counted operations

@@ -31,7 +31,7 @@ def simulate(rule, costs, n_batches, one_machine=False):
 
     Parameters
     ----------
-    rule : PipelineRule
+    rule : PipelineSchedule
         Schedule; a module that recomputes runs forward once more before it sends a batch back.
     costs : sequence of ModuleCosts
         Of all modules, bottom to top; each has a processor of its own.
@@ -48,8 +48,8 @@ def simulate(rule, costs, n_batches, one_machine=False):
     Examples
     --------
     >>> from sklearn_analytic.decoupled.simulation import ModuleCosts, simulate
-    >>> from sklearn_analytic.decoupled.pipeline import PipelineRule
-    >>> timeline = simulate(PipelineRule("fdg"), [ModuleCosts(1, 2)] * 2, 100)
+    >>> from sklearn_analytic.decoupled.pipeline import PipelineSchedule
+    >>> timeline = simulate(PipelineSchedule("fdg"), [ModuleCosts(1, 2)] * 2, 100)
     >>> float(timeline["end"].max())  # backpropagation would take 600
     303.0
     """

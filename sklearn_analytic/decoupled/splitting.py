@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline import PipelineSchedule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Sequential
 from sklearn_analytic.nn._cutting import balanced_partitions
@@ -65,7 +65,7 @@ def check_modules(n_modules, n_layers):
 def measured_costs(stack_of, n_layers, x, y, recipe):
     """Return the median seconds of every layer's passes and update; ``stack_of(ranges)`` makes the cells."""
     stack = stack_of([(layer, layer + 1) for layer in range(n_layers)])
-    pipeline = Pipeline(stack, PipelineRule("backprop"), recipe, Sequential())
+    pipeline = Pipeline(stack, PipelineSchedule("backprop"), recipe, Sequential())
     placed = pipeline.place(Rows(x, y))
     for _ in range(_REPEATS + 1):
         pipeline.epoch(placed, np.arange(len(x)), np.zeros(1))

@@ -7,7 +7,7 @@ from typing import Any
 from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator.base import check_choice, check_flag, check_positive_integer, check_real
 from sklearn_analytic.estimator.epoch_method import SKIPPED_OUTPUTS, TOL_ERROR, GradientMethod
-from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, INITS, KFAC, Feedback, Recipe, torch_module
+from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, INITS, FeedbackRecipe, KFACRecipe, Recipe, torch_module
 from sklearn_analytic.nn._alignment import bottleneck
 from sklearn_analytic.nn._plans import TorchSequential, Whole, check_distributed, dense_form
 
@@ -83,7 +83,7 @@ class DirectFeedback(GradientMethod):
 
     def recipe(self, n_rows):
         """Return the parameters as values."""
-        feedback = Feedback(
+        feedback = FeedbackRecipe(
             self.feedback,
             self.feedback_init,
             self.feedback_shared,
@@ -97,7 +97,7 @@ class DirectFeedback(GradientMethod):
             output=self.output,
             optimizer=self.optimizer,
             feedback=feedback,
-            kfac=KFAC(**(self.kfac_params or {})) if self.preconditioner == "kfac" else None,
+            kfac=KFACRecipe(**(self.kfac_params or {})) if self.preconditioner == "kfac" else None,
             batch_size=self.batch_size_of(n_rows),
             activation_bits=self.activation_bits,
             tol_error=self._skipped_below(),
@@ -192,11 +192,13 @@ class DirectFeedback(GradientMethod):
         """Refuse a preconditioner that is unknown, or combined with packed activations it cannot read."""
         if self.preconditioner not in (None, "kfac"):
             raise ValueError(f"preconditioner must be 'kfac' or None, got {self.preconditioner!r}.")
-        unknown = set(self.kfac_params or {}) - {field.name for field in fields(KFAC)}
+        unknown = set(self.kfac_params or {}) - {field.name for field in fields(KFACRecipe)}
         if unknown:
-            raise ValueError(f"kfac_params has unknown keys {sorted(unknown)}; it may have {sorted(asdict(KFAC()))}.")
+            raise ValueError(
+                f"kfac_params has unknown keys {sorted(unknown)}; it may have {sorted(asdict(KFACRecipe()))}."
+            )
         for name, (words, accepts) in _KFAC_RANGES.items():
-            value = (self.kfac_params or {}).get(name, getattr(KFAC(), name))
+            value = (self.kfac_params or {}).get(name, getattr(KFACRecipe(), name))
             if not (isinstance(value, int | float) and accepts(value)):
                 raise ValueError(f"kfac_params[{name!r}] must be {words}, got {value!r}.")
         milestones = (self.kfac_params or {}).get("milestones", ())

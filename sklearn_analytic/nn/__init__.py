@@ -7,17 +7,17 @@ from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._feedback import FEEDBACKS, INITS
 from sklearn_analytic.nn._losses import LINKS, OUTPUTS
 from sklearn_analytic.nn._mlp import MLPExecution
-from sklearn_analytic.nn._recipe import KFAC, Execution, Feedback, Optimizer, Recipe, Rows
+from sklearn_analytic.nn._recipe import Execution, FeedbackRecipe, KFACRecipe, Optimizer, Recipe, Rows
 from sklearn_analytic.nn._training import SCHEDULES, History, Plan, train
 
 __all__ = [
     "ACTIVATIONS",
     "Execution",
     "FEEDBACKS",
-    "Feedback",
+    "FeedbackRecipe",
     "History",
     "INITS",
-    "KFAC",
+    "KFACRecipe",
     "LINKS",
     "MLPExecution",
     "OUTPUTS",

@@ -24,7 +24,7 @@ from sklearn_analytic.nn._kfac import (
 class KFACState:
     """Factors and eigenbases of all layers, and how often they are renewed."""
 
-    options: object  # recipe.KFAC
+    options: object  # recipe.KFACRecipe
     factors: tuple  # ((A, G), ...)
     bases: tuple  # ((Qa, da, Qg, dg), ...)
     steps: int = 0

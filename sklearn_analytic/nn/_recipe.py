@@ -20,7 +20,7 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
-class Feedback:
+class FeedbackRecipe:
     """How the output error reaches hidden layers."""
 
     name: str = "refresh"  # a key of nn.FEEDBACKS
@@ -34,7 +34,7 @@ class Feedback:
 
 
 @dataclass(frozen=True)
-class KFAC:
+class KFACRecipe:
     """Constants of the Kronecker-factored preconditioner (Pauloski et al. 2020)."""
 
     damping: float = 0.003
@@ -54,8 +54,8 @@ class Recipe:
     scheme: str = "dfa"  # "dfa", "backprop", "hybrid", "modular"
     output: str = "softmax"  # "identity" for numbers (half the squared error); "softmax" or a key of nn.LINKS for codes
     optimizer: Optimizer = field(default_factory=Optimizer)
-    feedback: Feedback = field(default_factory=Feedback)
-    kfac: KFAC | None = None
+    feedback: FeedbackRecipe = field(default_factory=FeedbackRecipe)
+    kfac: KFACRecipe | None = None
     batch_size: int = 128
     activation_bits: int | None = None
     tol_error: float = 0.0

@@ -33,7 +33,7 @@ class ProjectedFeedback:
 
     Parameters
     ----------
-    feedback : Feedback
+    feedback : FeedbackRecipe
         What to draw, and when to change it.
     segments : list of Segment
         The network; the last segment needs no matrix.

@@ -55,7 +55,7 @@ class TorchKFAC:
         Its Linear modules and its Conv2d modules (one group, zero padding, the same on both sides) with a weight of
         their own are preconditioned; all other parameters keep their gradient, scaled by the same clip. A frozen bias
         counts as none.
-    constants : KFAC
+    constants : KFACRecipe
         Damping, clip, decay and intervals.
     ranks : Ranks or Alone
         Factors are summed over ranks; every layer's eigendecompositions belong to one rank, which shares them.

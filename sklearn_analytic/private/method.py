@@ -12,7 +12,7 @@ from sklearn_analytic.estimator.base import check_choice, check_positive_integer
 from sklearn_analytic.estimator.epoch_rows import Reading
 from sklearn_analytic.estimator.epochs import Method
 from sklearn_analytic.features._public_scale import PublicScale
-from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, SCHEDULES, Feedback, Optimizer, Plan, Recipe
+from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, SCHEDULES, FeedbackRecipe, Optimizer, Plan, Recipe
 from sklearn_analytic.nn._losses import class_outputs
 from sklearn_analytic.nn._plans import CompiledDense, Whole
 from sklearn_analytic.private.training import (
@@ -110,7 +110,7 @@ class PrivateTraining(Method):
             scheme=self.scheme,
             output=self.output,
             optimizer=Optimizer(self.solver, momentum=self.momentum, nesterov=False),
-            feedback=Feedback(self.feedback, scale=self.feedback_scale, interval=self.refresh_interval),
+            feedback=FeedbackRecipe(self.feedback, scale=self.feedback_scale, interval=self.refresh_interval),
             batch_size=self.batch_size_of(n_rows),
             precision=self.precision,
         )

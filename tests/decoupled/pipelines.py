@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 
 from sklearn_analytic.decoupled.dense_cells import DenseCells
-from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline import PipelineSchedule
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
 from sklearn_analytic.nn import Optimizer, Recipe, Rows
@@ -43,7 +43,7 @@ def pipeline(n_modules=3, executor="sequential", watch=None, activation="tanh", 
     stack = DenseCells(first_layers(activation), activation, recipe, balanced_partitions([1] * 5, n_modules))
     if watch is not None:
         stack.cells = [Watched(cell, k, watch) for k, cell in enumerate(stack.cells)]
-    return Pipeline(stack, PipelineRule(**rule), recipe, EXECUTORS[executor](n_modules))
+    return Pipeline(stack, PipelineSchedule(**rule), recipe, EXECUTORS[executor](n_modules))
 
 
 def layers_of(found):
@@ -168,7 +168,7 @@ class Passers:
 
 def passing(n_modules, n_batches, executor="sequential", lowest=None, n_epochs=1, rate=0.0, **rule):
     """A pipeline of passing modules after epochs with two rows per batch."""
-    found = Pipeline(Passers(n_modules, lowest), PipelineRule(**rule), None, EXECUTORS[executor](n_modules))
+    found = Pipeline(Passers(n_modules, lowest), PipelineSchedule(**rule), None, EXECUTORS[executor](n_modules))
     for order in orders(n_epochs, 2 * n_batches):
         found.epoch(None, order, np.full(n_batches, rate))
     return found

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_analytic.decoupled.pipeline import BACKWARD, DELAYS, FORWARD, UPDATE, PipelineRule, staleness_counts
+from sklearn_analytic.decoupled.pipeline import BACKWARD, DELAYS, FORWARD, UPDATE, PipelineSchedule, staleness_counts
 from tests.decoupled.pipelines import N_BATCHES, Quadratic, assert_same, layers_of, passing, pipeline, rows_of, run
 
 N = 30  # batches: past the filling in of five modules, and several windows of eight
@@ -27,7 +27,7 @@ def lags(n_modules, schedule, forward_first):
 
 @given(schedules, st.booleans(), st.booleans(), st.integers(0, 5), st.lists(st.integers(1, 7), min_size=1, max_size=4))
 def test_every_batch_goes_up_once_and_comes_back_once(schedule, forward_first, drain, above, epochs):
-    rule = PipelineRule(schedule, forward_first, drain=drain)
+    rule = PipelineSchedule(schedule, forward_first, drain=drain)
     delay, start, done, total = rule.delay(above), 0, [], sum(epochs)
     for n in epochs:
         program = list(rule.program(above, start if drain else 0, start, n))
@@ -190,7 +190,7 @@ def test_delayed_descent_is_stable_up_to_the_bound(lag, n_modules, rule):
 
 
 def test_stable_rates_are_within_the_bound_of_every_module():
-    rule = PipelineRule(rate_rule="stability")
+    rule = PipelineSchedule(rate_rule="stability")
     for above in range(5):
         factor = rule.rate_factor(above, "sgd")
         assert factor == pytest.approx(math.sin(math.pi / (2 * (2 * rule.mean_staleness(above) + 1))))

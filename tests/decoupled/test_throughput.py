@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline import PipelineSchedule
 from sklearn_analytic.decoupled.simulation import ModuleCosts, simulate
 
 
@@ -31,7 +31,7 @@ def test_time_per_batch_is_the_slowest_cycle(schedule, forward_first, transfer):
     rng = np.random.default_rng(0)
     for n_modules in (1, 2, 3, 5):
         for recompute in (False, True):
-            rule = PipelineRule(schedule, forward_first, recompute=recompute)
+            rule = PipelineSchedule(schedule, forward_first, recompute=recompute)
             costs = [ModuleCosts(*rng.uniform(0.3, 2, 2), transfer=transfer) for _ in range(n_modules)]
             expected, period = slowest_cycle(rule, costs)
             assert seconds_per_batch(rule, costs, period) == pytest.approx(expected)
@@ -42,32 +42,32 @@ def test_speed_ups_of_equal_modules(n_modules):
     costs = [ModuleCosts(1.0, 2.0)] * n_modules
     whole = 3.0 * n_modules
     for rule, speed_up in (
-        (PipelineRule("backprop"), 1),
-        (PipelineRule("fdg"), n_modules),
-        (PipelineRule("fdg", forward_first=True), n_modules),
-        (PipelineRule("ddg", forward_first=True), n_modules),
-        (PipelineRule("ddg"), n_modules / 2),  # backward first, modules wait for each other
-        (PipelineRule("dtrp", recompute=True), 0.75 * n_modules),
+        (PipelineSchedule("backprop"), 1),
+        (PipelineSchedule("fdg"), n_modules),
+        (PipelineSchedule("fdg", forward_first=True), n_modules),
+        (PipelineSchedule("ddg", forward_first=True), n_modules),
+        (PipelineSchedule("ddg"), n_modules / 2),  # backward first, modules wait for each other
+        (PipelineSchedule("dtrp", recompute=True), 0.75 * n_modules),
     ):
         assert whole / seconds_per_batch(rule, costs) == pytest.approx(speed_up)
     layers = 1 / (n_modules - 1 + 4 / 3)  # the last module does not run twice, and gets a third more
     shares = [layers] * (n_modules - 1) + [layers * 4 / 3]
     split = [ModuleCosts(share, 2 * share) for share in shares]
-    found = 3 / seconds_per_batch(PipelineRule("dtrp", recompute=True), split)
+    found = 3 / seconds_per_batch(PipelineSchedule("dtrp", recompute=True), split)
     assert found == pytest.approx((3 * n_modules + 1) / 4)
 
 
 def test_forward_first_hides_transfers_of_half_a_step():
     costs = [ModuleCosts(1.0, 2.0, transfer=1.5)] * 4
-    assert seconds_per_batch(PipelineRule("fdg", forward_first=True), costs) == pytest.approx(3)
-    assert seconds_per_batch(PipelineRule("fdg"), costs) == pytest.approx((3 * 2 + 3) / 2)  # below the last module
-    assert seconds_per_batch(PipelineRule("ddg", forward_first=True), costs) == pytest.approx((3 * 4 + 3 * 3) / 4)
+    assert seconds_per_batch(PipelineSchedule("fdg", forward_first=True), costs) == pytest.approx(3)
+    assert seconds_per_batch(PipelineSchedule("fdg"), costs) == pytest.approx((3 * 2 + 3) / 2)  # below the last module
+    assert seconds_per_batch(PipelineSchedule("ddg", forward_first=True), costs) == pytest.approx((3 * 4 + 3 * 3) / 4)
 
 
 @pytest.mark.parametrize("delay_above", [1, 2, 3])
 def test_backward_first_is_forward_first_with_a_shorter_delay(delay_above):
     """A program depends on its lag alone: for two modules FDG (delay 2) and DDG (delay 1) are one algorithm."""
-    even = PipelineRule("fdg").program(delay_above, 0, 0, 9)
+    even = PipelineSchedule("fdg").program(delay_above, 0, 0, 9)
     lag = 2 * delay_above - 1
-    odd = PipelineRule("ddg", forward_first=True).program(lag, 0, 0, 9)
+    odd = PipelineSchedule("ddg", forward_first=True).program(lag, 0, 0, 9)
     assert list(even) == list(odd)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from sklearn_analytic import DecoupledMLPClassifier, DFAClassifier, TimelineDisplay
-from sklearn_analytic.decoupled.pipeline import PipelineRule
+from sklearn_analytic.decoupled.pipeline import PipelineSchedule
 from sklearn_analytic.decoupled.simulation import ModuleCosts, simulate
 
 pytestmark = pytest.mark.usefixtures("pyplot")
@@ -47,7 +47,7 @@ def test_bars_are_the_operations_of_the_schedule():
 @pytest.mark.parametrize("schedule", ["backprop", "ddg", "fdg", "adl", "dtrp"])
 def test_every_schedule_is_that_of_the_model(schedule):
     display = TimelineDisplay.from_schedule(schedule, n_modules=3, n_batches=5, accumulation_steps=2)
-    rule = PipelineRule(schedule, schedule == "ddg", accumulation=2, recompute=schedule == "dtrp")
+    rule = PipelineSchedule(schedule, schedule == "ddg", accumulation=2, recompute=schedule == "dtrp")
     timeline = simulate(rule, [ModuleCosts(1, 2)] * 3, 5)
     for kind in KINDS:
         mine = timeline[timeline["kind"] == kind]
@@ -122,7 +122,7 @@ def test_the_legend_says_what_the_estimator_recomputes(parameters, again):
 
 
 def test_batches_that_never_came_back_are_not_whole():
-    rule = PipelineRule("fdg", drain=False)
+    rule = PipelineSchedule("fdg", drain=False)
     timeline = simulate(rule, [ModuleCosts(1, 2)] * 3, 9)
     assert TimelineDisplay(timeline).batches_.tolist() == [0, 1, 2, 3, 4]  # 2 (K - 1) are still on their way
     with pytest.raises(ValueError, match="drain=True"):

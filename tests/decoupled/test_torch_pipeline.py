@@ -17,7 +17,7 @@ from torch import nn  # noqa: E402
 
 from sklearn_analytic.decoupled import torch_devices  # noqa: E402
 from sklearn_analytic.decoupled.dense_cells import DenseCells  # noqa: E402
-from sklearn_analytic.decoupled.pipeline import DELAYS, Batch, PipelineRule  # noqa: E402
+from sklearn_analytic.decoupled.pipeline import DELAYS, Batch, PipelineSchedule  # noqa: E402
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline  # noqa: E402
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads  # noqa: E402
 from sklearn_analytic.decoupled.torch_cells import TorchCells, one_thread  # noqa: E402
@@ -87,22 +87,22 @@ def test_one_module_takes_what_else_a_recipe_has(choices):
 def test_modules_without_delay_are_backpropagation_bit_for_bit():
     whole, cut = network_of("conv"), network_of("conv")
     expected = fitted(TorchExecution(whole, make_recipe()), whole)
-    found = run(cut, [(0, 1), (1, 3), (3, 4)], rule=PipelineRule("backprop"), alone=False)
+    found = run(cut, [(0, 1), (1, 3), (3, 4)], rule=PipelineSchedule("backprop"), alone=False)
     assert_identical(found, expected)
 
 
 # ---- all rules, against compiled cells ----
 
 RULES = [
-    *(PipelineRule(schedule, forward_first=first) for schedule in DELAYS for first in (False, True)),
-    *(PipelineRule(accumulation=3, average=average) for average in (False, True)),
-    *(PipelineRule(stash=False, accumulation=m) for m in (1, 3)),
-    *(PipelineRule(recompute=True, accumulation=m, drain=m == 1) for m in (1, 3)),
-    *(PipelineRule(recompute=True, predictor=name, accumulation=3) for name in ("velocity", "difference", "adam")),
-    PipelineRule(stash=False, predictor="difference", accumulation=2, forward_first=True),
-    PipelineRule(predictor="velocity", regulator=0.5, drain=False),
-    PipelineRule("ddg", stash=False, shrink=0.7, rate_rule="inverse", drain=False),
-    PipelineRule("dtrp", recompute=True, shrink=0.7, forward_first=True, rate_rule="stability"),
+    *(PipelineSchedule(schedule, forward_first=first) for schedule in DELAYS for first in (False, True)),
+    *(PipelineSchedule(accumulation=3, average=average) for average in (False, True)),
+    *(PipelineSchedule(stash=False, accumulation=m) for m in (1, 3)),
+    *(PipelineSchedule(recompute=True, accumulation=m, drain=m == 1) for m in (1, 3)),
+    *(PipelineSchedule(recompute=True, predictor=name, accumulation=3) for name in ("velocity", "difference", "adam")),
+    PipelineSchedule(stash=False, predictor="difference", accumulation=2, forward_first=True),
+    PipelineSchedule(predictor="velocity", regulator=0.5, drain=False),
+    PipelineSchedule("ddg", stash=False, shrink=0.7, rate_rule="inverse", drain=False),
+    PipelineSchedule("dtrp", recompute=True, shrink=0.7, forward_first=True, rate_rule="stability"),
 ]
 
 
@@ -141,10 +141,10 @@ def test_dense_networks_train_as_compiled_ones(rule):
 @pytest.mark.parametrize(
     "rule",
     [
-        PipelineRule(),
-        PipelineRule(stash=False, accumulation=3, drain=False),
-        PipelineRule(recompute=True, predictor="velocity", forward_first=True, shrink=0.7),
-        PipelineRule(recompute=True, predictor="difference", drain=False),
+        PipelineSchedule(),
+        PipelineSchedule(stash=False, accumulation=3, drain=False),
+        PipelineSchedule(recompute=True, predictor="velocity", forward_first=True, shrink=0.7),
+        PipelineSchedule(recompute=True, predictor="difference", drain=False),
     ],
     ids=str,
 )
@@ -212,7 +212,7 @@ def test_fits_that_overlap_leave_later_threads_theirs():
 )
 @pytest.mark.parametrize("executor", [Sequential, lambda: Threads(3)], ids=["sequential", "threads"])
 def test_modes_and_random_numbers_of_the_caller_do_not_matter(ambient, executor):
-    rule = PipelineRule(recompute=True, predictor="difference", shrink=0.9)
+    rule = PipelineSchedule(recompute=True, predictor="difference", shrink=0.9)
     expected = run(network_of("busy"), RANGES, rule=rule)
     network = network_of("busy")
     with ambient():
@@ -247,7 +247,7 @@ def test_a_cell_relies_on_nothing_of_the_thread_that_calls_it():
 
 def test_several_devices_compute_the_same_bits():
     """Two names of one device: copies between devices, and checks of the network in one place, do run."""
-    rule = PipelineRule(recompute=True, shrink=0.8)
+    rule = PipelineSchedule(recompute=True, shrink=0.8)
     expected = run(network_of("busy"), RANGES, rule=rule)
     for devices in [("cpu",) * 3, ("cpu", "cpu:0", "cpu")]:
         assert_identical(run(network_of("busy"), RANGES, rule=rule, executor=Threads(3), devices=devices), expected)
@@ -272,7 +272,7 @@ class FakeStream:
 
 def test_modules_with_streams_wait_for_what_they_receive(monkeypatch):
     """Streams are made up, as this must hold where there is no GPU: tensors cross with events, and are told of."""
-    rules = [(PipelineRule(), 1), (PipelineRule(recompute=True, predictor="velocity"), 2)]
+    rules = [(PipelineSchedule(), 1), (PipelineSchedule(recompute=True, predictor="velocity"), 2)]
     expected = [run(network_of(), RANGES, rule=rule) for rule, _ in rules]
     used, caller, thread = [], FakeStream(None), threading.local()
 
@@ -320,8 +320,8 @@ def test_modules_are_dealt_out_to_all_gpus(monkeypatch):
 def test_copies_of_weights_in_low_precision_are_those_of_the_forward_pass():
     recipe = make_recipe(precision="bfloat16")
     expected = run(network_of(), RANGES, recipe)
-    assert_identical(run(network_of(), RANGES, recipe, PipelineRule(stash=False)), expected)
-    with_current = run(network_of(), RANGES, rule=PipelineRule(stash=False))
+    assert_identical(run(network_of(), RANGES, recipe, PipelineSchedule(stash=False)), expected)
+    with_current = run(network_of(), RANGES, rule=PipelineSchedule(stash=False))
     assert with_current[0] != run(network_of(), RANGES)[0]
 
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from sklearn_analytic.decoupled.pipeline import Batch, PipelineRule  # noqa: E402
+from sklearn_analytic.decoupled.pipeline import Batch, PipelineSchedule  # noqa: E402
 from sklearn_analytic.decoupled.pipeline_executors import ModuleError, Sequential, Threads  # noqa: E402
 from sklearn_analytic.decoupled.torch_cells import TorchCells  # noqa: E402
 from sklearn_analytic.decoupled.torch_costs import measured_costs, stage_costs  # noqa: E402
@@ -153,7 +153,7 @@ def test_a_module_may_tie_weights_inside_and_not_two_modules():
         module.p = 0.0  # the whole draws its masks from another seed
     cut = copy.deepcopy(whole)
     expected = fitted(TorchExecution(whole, make_recipe()), whole)
-    found = run(cut, [(0, 1), (1, 4), (4, 7)], rule=PipelineRule("backprop"), alone=False)
+    found = run(cut, [(0, 1), (1, 4), (4, 7)], rule=PipelineSchedule("backprop"), alone=False)
     for key, value in expected[1].items():
         np.testing.assert_allclose(found[1][key], value, rtol=1e-12, atol=1e-14, err_msg=key)
     assert np.isfinite(run(copy.deepcopy(cut), [(0, 1), (1, 4), (4, 7)])[0]).all()
@@ -170,7 +170,9 @@ def test_running_statistics_of_two_modules_are_refused():
 
 @pytest.mark.parametrize("frozen", [(0, 4, 6), (2, 4), (8,)], ids=str)
 @pytest.mark.parametrize(
-    "rule", [PipelineRule("backprop"), PipelineRule(), PipelineRule(recompute=True, predictor="velocity")], ids=str
+    "rule",
+    [PipelineSchedule("backprop"), PipelineSchedule(), PipelineSchedule(recompute=True, predictor="velocity")],
+    ids=str,
 )
 def test_frozen_weights_stay_and_let_errors_pass(frozen, rule):
     whole = network_of()
@@ -192,7 +194,7 @@ def test_frozen_normalisations_stay_as_they_are():
     network = network_of("conv")
     network[2].eval().requires_grad_(False)
     start = state_arrays(network)
-    _, found = run(network, [(0, 1), (1, 4)], rule=PipelineRule(recompute=True))
+    _, found = run(network, [(0, 1), (1, 4)], rule=PipelineSchedule(recompute=True))
     for key in start:
         assert np.array_equal(found[key], start[key]) == key.startswith("2."), key
 
@@ -228,7 +230,7 @@ def test_layers_that_make_their_weights_train_alike_stashed_and_recomputed(layer
         for name, gradient in expected.items():
             limits = (1e-6, 1e-7) if has_statistics and "recompute" in way else (1e-10, 1e-13)
             torch.testing.assert_close(found[name], gradient, rtol=limits[0], atol=limits[1])
-        assert np.isfinite(run(copy.deepcopy(network), ranges, rule=PipelineRule(**way))[0]).all()
+        assert np.isfinite(run(copy.deepcopy(network), ranges, rule=PipelineSchedule(**way))[0]).all()
 
 
 # ---- refusals and failures ----
@@ -285,7 +287,7 @@ def test_a_loss_that_is_no_number_ends_with_the_last_good_weights():
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_states_go_on_bit_for_bit(name):
-    recipe, rule, order = make_recipe(optimizer=Optimizer(name)), PipelineRule(accumulation=2), np.arange(N)
+    recipe, rule, order = make_recipe(optimizer=Optimizer(name)), PipelineSchedule(accumulation=2), np.arange(N)
     pipelines = [make(network_of("conv"), [(0, 2), (2, 3), (3, 4)], recipe, rule) for _ in range(2)]
     placed = [pipeline.place(make_rows()) for pipeline in pipelines]
     pipelines[0].epoch(placed[0], order, [0.05] * 6)
@@ -337,7 +339,10 @@ def test_kept_bytes_are_those_of_autograd():
     execution.place(make_rows())
     rows_and_outputs = m * (D + C) * item
     assert pipeline.activation_bytes()["stored"] == execution.activation_bytes()["stored"] + rows_and_outputs
-    one = make(network_of(), RANGES, rule=PipelineRule("backprop")), make(network_of(), RANGES, rule=PipelineRule())
+    one = (
+        make(network_of(), RANGES, rule=PipelineSchedule("backprop")),
+        make(network_of(), RANGES, rule=PipelineSchedule()),
+    )
     for other in one:
         other.epoch(other.place(make_rows()), np.arange(6 * m), [0.1] * 6)
     single, delayed = (p.record()["module_activation_bytes_"] for p in one)

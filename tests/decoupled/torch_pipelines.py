@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from sklearn_analytic.decoupled.pipeline import PipelineRule  # noqa: E402
+from sklearn_analytic.decoupled.pipeline import PipelineSchedule  # noqa: E402
 from sklearn_analytic.decoupled.pipeline_execution import Pipeline  # noqa: E402
 from sklearn_analytic.decoupled.pipeline_executors import Sequential  # noqa: E402
 from sklearn_analytic.decoupled.torch_cells import TorchCells  # noqa: E402
@@ -112,7 +112,7 @@ def network_of(kind="dense"):
 def make(network, ranges, recipe=None, rule=None, executor=None, **choices):
     recipe = recipe or make_recipe()
     stack = TorchCells(network, ranges, recipe, **choices)
-    return Pipeline(stack, rule or PipelineRule(), recipe, executor or Sequential())
+    return Pipeline(stack, rule or PipelineSchedule(), recipe, executor or Sequential())
 
 
 def fitted(execution, network, rows=None, epochs=2, rate=0.05):
@@ -136,7 +136,7 @@ def summed_gradients(network, ranges, rule):
     """Gradients of one epoch at weights that stay, by name."""
     found = {}
     n_batches = -(-N // BATCH)
-    rule = PipelineRule(**{**rule, "accumulation": n_batches})
+    rule = PipelineSchedule(**{**rule, "accumulation": n_batches})
     pipeline = make(network, ranges, make_recipe(optimizer=Optimizer("sgd", 0.0)), rule)
     names = {id(p): name for name, p in network.named_parameters()}
     for cell in pipeline.stack.cells:

@@ -130,10 +130,10 @@ class Battery(BaseEstimator):
 
 def _trained(network, scheme, changes, X, y, ranks):
     """Two epochs, between which a copy takes over, and one of batches too small to share."""
-    from sklearn_analytic.nn import Feedback, Optimizer, Recipe, Rows
+    from sklearn_analytic.nn import FeedbackRecipe, Optimizer, Recipe, Rows
     from sklearn_analytic.nn._torch_execution import TorchExecution
 
-    feedback = Feedback(changes.get("feedback", "refresh"), interval=2)
+    feedback = FeedbackRecipe(changes.get("feedback", "refresh"), interval=2)
     recipe = Recipe(scheme, feedback=feedback, optimizer=Optimizer("sgd"), precision="float64", batch_size=8)
     execution = TorchExecution(network, recipe, ranks=ranks)
     placed = execution.place(Rows(X, y))

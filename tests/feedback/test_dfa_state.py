@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_analytic import DFAClassifier, DFARegressor
 from sklearn_analytic.feedback.method import DirectFeedback
-from sklearn_analytic.nn import KFAC
+from sklearn_analytic.nn import KFACRecipe
 from tests.checks import assert_close
 
 X, Y = load_digits(return_X_y=True)
@@ -96,8 +96,8 @@ def test_patience_is_with_the_score_or_with_the_loss():
 def test_kfac_params_arrive():
     given = {"damping": 0.1, "kl_clip": 0.2, "factor_decay": 0.3, "factor_interval": 4, "eigen_interval": 6}
     given |= {"interval_growth": 2.0, "damping_decay": 0.5, "milestones": (3,)}
-    assert set(given) == {field.name for field in dataclasses.fields(KFAC)}
-    assert classifier(preconditioner="kfac", kfac_params=given)._method().recipe(400).kfac == KFAC(**given)
+    assert set(given) == {field.name for field in dataclasses.fields(KFACRecipe)}
+    assert classifier(preconditioner="kfac", kfac_params=given)._method().recipe(400).kfac == KFACRecipe(**given)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
-from sklearn_analytic.nn._recipe import KFAC, Feedback, Optimizer, Recipe, Rows  # noqa: E402
+from sklearn_analytic.nn._recipe import FeedbackRecipe, KFACRecipe, Optimizer, Recipe, Rows  # noqa: E402
 from sklearn_analytic.nn._torch_activations import activation_bytes  # noqa: E402
 from sklearn_analytic.nn._torch_checks import check_network, output_shape  # noqa: E402
 from sklearn_analytic.nn._torch_execution import TorchExecution  # noqa: E402
@@ -167,7 +167,7 @@ def test_kfac_steps_around_frozen_parameters(frozen):
     for name in frozen:
         network.get_parameter(name).requires_grad_(False)
     before = {k: a.astype(np.float64) for k, a in state_arrays(network).items()}
-    after = trained(network, kfac=KFAC())
+    after = trained(network, kfac=KFACRecipe())
     moved = {name for name in before if not np.array_equal(before[name], after[name])}
     assert moved == set(before) - set(frozen)
 
@@ -176,14 +176,14 @@ def test_kfac_takes_a_frozen_bias_for_none():
     networks = [nn.Sequential(nn.Linear(D, 8, bias=bias), nn.Tanh(), nn.Linear(8, C)) for bias in (True, False)]
     nn.init.zeros_(networks[0][0].bias).requires_grad_(False)
     networks[1].load_state_dict({k: v for k, v in networks[0].state_dict().items() if k != "0.bias"})
-    one, two = (trained(network, kfac=KFAC()) for network in networks)
+    one, two = (trained(network, kfac=KFACRecipe()) for network in networks)
     assert_same(one, two)
 
 
 @pytest.mark.parametrize("scheme", ["backprop", "hybrid"])
 def test_kfac_skips_a_layer_without_gradient(scheme):
     network = between(nn.ReLU(), Unused(), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
-    execution = make_execution(network, scheme=scheme, kfac=KFAC(factor_interval=1))
+    execution = make_execution(network, scheme=scheme, kfac=KFACRecipe(factor_interval=1))
     placed = execution.place(make_rows())
     idle = execution.kfac.layers.index(network[2].idle)
     before = network[2].idle.weight.clone()
@@ -197,12 +197,12 @@ def test_a_frozen_network_is_refused():
         make_execution(between().requires_grad_(False))
 
 
-@pytest.mark.parametrize("choices", [{}, {"kfac": KFAC()}, {"activation_bits": 4}], ids=" ".join)
+@pytest.mark.parametrize("choices", [{}, {"kfac": KFACRecipe()}, {"activation_bits": 4}], ids=" ".join)
 @pytest.mark.parametrize("parametrise", [parametrizations.weight_norm, parametrizations.orthogonal])
 def test_parametrised_layers_are_dense(parametrise, choices):
     network = between(nn.Tanh(), parametrise(nn.Linear(8, 8)), nn.Tanh())
     assert [stage.kind for stage in split(network)] == ["dense"] * 3
-    execution = make_execution(network, scheme="dfa", feedback=Feedback("refresh"), **choices)
+    execution = make_execution(network, scheme="dfa", feedback=FeedbackRecipe("refresh"), **choices)
     placed = execution.place(make_rows())
     losses = [execution.epoch(placed, np.arange(N), [0.1]) for _ in range(20)]
     expected = network[4].weight.detach()
@@ -213,7 +213,7 @@ def test_parametrised_layers_are_dense(parametrise, choices):
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
-@pytest.mark.parametrize("choices", [{}, {"kfac": KFAC()}, {"activation_bits": 4}], ids=" ".join)
+@pytest.mark.parametrize("choices", [{}, {"kfac": KFACRecipe()}, {"activation_bits": 4}], ids=" ".join)
 def test_weights_made_by_hooks_are_left_to_torch(choices):
     network = between(nn.Tanh(), nn.utils.weight_norm(nn.Linear(8, 8)), nn.Tanh())
     execution = make_execution(network, **choices)
@@ -253,7 +253,7 @@ def test_frozen_batch_normalisation_takes_batches_of_one_row():
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@pytest.mark.parametrize("choices", [{"kfac": KFAC()}, {"activation_bits": 4}], ids=" ".join)
+@pytest.mark.parametrize("choices", [{"kfac": KFACRecipe()}, {"activation_bits": 4}], ids=" ".join)
 def test_one_sided_padding_is_left_to_torch(choices):
     network = nn.Sequential(
         *(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 2, 3, padding="same"), nn.ReLU()),

@@ -9,7 +9,7 @@ import pytest
 
 from sklearn_analytic.backend import training
 from sklearn_analytic.nn import ACTIVATIONS as ACTIVATIONS_TABLE
-from sklearn_analytic.nn import KFAC, LINKS, Feedback, MLPExecution, Optimizer, Recipe, Rows
+from sklearn_analytic.nn import LINKS, FeedbackRecipe, KFACRecipe, MLPExecution, Optimizer, Recipe, Rows
 from sklearn_analytic.nn._activations import Activation
 from sklearn_analytic.nn._feedback import draw_feedback
 from sklearn_analytic.nn._initializers import initial_layers
@@ -105,7 +105,7 @@ def test_backprop_is_the_slope_of_the_loss(rng):
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_projected_errors_are_the_textbook_ones(rng, name, activation):
     rows = problem(rng)
-    ex = execution(rng, activation, feedback=Feedback(name))
+    ex = execution(rng, activation, feedback=FeedbackRecipe(name))
     _, found = gradient(ex, rows)
     matrices = [np.asarray(b, dtype=float) for b in ex.feedback_matrices()]
     assert [b.shape for b in matrices] == [(3, 9), (3, 12), (3, 7)]
@@ -114,8 +114,8 @@ def test_projected_errors_are_the_textbook_ones(rng, name, activation):
 
 
 def test_binary_feedback_is_bits_of_the_seed(rng):
-    first = execution(rng, feedback=Feedback("binary"), seed=5)
-    again = execution(np.random.default_rng(9), feedback=Feedback("binary"), seed=5)
+    first = execution(rng, feedback=FeedbackRecipe("binary"), seed=5)
+    again = execution(np.random.default_rng(9), feedback=FeedbackRecipe("binary"), seed=5)
     assert first._feedback.signs.dtype == np.uint8
     assert first._feedback.signs.nbytes == 3 * (2 + 2 + 1)
     np.testing.assert_array_equal(first._feedback.signs, again._feedback.signs)
@@ -126,34 +126,34 @@ def test_binary_feedback_is_bits_of_the_seed(rng):
 
 @pytest.mark.parametrize("init", ["product", "sign_product"])
 def test_feedback_may_start_from_the_weights(rng, init):
-    ex = execution(rng, feedback=Feedback("random", init=init))
+    ex = execution(rng, feedback=FeedbackRecipe("random", init=init))
     layers = ex.layers()
     product = (layers[1][0] @ layers[2][0] @ layers[3][0]).T
     expected = product if init == "product" else np.sign(product) / np.sqrt(3)
     assert_close(ex.feedback_matrices()[0], expected, "float64")
-    sparse = execution(rng, feedback=Feedback("sparse", init=init)).feedback_matrices()
+    sparse = execution(rng, feedback=FeedbackRecipe("sparse", init=init)).feedback_matrices()
     assert all(0 < np.mean(b != 0) < 0.7 for b in sparse)
-    signs = execution(rng, feedback=Feedback("binary", init="product")).feedback_matrices()
+    signs = execution(rng, feedback=FeedbackRecipe("binary", init="product")).feedback_matrices()
     assert all(np.allclose(np.abs(b), 1 / np.sqrt(3)) for b in signs)
 
 
 def test_drawn_feedback(rng):
     sizes = [40, 200, 30]
-    normal = draw_feedback(Feedback("random"), sizes, 10, rng)
+    normal = draw_feedback(FeedbackRecipe("random"), sizes, 10, rng)
     assert [b.shape for b in normal] == [(10, n) for n in sizes]
     for b, n in zip(normal, sizes, strict=True):  # Launay: the norm follows the layer
         assert np.linalg.norm(b) == pytest.approx(1, rel=5 / np.sqrt(10 * n))
-    shared = draw_feedback(Feedback("random", shared=True), sizes, 10, rng)
+    shared = draw_feedback(FeedbackRecipe("random", shared=True), sizes, 10, rng)
     assert_close(shared[0] / shared[0][0, 0], shared[1][:, :40] / shared[1][0, 0], "float64", scale=10)
-    sparse = draw_feedback(Feedback("sparse", density=0.1), [500], 10, rng)[0]
+    sparse = draw_feedback(FeedbackRecipe("sparse", density=0.1), [500], 10, rng)[0]
     assert 0.08 < np.mean(sparse != 0) < 0.25 and np.all((sparse != 0).any(axis=0))
-    uniform = draw_feedback(Feedback("random", init="uniform"), [400], 10, rng)[0]
+    uniform = draw_feedback(FeedbackRecipe("random", init="uniform"), [400], 10, rng)[0]
     assert np.abs(uniform).max() <= 1 / 20
 
 
 def test_refresh_is_the_mean_field_product(rng):
     rows = problem(rng)
-    ex = execution(rng, "tanh", feedback=Feedback("refresh", interval=1))
+    ex = execution(rng, "tanh", feedback=FeedbackRecipe("refresh", interval=1))
     gradient(ex, rows, refresh=True)
     layers, h, slopes = ex.layers(), rows.x, []
     for w, b in layers[:-1]:
@@ -168,7 +168,7 @@ def test_refresh_is_the_mean_field_product(rng):
 
 def test_refresh_of_a_linear_network_is_backprop(rng):
     rows = problem(rng)
-    ex = execution(rng, "identity", feedback=Feedback("refresh"))
+    ex = execution(rng, "identity", feedback=FeedbackRecipe("refresh"))
     _, found = gradient(ex, rows, refresh=True)
     expected = reference.network_gradient(ex.layers(), "identity", rows.x, rows.y, rows.weight)
     assert_same_gradient(found, expected, "float64")
@@ -187,7 +187,7 @@ OPTIMIZERS = [
 @pytest.mark.parametrize("scheme", ["backprop", "dfa"])
 def test_epochs_are_the_textbook_loop(rng, optimizer, scheme):
     rows, rates = problem(rng, n=23), [0.01, 0.02, 0.005]
-    ex = execution(rng, "tanh", scheme=scheme, feedback=Feedback("random"), optimizer=optimizer, batch_size=8)
+    ex = execution(rng, "tanh", scheme=scheme, feedback=FeedbackRecipe("random"), optimizer=optimizer, batch_size=8)
     layers, placed = ex.layers(), ex.place(rows)
     feedback = None if scheme == "backprop" else [np.asarray(b, float) for b in ex.feedback_matrices()]
     states = [({}, {}) for _ in layers]
@@ -219,7 +219,7 @@ def test_epochs_are_the_textbook_loop(rng, optimizer, scheme):
 @pytest.mark.parametrize("split", [1, 2])
 def test_a_snapshot_goes_on_bit_for_bit(rng, name, split):
     rows = problem(rng, n=40)
-    recipe = {"feedback": Feedback(name, interval=3), "batch_size": 8}
+    recipe = {"feedback": FeedbackRecipe(name, interval=3), "batch_size": 8}
     ex = execution(np.random.default_rng(0), "relu", **recipe)
     placed, rates = ex.place(rows), [0.01] * 5
     for _ in range(split):
@@ -242,7 +242,7 @@ def test_a_snapshot_goes_on_bit_for_bit(rng, name, split):
 def test_a_copy_goes_on_as_the_original(rng, name, copied):
     """Views of flat vectors are not copied beside them."""
     rows = problem(rng, n=40)
-    ex = execution(np.random.default_rng(0), feedback=Feedback(name, interval=3), batch_size=8)
+    ex = execution(np.random.default_rng(0), feedback=FeedbackRecipe(name, interval=3), batch_size=8)
     placed, rates = ex.place(rows), [0.01] * 5
     ex.epoch(placed, np.arange(40), rates)
     twin = copied(ex)
@@ -254,7 +254,7 @@ def test_a_copy_goes_on_as_the_original(rng, name, copied):
 
 def test_rows_of_small_error_are_left_out(rng):
     rows = problem(rng)
-    ex = execution(rng, "relu", feedback=Feedback("random"))
+    ex = execution(rng, "relu", feedback=FeedbackRecipe("random"))
     error = np.exp(ex.outputs(rows.x))
     error = error / error.sum(axis=1, keepdims=True)
     error[np.arange(20), rows.y] -= 1
@@ -262,7 +262,7 @@ def test_rows_of_small_error_are_left_out(rng):
     bound = np.median(norms)
     thinned = Rows(rows.x, rows.y, np.where(norms < bound, 0.0, rows.weight))
     _, expected = gradient(ex, thinned)
-    skipping = execution(rng, "relu", feedback=Feedback("random"), tol_error=bound)
+    skipping = execution(rng, "relu", feedback=FeedbackRecipe("random"), tol_error=bound)
     skipping.restore(ex.snapshot())
     assert_same_gradient(gradient(skipping, rows)[1], expected, "float64")
     nothing = execution(rng, "relu", tol_error=1e9)
@@ -270,12 +270,14 @@ def test_rows_of_small_error_are_left_out(rng):
 
 
 @pytest.mark.parametrize(
-    "recipe", [{"activation_bits": 4}, {"activation_bits": 8}, {"kfac": KFAC()}, {"feedback": Feedback("dkp")}], ids=str
+    "recipe",
+    [{"activation_bits": 4}, {"activation_bits": 8}, {"kfac": KFACRecipe()}, {"feedback": FeedbackRecipe("dkp")}],
+    ids=str,
 )
 def test_rows_that_cannot_be_moved_are_cleared(rng, recipe):
     """With packed copies, factors or learned feedback a small row counts nothing, and disturbs nothing."""
     rows = problem(rng)
-    ex = execution(rng, "relu", **{"feedback": Feedback("random")} | recipe)
+    ex = execution(rng, "relu", **{"feedback": FeedbackRecipe("random")} | recipe)
     _, errors = gradient(ex, rows)[0], ex.outputs(rows.x)
     p = np.exp(errors) / np.exp(errors).sum(axis=1, keepdims=True)
     p[np.arange(20), rows.y] -= 1
@@ -283,7 +285,7 @@ def test_rows_that_cannot_be_moved_are_cleared(rng, recipe):
     bound = np.median(norms)
     thinned = Rows(rows.x, rows.y, np.where(norms < bound, 0.0, rows.weight))
     _, expected = gradient(ex, thinned)
-    skipping = execution(rng, "relu", **{"feedback": Feedback("random")} | recipe, tol_error=bound)
+    skipping = execution(rng, "relu", **{"feedback": FeedbackRecipe("random")} | recipe, tol_error=bound)
     skipping.restore(ex.snapshot())
     assert_same_gradient(gradient(skipping, rows)[1], expected, "float64")
 
@@ -311,8 +313,8 @@ def test_packing(rng, bits, signed, shape):
 def test_low_bits_touch_the_weight_gradient_alone(rng, scheme, activation):
     """Errors are exact: with exact masks, biases' gradients and that of the first layer do not change."""
     rows = problem(rng)
-    exact = execution(rng, activation, scheme=scheme, feedback=Feedback("random"))
-    packed = execution(rng, activation, scheme=scheme, feedback=Feedback("random"), activation_bits=4)
+    exact = execution(rng, activation, scheme=scheme, feedback=FeedbackRecipe("random"))
+    packed = execution(rng, activation, scheme=scheme, feedback=FeedbackRecipe("random"), activation_bits=4)
     packed.restore(exact.snapshot())
     (loss, expected), (same_loss, found) = gradient(exact, rows), gradient(packed, rows)
     assert loss == same_loss
@@ -340,7 +342,7 @@ def test_bytes_of_activations(rng):
 
 def test_dkp_follows_the_kolen_pollack_rule(rng):
     rows = problem(rng, n=8)
-    ex = execution(rng, "relu", feedback=Feedback("dkp", rate=0.1, decay=0.5))
+    ex = execution(rng, "relu", feedback=FeedbackRecipe("dkp", rate=0.1, decay=0.5))
     before = [np.array(b) for b in ex.feedback_matrices()]
     layers = ex.layers()
     ex.epoch(ex.place(rows), np.arange(8), [0.0])
@@ -360,7 +362,7 @@ def test_dkp_follows_the_kolen_pollack_rule(rng):
 def test_learned_feedback_tends_to_the_mean_jacobian(rng):
     sizes = (4, 6, 5, 3)
     rows = problem(rng, n=400, sizes=sizes)
-    learned = Feedback("learned", init="zeros", rate=0.002)
+    learned = FeedbackRecipe("learned", init="zeros", rate=0.002)
     ex = execution(rng, "tanh", sizes=sizes, feedback=learned, batch_size=400)
     placed = ex.place(rows)
     for _ in range(3000):
@@ -403,7 +405,7 @@ def kronecker_step(layers, rows, activation, damping):
 def test_kfac_solves_the_kronecker_system(rng, clip):
     sizes, rate = (3, 4, 3), 0.1
     rows = problem(rng, n=30, sizes=sizes)
-    options = KFAC(damping=0.01, kl_clip=clip, factor_decay=0.0)
+    options = KFACRecipe(damping=0.01, kl_clip=clip, factor_decay=0.0)
     optimizer = Optimizer("sgd", momentum=0.0, nesterov=False)
     ex = execution(rng, "tanh", sizes=sizes, scheme="backprop", kfac=options, optimizer=optimizer, batch_size=30)
     before = ex.layers()
@@ -418,9 +420,9 @@ def test_kfac_solves_the_kronecker_system(rng, clip):
 
 
 def test_kfac_renews_at_its_intervals(rng):
-    options = KFAC(factor_interval=2, eigen_interval=4, milestones=(1,), interval_growth=2, damping_decay=0.5)
+    options = KFACRecipe(factor_interval=2, eigen_interval=4, milestones=(1,), interval_growth=2, damping_decay=0.5)
     rows = problem(rng, n=40)
-    ex = execution(rng, "relu", kfac=options, feedback=Feedback("random"), batch_size=8)
+    ex = execution(rng, "relu", kfac=options, feedback=FeedbackRecipe("random"), batch_size=8)
     placed, factors, bases = ex.place(rows), [], []
     for _ in range(8):
         # one step per call would count as an epoch: milestones are tested through five steps per epoch
@@ -441,7 +443,7 @@ def test_kfac_renews_at_its_intervals(rng):
 
 def test_kfac_state_survives_a_snapshot(rng):
     rows = problem(rng, n=40)
-    ex = execution(rng, "relu", kfac=KFAC(), feedback=Feedback("random"), batch_size=8)
+    ex = execution(rng, "relu", kfac=KFACRecipe(), feedback=FeedbackRecipe("random"), batch_size=8)
     placed, rates = ex.place(rows), [0.01] * 5
     ex.epoch(placed, np.arange(40), rates)
     state = ex.snapshot()

@@ -13,7 +13,7 @@ from sklearn_analytic import DFAClassifier, PrivateDFAClassifier
 from sklearn_analytic.backend import training
 from sklearn_analytic.backend import training as kernels
 from sklearn_analytic.export.calibration import log_outputs
-from sklearn_analytic.nn import LINKS, Feedback, Recipe, Rows
+from sklearn_analytic.nn import LINKS, FeedbackRecipe, Recipe, Rows
 from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.nn._losses import EXP_TOP, class_outputs, mean_loss, output_code, rule_of
 from sklearn_analytic.private.training import GaussianMechanism, PrivateExecution
@@ -143,7 +143,7 @@ def test_autograd_gives_the_naive_errors(rng, rule, precision):
 @pytest.mark.parametrize("rule", RULES)
 def test_networks_get_the_textbook_gradient(rng, rule):
     rows = problem(rng)
-    for choices in ({"scheme": "backprop"}, {"feedback": Feedback("random")}):
+    for choices in ({"scheme": "backprop"}, {"feedback": FeedbackRecipe("random")}):
         ex = execution(rng, "tanh", output=rule, **choices)
         loss, found = gradient(ex, rows)
         matrices = None if "scheme" in choices else [b.astype(float) for b in ex.feedback_matrices()]

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from sklearn_analytic.nn._feedback import product_feedback  # noqa: E402
-from sklearn_analytic.nn._recipe import Feedback  # noqa: E402
+from sklearn_analytic.nn._recipe import FeedbackRecipe  # noqa: E402
 from sklearn_analytic.nn._torch_feedback import output_tangent  # noqa: E402
 from sklearn_analytic.nn._torch_networks import dense_network  # noqa: E402
 from sklearn_analytic.nn._torch_stages import run_segments, split  # noqa: E402
@@ -17,7 +17,7 @@ from tests.nn.test_torch_schemes import NETWORKS, C, D, N, make_execution, outpu
 
 def test_product_feedback_is_that_of_the_cpu():
     network = NETWORKS["dense"]()
-    execution, _ = make_execution(network, "dfa", Feedback("product"))
+    execution, _ = make_execution(network, "dfa", FeedbackRecipe("product"))
     layers = [(m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in network if isinstance(m, nn.Linear)]
     for found, expected in zip(execution.feedback.matrices, product_feedback(layers), strict=True):
         np.testing.assert_allclose(found.numpy(), expected)
@@ -25,7 +25,7 @@ def test_product_feedback_is_that_of_the_cpu():
 
 def test_refreshed_feedback_equals_the_mean_field_rule():
     network = NETWORKS["dense"]()
-    execution, placed = make_execution(network, "dfa", Feedback("refresh", interval=2))
+    execution, placed = make_execution(network, "dfa", FeedbackRecipe("refresh", interval=2))
     execution.epoch(placed, np.arange(N), [0.1])
     first = [b.numpy().copy() for b in execution.feedback.matrices]
     execution.epoch(placed, np.arange(N), [0.1])  # not due
@@ -42,7 +42,7 @@ def test_refreshed_feedback_equals_the_mean_field_rule():
 
 
 def test_refresh_leaves_convolutions_their_random_matrices():
-    execution, placed = make_execution(NETWORKS["image"](), "dfa", Feedback("refresh"))
+    execution, placed = make_execution(NETWORKS["image"](), "dfa", FeedbackRecipe("refresh"))
     before = [b.clone() for b in execution.feedback.matrices]
     execution.epoch(placed, np.arange(N), [0.1])
     same = [torch.equal(a, b) for a, b in zip(before, execution.feedback.matrices, strict=True)]
@@ -50,7 +50,7 @@ def test_refresh_leaves_convolutions_their_random_matrices():
 
 
 def test_dkp_takes_adam_steps_along_error_times_activation():
-    execution, placed = make_execution(NETWORKS["dense"](), "dfa", Feedback("dkp", rate=0.01, decay=0.0))
+    execution, placed = make_execution(NETWORKS["dense"](), "dfa", FeedbackRecipe("dkp", rate=0.01, decay=0.0))
     before = execution.feedback.matrices[2].numpy().copy()
     _, outputs = run_segments(execution.segments, placed[0])
     e = output_error(outputs[-1].detach().numpy())
@@ -62,7 +62,7 @@ def test_dkp_takes_adam_steps_along_error_times_activation():
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_forward_mode_tangent_equals_a_difference(name):
-    execution, placed = make_execution(NETWORKS[name](), "dfa", Feedback("learned"))
+    execution, placed = make_execution(NETWORKS[name](), "dfa", FeedbackRecipe("learned"))
     network, x = execution.network, placed[0]
     network.train()
     buffers = [b.clone() for b in network.buffers()]
@@ -84,7 +84,7 @@ def test_forward_mode_tangent_equals_a_difference(name):
 
 def test_learned_feedback_approaches_the_mean_jacobian():
     network = dense_network((D, 4, C), "tanh")
-    execution, placed = make_execution(network, "dfa", Feedback("learned", rate=0.02))
+    execution, placed = make_execution(network, "dfa", FeedbackRecipe("learned", rate=0.02))
     target = network[2].weight.detach().clone()  # the last layer's Jacobian is its weight
     before = (execution.feedback.matrices[0] - target).norm()
     execution.epoch(placed, np.tile(np.arange(N), 300), np.zeros(300))
@@ -96,7 +96,7 @@ def test_slopes_are_those_of_the_activation_itself(after):
     network = nn.Sequential(
         *(nn.Linear(D, 8), nn.Tanh(), nn.Linear(8, 7), nn.Tanh(), after(7)), nn.Linear(7, 6), nn.Tanh(), nn.Linear(6, C)
     )
-    execution, placed = make_execution(network, "dfa", Feedback("refresh", interval=1))
+    execution, placed = make_execution(network, "dfa", FeedbackRecipe("refresh", interval=1))
     x = placed[0]
     network.train()
     seen = []
@@ -110,7 +110,7 @@ def test_slopes_are_those_of_the_activation_itself(after):
 
 def test_unknown_slopes_count_as_ones():
     network = nn.Sequential(nn.Linear(D, 8), nn.Tanh(), nn.Linear(8, 7), nn.GELU(), nn.Linear(7, C)).double()
-    execution, placed = make_execution(network, "dfa", Feedback("refresh"))
+    execution, placed = make_execution(network, "dfa", FeedbackRecipe("refresh"))
     execution.epoch(placed, np.arange(N), [0.0])
     expected = (network[4].weight @ network[2].weight).detach()
     torch.testing.assert_close(execution.feedback.matrices[0], expected)

@@ -19,7 +19,7 @@ from sklearn_analytic.nn._kfac import (  # noqa: E402
     schedule,
 )
 from sklearn_analytic.nn._ranks import Alone  # noqa: E402
-from sklearn_analytic.nn._recipe import KFAC, Feedback, Optimizer, Recipe, Rows  # noqa: E402
+from sklearn_analytic.nn._recipe import FeedbackRecipe, KFACRecipe, Optimizer, Recipe, Rows  # noqa: E402
 from sklearn_analytic.nn._torch_execution import TorchExecution  # noqa: E402
 from sklearn_analytic.nn._torch_kfac import TorchKFAC  # noqa: E402
 from sklearn_analytic.nn._torch_networks import dense_network, image_network, state_arrays  # noqa: E402
@@ -53,7 +53,7 @@ def test_kl_scale_clips_the_step(convert):
 
 
 def test_milestones_stretch_intervals_and_lower_the_damping():
-    kfac = KFAC(damping=0.1, milestones=(2, 4), interval_growth=10, damping_decay=0.5)
+    kfac = KFACRecipe(damping=0.1, milestones=(2, 4), interval_growth=10, damping_decay=0.5)
     assert schedule(kfac, 1) == (0.1, 5, 25)
     assert schedule(kfac, 2) == (0.05, 50, 250)
     assert schedule(kfac, 9) == (0.025, 500, 2500)
@@ -74,9 +74,9 @@ def _rows(d):
 def _execution(network, scheme="backprop", **constants):
     recipe = Recipe(
         scheme=scheme,
-        feedback=Feedback("random"),
+        feedback=FeedbackRecipe("random"),
         optimizer=Optimizer("sgd", momentum=0.0),
-        kfac=KFAC(**constants),
+        kfac=KFACRecipe(**constants),
         precision="float64",
         batch_size=N,
     )
@@ -175,7 +175,7 @@ def test_factors_and_eigenbases_are_renewed_when_due():
 
 def test_closed_hooks_read_nothing():
     network = dense_network((4, 3), "tanh")
-    kfac = TorchKFAC(network, KFAC())
+    kfac = TorchKFAC(network, KFACRecipe())
     kfac.close()
     kfac.begin(2, 0)
     network(torch.ones(2, 4)).sum().backward()
@@ -184,7 +184,9 @@ def test_closed_hooks_read_nothing():
 
 def test_kfac_trains_with_direct_feedback():
     network = dense_network((16, 32, 32, 3), "relu")
-    recipe = Recipe(scheme="dfa", feedback=Feedback("random"), optimizer=Optimizer("sgd"), kfac=KFAC(), batch_size=N)
+    recipe = Recipe(
+        scheme="dfa", feedback=FeedbackRecipe("random"), optimizer=Optimizer("sgd"), kfac=KFACRecipe(), batch_size=N
+    )
     execution = TorchExecution(network, recipe)
     placed = execution.place(_rows(16))
     losses = [execution.epoch(placed, np.arange(N), [0.1]) for _ in range(60)]
@@ -210,7 +212,7 @@ _WORKER = """
 import sys
 import numpy as np
 import torch.distributed as dist
-from sklearn_analytic.nn._recipe import KFAC, Feedback, Optimizer, Recipe, Rows
+from sklearn_analytic.nn._recipe import KFACRecipe, FeedbackRecipe, Optimizer, Recipe, Rows
 from sklearn_analytic.nn._torch_execution import TorchExecution
 from sklearn_analytic.nn._torch_networks import dense_network, image_network, state_arrays
 from sklearn_analytic.nn._torch_ranks import Ranks
@@ -232,8 +234,8 @@ for name, network, scheme, feedback in [
     ("dkp", dense_network((16, 6, 5, 3), "tanh"), "dfa", "dkp"),
     ("image", image_network((4, 4), (3,), (5,), 3), "hybrid", "random"),
 ]:
-    recipe = Recipe(scheme=scheme, feedback=Feedback(feedback, interval=2), optimizer=Optimizer("sgd"),
-                    kfac=KFAC(factor_interval=2, eigen_interval=4), precision="float64", batch_size=8)
+    recipe = Recipe(scheme=scheme, feedback=FeedbackRecipe(feedback, interval=2), optimizer=Optimizer("sgd"),
+                    kfac=KFACRecipe(factor_interval=2, eigen_interval=4), precision="float64", batch_size=8)
     execution = TorchExecution(network, recipe, ranks=ranks)
     placed = execution.place(rows)
     for epoch in range(2):

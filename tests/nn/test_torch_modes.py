@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from sklearn_analytic.nn._recipe import KFAC, Feedback  # noqa: E402
+from sklearn_analytic.nn._recipe import FeedbackRecipe, KFACRecipe  # noqa: E402
 from sklearn_analytic.nn._torch_checks import check_network  # noqa: E402
 from sklearn_analytic.nn._torch_modes import own_randomness  # noqa: E402
 from sklearn_analytic.nn._torch_networks import (  # noqa: E402
@@ -42,7 +42,9 @@ AMBIENT = {
 
 
 @pytest.mark.parametrize("ambient", AMBIENT)
-@pytest.mark.parametrize("choices", [{}, {"kfac": KFAC()}, {"scheme": "dfa"}, {"precision": "bfloat16"}], ids=" ".join)
+@pytest.mark.parametrize(
+    "choices", [{}, {"kfac": KFACRecipe()}, {"scheme": "dfa"}, {"precision": "bfloat16"}], ids=" ".join
+)
 def test_ambient_modes_change_nothing(ambient, choices):
     network = between(nn.ReLU())
     alone = copy.deepcopy(network)
@@ -56,7 +58,7 @@ def test_ambient_modes_change_nothing(ambient, choices):
 def test_ambient_modes_change_no_measurement(ambient):
     def measured():
         network = dense_network((D, 8, C), "relu")
-        execution = make_execution(network, scheme="dfa", feedback=Feedback("random"), precision="float32")
+        execution = make_execution(network, scheme="dfa", feedback=FeedbackRecipe("random"), precision="float32")
         execution.place(make_rows())
         state = execution.snapshot()
         execution.restore(state)

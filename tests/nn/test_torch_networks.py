@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from sklearn_analytic.nn._initializers import initial_layers  # noqa: E402
-from sklearn_analytic.nn._recipe import KFAC, Feedback, Optimizer, Recipe, Rows  # noqa: E402
+from sklearn_analytic.nn._recipe import FeedbackRecipe, KFACRecipe, Optimizer, Recipe, Rows  # noqa: E402
 from sklearn_analytic.nn._torch_activations import (  # noqa: E402
     activation_bytes,
     dequantize,
@@ -213,11 +213,13 @@ def test_backprop_equals_finite_differences(output):
 
 STATES = {
     "backprop": Recipe(scheme="backprop"),
-    "kfac": Recipe(scheme="dfa", optimizer=Optimizer("sgd"), kfac=KFAC(), feedback=Feedback("refresh", interval=3)),
-    "dkp": Recipe(scheme="dfa", feedback=Feedback("dkp")),
-    "learned": Recipe(scheme="hybrid", feedback=Feedback("learned")),
+    "kfac": Recipe(
+        scheme="dfa", optimizer=Optimizer("sgd"), kfac=KFACRecipe(), feedback=FeedbackRecipe("refresh", interval=3)
+    ),
+    "dkp": Recipe(scheme="dfa", feedback=FeedbackRecipe("dkp")),
+    "learned": Recipe(scheme="hybrid", feedback=FeedbackRecipe("learned")),
     "modular": Recipe(scheme="modular"),
-    "bits": Recipe(scheme="dfa", feedback=Feedback("learned"), activation_bits=4),
+    "bits": Recipe(scheme="dfa", feedback=FeedbackRecipe("learned"), activation_bits=4),
 }
 
 

@@ -9,7 +9,7 @@ from torch import nn  # noqa: E402
 
 from sklearn_analytic.nn._initializers import initial_layers  # noqa: E402
 from sklearn_analytic.nn._mlp import MLPExecution  # noqa: E402
-from sklearn_analytic.nn._recipe import KFAC, Feedback, Optimizer, Recipe, Rows  # noqa: E402
+from sklearn_analytic.nn._recipe import FeedbackRecipe, KFACRecipe, Optimizer, Recipe, Rows  # noqa: E402
 from sklearn_analytic.nn._torch_execution import TorchExecution  # noqa: E402
 from sklearn_analytic.nn._torch_networks import (  # noqa: E402
     RecurrentLayer,
@@ -53,7 +53,7 @@ def make_execution(network, scheme, feedback=None, **choices):
     """An execution in float64 with plain SGD, its rows placed."""
     recipe = Recipe(
         scheme=scheme,
-        feedback=feedback or Feedback("random"),
+        feedback=feedback or FeedbackRecipe("random"),
         optimizer=Optimizer("sgd", momentum=0.0),
         precision="float64",
         batch_size=N,
@@ -208,7 +208,7 @@ def test_hybrid_needs_a_dense_hidden_layer():
 
 def test_big_modules_differ_inside_and_their_borders_are_exact():
     network = NETWORKS["dense"]()  # stages 0 1 | 2 3
-    execution, placed = make_execution(network, "modular", Feedback("random", density=0.5), module_size=2)
+    execution, placed = make_execution(network, "modular", FeedbackRecipe("random", density=0.5), module_size=2)
     assert execution.feedback.modules == [[0, 1], [2, 3]]
     found, (exact, e) = gradients_of(execution, placed), _autograd(network)
     _assert_same(found, exact, ["6.weight", "6.bias"])
@@ -253,7 +253,7 @@ def test_convolutional_feedback_equals_its_formula():
 def test_recurrent_modules_equal_their_formula(size):
     network = recurrent_network(8, D, (5,), (), C)
     layer = network[1]
-    execution, placed = make_execution(network, "modular", Feedback("random", density=0.5), module_size=size)
+    execution, placed = make_execution(network, "modular", FeedbackRecipe("random", density=0.5), module_size=size)
     found, (exact, e) = gradients_of(execution, placed), _autograd(network)
     h = layer(torch.from_numpy(make_rows().x).reshape(N, 8, 2)).detach().numpy()
     u, s = layer.recurrent_weight.detach().numpy(), [m.numpy() for m in execution.feedback.times[0]]
@@ -293,7 +293,7 @@ TRAINED = [
 
 @pytest.mark.parametrize(("name", "scheme", "feedback"), TRAINED)
 def test_every_feedback_lowers_the_loss(name, scheme, feedback):
-    recipe = Recipe(scheme=scheme, feedback=Feedback(feedback), batch_size=N)
+    recipe = Recipe(scheme=scheme, feedback=FeedbackRecipe(feedback), batch_size=N)
     execution = TorchExecution(NETWORKS[name](), recipe)
     placed = execution.place(make_rows())
     losses = [execution.epoch(placed, np.arange(N), [0.01]) for _ in range(150)]
@@ -321,10 +321,14 @@ def test_rows_of_small_errors_are_dropped():
 
 SAME = {
     "backprop": {"scheme": "backprop"},
-    "adamw": {"scheme": "dfa", "feedback": Feedback("random"), "optimizer": Optimizer("adamw", alpha=0.05)},
-    "sgd": {"scheme": "dfa", "feedback": Feedback("sparse", shared=True), "optimizer": Optimizer("sgd", alpha=0.05)},
-    "refresh": {"scheme": "dfa", "feedback": Feedback("refresh", interval=3)},
-    "kfac": {"scheme": "dfa", "optimizer": Optimizer("sgd"), "kfac": KFAC(factor_interval=2, eigen_interval=3)},
+    "adamw": {"scheme": "dfa", "feedback": FeedbackRecipe("random"), "optimizer": Optimizer("adamw", alpha=0.05)},
+    "sgd": {
+        "scheme": "dfa",
+        "feedback": FeedbackRecipe("sparse", shared=True),
+        "optimizer": Optimizer("sgd", alpha=0.05),
+    },
+    "refresh": {"scheme": "dfa", "feedback": FeedbackRecipe("refresh", interval=3)},
+    "kfac": {"scheme": "dfa", "optimizer": Optimizer("sgd"), "kfac": KFACRecipe(factor_interval=2, eigen_interval=3)},
     "tol_error": {"scheme": "backprop", "tol_error": 0.7},
     "bits": {"scheme": "dfa", "activation_bits": 4},
 }

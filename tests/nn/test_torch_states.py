@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sklearn_analytic.nn._recipe import KFAC, Feedback, Optimizer  # noqa: E402
+from sklearn_analytic.nn._recipe import FeedbackRecipe, KFACRecipe, Optimizer  # noqa: E402
 from sklearn_analytic.nn._torch_networks import dense_network, state_arrays  # noqa: E402
 from tests.layerwise.test_torch_faults import C, D, N, assert_same, between, make_execution, make_rows  # noqa: E402
 
@@ -39,7 +39,9 @@ def test_constants_of_the_optimiser_are_those_of_the_new_recipe(name):
 
 
 def test_constants_of_learned_feedback_are_those_of_the_new_recipe():
-    executions = [make_execution(between(), scheme="dfa", feedback=Feedback("dkp", rate=rate)) for rate in (0.1, 0.2)]
+    executions = [
+        make_execution(between(), scheme="dfa", feedback=FeedbackRecipe("dkp", rate=rate)) for rate in (0.1, 0.2)
+    ]
     for execution in executions:
         placed = execution.place(make_rows())
         execution.epoch(placed, np.arange(N), [0.1])
@@ -56,7 +58,7 @@ def test_constants_of_learned_feedback_are_those_of_the_new_recipe():
     ("choices", "message"),
     [
         ({"optimizer": Optimizer("adam")}, "optimizer='adam' cannot go on from a state of optimizer='sgd'"),
-        ({"kfac": KFAC()}, "preconditioner='kfac' cannot go on from a state of preconditioner=None"),
+        ({"kfac": KFACRecipe()}, "preconditioner='kfac' cannot go on from a state of preconditioner=None"),
         ({"scheme": "dfa"}, "scheme='dfa' cannot go on from a state of scheme='backprop'"),
     ],
     ids=["optimizer", "kfac", "scheme"],

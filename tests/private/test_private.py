@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sklearn_analytic.nn import KFAC, Execution, Feedback, MLPExecution, Optimizer, Recipe, Rows
+from sklearn_analytic.nn import Execution, FeedbackRecipe, KFACRecipe, MLPExecution, Optimizer, Recipe, Rows
 from sklearn_analytic.nn._initializers import initial_layers
 from sklearn_analytic.private.training import (
     GaussianMechanism,
@@ -31,7 +31,7 @@ def rows(n=40, seed=0, sizes=SIZES):
 
 def recipe(**changes):
     settings = {"scheme": "dfa", "optimizer": Optimizer("sgd", momentum=0.9, nesterov=False), "batch_size": 10}
-    settings |= {"feedback": Feedback("random", interval=2), "precision": "float64", "seed": 3}
+    settings |= {"feedback": FeedbackRecipe("random", interval=2), "precision": "float64", "seed": 3}
     return Recipe(**(settings | changes))
 
 
@@ -141,7 +141,7 @@ def test_slopes_are_bounds():
 @pytest.mark.parametrize(("scheme", "feedback"), [("backprop", "refresh"), *(("dfa", name) for name in FEEDBACKS[:4])])
 def test_without_noise_and_clipping_it_is_an_ordinary_step(scheme, feedback, solver):
     optimizer = Optimizer(solver, nesterov=False, epsilon=1e-3)  # a small one magnifies rounding of small gradients
-    changes = {"scheme": scheme, "feedback": Feedback(feedback), "optimizer": optimizer}
+    changes = {"scheme": scheme, "feedback": FeedbackRecipe(feedback), "optimizer": optimizer}
     data, rates = rows(), np.array([0.3, 0.2, 0.1])
     private = execution(GaussianMechanism(HUGE, 0.0), **changes)
     ordinary = MLPExecution(layers_of(), "tanh", recipe(**changes), np.random.default_rng(0))
@@ -209,7 +209,7 @@ def test_empty_batches_are_steps(scheme):
 
 
 def test_refreshed_feedback_is_a_function_of_the_weights():
-    runs = [execution(sample_rate=0.5, feedback=Feedback("refresh", interval=1, scale=0.7)) for _ in range(2)]
+    runs = [execution(sample_rate=0.5, feedback=FeedbackRecipe("refresh", interval=1, scale=0.7)) for _ in range(2)]
     state = runs[0].snapshot()
     for run, seed in zip(runs, (0, 9), strict=True):
         run.restore(state)
@@ -225,7 +225,7 @@ def test_refreshed_feedback_is_a_function_of_the_weights():
 
 
 def test_refresh_waits_for_its_interval():
-    run = execution(feedback=Feedback("refresh", interval=3))
+    run = execution(feedback=FeedbackRecipe("refresh", interval=3))
     first, seen = run.feedback_matrices(), []
     for _ in range(4):
         run.epoch(rows(), np.arange(40), np.array([0.1]))
@@ -234,7 +234,7 @@ def test_refresh_waits_for_its_interval():
 
 
 def test_one_hidden_layer_refreshed_every_step_is_backpropagation():
-    settings = [{"scheme": "backprop"}, {"feedback": Feedback("refresh", interval=1)}]
+    settings = [{"scheme": "backprop"}, {"feedback": FeedbackRecipe("refresh", interval=1)}]
     runs = [execution(sizes=(5, 8, 3), sample_rate=0.5, **changes) for changes in settings]
     for run in runs:
         run.epoch(rows(), np.arange(40), np.full(5, 0.1))
@@ -244,10 +244,16 @@ def test_one_hidden_layer_refreshed_every_step_is_backpropagation():
 @pytest.mark.parametrize("name", ["dkp", "learned"])
 def test_feedback_that_reads_rows_is_refused(name):
     with pytest.raises(ValueError, match="not private"):
-        execution(feedback=Feedback(name))
+        execution(feedback=FeedbackRecipe(name))
 
 
-REFUSED = [{"scheme": "hybrid"}, {"kfac": KFAC()}, {"activation_bits": 8}, {"tol_error": 0.1}, {"sample_rate": 0.0}]
+REFUSED = [
+    {"scheme": "hybrid"},
+    {"kfac": KFACRecipe()},
+    {"activation_bits": 8},
+    {"tol_error": 0.1},
+    {"sample_rate": 0.0},
+]
 
 
 @pytest.mark.parametrize("changes", REFUSED)
@@ -271,7 +277,7 @@ def test_it_has_the_verbs_of_an_execution():
 
 
 def test_snapshot_and_restore_do_not_rewind_noise_or_count():
-    run = execution(sample_rate=0.5, feedback=Feedback("refresh", interval=1), optimizer=Optimizer("adam"))
+    run = execution(sample_rate=0.5, feedback=FeedbackRecipe("refresh", interval=1), optimizer=Optimizer("adam"))
     state, data = run.snapshot(), rows()
     run.epoch(data, np.arange(40), np.full(3, 0.01))
     after = run.layers()
