@@ -31,6 +31,7 @@ extensions = [
     "benchmark_tables",
     "tagged_equations",
     "host_links",
+    "parameter_groups",
 ]
 exclude_patterns = ["_build", "_ext", "_templates", "auto_examples/**/*.ipynb", "auto_examples/**/*.py"]
 templates_path = ["_templates"]

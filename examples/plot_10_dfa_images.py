@@ -9,7 +9,7 @@ layer's error, and the dense layers a projection of the output error; with ``fee
 that projection adds and subtracts only. ``scheme="modular"`` (after Han et al. 2020, a
 reconstruction) carries the error exactly from module to module, and inside a module by one sparse
 dilated convolution. All of them are set here beside backpropagation and literal direct feedback,
-on 8 x 8 digits with ``image_shape=(8, 8)``, and once with activations kept in 4 bits
+on 8 x 8 digits with ``network=ImageNetwork((8, 8))``, and once with activations kept in 4 bits
 (Chakrabarti and Moseley 2019). The table shows accuracy, seconds, and the bytes that a batch keeps
 for its backward pass; the figure is ``dfa_images.png``. The default of the hybrid keeps up with
 backpropagation; fixed feedback (binary, modular, literal) learns more slowly, and in so few epochs
@@ -29,12 +29,12 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from sklearn_analytic import DFAClassifier
+from sklearn_analytic import ApproximateActivation, DFAClassifier, ImageNetwork
 
 warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
 
 # %%
-# ``image_shape`` builds blocks of 3 x 3 convolution, rectifier and 2 x 2 pooling under a dense head.
+# ``ImageNetwork`` puts blocks of 3 x 3 convolution, rectifier and 2 x 2 pooling under a dense head.
 # A pooling ends a module, so in this network only the head has a layer inside a module. The last two
 # rows of the table therefore train a given network in which two convolutions follow each other: they
 # are one module, and the lower one receives its error by a fixed path.
@@ -43,7 +43,7 @@ CONTENDERS = {
     "backprop": {"scheme": "backprop"},
     "hybrid": {"scheme": "hybrid"},
     "hybrid, binary": {"scheme": "hybrid", "feedback": "binary"},
-    "hybrid, 4 bits": {"scheme": "hybrid", "activation_bits": 4},
+    "hybrid, 4 bits": {"scheme": "hybrid", "activation": ApproximateActivation("relu", bits=4)},
     "modular": {"scheme": "modular"},
     "literal DFA": {"scheme": "dfa", "feedback": "random"},
 }
@@ -69,7 +69,7 @@ def model_of(name, seed, epochs):
     shared["random_state"] = seed
     if name in GIVEN:
         return DFAClassifier(network=given_network(seed), **GIVEN[name], **shared)
-    return DFAClassifier((64,), image_shape=(8, 8), conv_layer_sizes=(16, 32), **CONTENDERS[name], **shared)
+    return DFAClassifier((64,), network=ImageNetwork((8, 8), (16, 32)), **CONTENDERS[name], **shared)
 
 
 # %%

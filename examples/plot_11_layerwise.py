@@ -44,12 +44,12 @@ def compare(n_seeds, epochs):
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
     LayerwiseMLP(NETWORK, max_iter=8, random_state=0).fit(X, y)  # loads compiled code
     results = {}
-    for name, n_partitions in PARTITIONS.items():
+    for name, partitions in PARTITIONS.items():
         accuracies, seconds = [], []
         for seed in range(n_seeds):
             model = LayerwiseMLP(
                 NETWORK,
-                n_partitions=n_partitions,
+                partitions=partitions,
                 batch_size=BATCH,
                 max_iter=epochs,
                 n_iter_no_change=np.inf,

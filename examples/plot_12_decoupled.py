@@ -25,7 +25,7 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from sklearn_analytic import DecoupledMLPClassifier, TimelineDisplay
+from sklearn_analytic import DecoupledMLPClassifier, PipelineRule, TimelineDisplay
 
 warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
 
@@ -68,8 +68,9 @@ def draw_timelines(pyplot, path, width):
     end = 0.0
     figure, axes = pyplot.subplots(2, 1, figsize=(11, 5), sharex=True, layout="constrained")
     for axis, schedule in zip(axes, ("backprop", "fdg"), strict=True):
+        pipeline = PipelineRule(executor="threads")
         model = DecoupledMLPClassifier(
-            (width,) * 7, schedule=schedule, executor="threads", batch_size=256, max_iter=3, random_state=0
+            (width,) * 7, schedule=schedule, pipeline=pipeline, batch_size=256, max_iter=3, random_state=0
         ).fit(X, y)
         display = TimelineDisplay.from_estimator(model, n_batches=8, legend=False, ax=axis)
         shares = " and ".join(f"{100 * share:.0f} %" for share in model.utilisation_)
@@ -94,12 +95,15 @@ def compare(modules, n_seeds, epochs):
     """{(schedule, modules): (accuracies, the last model, seconds of the fastest fit)}."""
     X, y = load_digits(return_X_y=True)
     split = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
-    common = {"batch_size": BATCH, "max_iter": epochs, "n_iter_no_change": np.inf, "executor": "sequential"}
+    common = {"batch_size": BATCH, "max_iter": epochs, "n_iter_no_change": np.inf}
+    in_turns = PipelineRule(executor="sequential")
     DecoupledMLPClassifier(NETWORK, **common | {"max_iter": 1}).fit(split[0], split[2])  # loads compiled code
-    results = {("backprop", 1): measure(split, n_seeds, schedule="backprop", n_modules=1, **common)}
+    alone = {"schedule": "backprop", "n_modules": 1, "pipeline": in_turns}
+    results = {("backprop", 1): measure(split, n_seeds, **alone, **common)}
     for schedule, options in SCHEDULES.items():
+        pipeline = PipelineRule(executor="sequential", **options)
         for n_modules in modules:
-            rule = {"schedule": schedule, "n_modules": n_modules} | options
+            rule = {"schedule": schedule, "n_modules": n_modules, "pipeline": pipeline}
             results[schedule, n_modules] = measure(split, n_seeds, **rule, **common)
     return results
 

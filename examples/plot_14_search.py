@@ -6,11 +6,12 @@ A grid search fits every candidate with all rows and all epochs. Successive halv
 with little of a resource, keeps the better half, doubles the resource, and so on. Any parameter that
 is a positive integer may be the resource: rows for every estimator, the width of the hidden layers
 of a closed-form network, epochs (``max_iter``) of one that is trained by steps. Here 12 candidates of
-``ClosedFormMLP`` compete for rows and for width, and 12 of ``DFAClassifier`` for epochs, each beside
-the full grid. Halving spends half of the resource of the grid in twice as many fits: it saves time
-where the time of a fit follows the resource, as with epochs. A closed-form fit of an eighth of the
-rows or units is not eight times cheaper, and on data as small as these the grid is the faster way.
-The figure ``search.png`` shows the score of every candidate as far as it came.
+``ClosedFormMLP`` compete for rows and for width, and 12 of ``DFAClassifier`` (learning rates, and
+densities of a sparse feedback) for epochs, each beside the full grid. Halving spends half of the
+resource of the grid in twice as many fits: it saves time where the time of a fit follows the
+resource, as with epochs. A closed-form fit of an eighth of the rows or units is not eight times
+cheaper, and on data as small as these the grid is the faster way. The figure ``search.png`` shows the
+score of every candidate as far as it came.
 
 Run ``python examples/plot_14_search.py`` with ``--out DIR`` for the folder of the figure and
 ``--quick`` for few rows.
@@ -28,25 +29,27 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, StratifiedKFold, train_test_split
 
-from sklearn_analytic import ClosedFormMLP, DFAClassifier
+from sklearn_analytic import ClosedFormMLP, DFAClassifier, Feedback
 
 warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
 
 FOLDS = StratifiedKFold(2, shuffle=True, random_state=0)
 RIDGES = {"alpha": [0.01, 1.0, 100.0, 10_000.0], "activation": ["relu", "tanh", "identity"]}
-RATES = {"learning_rate_init": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "activation": ["relu", "tanh"]}
+RATES = {"learning_rate_init": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "feedback__density": [0.1, 0.5]}
 
 # %%
 # One row for a search: an estimator, its candidates, the resource and how much of it the full grid
-# spends on a candidate. ``n_samples`` is the number of rows; it has no value in the estimator.
+# spends on a candidate. ``n_samples`` is the number of rows; it has no value in the estimator. Two
+# underscores lead into a parameter that is a value: ``feedback__density`` is the density of ``feedback``.
 
 
 def searches(n_rows, width, n_epochs):
     network = ClosedFormMLP(width, hidden="random", random_state=0)
+    by_steps = DFAClassifier((64,), feedback=Feedback("sparse"), n_iter_no_change=np.inf, random_state=0)
     return {
         "rows": (network, RIDGES, "n_samples", n_rows),
         "width": (network, RIDGES, "hidden_layer_sizes", width),
-        "epochs": (DFAClassifier((64,), n_iter_no_change=np.inf, random_state=0), RATES, "max_iter", n_epochs),
+        "epochs": (by_steps, RATES, "max_iter", n_epochs),
     }
 
 

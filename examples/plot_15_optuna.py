@@ -2,12 +2,12 @@
 Can Optuna tune a network that is solved?
 =========================================
 
-Every parameter of the estimators is a plain value that ``set_params`` takes, so any tuner can set
-them. Here Optuna's sampler proposes the construction, width, activation and ridge of a
-``ClosedFormMLP``, and learns from the scores of earlier trials; beside it parameters are drawn
-blindly from the same space. A trial needs one fit and no folds: ``loo_score_`` is the accuracy on
-rows that are left out one at a time. The figure ``optuna.png`` shows the best score so far and the
-score of every trial against its ridge.
+``set_params`` takes every parameter of the estimators, so any tuner can set them. Here Optuna's
+sampler proposes the construction, width, activation and ridge of a ``ClosedFormMLP``, and learns
+from the scores of earlier trials; beside it parameters are drawn blindly from the same space. A
+trial needs one fit and no folds: ``loo_score_`` is the accuracy on rows that are left out one at a
+time. The figure ``optuna.png`` shows the best score so far and the score of every trial against its
+ridge.
 
 Needs ``pip install optuna``. Run ``python examples/plot_15_optuna.py`` with ``--out DIR`` for the
 folder of the figure and ``--quick`` for few trials and rows.

@@ -12,20 +12,30 @@ if TYPE_CHECKING:  # what tools read; at run time a name is imported when it is 
     from sklearn_analytic.cpnet.estimator import CPNetClassifier
     from sklearn_analytic.decoupled.display import TimelineDisplay
     from sklearn_analytic.decoupled.estimators import DecoupledMLPClassifier, DecoupledMLPRegressor
+    from sklearn_analytic.decoupled.values import PipelineRule
     from sklearn_analytic.distributed.display import CommunicationDisplay
+    from sklearn_analytic.estimator.device import Device
+    from sklearn_analytic.estimator.networks import DenseNetwork, ImageNetwork, SequenceNetwork
+    from sklearn_analytic.estimator.solvers import SGD, Adam, AdamW
     from sklearn_analytic.estimator.warmup import warmup
     from sklearn_analytic.feedback.display import AlignmentDisplay
     from sklearn_analytic.feedback.estimators import DFAClassifier, DFARegressor
+    from sklearn_analytic.feedback.values import KFAC, ApproximateActivation, Feedback
     from sklearn_analytic.io import Blocks
     from sklearn_analytic.layerwise.display import LayerDiagnosticsDisplay
     from sklearn_analytic.layerwise.estimators import LayerwiseMLP, LayerwiseMLPRegressor
+    from sklearn_analytic.layerwise.values import Partitions
     from sklearn_analytic.least_squares.estimators import BRMPClassifier, BRMPRegressor
     from sklearn_analytic.private.estimator import PrivacyLeakWarning, PrivateDFAClassifier
+    from sklearn_analytic.private.values import Photonic
 
     SKOPS_TRUSTED_TYPES: list[str]
 
 __all__ = [
+    "Adam",
+    "AdamW",
     "AlignmentDisplay",
+    "ApproximateActivation",
     "BRMPClassifier",
     "BRMPRegressor",
     "Blocks",
@@ -37,13 +47,23 @@ __all__ = [
     "DFARegressor",
     "DecoupledMLPClassifier",
     "DecoupledMLPRegressor",
+    "DenseNetwork",
+    "Device",
     "FeatureImportanceDisplay",
+    "Feedback",
+    "ImageNetwork",
+    "KFAC",
     "LayerDiagnosticsDisplay",
     "LayerwiseMLP",
     "LayerwiseMLPRegressor",
+    "Partitions",
+    "Photonic",
+    "PipelineRule",
     "PrivacyLeakWarning",
     "PrivateDFAClassifier",
+    "SGD",
     "SKOPS_TRUSTED_TYPES",
+    "SequenceNetwork",
     "TimelineDisplay",
     "__version__",
     "warmup",
@@ -55,15 +75,22 @@ _HOMES = {  # {module: the public names that are at home there}
     "sklearn_analytic.cpnet.estimator": ("CPNetClassifier",),
     "sklearn_analytic.decoupled.display": ("TimelineDisplay",),
     "sklearn_analytic.decoupled.estimators": ("DecoupledMLPClassifier", "DecoupledMLPRegressor"),
+    "sklearn_analytic.decoupled.values": ("PipelineRule",),
     "sklearn_analytic.distributed.display": ("CommunicationDisplay",),
+    "sklearn_analytic.estimator.device": ("Device",),
+    "sklearn_analytic.estimator.networks": ("DenseNetwork", "ImageNetwork", "SequenceNetwork"),
+    "sklearn_analytic.estimator.solvers": ("SGD", "Adam", "AdamW"),
     "sklearn_analytic.estimator.warmup": ("warmup",),
     "sklearn_analytic.feedback.display": ("AlignmentDisplay",),
     "sklearn_analytic.feedback.estimators": ("DFAClassifier", "DFARegressor"),
+    "sklearn_analytic.feedback.values": ("KFAC", "ApproximateActivation", "Feedback"),
     "sklearn_analytic.io": ("Blocks",),
     "sklearn_analytic.layerwise.display": ("LayerDiagnosticsDisplay",),
     "sklearn_analytic.layerwise.estimators": ("LayerwiseMLP", "LayerwiseMLPRegressor"),
+    "sklearn_analytic.layerwise.values": ("Partitions",),
     "sklearn_analytic.least_squares.estimators": ("BRMPClassifier", "BRMPRegressor"),
     "sklearn_analytic.private.estimator": ("PrivacyLeakWarning", "PrivateDFAClassifier"),
+    "sklearn_analytic.private.values": ("Photonic",),
 }
 _ROOMS = ("backend", "decoupled", "distributed", "export", "features", "io", "linalg", "nn")
 

@@ -147,13 +147,14 @@ def check_inputs_are_not_modified(estimator):
 
 
 def check_parameters_are_not_modified(estimator):
-    """fit and partial_fit leave every constructor parameter as it was, by identity."""
+    """fit and partial_fit leave every constructor parameter, and every setting of one, as it was, by identity."""
     X, y, weight = _data(estimator)
     for train in [_fit, _partial_fit]:
         trained = clone(estimator)
-        before = trained.get_params(deep=False)
+        before = trained.get_params()
         train(trained, X, y, weight)
-        after = trained.get_params(deep=False)
+        after = trained.get_params()
+        assert after.keys() == before.keys()
         assert [name for name in before if after[name] is not before[name]] == []
 
 

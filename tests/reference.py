@@ -282,8 +282,16 @@ def output_error(rule, z, k):
     return o - np.eye(len(z))[k]
 
 
-def network_loss(layers, activation, X, y, weight=None, output="softmax"):
-    """Mean loss of a plain network: an output rule's for codes y (n,), half the squared error for targets (n, c)."""
+def weight_penalty(layers, alpha):
+    """alpha / 2 times the sum of squared weights; biases carry none."""
+    return 0.5 * alpha * sum(np.sum(np.square(W, dtype=np.float64)) for W, _ in layers)
+
+
+def network_loss(layers, activation, X, y, weight=None, output="softmax", alpha=0.0):
+    """Mean loss of a plain network: an output rule's for codes y (n,), half the squared error for targets (n, c).
+
+    The penalty ``alpha`` is added.
+    """
     h = X
     for W, b in layers[:-1]:
         h = SLOPES[activation][0](h @ W + b)
@@ -292,7 +300,7 @@ def network_loss(layers, activation, X, y, weight=None, output="softmax"):
         losses = np.array([output_loss(output, row, k) for row, k in zip(f, y, strict=True)])
     else:
         losses = 0.5 * np.sum((f - y) ** 2, axis=1)
-    return np.mean(losses if weight is None else weight * losses)
+    return np.mean(losses if weight is None else weight * losses) + weight_penalty(layers, alpha)
 
 
 def network_gradient(layers, activation, X, y, weight=None, feedback=None, output="softmax"):

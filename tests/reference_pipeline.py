@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from tests.reference import SLOPES, optimiser_step, output_error, output_loss
+from tests.reference import SLOPES, optimiser_step, output_error, output_loss, weight_penalty
 
 # {schedule: ticks at which module k of n forwards batch 0 and sends it back}; batch b follows b ticks later
 TICKS = {
@@ -51,9 +51,12 @@ class Modules:
         self.n_backward = [0] * n
 
     def run(self, batches, drain=True):
-        """Work on batches [(X, y, weight, rate), ...] from an empty pipeline on; return the sum of losses of each."""
+        """Work on batches [(X, y, weight, rate), ...] from an empty pipeline on; return the sum of losses of each.
+
+        Every row pays for the weights that each module has where the batch comes by on its way up.
+        """
         n = len(self.versions)
-        self.batches, self.drain, self.losses = batches, drain, [None] * len(batches)
+        self.batches, self.drain, self.losses = batches, drain, [0.0] * len(batches)
         self.inputs, self.errors, self.seen, self.staleness = {}, {}, {}, {}
         self.waiting = [[] for _ in range(n)]
         for b, batch in enumerate(batches):
@@ -82,13 +85,15 @@ class Modules:
     def _forward(self, k, b):
         if not 0 <= b < len(self.batches):
             return
+        self.losses[b] += len(self.batches[b][0]) * self._penalty(k)
         layers = self._guess(k, b)
         values = self._values(k, layers, self.inputs[k, b])
         self.seen[k, b] = (layers, values, len(self.versions[k]))
         if k < len(self.versions) - 1:
             self.inputs[k + 1, b] = SLOPES[self.activation][0](values[-1][1])
         else:
-            self.losses[b], self.errors[k, b] = _loss_and_error(values[-1][1], *self.batches[b][1:3])
+            loss, self.errors[k, b] = _loss_and_error(values[-1][1], *self.batches[b][1:3])
+            self.losses[b] += loss
 
     def _backward(self, k, b):
         n_back = len(self.batches) - (0 if self.drain else self.delay(k))
@@ -127,6 +132,11 @@ class Modules:
             new.append(tuple(arrays))
         self.versions[k].append(new)
         self.waiting[k] = []
+
+    def _penalty(self, k):
+        """The penalty of the newest weights of a module; decoupled decay is none."""
+        decay = 0.0 if self.optimiser["name"] == "adamw" else self.optimiser["alpha"]
+        return weight_penalty(self.versions[k][-1], decay)
 
     def _guess(self, k, b):
         """The weights of a forward pass: the newest, or what they will be ``lag / M`` updates later."""

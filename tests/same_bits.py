@@ -75,9 +75,9 @@ def forgotten(X, y):
     return sa.BRMPRegressor(alpha=0.1).partial_fit(X, y).forget(X[:50], y[:50])
 
 
-IMAGES = {"image_shape": (1, 8, 8)}
-SMALL = {"conv_layer_sizes": (4, 4), "max_iter": 1, **IMAGES}
-SERIES = {"recurrent_layer_sizes": (8,), "sequence_length": 8, "max_iter": 2}
+IMAGES = {"network": sa.ImageNetwork((1, 8, 8))}
+SMALL = {"network": sa.ImageNetwork((1, 8, 8), (4, 4)), "max_iter": 1}
+SERIES = {"network": sa.SequenceNetwork(8, (8,)), "max_iter": 2}
 SOURCE = {"X_val": CANCER[::3], "y_val": MALIGN[::3]}
 FITS = {
     "BRMPRegressor": lambda: (sa.BRMPRegressor().fit(DIABETES, PAIRS), DIABETES),
@@ -122,7 +122,7 @@ FITS = {
     "ClosedFormMLP, copies": lambda: (closed("ClosedFormMLP").fit(CODES, PARITY), CODES),
     "ClosedFormMLP, labels": lambda: (closed("ClosedFormMLP", 60).fit(DIGITS, LABELS), DIGITS),
     "ClosedFormMLP, images": lambda: (
-        closed("ClosedFormMLP", 40, hidden="patch", **IMAGES).fit(DIGITS, FIGURES),
+        closed("ClosedFormMLP", 40, hidden="patch", image_shape=(1, 8, 8)).fit(DIGITS, FIGURES),
         DIGITS,
     ),
     "ClosedFormMLP, balanced": lambda: (
@@ -152,7 +152,12 @@ FITS = {
         DIABETES,
     ),
     "DFAClassifier, stream": lambda: (
-        streamed(stepwise("DFAClassifier", (16,), activation_bits=4), IRIS, KINDS, classes=[0, 1, 2]),
+        streamed(
+            stepwise("DFAClassifier", (16,), activation=sa.ApproximateActivation("relu", bits=4)),
+            IRIS,
+            KINDS,
+            classes=[0, 1, 2],
+        ),
         IRIS,
     ),
     "DFAClassifier, torch": lambda: (stepwise("DFAClassifier", (16,), device="torch:cpu").fit(IRIS, KINDS), IRIS),
@@ -161,7 +166,9 @@ FITS = {
         IRIS,
     ),
     "DFAClassifier, held out": lambda: (
-        stepwise("DFAClassifier", (16, 16), early_stopping=True, alignment=True, max_iter=30).fit(CANCER, MALIGN),
+        stepwise("DFAClassifier", (16, 16), early_stopping=True, feedback=sa.Feedback(alignment=True), max_iter=30).fit(
+            CANCER, MALIGN
+        ),
         CANCER,
     ),
     "DFAClassifier, watched": lambda: (
@@ -195,11 +202,15 @@ FITS = {
     "LayerwiseMLP": lambda: (stepwise("LayerwiseMLP").fit(CANCER, MALIGN), CANCER),
     "LayerwiseMLP, images": lambda: (stepwise("LayerwiseMLP", (16,), **SMALL).fit(DIGITS, FIGURES), DIGITS),
     "LayerwiseMLP, torch": lambda: (
-        stepwise("LayerwiseMLP", (16, 16), device="torch:cpu", n_partitions=1).fit(IRIS, KINDS, WEIGHTS),
+        stepwise("LayerwiseMLP", (16, 16), device="torch:cpu", partitions=1).fit(IRIS, KINDS, WEIGHTS),
         IRIS,
     ),
     "LayerwiseMLP, readout": lambda: (
-        watched(stepwise("LayerwiseMLP", (16, 16), refit_head=True, early_stopping=True), CANCER, MALIGN),
+        watched(
+            stepwise("LayerwiseMLP", (16, 16), partitions=sa.Partitions(refit_head=True), early_stopping=True),
+            CANCER,
+            MALIGN,
+        ),
         CANCER,
     ),
     "LayerwiseMLP, stream": lambda: (
@@ -207,7 +218,9 @@ FITS = {
         IRIS,
     ),
     "LayerwiseMLP, memory": lambda: (
-        stepwise("LayerwiseMLP", (16, 16), memory_budget=60_000, subsample=0.5, cache="float16").fit(CANCER, MALIGN),
+        stepwise(
+            "LayerwiseMLP", (16, 16), partitions=sa.Partitions(memory_budget=60_000, subsample=0.5, cache="float16")
+        ).fit(CANCER, MALIGN),
         CANCER,
     ),
     "LayerwiseMLPRegressor, blocks": lambda: (
@@ -215,11 +228,19 @@ FITS = {
         DIABETES,
     ),
     "LayerwiseMLP, simultaneous": lambda: (
-        stepwise("LayerwiseMLP", (16, 16), order="simultaneous", local_loss="predsim", output="expgb").fit(IRIS, KINDS),
+        stepwise(
+            "LayerwiseMLP",
+            (16, 16),
+            order="simultaneous",
+            partitions=sa.Partitions(local_loss="predsim"),
+            output="expgb",
+        ).fit(IRIS, KINDS),
         IRIS,
     ),
     "LayerwiseMLPRegressor, laps": lambda: (
-        stepwise("LayerwiseMLPRegressor", (16, 16), interlayer="window", order="laps").fit(DIABETES, PAIRS),
+        stepwise("LayerwiseMLPRegressor", (16, 16), partitions=sa.Partitions(interlayer="window"), order="laps").fit(
+            DIABETES, PAIRS
+        ),
         DIABETES,
     ),
     "DecoupledMLPClassifier": lambda: (
@@ -239,15 +260,28 @@ FITS = {
         IRIS,
     ),
     "DecoupledMLPClassifier, warm": lambda: (
-        again(stepwise("DecoupledMLPClassifier", (16, 16), warm_start=True, drain=False), CANCER, MALIGN),
+        again(
+            stepwise("DecoupledMLPClassifier", (16, 16), warm_start=True, pipeline=sa.PipelineRule(drain=False)),
+            CANCER,
+            MALIGN,
+        ),
         CANCER,
     ),
     "DecoupledMLPRegressor, stream": lambda: (
-        streamed(stepwise("DecoupledMLPRegressor", (16, 16), solver="sgd", accumulation_steps=2), DIABETES, PAIRS),
+        streamed(
+            stepwise("DecoupledMLPRegressor", (16, 16), solver="sgd", pipeline=sa.PipelineRule(accumulation_steps=2)),
+            DIABETES,
+            PAIRS,
+        ),
         DIABETES,
     ),
     "DecoupledMLPRegressor, normalised": lambda: (
-        stepwise("DecoupledMLPRegressor", (16, 16), normalization="layer", shrink=0.7).fit(DIABETES, PAIRS),
+        stepwise(
+            "DecoupledMLPRegressor",
+            (16, 16),
+            network=sa.DenseNetwork(normalization="layer"),
+            pipeline=sa.PipelineRule(shrink=0.7),
+        ).fit(DIABETES, PAIRS),
         DIABETES,
     ),
     "PrivateDFAClassifier, photonic": lambda: (
@@ -255,8 +289,7 @@ FITS = {
             (16,),
             data_norm=64.0,
             classes=range(10),
-            mechanism="photonic",
-            optical_floor=1e4,
+            mechanism=sa.Photonic(1e4),
             accountant="rdp",
             epsilon=8.0,
             max_iter=2,

@@ -25,6 +25,7 @@ COLUMNS = {
     "difference_se": ("standard error", ".2f"),
     "epoch_ms": ("epoch, ms", ".1f"),
     "error": ("error of coefficients", ".0e"),
+    "feedback__tol_error": ("feedback__tol_error", "g"),
     "fit_ms": ("fit per epoch, ms", ".1f"),
     "fit_ratio": ("fit / MLP's", ".2f"),
     "fit_seconds": ("fit, s", ".2f"),

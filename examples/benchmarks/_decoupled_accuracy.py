@@ -4,23 +4,25 @@ from _common import given_epochs
 from _decoupled_common import BACKPROP, COLUMNS, COUNTS, by_set, jobs_by_counts, scored_fit, summarise
 from _dfa_common import Suite, torch_or_skip
 
-from sklearn_analytic import DecoupledMLPClassifier
+from sklearn_analytic import DecoupledMLPClassifier, DenseNetwork, PipelineRule
 
 NETWORK = (128,) * 8
 SETS = ("digits", "letter", "mnist", "fashion_mnist")
 REFERENCES = (BACKPROP, "backprop, layer norm")
-FDG, SHRUNK, LAYER_NORM = {"schedule": "fdg"}, {"shrink": 0.7}, {"normalization": "layer"}
+FDG, SHRUNK = {"schedule": "fdg"}, {"pipeline__shrink": 0.7}
+LAYER_NORM = {"network": DenseNetwork(normalization="layer")}
+# {contender: parameters of DecoupledMLPClassifier, as a grid names them}
 CONTENDERS = {
     BACKPROP: {"schedule": "backprop"},
     "default": {},
     "fdg": FDG,
     "fdg, shrink .7": FDG | SHRUNK,
-    "fdg, current weights": FDG | {"weight_version": "current"},
+    "fdg, current weights": FDG | {"pipeline__weight_version": "current"},
     "ddg": {"schedule": "ddg"},
-    "adl, M=2": {"schedule": "adl", "accumulation_steps": 2},
-    "adl, M=4": {"schedule": "adl", "accumulation_steps": 4},
+    "adl, M=2": {"schedule": "adl", "pipeline__accumulation_steps": 2},
+    "adl, M=4": {"schedule": "adl", "pipeline__accumulation_steps": 4},
     "dtrp": {"schedule": "dtrp"},
-    "dtr": {"schedule": "dtrp", "predictor": None},
+    "dtr": {"schedule": "dtrp", "pipeline__predictor": None},
 }
 CONTENDERS_SGD = {
     BACKPROP: {"schedule": "backprop"},
@@ -28,7 +30,7 @@ CONTENDERS_SGD = {
     "default": {},
     "fdg": FDG,
     "fdg, shrink .7": FDG | SHRUNK,
-    "fdg, inverse rates": FDG | {"module_rates": "inverse"},
+    "fdg, inverse rates": FDG | {"pipeline__module_rates": "inverse"},
     "fdg, layer norm": FDG | LAYER_NORM,
 }
 RULES = {"adam": CONTENDERS, "sgd": CONTENDERS_SGD}
@@ -39,12 +41,12 @@ def runner(solver):
 
     def run(job, options):
         own = RULES[solver][job["contender"]]
-        if own.get("normalization"):
+        if "network" in own:
             torch_or_skip(options.threads[0])
         shared = {"batch_size": options.batch_size, "max_iter": options.epochs, "learning_rate_init": options.rate}
-        shared |= {"n_modules": job["n_modules"], "executor": "sequential", "solver": solver}
+        shared |= {"n_modules": job["n_modules"], "pipeline": PipelineRule(executor="sequential"), "solver": solver}
         network = NETWORK if not options.quick else (32,) * len(NETWORK)
-        model = DecoupledMLPClassifier(network, random_state=job["seed"], **shared, **own)
+        model = DecoupledMLPClassifier(network, random_state=job["seed"], **shared).set_params(**own)
         return [scored_fit(given_epochs(model), job, options)]
 
     return run

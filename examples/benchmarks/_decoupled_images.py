@@ -7,7 +7,7 @@ from _decoupled_common import BACKPROP, COLUMNS, by_set, jobs_by_counts, scored_
 from _dfa_common import Suite, image_shape, torch_or_skip
 from _layerwise_common import capped_split
 
-from sklearn_analytic import DecoupledMLPClassifier
+from sklearn_analytic import DecoupledMLPClassifier, PipelineRule
 
 CHANNELS, QUICK_CHANNELS = (8, 16, 32), (2, 4, 4)
 CONTENDERS = {name: ALL[name] for name in (BACKPROP, "default", "fdg", "adl, M=4", "dtrp")}
@@ -27,10 +27,9 @@ def run(job, options):
         batch_size=options.batch_size,
         max_iter=options.epochs,
         learning_rate_init=options.rate,
-        executor="sequential",
+        pipeline=PipelineRule(executor="sequential"),
         random_state=job["seed"],
-        **CONTENDERS[job["contender"]],
-    )
+    ).set_params(**CONTENDERS[job["contender"]])
     row = scored_fit(given_epochs(model), job, options)
     return [row | {"modules": None if row["diverged"] else [list(part) for part in model.modules_]}]
 

@@ -14,26 +14,27 @@ from _dfa_common import (
     warm_up,
 )
 
-from sklearn_analytic import DFAClassifier
+from sklearn_analytic import ApproximateActivation, DFAClassifier, Feedback
 
 NETWORK = (256, 256)
 REFERENCE = "backprop"
 KFAC = {"preconditioner": "kfac", "solver": "sgd"}  # the rate is --kfac-rate
+FOUR_BITS, EIGHT_BITS = ({"activation": ApproximateActivation("relu", bits=bits)} for bits in (4, 8))
 
 # {contender: parameters of DFAClassifier}
 CONTENDERS = {
     REFERENCE: {"scheme": "backprop"},
     "dfa": {},
-    "dfa, all rows": {"tol_error": 0.0},
+    "dfa, all rows": {"feedback": Feedback(tol_error=0.0)},
     "random": {"feedback": "random"},
     "binary": {"feedback": "binary"},
     "sparse": {"feedback": "sparse"},
     "product": {"feedback": "product"},
     "dkp": {"feedback": "dkp"},
     "learned": {"feedback": "learned"},
-    "backprop+4bit": {"scheme": "backprop", "activation_bits": 4},
-    "dfa+4bit": {"activation_bits": 4},
-    "dfa+8bit": {"activation_bits": 8},
+    "backprop+4bit": {"scheme": "backprop", **FOUR_BITS},
+    "dfa+4bit": FOUR_BITS,
+    "dfa+8bit": EIGHT_BITS,
     "backprop+kfac": {"scheme": "backprop", **KFAC},
     "random+kfac": {"feedback": "random", **KFAC},
     "dfa+kfac": KFAC,

@@ -19,15 +19,15 @@ from _dfa_common import (
 )
 from _dfa_workers import in_fresh_process
 
-from sklearn_analytic import DFAClassifier
+from sklearn_analytic import ApproximateActivation, DFAClassifier, ImageNetwork
 
 BITS = {"exact": None, "8 bits": 8, "4 bits": 4}
 SCHEMES = {"backprop": {"scheme": "backprop"}, "dfa": {}}
-# {network: (parameters, needs torch)}
+# {network: (dense layers, convolutions below them, which need torch)}
 NETWORKS = {
-    "2x256": ({"hidden_layer_sizes": (256, 256)}, False),
-    "4x512": ({"hidden_layer_sizes": (512,) * 4}, False),
-    "cnn 32-64": ({"conv_layer_sizes": (32, 64), "hidden_layer_sizes": (256, 128)}, True),
+    "2x256": ((256, 256), ()),
+    "4x512": ((512,) * 4, ()),
+    "cnn 32-64": ((256, 128), (32, 64)),
 }
 DENSE_SETS, IMAGE_SETS = ("pendigits", "letter"), ("mnist", "fashion_mnist")
 PEAKS = ("compiled", "torch")  # who trains the large network
@@ -47,19 +47,19 @@ COLUMNS = {
 
 def jobs(options):
     """Accuracy jobs of all networks, then the peaks."""
-    for network, (_, needs_torch) in NETWORKS.items():
-        for name in sets_of(needs_torch, options):
+    for network, (_, convolutions) in NETWORKS.items():
+        for name in sets_of(convolutions, options):
             yield from fits(network, name, options)
     for network in PEAKS:
         for bits in ("exact", "4 bits"):
             yield {"kind": "peak", "network": network, "contender": "dfa", "bits": bits}
 
 
-def sets_of(needs_torch, options):
+def sets_of(convolutions, options):
     """The sets that were chosen, of those that suit the network; a quick run has one for all."""
     if options.quick:
         return options.only
-    return [name for name in options.only if name in (IMAGE_SETS if needs_torch else DENSE_SETS)]
+    return [name for name in options.only if name in (IMAGE_SETS if convolutions else DENSE_SETS)]
 
 
 def fits(network, name, options):
@@ -78,12 +78,14 @@ def run(job, options):
 def run_fit(job, options):
     """Accuracy, seconds and bytes; convolutions get a fifth of the epochs."""
     split = split_of(job["dataset"], job["seed"], options)
-    own, needs_torch = NETWORKS[job["network"]]
-    shared = {"batch_size": options.batch_size, "learning_rate_init": options.rate, "max_iter": options.epochs}
-    parameters = shared | own | SCHEMES[job["contender"]] | {"activation_bits": BITS[job["bits"]]}
-    if needs_torch:
+    hidden, convolutions = NETWORKS[job["network"]]
+    parameters = {"batch_size": options.batch_size, "learning_rate_init": options.rate, "max_iter": options.epochs}
+    parameters |= {"hidden_layer_sizes": hidden, "activation": ApproximateActivation("relu", bits=BITS[job["bits"]])}
+    parameters |= SCHEMES[job["contender"]]
+    if convolutions:
         torch_or_skip(options.threads[0])
-        parameters |= {"image_shape": image_shape(split[0]), "max_iter": max(options.epochs // 5, 1)}
+        network = ImageNetwork(image_shape(split[0]), convolutions)
+        parameters |= {"network": network, "max_iter": max(options.epochs // 5, 1)}
     else:
         warm_up([parameters])
     model = DFAClassifier(random_state=job["seed"], **parameters)
@@ -108,7 +110,7 @@ def run_peak(job, options):
     task = {
         "layers": [128] * 4 if options.quick else [1024] * 8,
         "batch_size": 512 if options.quick else 4096,
-        "activation_bits": BITS[job["bits"]],
+        "activation__bits": BITS[job["bits"]],
         "device": "cpu" if job["network"] == "compiled" else "torch:cpu",
     }
     measured = in_fresh_process("peak", task, options.threads[0])

@@ -12,10 +12,11 @@ import numpy as np
 from _dfa_common import execution_of
 from sklearn.neural_network import MLPClassifier
 
-from sklearn_analytic import DFAClassifier
+from sklearn_analytic import Device, DFAClassifier
 
 RATE = 1e-3
-BACKPROP, TORCH, BF16 = {"scheme": "backprop"}, {"device": "torch:cpu"}, {"precision": "bfloat16"}
+BACKPROP, TORCH = {"scheme": "backprop"}, {"device": "torch:cpu"}
+BF16 = {"device": Device("torch:cpu", precision="bfloat16")}
 OURS = {
     "backprop": BACKPROP,
     "dfa": {},
@@ -23,8 +24,8 @@ OURS = {
     "binary": {"feedback": "binary"},
     "torch_backprop": TORCH | BACKPROP,
     "torch_dfa": TORCH,
-    "torch_backprop_bf16": TORCH | BACKPROP | BF16,
-    "torch_dfa_bf16": TORCH | BF16,
+    "torch_backprop_bf16": BACKPROP | BF16,
+    "torch_dfa_bf16": BF16,
 }
 
 

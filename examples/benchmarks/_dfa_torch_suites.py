@@ -14,7 +14,7 @@ from _dfa_common import (
     torch_or_skip,
 )
 
-from sklearn_analytic import DFAClassifier
+from sklearn_analytic import DFAClassifier, ImageNetwork, SequenceNetwork
 
 REFERENCE = "backprop"
 CONTENDERS = {
@@ -27,9 +27,9 @@ CONTENDERS = {
 # Two convolutions before each pooling: modules end at poolings, so only here sparse feedback meets convolutions.
 STACKED = ((16, 16), (32, 32))
 IMAGE_CONTENDERS = CONTENDERS | {
-    "stacked backprop": {"scheme": "backprop", "conv_layer_sizes": STACKED},
-    "stacked hybrid": {"scheme": "hybrid", "conv_layer_sizes": STACKED},
-    "stacked modular": {"scheme": "modular", "conv_layer_sizes": STACKED},
+    "stacked backprop": {"scheme": "backprop", "network__conv_layer_sizes": STACKED},
+    "stacked hybrid": {"scheme": "hybrid", "network__conv_layer_sizes": STACKED},
+    "stacked modular": {"scheme": "modular", "network__conv_layer_sizes": STACKED},
 }
 COLUMNS = {
     "data set": ("dataset", "s"),
@@ -42,28 +42,26 @@ COLUMNS = {
 }
 
 
-def fit(job, options, split, parameters):
+def fit(job, options, split, network, hidden):
     """One timed fit through torch."""
     torch_or_skip(options.threads[0])
     shared = {"max_iter": options.epochs, "batch_size": options.batch_size, "learning_rate_init": options.rate}
-    own = IMAGE_CONTENDERS[job["contender"]]
-    model = DFAClassifier(random_state=job["seed"], **shared | parameters | own)
-    return [measured_fit(model, split)]
+    model = DFAClassifier(hidden, network=network, random_state=job["seed"], **shared)
+    return [measured_fit(model.set_params(**IMAGE_CONTENDERS[job["contender"]]), split)]
 
 
 def run_images(job, options):
     """Blocks of convolution and pooling, two dense hidden layers: one alone would be exact under "refresh"."""
     split = split_of(job["dataset"], job["seed"], options)
     conv = (8, 16) if options.quick else (16, 32)
-    network = {"image_shape": image_shape(split[0]), "conv_layer_sizes": conv, "hidden_layer_sizes": (256, 128)}
-    return fit(job, options, split, network)
+    return fit(job, options, split, ImageNetwork(image_shape(split[0]), conv), (256, 128))
 
 
 def run_sequences(job, options):
     """A row of pixels is a step."""
     split = split_of(job["dataset"], job["seed"], options)
-    network = {"recurrent_layer_sizes": (32,) if options.quick else (128,), "hidden_layer_sizes": (64, 64)}
-    return fit(job, options, split, network | {"sequence_length": image_shape(split[0])[0]})
+    network = SequenceNetwork(image_shape(split[0])[0], (32,) if options.quick else (128,))
+    return fit(job, options, split, network, (64, 64))
 
 
 def summarise(rows):

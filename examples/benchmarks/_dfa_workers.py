@@ -68,12 +68,13 @@ def _timed(name, samples):
 
 def peak(task, threads):
     """Peak resident memory of a fit of one epoch, above its start; a small fit before it has loaded everything."""
-    from sklearn_analytic import DFAClassifier
+    from sklearn_analytic import ApproximateActivation, DFAClassifier
 
     rng = np.random.default_rng(0)
     n = 2 * task["batch_size"]
     X, y = rng.standard_normal((n, 64), dtype=np.float32), rng.integers(10, size=n)
-    options = {"device": task["device"], "activation_bits": task["activation_bits"], "max_iter": 1, "random_state": 0}
+    activation = ApproximateActivation("relu", bits=task["activation__bits"])
+    options = {"device": task["device"], "activation": activation, "max_iter": 1, "random_state": 0}
     DFAClassifier((16, 16), batch_size=32, **options).fit(X[:64], y[:64])
     with MemorySampler() as sampler:
         model = DFAClassifier(task["layers"], batch_size=task["batch_size"], **options).fit(X, y)

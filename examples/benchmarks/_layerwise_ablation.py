@@ -17,28 +17,37 @@ from _layerwise_common import (
     watched_fit,
 )
 
+from sklearn_analytic import Partitions
+
 NETWORK = (256, 256, 256)
 # All that varies is said, so that rows do not change with the defaults; what is not named in a title is this.
 BASE = {"interlayer": None, "head_depth": 0, "layer_start": "identity"}
-TRANSPORT, WINDOW = (BASE | {"interlayer": name} for name in ("transport", "window"))
+
+
+def partitions(**changes):
+    """The parameter of a contender that differs from the others in so much."""
+    return {"partitions": Partitions(**(BASE | changes))}
+
+
+TRANSPORT, WINDOW = (partitions(interlayer=name) for name in ("transport", "window"))
 CONTENDERS = {
-    BACKPROP: {"n_partitions": 1},
-    "backprop, rate .003": {"n_partitions": 1, "learning_rate_init": 3e-3},
-    "head 0": BASE,
-    "head 0, rate .001": BASE | {"learning_rate_init": 1e-3},
-    "head 1": BASE | {"head_depth": 1},
-    "head 2": BASE | {"head_depth": 2},
-    "head 0, random start": BASE | {"layer_start": "random"},
-    "head 1, random start": BASE | {"layer_start": "random", "head_depth": 1},
-    "overparametrise": BASE | {"interlayer": "overparametrise"},
-    "lookahead": BASE | {"interlayer": "lookahead"},
-    "lookahead, head 1": BASE | {"interlayer": "lookahead", "head_depth": 1},
+    BACKPROP: {"partitions": 1},
+    "backprop, rate .003": {"partitions": 1, "learning_rate_init": 3e-3},
+    "head 0": partitions(),
+    "head 0, rate .001": partitions() | {"learning_rate_init": 1e-3},
+    "head 1": partitions(head_depth=1),
+    "head 2": partitions(head_depth=2),
+    "head 0, random start": partitions(layer_start="random"),
+    "head 1, random start": partitions(layer_start="random", head_depth=1),
+    "overparametrise": partitions(interlayer="overparametrise"),
+    "lookahead": partitions(interlayer="lookahead"),
+    "lookahead, head 1": partitions(interlayer="lookahead", head_depth=1),
     "window": WINDOW,
     "window, rate .001": WINDOW | {"learning_rate_init": 1e-3},
-    "window, head 1": WINDOW | {"head_depth": 1},
+    "window, head 1": partitions(interlayer="window", head_depth=1),
     "transport": TRANSPORT,
-    "sim": BASE | {"local_loss": "sim"},
-    "predsim": BASE | {"local_loss": "predsim"},
+    "sim": partitions(local_loss="sim"),
+    "predsim": partitions(local_loss="predsim"),
     "transport, simultaneous": TRANSPORT | {"order": "simultaneous"},
     "window, laps": WINDOW | {"order": "laps"},
 }

@@ -68,57 +68,53 @@ class Curve:
 
 
 class _Shown:
-    """A method that shows every epoch to ``curve``."""
+    """A method that shows every epoch to ``observer``, a :class:`Curve`."""
 
     def reading(self, X, weights, generator):
         found = super().reading(X, weights, generator)
-        if self.curve is not None:
-            self.curve.reading = found
+        if self.observer is not None:
+            self.observer.reading = found
         return found
 
     def watch(self, execution, rows):
-        if self.curve is not None:
-            self.curve.note(execution, self.weight_dtype)
+        if self.observer is not None:
+            self.observer.note(execution, self.weight_dtype)
         return super().watch(execution, rows)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _ShownLayerwise(_Shown, LayerwiseTraining):
-    curve: Any = None
+    observer: Any = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _ShownFeedback(_Shown, DirectFeedback):
-    curve: Any = None
+    observer: Any = None
 
 
 class WatchedLayerwise(LayerwiseMLP):
-    """Shows every epoch to ``curve``, which is not a parameter."""
+    """Shows every epoch to ``observer``, which is not a parameter."""
 
-    curve = None
-
-    def _method(self):
-        return _ShownLayerwise.of(self)
+    observer = None
+    _kind_of_method = _ShownLayerwise
 
 
 class WatchedDFA(DFAClassifier):
-    """Shows every epoch to ``curve``, which is not a parameter."""
+    """Shows every epoch to ``observer``, which is not a parameter."""
 
-    curve = None
-
-    def _method(self):
-        return _ShownFeedback.of(self)
+    observer = None
+    _kind_of_method = _ShownFeedback
 
 
 def watched_fit(model, split):
     """Scores, seconds and the curve of one fit; ``seconds`` are the processor's, looking left out."""
     X, X_test, y, y_test = split
-    given_epochs(model).curve = curve = Curve(X_test, y_test, np.unique(y))
+    given_epochs(model).observer = curve = Curve(X_test, y_test, np.unique(y))
     start = time.perf_counter()
     curve.start()
     model.fit(X, y)
     curve.finish(model)
-    model.curve = None
+    model.observer = None
     return {
         "n_train": len(y),
         "n_test": len(y_test),

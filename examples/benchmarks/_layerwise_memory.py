@@ -24,11 +24,11 @@ MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TR
 
 def estimator(backend, n_partitions, cache="memmap", interlayer="window"):
     """A contender that is LayerwiseMLP; "window", the default, trains one layer more at a time."""
-    parameters = {"n_partitions": n_partitions, "cache": cache, "interlayer": interlayer}
-    return {"backend": backend, "kind": "estimator", "parameters": parameters}
+    partitions = {"n_partitions": n_partitions, "cache": cache, "interlayer": interlayer}
+    return {"backend": backend, "kind": "estimator", "partitions": partitions}
 
 
-# {contender: who trains, with what, and how}
+# {contender: who trains, with what, and settings of its partitions}
 CONTENDERS = {
     "compiled backprop": estimator("compiled", 1, "memory"),
     "compiled, 2 partitions": estimator("compiled", 2),
@@ -36,8 +36,8 @@ CONTENDERS = {
     "compiled layer-wise": estimator("compiled", None),
     "compiled layer-wise, no cache": estimator("compiled", None, None),
     "compiled layer-wise, no window": estimator("compiled", None, interlayer=None),
-    "torch backprop": {"backend": "torch", "kind": "loop", "parameters": {}},
-    "torch checkpointing": {"backend": "torch", "kind": "checkpointing", "parameters": {}},
+    "torch backprop": {"backend": "torch", "kind": "loop", "partitions": {}},
+    "torch checkpointing": {"backend": "torch", "kind": "checkpointing", "partitions": {}},
     "torch, 1 partition": estimator("torch", 1, "memory"),
     "torch, 2 partitions": estimator("torch", 2),
     "torch, 4 partitions": estimator("torch", 4),
@@ -71,7 +71,7 @@ def jobs(options):
         for name in options.contenders:
             contender = CONTENDERS[name]
             few = dense and not options.quick and contender["backend"] == "torch"
-            if few and contender["parameters"].get("n_partitions") in (2, 4):
+            if few and contender["partitions"].get("n_partitions") in (2, 4):
                 continue  # time: the compiled ones tell
             if dense or contender["backend"] == "torch":
                 yield {"network": network, "contender": name}
@@ -162,7 +162,7 @@ SUITE = Suite(
         "Counted: gradients, optimiser state and what one batch keeps, of the largest partition. Peak: the resident "
         "memory of the process above that of the same process before the fit, with rows and all weights. 'With all "
         "weights' adds these to both sides; '1 partition' is the same estimator's backpropagation. Each partition has "
-        "as many epochs as backprop. 'No window' is interlayer=None; all others train one layer more. Seconds are "
-        "those of the processor, one thread."
+        "as many epochs as backprop. 'No window' is Partitions(interlayer=None); all others train one layer more. "
+        "Seconds are those of the processor, one thread."
     ),
 )

@@ -14,7 +14,7 @@ from _layerwise_common import (
     watched_fit,
 )
 
-from sklearn_analytic import LayerwiseMLP
+from sklearn_analytic import LayerwiseMLP, Partitions
 
 NETWORK = (256,) * 8
 COUNTS = (1, 2, 4, 8)
@@ -45,12 +45,13 @@ def run(job, options):
     """One timed fit; each partition has as many epochs as backprop has for all layers."""
     split = capped_split(job, options)
     network = NETWORK if not options.quick else (32,) * len(NETWORK)
-    parameters = {"hidden_layer_sizes": network, "n_partitions": job["n_partitions"], "batch_size": options.batch_size}
+    parameters = {"hidden_layer_sizes": network, "partitions": job["n_partitions"], "batch_size": options.batch_size}
     parameters |= {"learning_rate_init": options.rate, "max_iter": job["n_partitions"] * options.epochs}
     warm_up(WatchedLayerwise, parameters)
     allowed = None
     if job["budget"] == BUDGETS[1]:
-        allowed = parameters["memory_budget"] = backprop_bytes(parameters, split)
+        allowed = backprop_bytes(parameters, split)
+        parameters["partitions"] = Partitions(job["n_partitions"], memory_budget=allowed)
     model = WatchedLayerwise(random_state=job["seed"], **parameters)
     row = watched_fit(model, split)
     row = {key: value for key, value in row.items() if not key.startswith("curve")}
@@ -61,7 +62,7 @@ def backprop_bytes(parameters, split):
     """What one partition of all layers needs, told by a fit of one epoch on two batches."""
     X, _, y, _ = split
     few = np.concatenate([np.unique(y, return_index=True)[1], np.arange(2 * parameters["batch_size"])])
-    model = LayerwiseMLP(**(parameters | {"n_partitions": 1, "max_iter": 1, "random_state": 0}))
+    model = LayerwiseMLP(**(parameters | {"partitions": 1, "max_iter": 1, "random_state": 0}))
     return int(model.fit(X[few], y[few]).layer_bytes_.max())
 
 
@@ -106,7 +107,7 @@ SUITE = Suite(
     defaults={"epochs": 10, "max_train_rows": 5000, "seeds": [0, 1]},
     quick={"epochs": 2},
     note=(
-        "8 layers of 256 units. memory_budget is what backprop needs at its batch; no batch is larger than a twentieth "
-        "of the rows. Each partition has as many epochs as backprop. Seconds are those of the processor."
+        "8 layers of 256 units. The memory budget is what backprop needs at its batch; no batch is larger than a "
+        "twentieth of the rows. Each partition has as many epochs as backprop. Seconds are those of the processor."
     ),
 )

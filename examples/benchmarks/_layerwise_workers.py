@@ -57,17 +57,17 @@ def fill_blas_buffers(task):
 
 def estimator_fit(task, X, y):
     """A function that fits LayerwiseMLP and returns what it says of itself."""
-    from sklearn_analytic import LayerwiseMLP
+    from sklearn_analytic import ImageNetwork, LayerwiseMLP, Partitions
 
     shared = {"batch_size": task["batch_size"], "input_encoding": None, "random_state": 0}
-    network = {"hidden_layer_sizes": tuple(task["hidden"])}
+    network = {"hidden_layer_sizes": tuple(task["hidden"]), "partitions": Partitions(**task["partitions"])}
     if task["image_shape"]:
-        network |= {"image_shape": tuple(task["image_shape"]), "conv_layer_sizes": task["conv"]}
-    n = task["parameters"].get("n_partitions") or task["layers"]
+        network["network"] = ImageNetwork(tuple(task["image_shape"]), task["conv"])
+    n = task["partitions"].get("n_partitions") or task["layers"]
     shared |= {"max_iter": n * task["epochs"], "n_iter_no_change": np.inf, "device": task["estimator_device"]}
 
     def fit():
-        model = LayerwiseMLP(**(network | shared | task["parameters"])).fit(X, y)
+        model = LayerwiseMLP(**network, **shared).fit(X, y)
         return {
             "counted_bytes": int(model.layer_bytes_.max()),
             "n_weights": n_weights(model),

@@ -11,17 +11,17 @@ from _on_device_clock import plain, samples_of, timed
 from _on_device_fits import images
 from _on_device_loop import RATE, Loop, network_of
 
-from sklearn_analytic import DecoupledMLPClassifier, DFAClassifier, LayerwiseMLP
+from sklearn_analytic import DecoupledMLPClassifier, Device, DFAClassifier, LayerwiseMLP
 
 HIDDEN, CLASSES = (1024, 1024, 1024), 10
 FULL = {"rows": 60_000, "pixels": 784, "hidden": HIDDEN, "batch": 500, "repeats": 5}
 QUICK = {"rows": 200, "pixels": 16, "hidden": (16, 16), "batch": 50, "repeats": 1}
 SHARED = {"learning_rate": "constant", "learning_rate_init": RATE, "input_encoding": None, "random_state": 0}
-# {contender: (estimator, its parameters)}
+# {contender: (estimator, its parameters, as a grid names them)}
 OURS = {
     "backprop": (DFAClassifier, {"scheme": "backprop"}),
     "DFA": (DFAClassifier, {}),
-    "DFA, bfloat16": (DFAClassifier, {"precision": "bfloat16"}),
+    "DFA, bfloat16": (DFAClassifier, {"device__precision": "bfloat16"}),
     "decoupled, 2 modules": (DecoupledMLPClassifier, {"n_modules": 2}),
     "layer-wise, side by side": (LayerwiseMLP, {"order": "simultaneous"}),
 }
@@ -47,8 +47,8 @@ def run(settings, emit):
 def estimator(name, device, sizes, **more):
     """One of ours, of one epoch."""
     kind, parameters = OURS[name]
-    shared = {"batch_size": sizes["batch"], "device": device, "max_iter": 1} | SHARED
-    return kind(sizes["hidden"], **(shared | parameters | more))
+    shared = {"batch_size": sizes["batch"], "device": Device(device), "max_iter": 1} | SHARED
+    return kind(sizes["hidden"], **(shared | more)).set_params(**parameters)
 
 
 def epochs(name, device, X, y, sizes):

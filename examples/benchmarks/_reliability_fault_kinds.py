@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 from _reliability_workers import KilledClassifier, KilledRegressor, RaisingClassifier
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 
 import sklearn_analytic as sa
 from tests.checks import first_difference, predictions
@@ -108,7 +108,7 @@ def reader_fails_between_steps(generator, folder):
     if first_difference(before, vars(model)) is None:
         return []
     X = blocks[0][0]
-    one = type(model)(**model.get_params()).set_params(learning_rate="constant", max_iter=1)
+    one = clone(model).set_params(learning_rate="constant", max_iter=1)
     found = model.n_iter_ >= 1 and all(_finite(value) for value in predictions(model, X).values())
     sane = predictions(one.fit_blocks(sa.Blocks.from_iterable(blocks)), X).keys() == predictions(model, X).keys()
     return [] if found and sane else [f"{type(model).__name__} half changed after {error.__name__} at block {at}"]
@@ -189,7 +189,7 @@ def _same_bits(one, two, X, why):
 def damaged_file(generator, folder):
     """A statistic with bytes lost or changed: an error, and nothing has changed."""
     model, path = begun(CLOSED, generator), folder / "sums.npz"
-    other = type(model)(**model.get_params())
+    other = clone(model)
     other.fit(*rows(model)).save_statistics(path)
     blob = bytearray(path.read_bytes())
     if generator.random() < 0.5:

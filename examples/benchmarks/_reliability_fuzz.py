@@ -71,7 +71,7 @@ def _set_classes(estimator, y):
 def _changed(estimator):
     """Parameters of a case that are not the defaults."""
     default = type(estimator)().get_params()
-    return ", ".join(f"{k}={v!r}" for k, v in estimator.get_params().items() if v is not default[k])
+    return ", ".join(f"{k}={v!r}" for k, v in estimator.get_params(deep=False).items() if v is not default[k])
 
 
 def _perhaps_fitted(estimator, name, generator):
@@ -86,13 +86,13 @@ def _perhaps_fitted(estimator, name, generator):
         warnings.simplefilter("ignore")
         _set_classes(fitted, y)
         fitted.fit(X, y)
-    return fitted.set_params(**estimator.get_params())
+    return fitted.set_params(**estimator.get_params(deep=False))
 
 
 def judged(estimator, road, inputs, bad):
     """Fit and predict under watch: (outcome, faults)."""
     before, given = copy.deepcopy(vars(estimator)), [bytes_of(value) for value in inputs]
-    parameters = dict(estimator.get_params(deep=False))
+    parameters = estimator.get_params()
     began, faults = time.monotonic(), []
     with watched(faults):
         outcome = _outcome(estimator, road, inputs, bad, before, faults)
@@ -100,7 +100,7 @@ def judged(estimator, road, inputs, bad):
         faults.append(f"took {time.monotonic() - began:.0f} s")
     if given != [bytes_of(value) for value in inputs]:
         faults.append("changed its input")
-    now = estimator.get_params(deep=False)
+    now = estimator.get_params()
     faults += [f"changed its parameter {name}" for name in parameters if now[name] is not parameters[name]]
     return outcome, faults
 

@@ -1,7 +1,8 @@
 """Values that a fuzzed parameter may take, after the documented ranges, and values outside of them.
 
-A combination of two good values may be refused, with an error that names one of them; a bad value may go unnoticed
-where the parameter is not read (``image_shape`` apart from images, say). Networks and images have their own tests.
+A name with two underscores is a setting of a parameter, as in a grid: what is drawn of a parameter becomes one value. A
+combination of two good values may be refused, with an error that names one of them; a bad value may go unnoticed where
+the parameter is not read (``image_shape`` apart from images, say). Networks and images have their own tests.
 """
 
 import numpy as np
@@ -52,14 +53,20 @@ CLOSED = {
     "alpha": ((0.1, 10, "loo", "gcv", (0.1, 1.0)), (-1.0, float("nan"), "much", (), (0.0, 1.0))),
     "precision": (("auto", "float32", "float64"), _WORD),
 }
+SOLVERS = (
+    *(sa.SGD(momentum=0.0), sa.SGD(momentum=0.5, nesterovs_momentum=False), sa.SGD(warmup_fraction=0.3)),
+    *(sa.Adam(beta_1=0.0), sa.Adam(beta_1=0.5, power_t=0.0), sa.AdamW(warmup_fraction=0.3)),
+)
+BAD_SOLVERS = [
+    kind(**{name: value})
+    for kind, name in ((sa.SGD, "momentum"), (sa.Adam, "beta_1"), (sa.AdamW, "warmup_fraction"))
+    for value in (1.0, *_NUMBER)
+]
 STEPS = {
     "hidden_layer_sizes": (((), (3,), 4, (5, 2), (4, 4, 4)), ((0,), -2, "many", (2.5,), None)),
-    "solver": (("sgd", "adam", "adamw"), _WORD),
+    "solver": (("sgd", "adam", "adamw", *SOLVERS), (*_WORD, *BAD_SOLVERS)),
     "learning_rate_init": ((1e-5, 1e-2, 0.5, 10.0), (0.0, *_NUMBER)),
-    "learning_rate": (("constant", "cosine", "step"), _WORD),
-    "warmup_fraction": ((0.0, 0.3), (1.0, *_NUMBER)),
-    "momentum": ((0.0, 0.5), (1.0, *_NUMBER)),
-    "beta_1": ((0.0, 0.5), (1.0, *_NUMBER)),
+    "learning_rate": (("constant", "cosine", "invscaling", "adaptive", "step"), _WORD),
     "alpha": ((0.0, 1e-3, 1.0), _NUMBER),
     "batch_size": (("auto", 1, 7, 1000), _COUNT),
     "max_iter": ((1, 3), (0, -3, 2.5, "many")),
@@ -68,40 +75,41 @@ STEPS = {
     "n_iter_no_change": ((1, 5), _COUNT),
     "input_encoding": ((*_ENCODINGS, None), ("no such word", 3)),
     "warm_start": ((True, False), _FLAG),
-    "precision": (("float32", "float64"), _WORD),
+    "shuffle": ((True, False), _FLAG),
+    "device__precision": (("float32", "float64"), _WORD),
 }
 FEEDBACK = {
     "scheme": (("auto", "dfa", "hybrid", "modular", "backprop"), _WORD),
     "feedback": (("random", "binary", "sparse", "product", "refresh", "dkp", "learned"), _WORD),
-    "feedback_density": ((0.01, 1.0), (0.0, 2.0, *_NUMBER)),
-    "feedback_scale": ((0.1, 10.0), (0.0, *_NUMBER)),
-    "refresh_interval": ((1, 3), _COUNT),
-    "module_size": ((1, 2), _COUNT),
-    "activation_bits": ((None, 4, 8), (3, "few")),
-    "preconditioner": ((None, "kfac"), ("no such word", 3)),
-    "tol_error": (("auto", 0.0, 0.1), (-1.0, float("nan"))),
-    "alignment": ((True, False), _FLAG),
+    "feedback__density": ((0.01, 1.0), (0.0, 2.0, *_NUMBER)),
+    "feedback__scale": ((0.1, 10.0), (0.0, *_NUMBER)),
+    "feedback__refresh_interval": ((1, 3), _COUNT),
+    "feedback__module_size": ((1, 2), _COUNT),
+    "feedback__tol_error": (("auto", 0.0, 0.1), (-1.0, float("nan"))),
+    "feedback__alignment": ((True, False), _FLAG),
+    "activation__bits": ((None, 4, 8), (3, "few")),
+    "preconditioner": ((None, "kfac", sa.KFAC(damping=1.0)), ("no such word", 3, sa.KFAC(damping=0.0))),
 }
 LAYERS = {
     "order": (("sequential", "simultaneous", "laps"), _WORD),
-    "n_laps": ((1, 2), _COUNT),
-    "n_partitions": ((None, 1, 2), (0, -3, 2.5, 99)),
-    "local_loss": (("pred", "sim", "predsim"), _WORD),
-    "head_depth": ((0, 1), (-1, 4, 1.5)),
-    "subsample": ((0.3, 1.0), (0.0, 2.0, *_NUMBER)),
-    "refit_head": ((True, False), _FLAG),
-    "interlayer": ((None, "window", "overparametrise", "lookahead", "transport"), ("no such word", 3)),
+    "partitions": ((None, 1, 2), (0, -3, 2.5, 99)),
+    "partitions__n_laps": ((1, 2), _COUNT),
+    "partitions__local_loss": (("pred", "sim", "predsim"), _WORD),
+    "partitions__head_depth": ((0, 1), (-1, 4, 1.5)),
+    "partitions__subsample": ((0.3, 1.0), (0.0, 2.0, *_NUMBER)),
+    "partitions__refit_head": ((True, False), _FLAG),
+    "partitions__interlayer": ((None, "window", "overparametrise", "lookahead", "transport"), ("no such word", 3)),
 }
 MODULES = {
     "schedule": (("auto", "backprop", "ddg", "fdg", "adl", "dtrp"), _WORD),
     "n_modules": ((1, 2), (0, -3, 2.5, 99)),
-    "shrink": ((0.5, 1.0), (0.0, 2.0, *_NUMBER)),
-    "accumulation_steps": ((1, 3), _COUNT),
-    "accumulation": (("sum", "mean"), _WORD),
-    "weight_version": (("stash", "current"), _WORD),
-    "drain": ((True, False), _FLAG),
-    "executor": (("auto", "sequential", "threads"), _WORD),
-    "normalization": ((None, "batch", "layer"), ("no such word", 3)),
+    "pipeline__shrink": ((0.5, 1.0), (0.0, 2.0, *_NUMBER)),
+    "pipeline__accumulation_steps": ((1, 3), _COUNT),
+    "pipeline__accumulation": (("sum", "mean"), _WORD),
+    "pipeline__weight_version": (("stash", "current"), _WORD),
+    "pipeline__drain": ((True, False), _FLAG),
+    "pipeline__executor": (("auto", "sequential", "threads"), _WORD),
+    "network__normalization": ((None, "batch", "layer"), ("no such word", 3)),
 }
 PRIVATE = {
     "hidden_layer_sizes": (((), (3,), 4), ((0,), -2, "many")),
@@ -120,6 +128,16 @@ _OUTPUT = _CLASSES | {"output": (("softmax", "logistic", "expgb"), _WORD)}
 _SMALL = {"hidden_layer_sizes": (6,), "max_iter": 2, "random_state": 0}
 _STACK = {"hidden_layer_sizes": (6, 5), "max_iter": 2, "random_state": 0}
 _BOX = {"bounds": (-1e3, 1e3), "accountant": "rdp", "epsilon": 8.0}
+
+# {parameter: the class of its values}
+VALUES = {
+    "activation": sa.ApproximateActivation,
+    "device": sa.Device,
+    "feedback": sa.Feedback,
+    "network": sa.DenseNetwork,
+    "partitions": sa.Partitions,
+    "pipeline": sa.PipelineRule,
+}
 
 # {name: (class, small settings, ranges)}
 ESTIMATORS = {
@@ -149,11 +167,22 @@ ESTIMATORS = {
 def estimator_from(name, generator):
     """An estimator with up to four parameters drawn, and the names of those with a bad value."""
     kind, settings, ranges = ESTIMATORS[name]
-    known = [parameter for parameter in ranges if parameter in kind().get_params()]
+    has = kind().get_params()
+    known = [parameter for parameter in ranges if parameter.partition("__")[0] in has]
     chosen = generator.choice(known, size=min(int(generator.integers(5)), len(known)), replace=False)
     bad = {str(parameter) for parameter in chosen if generator.random() < 0.1}
     drawn = {str(p): _one_of(ranges[p][p in bad], generator) for p in chosen}
-    return kind(**(settings | drawn)), bad
+    return kind(**(settings | _joined(drawn))), bad
+
+
+def _joined(drawn):
+    """What is drawn, with the settings of a parameter as one value, around a word that is drawn beside them."""
+    found = {name: value for name, value in drawn.items() if "__" not in name}
+    for parameter in dict.fromkeys(name.partition("__")[0] for name in drawn if "__" in name):
+        own = {name.partition("__")[2]: drawn[name] for name in drawn if name.startswith(f"{parameter}__")}
+        word = (found[parameter],) if parameter in found else ()
+        found[parameter] = VALUES[parameter](*word, **own)
+    return found
 
 
 def _one_of(values, generator):

@@ -16,7 +16,7 @@ CALLS, FEW, SAMPLES = 10_000, 300, 20
 ROWS, COLUMNS, HELD_OUT = 8, 6, 2_000
 GROWTH_MB = 3.0  # resident memory, from the second quarter to the last
 ERROR, POINTS = 1e-9, 0.03
-STEPS = {"random_state": 0, "batch_size": 8, "learning_rate": "constant", "warmup_fraction": 0.0}
+STEPS = {"random_state": 0, "batch_size": 8, "learning_rate": "constant"}
 MODELS = {
     "brmp gram": lambda: sa.BRMPRegressor(solver="gram", alpha=0.1),
     "brmp qr": lambda: sa.BRMPRegressor(solver="qr", alpha=0.1),

@@ -34,15 +34,13 @@ class _Raising(DirectFeedback):
 class KilledClassifier(sa.DFAClassifier):
     """Rank 1 is killed after an epoch."""
 
-    def _method(self):
-        return _Killed.of(self)
+    _kind_of_method = _Killed
 
 
 class RaisingClassifier(sa.DFAClassifier):
     """Rank 1 raises after an epoch."""
 
-    def _method(self):
-        return _Raising.of(self)
+    _kind_of_method = _Raising
 
 
 @dataclass(frozen=True)

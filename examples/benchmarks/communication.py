@@ -24,7 +24,7 @@ from _common import DATA_VARIABLE, data_folder, environment, load, markdown_tabl
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from sklearn_analytic import CommunicationDisplay, DFAClassifier
+from sklearn_analytic import CommunicationDisplay, DFAClassifier, Feedback
 from sklearn_analytic.distributed import data_parallel
 
 EPOCHS = {"digits": 30, "pendigits": 10, "letter": 12, "mnist": 8}
@@ -99,7 +99,7 @@ def run_set(name, scheme, seed, options, record):
         batch_size=options.batch_size,
         max_iter=5 if options.quick else EPOCHS[name],
         n_iter_no_change=np.inf,
-        tol_error=0.0,
+        feedback=Feedback(tol_error=0.0),
         device="torch:cpu",
         random_state=seed,
     )

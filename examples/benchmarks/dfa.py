@@ -19,7 +19,7 @@ memory     bytes of stored activations and the accuracy they cost; peak memory o
 images     a small convolutional network: backprop, hybrid, hybrid + binary, modular (torch)
 sequences  a recurrent network over rows of pixels: backprop, hybrid, modular (torch)
 online     ``partial_fit`` on a drifting stream, every block predicted before it is learned
-skipping   rows of small output error left out of the backward products (``tol_error``)
+skipping   rows of small output error left out of the backward products (``feedback__tol_error``)
 """
 
 import _dfa_accuracy

@@ -33,12 +33,12 @@ from _common import DATA_VARIABLE, data_folder, environment, load, markdown_tabl
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
-from sklearn_analytic import PrivateDFAClassifier
+from sklearn_analytic import Photonic, PrivateDFAClassifier
 
 BOUNDS = {"pendigits": (0, 100), "mnist": (0, 255), "digits": (0, 16)}
 EPSILONS = (0.5, 1.0, 3.0, 8.0, math.inf)
 SGD_RATES, ADAM_RATES = (0.02, 0.05, 0.1, 0.2, 0.5), (3e-4, 1e-3, 3e-3, 1e-2)
-OPTICAL = {"mechanism": "photonic", "optical_floor": 1e4, "solver": "adam"}
+OPTICAL = {"mechanism": Photonic(floor=1e4), "solver": "adam"}
 # {method: (parameters, learning rates)}
 METHODS = {
     "dp_sgd": ({"scheme": "backprop"}, SGD_RATES),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_analytic.estimator.base import check_positive_integer
+from sklearn_analytic.estimator.checks import check_positive_integer
 from sklearn_analytic.estimator.plotting import EstimatorDisplay, names_of, numbers_of
 
 

@@ -7,12 +7,59 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic.closed_form.importance import rank_importances
 from sklearn_analytic.closed_form.method import ClosedFormMethod
 from sklearn_analytic.estimator.audited import AuditedEstimator
-from sklearn_analytic.estimator.base import beside, in_dtype_of, store
+from sklearn_analytic.estimator.base import beside, in_dtype_of
 from sklearn_analytic.estimator.faces import ClassifierFace
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets, is_multilabel
+from sklearn_analytic.estimator.texts import ADDING, CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented, filled
+from sklearn_analytic.estimator.value import store
 from sklearn_analytic.io._checks import lazily, refuse_gaps
 
+OWN = """
+hidden_layer_sizes : int, sequence of int or "auto"
+    Units of each layer. With ``hidden="auto"`` layers lie side by side, all reading the encoded input; the layers
+    of a named construction each read the one before. The readout reads all of them and the encoded input (where
+    that has at most 512 columns). "auto" is ``min(n / 2, max(600, min(n / 12, 2000)))`` units (up to 3300 where
+    columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; as
+    many as rows, 500 to 8000, with ``image_shape``. With "auto", tables of few distinct rows that repeat have a
+    first layer with a unit at each of them.
+hidden : str
+    How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
+    "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
+    "auto" picks Gaussian or Laplace units and their width by leave-one-out on few rows, and adds the scores of
+    trees, each row scored by trees that have not seen it; with ``image_shape`` it is "patch".
+activation : {"relu", "tanh", "cos", "gaussian", "triangle", "bump", "identity"}
+    Activation of the constructions that take one.
+input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"}
+    How columns are restated: "auto" is piecewise-linear bins beside clipped robust z-scores, binary steps, and
+    Hellinger rows for many columns on one scale.
+n_refits : int
+    With ``hidden="auto"``, how often at most (0..5) inputs are re-weighted by their share in the gradient of a
+    small network (the diagonal of the average gradient outer product) and the network is solved again, as long
+    as the leave-one-out error falls by 1 %.
+device : str
+    "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device. Trees
+    grow and score on the host.
+precision : {"auto", "float32", "float64", "tf32", "bfloat16"}
+    Dtype of the features; "auto" is that of X. "tf32" is float32 with products in TF32 where the device has it,
+    which no other value uses. "bfloat16" needs torch (``device`` or a tensor X): hidden products of bfloat16
+    operands, features rounded to bfloat16, their sums in float32 and float64.
+"""
 
+FITTED = """
+candidates_ : list of dict
+    What the automatic choice tried ("hidden", "scale", "refits") and its leave-one-out "error" on few rows.
+exit_ : int
+    Index of the layer up to which the readout reads.
+alphas_ : ndarray of shape (n_layers,)
+    Ridge of every readout.
+blend_ : ndarray
+    Weights of the network, the trees, the network on the trees' errors, and the joint ridge.
+"""
+
+FITTED += FITTED_ROWS + FITTED_COLUMNS
+
+
+@documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)
 class ClosedFormMLP(ClassifierFace, AuditedEstimator):
     r"""Closed-form multi-layer perceptron: a classifier without a gradient step, chosen by leave-one-out.
 
@@ -27,48 +74,11 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : int, sequence of int or "auto", default="auto"
-        Units of each layer. With ``hidden="auto"`` layers lie side by side, all reading the encoded input; the layers
-        of a named construction each read the one before. The readout reads all of them and the encoded input (where
-        that has at most 512 columns). "auto" is ``min(n / 2, max(600, min(n / 12, 2000)))`` units (up to 3300 where
-        columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; as
-        many as rows, 500 to 8000, with ``image_shape``. With "auto", tables of few distinct rows that repeat have a
-        first layer with a unit at each of them.
-    hidden : str, default="auto"
-        How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
-        "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
-        "auto" picks Gaussian or Laplace units and their width by leave-one-out on few rows, and adds the scores of
-        trees, each row scored by trees that have not seen it; with ``image_shape`` it is "patch".
-    activation : {"relu", "tanh", "cos", "gaussian", "triangle", "bump", "identity"}, default="tanh"
-        Activation of the constructions that take one.
-    input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"}, default="auto"
-        How columns are restated: "auto" is piecewise-linear bins beside clipped robust z-scores, binary steps, and
-        Hellinger rows for many columns on one scale.
-    n_refits : int, default=3
-        With ``hidden="auto"``, how often at most (0..5) inputs are re-weighted by their share in the gradient of a
-        small network (the diagonal of the average gradient outer product) and the network is solved again, as long
-        as the leave-one-out error falls by 1 %.
-    alpha : {"loo", "gcv"}, float or sequence of float, default="loo"
-        Ridge of the readout, per feature of unit variance: from a default grid or a given one by leave-one-out on
-        the audit rows, by generalised cross-validation (a slower full decomposition), or fixed; 0 is the
-        Moore-Penrose solution. Ridges other than 0 and "gcv" grow by 1e-6 of the total weight, so that float32
-        products stay definite.
-    class_weight : dict, "balanced" or None, default=None
-        Weights of classes; "balanced" needs all rows at once (:meth:`fit`) and single labels.
-        A dict that leaves classes out (they weigh 1) has no other keys, one that weighs every class may have further.
-    image_shape : tuple of int or None, default=None
-        (H, W) or (C, H, W) of rows that are flattened images.
-    block_size : int, default=None
-        Rows read at a time; None keeps a float64 block near 16 MiB.
-    random_state : int, RandomState or None, default=None
-        Seed of all draws. Draws follow the content and weight of rows, not their order.
-    device : str, default="cpu"
-        "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device. Trees
-        grow and score on the host.
-    precision : {"auto", "float32", "float64", "tf32", "bfloat16"}, default="auto"
-        Dtype of the features; "auto" is that of X. "tf32" is float32 with products in TF32 where the device has it,
-        which no other value uses. "bfloat16" needs torch (``device`` or a tensor X): hidden products of bfloat16
-        operands, features rounded to bfloat16, their sums in float32 and float64.
+    {parameters}
+
+    Other Parameters
+    ----------------
+    {others}
 
     Attributes
     ----------
@@ -77,25 +87,12 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
     loo_score_ : float
         Leave-one-out accuracy on the audit rows, every class with its share of all rows (of all labels of a row, for
         multilabel y).
-    candidates_ : list of dict
-        What the automatic choice tried ("hidden", "scale", "refits") and its leave-one-out "error" on few rows.
-    exit_ : int
-        Index of the layer up to which the readout reads.
     exit_errors_ : ndarray of shape (n_layers,)
         Leave-one-out mean squared error of the readout up to every layer.
-    alphas_ : ndarray of shape (n_layers,)
-        Ridge of every readout.
-    blend_ : ndarray
-        Weights of the network, the trees, the network on the trees' errors, and the joint ridge.
     feature_importances_ : ndarray of shape (n_features,)
         Share of every input in the mean squared slope of the scores over the ranks of its column: the diagonal of the
         average outer product of finite differences.
-    n_samples_seen_ : int
-        Rows of positive weight in the fit.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had any.
+    {attributes}
 
     Notes
     -----
@@ -125,15 +122,16 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
         *,
         hidden="auto",
         activation="tanh",
-        input_encoding="auto",
-        n_refits=3,
         alpha="loo",
+        n_refits=3,
+        input_encoding="auto",
         class_weight=None,
         image_shape=None,
-        block_size=None,
-        random_state=None,
         device="cpu",
+        random_state=None,
         precision="auto",
+        block_size=None,
+        verbose=False,
     ):
         store(self, locals())
 
@@ -166,6 +164,7 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
         return before.of_more(y, X, classes)
 
 
+@documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)
 class ClosedFormMLPRegressor(RegressorMixin, AuditedEstimator):
     r"""Closed-form multi-layer perceptron: a regressor without a gradient step, chosen by leave-one-out.
 
@@ -177,69 +176,22 @@ class ClosedFormMLPRegressor(RegressorMixin, AuditedEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : int, sequence of int or "auto", default="auto"
-        Units of each layer. With ``hidden="auto"`` layers lie side by side, all reading the encoded input; the layers
-        of a named construction each read the one before. The readout reads all of them and the encoded input (where
-        that has at most 512 columns). "auto" is ``min(n / 2, max(600, min(n / 12, 2000)))`` units (up to 3300 where
-        columns are on one scale), shared by three layers with ``hidden="auto"``, in one layer otherwise; as
-        many as rows, 500 to 8000, with ``image_shape``. With "auto", tables of few distinct rows that repeat have a
-        first layer with a unit at each of them.
-    hidden : str, default="auto"
-        How layers are built: "random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse",
-        "hyperplane", "gated" (see ``sklearn_analytic.features``), with ``image_shape`` also "patch" and "masked".
-        "auto" picks Gaussian or Laplace units and their width by leave-one-out on few rows, and adds the scores of
-        trees, each row scored by trees that have not seen it; with ``image_shape`` it is "patch".
-    activation : {"relu", "tanh", "cos", "gaussian", "triangle", "bump", "identity"}, default="tanh"
-        Activation of the constructions that take one.
-    input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"}, default="auto"
-        How columns are restated: "auto" is piecewise-linear bins beside clipped robust z-scores, binary steps, and
-        Hellinger rows for many columns on one scale.
-    n_refits : int, default=3
-        With ``hidden="auto"``, how often at most (0..5) inputs are re-weighted by their share in the gradient of a
-        small network (the diagonal of the average gradient outer product) and the network is solved again, as long
-        as the leave-one-out error falls by 1 %.
-    alpha : {"loo", "gcv"}, float or sequence of float, default="loo"
-        Ridge of the readout, per feature of unit variance: from a default grid or a given one by leave-one-out on
-        the audit rows, by generalised cross-validation (a slower full decomposition), or fixed; 0 is the
-        Moore-Penrose solution. Ridges other than 0 and "gcv" grow by 1e-6 of the total weight, so that float32
-        products stay definite.
-    image_shape : tuple of int or None, default=None
-        (H, W) or (C, H, W) of rows that are flattened images.
-    block_size : int, default=None
-        Rows read at a time; None keeps a float64 block near 16 MiB.
-    random_state : int, RandomState or None, default=None
-        Seed of all draws. Draws follow the content and weight of rows, not their order.
-    device : str, default="cpu"
-        "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device. Trees
-        grow and score on the host.
-    precision : {"auto", "float32", "float64", "tf32", "bfloat16"}, default="auto"
-        Dtype of the features; "auto" is that of X. "tf32" is float32 with products in TF32 where the device has it,
-        which no other value uses. "bfloat16" needs torch (``device`` or a tensor X): hidden products of bfloat16
-        operands, features rounded to bfloat16, their sums in float32 and float64.
+    {parameters}
+
+    Other Parameters
+    ----------------
+    {others}
 
     Attributes
     ----------
     loo_score_ : float
         Leave-one-out R2 on the audit rows, the mean over targets.
-    candidates_ : list of dict
-        What the automatic choice tried ("hidden", "scale", "refits") and its leave-one-out "error" on few rows.
-    exit_ : int
-        Index of the layer up to which the readout reads.
     exit_errors_ : ndarray of shape (n_layers,)
         Leave-one-out mean squared error of the readout up to every layer, in units of the targets' variance.
-    alphas_ : ndarray of shape (n_layers,)
-        Ridge of every readout.
-    blend_ : ndarray
-        Weights of the network, the trees, the network on the trees' errors, and the joint ridge.
     feature_importances_ : ndarray of shape (n_features,)
         Share of every input in the mean squared slope of the predictions over the ranks of its column: the diagonal
         of the average outer product of finite differences.
-    n_samples_seen_ : int
-        Rows of positive weight in the fit.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had any.
+    {attributes}
 
     References
     ----------
@@ -262,36 +214,26 @@ class ClosedFormMLPRegressor(RegressorMixin, AuditedEstimator):
         *,
         hidden="auto",
         activation="tanh",
-        input_encoding="auto",
-        n_refits=3,
         alpha="loo",
+        n_refits=3,
+        input_encoding="auto",
         image_shape=None,
-        block_size=None,
-        random_state=None,
         device="cpu",
+        random_state=None,
         precision="auto",
+        block_size=None,
+        verbose=False,
     ):
         store(self, locals())
 
+    @filled(partial_fit=ADDING["numbers"])
     def partial_fit(self, X, y, sample_weight=None):
         """Add rows. The readout is exact for all rows so far, given the layers.
 
         Below 1000 rows these are kept, and layers are built anew from all of them each time they have doubled; after
         that they stay, and the kept rows are dropped. Let the first thousand stand for the rest.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows to add.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when an error is raised.
+        {partial_fit}
         """
         return self._partial_fit(X, y, sample_weight)
 

@@ -2,7 +2,7 @@
 
 import numbers
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,13 +10,19 @@ from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, 
 from sklearn_analytic.closed_form.network import build_network
 from sklearn_analytic.closed_form.readout import best_readout, solve_readouts
 from sklearn_analytic.estimator.audited import AuditedMethod
-from sklearn_analytic.estimator.base import check_alpha, check_choice, check_positive_integer, hidden_sizes
+from sklearn_analytic.estimator.checks import check_verbose, hidden_sizes, one_of, positive_integer_or, ridge
 from sklearn_analytic.features import CONSTRUCTIONS, ENCODINGS, IMAGE_CONSTRUCTIONS
 
 _DTYPES = dict.fromkeys(("float32", "tf32", "bfloat16"), np.float32) | {"auto": None, "float64": np.float64}
 _PRODUCTS = {"tf32": "tf32", "bfloat16": "bfloat16"}  # float32 products that are not plain
 _MOST_FLOAT32 = float(np.finfo(np.float32).max)
 _MOST_REFITS = 5
+
+
+def _check_refits(name, value):
+    """Refuse more refits than pay."""
+    if isinstance(value, bool) or value not in range(_MOST_REFITS + 1):
+        raise ValueError(f"{name} must be an integer from 0 to {_MOST_REFITS}, got {value!r}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,25 +40,30 @@ class ClosedFormMethod(AuditedMethod):
     random_state: Any
     device: str
     precision: str
+    verbose: Any
     class_weight: Any = None
 
     build_rows = 200_000  # trees learn from more rows than layers do
     grows_trees = True
 
+    checks: ClassVar = {
+        "hidden_layer_sizes": lambda name, value: hidden_sizes(value, auto=True),
+        "hidden": one_of(("auto",), CONSTRUCTIONS, IMAGE_CONSTRUCTIONS),
+        "activation": one_of(ACTIVATION_NAMES),
+        "input_encoding": one_of(ENCODINGS),
+        "n_refits": _check_refits,
+        "alpha": ridge("loo", "gcv"),
+        "block_size": positive_integer_or(None),
+        "precision": one_of(_DTYPES),
+        "verbose": check_verbose,
+    }
+
     def check(self):
         """Refuse wrong parameters before any row is read."""
-        check_choice("hidden", self.hidden, ("auto", *CONSTRUCTIONS, *IMAGE_CONSTRUCTIONS))
+        super().check()
         _check_image_shape(self.image_shape, self.hidden)
-        check_choice("activation", self.activation, ACTIVATION_NAMES)
-        check_choice("input_encoding", self.input_encoding, ENCODINGS)
-        check_choice("precision", self.precision, _DTYPES)
-        check_positive_integer("block_size", self.block_size, None)
-        check_alpha(self.alpha, words=("loo", "gcv"))
         if np.ndim(self.alpha) > 0 and not np.all(np.asarray(self.alpha) > 0):
             raise ValueError(f"A grid of alpha must be positive, got {self.alpha!r}.")
-        if isinstance(self.n_refits, bool) or self.n_refits not in range(_MOST_REFITS + 1):
-            raise ValueError(f"n_refits must be an integer from 0 to {_MOST_REFITS}, got {self.n_refits!r}.")
-        hidden_sizes(self.hidden_layer_sizes, auto=True)
 
     def built(self, building):
         """Return the network; bfloat16 spends its digits on deviations of the features."""

@@ -2,11 +2,42 @@
 
 from sklearn_analytic.cpnet.method import CPNetMethod
 from sklearn_analytic.estimator.audited import AuditedEstimator
-from sklearn_analytic.estimator.base import store
 from sklearn_analytic.estimator.faces import ClassifierFace
 from sklearn_analytic.estimator.targets import ClassTargets
+from sklearn_analytic.estimator.texts import CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented
+from sklearn_analytic.estimator.value import store
+
+OWN = r"""
+hidden_layer_sizes : int, sequence of int or "auto"
+    Units of each module; one integer is the width of every module. "auto" shares
+    ``min(n / 2, max(800, min(n / 12, 3300)))`` units among the modules; the first has units at the distinct rows
+    too, where those are few and repeat.
+n_modules : int
+    Number of modules, each with an exit.
+encoding : {"subclass", "class", "mask", "forward"}
+    The code T: indicators of sub-classes about drawn rows (full rank); a random code of the class (the
+    published kind, of rank at most the number of classes); that code times random signs per row; or
+    signs of a random projection of the row plus signs of the class code (forward projection).
+projection : {"correlation", "whitened", "random"}
+    :math:`A^T T`, :math:`(A^T A + \lambda I)^{-1} A^T T`, or Gaussian directions.
+activation : {"auto", "radial", "tanh", "relu", "cos", "gaussian", "triangle", "bump", "identity"}
+    f. "radial" is :math:`\exp(-\gamma \|a - c\|^2)` about sub-class means c, a projection of the row
+    lifted by its norm; it needs ``encoding="subclass"`` and ``projection="correlation"``, where "auto"
+    chooses it; "auto" is tanh elsewhere.
+skip : bool
+    Whether modules read the encoded input itself and exits read it and all hidden layers so far. False
+    is the published cascade: a module reads the fitted codes of the module before, and its exit its own
+    hidden layer.
+exit : {"loo", "last", "mean"}
+    Which exit predicts: that of the least leave-one-out error, the last, or the mean of all.
+alpha : {"loo", "gcv"} or float
+    Ridge of the exits, per feature of unit variance: by leave-one-out on the audit rows, by generalised
+    cross-validation (a slower full decomposition), or fixed; 0 is the Moore-Penrose solution. Ridges of
+    "loo" and fixed ones grow by 1e-6 of the total weight, so that float32 products stay definite.
+"""
 
 
+@documented(parameters=CLOSED_FORM + OWN, attributes=FITTED_ROWS + FITTED_COLUMNS)
 class CPNetClassifier(ClassifierFace, AuditedEstimator):
     r"""Correlation projection network: a multi-exit classifier in which every weight is a sum or a solve.
 
@@ -20,41 +51,11 @@ class CPNetClassifier(ClassifierFace, AuditedEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : int, sequence of int or "auto", default="auto"
-        Units of each module; one integer is the width of every module. "auto" shares
-        ``min(n / 2, max(800, min(n / 12, 3300)))`` units among the modules; the first has units at the distinct rows
-        too, where those are few and repeat.
-    n_modules : int, default=3
-        Number of modules, each with an exit.
-    encoding : {"subclass", "class", "mask", "forward"}, default="subclass"
-        The code T: indicators of sub-classes about drawn rows (full rank); a random code of the class (the
-        published kind, of rank at most the number of classes); that code times random signs per row; or
-        signs of a random projection of the row plus signs of the class code (forward projection).
-    projection : {"correlation", "whitened", "random"}, default="correlation"
-        :math:`A^T T`, :math:`(A^T A + \lambda I)^{-1} A^T T`, or Gaussian directions.
-    activation : {"auto", "radial", "tanh", "relu", "cos", "gaussian", "triangle", "bump", "identity"}, default="auto"
-        f. "radial" is :math:`\exp(-\gamma \|a - c\|^2)` about sub-class means c, a projection of the row
-        lifted by its norm; it needs ``encoding="subclass"`` and ``projection="correlation"``, where "auto"
-        chooses it; "auto" is tanh elsewhere.
-    skip : bool, default=True
-        Whether modules read the encoded input itself and exits read it and all hidden layers so far. False
-        is the published cascade: a module reads the fitted codes of the module before, and its exit its own
-        hidden layer.
-    exit : {"loo", "last", "mean"}, default="loo"
-        Which exit predicts: that of the least leave-one-out error, the last, or the mean of all.
-    alpha : {"loo", "gcv"} or float, default="loo"
-        Ridge of the exits, per feature of unit variance: by leave-one-out on the audit rows, by generalised
-        cross-validation (a slower full decomposition), or fixed; 0 is the Moore-Penrose solution. Ridges of
-        "loo" and fixed ones grow by 1e-6 of the total weight, so that float32 products stay definite.
-    class_weight : dict, "balanced" or None, default=None
-        Weights of classes; "balanced" needs all rows at once (:meth:`fit`).
-        A dict that leaves classes out (they weigh 1) has no other keys, one that weighs every class may have further.
-    block_size : int, default=None
-        Rows read at a time; None keeps a float64 block near 16 MiB.
-    random_state : int, RandomState or None, default=None
-        Seed of all draws. Draws follow the content and weight of rows, not their order.
-    device : str, default="cpu"
-        "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device.
+    {parameters}
+
+    Other Parameters
+    ----------------
+    {others}
 
     Attributes
     ----------
@@ -66,12 +67,7 @@ class CPNetClassifier(ClassifierFace, AuditedEstimator):
         Leave-one-out mean squared error of every exit on the audit rows.
     alphas_ : ndarray of shape (n_modules,)
         Ridge of every exit.
-    n_samples_seen_ : int
-        Rows of positive weight in the fit.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had any.
+    {attributes}
 
     Notes
     -----
@@ -109,9 +105,10 @@ class CPNetClassifier(ClassifierFace, AuditedEstimator):
         exit="loo",
         alpha="loo",
         class_weight=None,
-        block_size=None,
         random_state=None,
         device="cpu",
+        block_size=None,
+        verbose=False,
     ):
         store(self, locals())
 

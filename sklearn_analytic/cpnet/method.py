@@ -1,14 +1,22 @@
 """CPNet as a value: what its parameters say of building and solving modules, each with an exit."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from sklearn_analytic.backend import ACTIVATION_NAMES, get_backend
 from sklearn_analytic.cpnet.network import build_network
 from sklearn_analytic.estimator.audited import AuditedMethod
-from sklearn_analytic.estimator.base import check_alpha, check_choice, check_flag, check_positive_integer, hidden_sizes
+from sklearn_analytic.estimator.checks import (
+    check_flag,
+    check_positive_integer,
+    check_verbose,
+    hidden_sizes,
+    one_of,
+    positive_integer_or,
+    ridge,
+)
 from sklearn_analytic.features import CODES
 from sklearn_analytic.linalg import ridge_exits, spectral_exit
 from sklearn_analytic.linalg._rows import embedded
@@ -35,19 +43,26 @@ class CPNetMethod(AuditedMethod):
     block_size: Any
     random_state: Any
     device: str
+    verbose: Any
 
     reads_targets = False
 
+    checks: ClassVar = {
+        "hidden_layer_sizes": lambda name, value: hidden_sizes(value, auto=True),
+        "encoding": one_of(CODES),
+        "projection": one_of(PROJECTIONS),
+        "activation": one_of(("auto", "radial"), ACTIVATION_NAMES),
+        "exit": one_of(EXITS),
+        "skip": check_flag,
+        "n_modules": check_positive_integer,
+        "block_size": positive_integer_or(None),
+        "alpha": ridge("loo", "gcv", grid=False),
+        "verbose": check_verbose,
+    }
+
     def check(self):
         """Refuse wrong parameters before any row is read."""
-        check_choice("encoding", self.encoding, CODES)
-        check_choice("projection", self.projection, PROJECTIONS)
-        check_choice("activation", self.activation, ("auto", "radial", *ACTIVATION_NAMES))
-        check_choice("exit", self.exit, EXITS)
-        check_flag("skip", self.skip)
-        check_positive_integer("n_modules", self.n_modules)
-        check_positive_integer("block_size", self.block_size, None)
-        check_alpha(self.alpha, words=("loo", "gcv"), grid=False)
+        super().check()
         if self.unit == "radial" and (self.encoding, self.projection) != ("subclass", "correlation"):
             raise ValueError(
                 "activation='radial' needs encoding='subclass' and projection='correlation', got "

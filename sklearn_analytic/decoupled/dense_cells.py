@@ -17,6 +17,7 @@ from sklearn_analytic.nn._flat import (
     flat_layers,
     flat_model,
     in_turn,
+    squared_weights,
 )
 from sklearn_analytic.nn._mlp import products_are_small, raw_outputs
 from sklearn_analytic.nn._passes import ExactChannel, backward, forward, output_error
@@ -99,6 +100,10 @@ class DenseCell:
     def replaced(self, tensors):
         """The one flat vector."""
         return tensors[0].astype(self._dtype, copy=False)
+
+    def squared_weights(self):
+        """Of flat layers."""
+        return squared_weights(self._model)
 
     def tensors(self):
         """The one flat vector, a view."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_analytic.decoupled.pipeline import DELAYS, ORDERS, published_schedule
 from sklearn_analytic.decoupled.simulation import ModuleCosts, simulate
-from sklearn_analytic.estimator.base import check_choice, check_positive_integer
+from sklearn_analytic.estimator.checks import check_choice, check_positive_integer
 from sklearn_analytic.estimator.plotting import EstimatorDisplay
 
 # Light, dark and in between, so that they differ in grey too; an update that takes no time is still a line.
@@ -90,7 +90,7 @@ class TimelineDisplay(EstimatorDisplay):
         return {
             "timeline": cls._fitted(estimator, "timeline_"),
             "n_batches": 12,
-            "recomputes": published_schedule(estimator.schedule, recompute=estimator.recompute).recompute,
+            "recomputes": estimator._method().rule().recompute,
             "title": f"{type(estimator).__name__}(schedule={estimator.schedule!r})",
         }
 
@@ -216,7 +216,7 @@ def _window(timeline, n_passes, first_batch, n_batches):
     if not len(whole):
         raise ValueError(
             "timeline has no batch with a forward and a backward pass of every module: train on more batches than are "
-            "on their way at once, or with drain=True."
+            "on their way at once, or with pipeline__drain=True."
         )
     if first_batch is None:
         return whole[-n_batches if n_batches else None :]

@@ -143,6 +143,9 @@ class Cell(Protocol):
     def update(self, rate, scale):
         """Take an optimiser step with ``scale`` times the sum of gradients, which then is zero."""
 
+    def squared_weights(self):
+        """Return the squared weights of now of every layer, bottom to top, each a sum."""
+
     def frozen(self):
         """Return the weights of now, which no later update changes."""
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -71,7 +72,15 @@ class Pipeline:
         self._start += len(batches)
         if self.rule.drain:
             self._first = self._start
-        return self.workers[-1].loss / len(order)
+        return self._loss(batches) / len(order)
+
+    def _loss(self, batches):
+        """The sum of the rows' losses, added up as that of one module; layers pay where a batch comes by."""
+        total, last = 0.0, self.workers[-1]
+        for i, (b, loss) in enumerate(zip(batches, last.losses, strict=True)):
+            squares = chain.from_iterable(worker.squares[i] for worker in self.workers if worker.squares)
+            total += last.cell.optimizer.penalised(loss, len(b.rows), squares)
+        return total
 
     def outputs(self, x):
         """Raw outputs of host rows, in their dtype."""

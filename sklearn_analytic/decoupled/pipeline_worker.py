@@ -57,7 +57,7 @@ class PipelineWorker:
         self._recomputes, self._freezes = rule.recomputes(above), rule.freezes(above)
         self._keeps_input = self._recomputes or (channels.inputs is not None and rule.recomputes(above + 1))
         self._work = {FORWARD: self._forward, BACKWARD: self._backward}
-        self.seconds = self.loss = 0.0
+        self.seconds = 0.0
         self.peak_bytes = self.peak_kept = self.peak_versions = self.stale_updates = self.n_backward = 0
         self.operations, self.staleness = deque(maxlen=_REMEMBERED), deque(maxlen=_REMEMBERED)
         self.clear()
@@ -76,7 +76,7 @@ class PipelineWorker:
         """Take the batches of an epoch; ``first`` is the oldest one on its way."""
         self._batches = {batch.index: batch for batch in batches}
         self._program = iter(self.rule.program(self.above, first, start, len(batches)))
-        self._next, self.loss = next(self._program, None), 0.0
+        self._next, self.losses, self.squares = next(self._program, None), [], []
 
     @property
     def is_done(self):
@@ -113,6 +113,8 @@ class PipelineWorker:
         """Forward a batch with the weights of now, of a copy of them, or of a guess."""
         batch, x = (self._batches.pop(index), None) if received is None else received
         weights = self._forward_weights(batch)
+        if self.cell.optimizer.penalty:
+            self.squares.append(self.cell.squared_weights())
         output = self.cell.forward(batch, x, weights, keep=not self._recomputes)
         stashed = None if self._recomputes or not self.rule.stash else weights
         self._keep(index, Kept(batch, x if self._keeps_input else None, stashed, self.version))
@@ -121,7 +123,7 @@ class PipelineWorker:
         if self.channels.outputs is not None:
             self.channels.outputs.put((batch, output))
             return
-        self.loss += output
+        self.losses.append(output)
         if not math.isfinite(output):
             raise Diverged
 

@@ -47,8 +47,8 @@ def given_modules(sizes, n_layers):
     borders = np.cumsum([0, *sizes])
     if borders[-1] != n_layers:
         raise ValueError(
-            f"module_layers={tuple(sizes)} covers {borders[-1]} layers, but the network has {n_layers} (the output "
-            f"layer counts): give numbers that add up to {n_layers}."
+            f"pipeline__module_layers={tuple(sizes)} covers {borders[-1]} layers, but the network has {n_layers} (the "
+            f"output layer counts): give numbers that add up to {n_layers}."
         )
     return list(zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True))
 

@@ -11,7 +11,7 @@ from sklearn_analytic.decoupled.torch_weights import Twins
 from sklearn_analytic.nn._torch_execution import to_host, to_tensors
 from sklearn_analytic.nn._torch_modes import own_modes
 from sklearn_analytic.nn._torch_networks import state_arrays
-from sklearn_analytic.nn._torch_optimizers import optimizer_of
+from sklearn_analytic.nn._torch_optimizers import optimizer_of, squared_weights
 from sklearn_analytic.nn._torch_stages import send_back
 
 # {optimiser: names of (first, second) in its state}; plain steps have one at most
@@ -124,6 +124,11 @@ class TorchCell:
             for tensor in tensors if self.placement.stream is not None else ():
                 tensor.record_stream(self.placement.stream)
             return self._twins.leaves(tensors)
+
+    def squared_weights(self):
+        """Of what trains."""
+        with self._working():
+            return squared_weights(self._twins.parameters)
 
     def tensors(self):
         """What trains, outside of graphs."""

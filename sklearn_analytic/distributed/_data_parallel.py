@@ -9,12 +9,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.distributed._launch import Task, run_task
-from sklearn_analytic.estimator.base import check_positive_integer, check_real, seed_of
+from sklearn_analytic.estimator.base import seed_of
+from sklearn_analytic.estimator.checks import check_positive_integer, check_real
+from sklearn_analytic.estimator.device import Device
 from sklearn_analytic.nn import torch_module
 
 # {compression: what the estimator's parameter ``distributed`` becomes}
 COMPRESSIONS = {None: True, "entropy": "entropy"}
-_NEEDED = ("distributed", "device", "random_state")
 
 
 def data_parallel(estimator, n_workers=2, *, compression=None, timeout=300.0):
@@ -29,8 +30,9 @@ def data_parallel(estimator, n_workers=2, *, compression=None, timeout=300.0):
     Parameters
     ----------
     estimator : estimator
-        A gradient estimator, as :class:`~sklearn_analytic.DFAClassifier` is: one with the parameters ``distributed``,
-        ``device`` and ``random_state``. It is cloned, and never changed. ``device="cpu"`` trains with torch
+        A gradient estimator whose batches can be shared out: :class:`~sklearn_analytic.DFAClassifier`,
+        :class:`~sklearn_analytic.LayerwiseMLP` or a regressor of theirs. It is cloned, and never changed.
+        ``device="cpu"`` trains with torch
         ("torch:cpu"); with ``device="cuda"`` the process of rank r uses GPU r.
     n_workers : int, default=2
         Processes; each gets its share of the cores.
@@ -145,15 +147,14 @@ class DataParallel(BaseEstimator):
             raise ValueError(f"compression must be None or 'entropy', got {self.compression!r}.")
         _check_estimator(self.estimator)
         ranks = torch_module("sklearn_analytic.nn._torch_ranks", "data_parallel")
-        device = self.estimator.device
-        device = "torch:cpu" if device == "cpu" else device
+        given = Device.of(self.estimator.device)
+        device = "torch:cpu" if given.name == "cpu" else given.name
         on_gpu = device.removeprefix("torch:").startswith("cuda")
         if on_gpu:
             ranks.check_gpus(self.n_workers)
             device = "cuda"  # the current one, which is that of the rank
-        worker = clone(self.estimator).set_params(
-            distributed=COMPRESSIONS[self.compression], device=device, random_state=seed_of(self.estimator.random_state)
-        )
+        device = Device(device, precision=given.precision, distributed=COMPRESSIONS[self.compression])
+        worker = clone(self.estimator).set_params(device=device, random_state=seed_of(self.estimator.random_state))
         return Task(worker, self.n_workers, "nccl" if on_gpu else "gloo", self.timeout)
 
     # ---- the fitted estimator's own ----
@@ -231,13 +232,10 @@ for _name in ("predict_proba", "predict_log_proba", "staged_predict", "staged_pr
 
 def _check_estimator(estimator):
     """Refuse what cannot be trained by several processes."""
-    known = estimator.get_params(deep=False)
-    missing = [name for name in _NEEDED if name not in known]
-    if missing:
+    if not getattr(getattr(estimator, "_kind_of_method", None), "in_processes", False):
         raise TypeError(
-            f"{type(estimator).__name__} cannot be trained over several processes: it has no parameter "
-            f"{' and no '.join(missing)}. Give a gradient estimator, such as DFAClassifier (in a pipeline, its "
-            "last step)."
+            f"{type(estimator).__name__} cannot be trained over several processes: no batch of it is shared out. Give "
+            "a gradient estimator, such as DFAClassifier (in a pipeline, its last step)."
         )
-    if known.get("warm_start"):
+    if estimator.warm_start:
         raise ValueError("warm_start=True goes on from an earlier fit, which processes do not have: set it to False.")

@@ -43,8 +43,8 @@ class CommunicationDisplay(EstimatorDisplay):
     """
 
     _advice = (
-        "fit sklearn_analytic.distributed.data_parallel(estimator), or the estimator itself with distributed=True on "
-        "device='torch:cpu' in every process of a group (of a pipeline, give the last step)."
+        "fit sklearn_analytic.distributed.data_parallel(estimator), or the estimator itself with "
+        "device=Device('torch:cpu', distributed=True) in every process of a group (of a pipeline, give the last step)."
     )
 
     def __init__(self, communication, *, estimator_name=None):

@@ -3,11 +3,11 @@
 The only file that may touch scikit-learn's private names; it needs none today.
 """
 
-import math
 import numbers
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -17,13 +17,14 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 
 from sklearn_analytic._version import __version__
 from sklearn_analytic.backend import (
-    ACTIVATION_NAMES,
     backend_for,
     dtype_name,
     is_tensor,
     one_blas_thread,
     rows_are_few,
 )
+from sklearn_analytic.estimator.checks import check_all
+from sklearn_analytic.estimator.value import Value, defaults_of, kinds_with
 from sklearn_analytic.estimator.version_stamp import warn_of_version
 from sklearn_analytic.export.verbs import to_onnx, to_sklearn
 from sklearn_analytic.features import cast_like
@@ -44,20 +45,29 @@ _VERSION_KEY = "_sklearn_analytic_version"
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error
 
 
-def store(estimator, given):
-    """Set the parameters of an estimator from the ``locals()`` of its ``__init__``."""
-    for name, value in given.items():
-        if name != "self":
-            setattr(estimator, name, value)
-
-
 class FromParameters:
     """A frozen value with a field for each parameter of the estimators whose method it is."""
 
+    kinds = ()  # of Value: parameters that become one
+    checks: ClassVar = {}  # {parameter: check(name, value)}
+
     @classmethod
     def of(cls, estimator):
-        """Return the method that the parameters of an estimator say, unchecked."""
-        return cls(**{name: getattr(estimator, name, *default) for name, default in _defaults_of(cls)})
+        """Return the method that the parameters of an estimator say; settings are unchecked, their kinds are not."""
+        return cls(**cls._settled({name: getattr(estimator, name, *default) for name, default in _defaults_of(cls)}))
+
+    def check(self):
+        """Refuse wrong parameters before any row is read."""
+        check_all(self.checks, self)
+        for kind in self.kinds:
+            value = getattr(self, kind.parameter)
+            if isinstance(value, Value):
+                value.check()
+
+    @classmethod
+    def _settled(cls, given):
+        """The fields of a method, whose values are made of what stands for them."""
+        return given | {kind.parameter: kind.of(given[kind.parameter]) for kind in cls.kinds}
 
 
 @cache
@@ -71,6 +81,28 @@ class AnalyticEstimator(BaseEstimator):
 
     to_sklearn, to_onnx = to_sklearn, to_onnx
 
+    def set_params(self, **params):
+        """Set parameters; settings of a value by ``parameter__setting``, as in nested grids.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        for name in params:
+            parameter, _, setting = name.partition("__")
+            owner = params.get(parameter, getattr(self, parameter, None))
+            if setting and hasattr(self, parameter) and not hasattr(owner, "set_params"):
+                kinds = " or ".join(f"{kind}({setting}=...)" for kind in kinds_with(parameter, setting))
+                advice = f"give {parameter}={kinds} first" if kinds else f"{parameter} has no settings"
+                raise ValueError(f"{name} cannot be set, as {parameter}={owner!r}: {advice}.")
+        return super().set_params(**params)
+
     def __getstate__(self):
         """Stamp the state with the package version, which scikit-learn does for its own classes alone."""
         return {**super().__getstate__(), _VERSION_KEY: __version__}
@@ -78,7 +110,8 @@ class AnalyticEstimator(BaseEstimator):
     def __setstate__(self, state):
         """Compare and drop the stamp; fitted state is plain NumPy and loads without torch or a GPU."""
         warn_of_version(type(self).__name__, state.get(_VERSION_KEY))
-        super().__setstate__({key: value for key, value in state.items() if key != _VERSION_KEY})
+        known = {key: value for key, value in state.items() if key != _VERSION_KEY}
+        super().__setstate__(defaults_of(type(self)) | known)  # parameters of later versions have their defaults
 
     def _computation(self):
         """What prediction computes, as a value; an estimator that does not say cannot be exported."""
@@ -245,7 +278,13 @@ def class_labels(y, X):
     if y is None:
         raise ValueError("The estimator requires y to be passed, but the target y is None.")
     _refuse_missing_labels(y)
-    y = column_or_1d(_plain_targets(host(y), None), warn=True)
+    y = _plain_targets(host(y), None)
+    if y.ndim == 2 and y.shape[1] > 1:
+        raise ValueError(
+            f"y should be a 1d array, got an array of shape {y.shape} instead: several labels per row are for "
+            "ClosedFormMLP, or for MultiOutputClassifier of scikit-learn, which fits a classifier to each."
+        )
+    y = column_or_1d(y, warn=True)
     check_consistent_length(X, y)
     if y.dtype == object and type_of_target(y) == "unknown":
         raise ValueError(f"Unknown label type: {y.dtype}; y must hold class labels of one type.")
@@ -273,76 +312,3 @@ def seed_of(random_state):
 def fresh_id():
     """Return a number that no other network has."""
     return int(np.random.SeedSequence().entropy % (1 << 62))
-
-
-# Parameter checks: each names the parameter, the value, and what was expected.
-
-
-def check_choice(name, value, choices):
-    """Refuse what is not one of the words, or None where None is among them."""
-    words = [choice for choice in choices if choice is not None]
-    if (value is None and len(words) < len(choices)) or (isinstance(value, str) and value in words):
-        return
-    none = " or None" if len(words) < len(choices) else ""
-    raise ValueError(f"{name} must be one of {sorted(words)}{none}, got {value!r}.")
-
-
-def check_positive_integer(name, value, *others):
-    """Refuse what is neither a positive integer nor one of the other values: None, a word."""
-    if value is None or isinstance(value, str):
-        valid = value in others
-    else:
-        valid = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
-    if not valid:
-        raise ValueError(f"{name} must be {' or '.join(['a positive integer', *map(repr, others)])}, got {value!r}.")
-
-
-def check_real(name, value, low, high, words, open_low=False, open_high=False):
-    """Refuse what is not a finite real number within bounds."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    inside = number and math.isfinite(value) and low <= value <= high
-    if not inside or (open_low and value == low) or (open_high and value == high):
-        raise ValueError(f"{name} must be a number {words}, got {value!r}.")
-
-
-def check_flag(name, value):
-    """Refuse what is not a boolean."""
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be True or False, got {value!r}.")
-
-
-def check_alpha(value, words=("gcv",), grid=True):
-    """Refuse a ridge that is neither a word of ``words``, a non-negative number, nor (with ``grid``) several."""
-    if isinstance(value, str):
-        valid = value in words
-    elif isinstance(value, numbers.Real) and not isinstance(value, bool):
-        valid = 0 <= value < math.inf
-    else:
-        values = np.asarray(value, dtype=object).ravel()
-        valid = grid and len(values) > 0 and all(isinstance(a, numbers.Real) and 0 <= a < math.inf for a in values)
-    if not valid:
-        several = " a grid of them," if grid else ""
-        raise ValueError(f"alpha must be a non-negative number,{several} or one of {sorted(words)}, got {value!r}.")
-
-
-def hidden_sizes(value, auto=False):
-    """Return hidden_layer_sizes as a tuple of positive integers; one integer is one layer, "auto" none that is known.
-
-    The word is refused unless ``auto`` says that the caller chooses sizes itself.
-    """
-    if auto and isinstance(value, str) and value == "auto":
-        return ()
-    sizes = (value,) if isinstance(value, numbers.Integral) else value
-    try:
-        sizes = tuple(None if isinstance(sizes, str) else sizes)
-    except TypeError:
-        due = "an integer, a sequence of integers or 'auto'" if auto else "an integer or a sequence of integers"
-        raise ValueError(f"hidden_layer_sizes must be {due}, got {value!r}.") from None
-    for size in sizes:
-        check_positive_integer("hidden_layer_sizes", size)
-    return sizes
-
-
-def check_activation(value):
-    """Refuse an activation that the backends do not have."""
-    check_choice("activation", value, ACTIVATION_NAMES)

@@ -1,5 +1,6 @@
 """What watches a fit: scikit-learn's callbacks (1.9 and later), a task per epoch or block, and checkpoint files."""
 
+import logging
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -15,9 +16,10 @@ from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import rows_of
 
 try:
-    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin, ProgressBar
     from sklearn.callback import with_callbacks as _managed
 except ImportError:  # scikit-learn < 1.9
+    ProgressBar = None
 
     class CallbackSupportMixin:
         """Nothing to support."""
@@ -28,6 +30,7 @@ except ImportError:  # scikit-learn < 1.9
 
 
 _GIVEN = ContextVar("given", default=None)  # what the caller of the fit that runs has passed
+_LOGGER = logging.getLogger("sklearn_analytic")
 
 
 def with_callbacks(method):
@@ -40,7 +43,7 @@ def with_callbacks(method):
 
     @wraps(method)
     def fit(estimator, *args, **kwargs):
-        with _remembered(parameters.bind(estimator, *args, **kwargs).arguments):
+        with _remembered(parameters.bind(estimator, *args, **kwargs).arguments), _shown(estimator):
             return managed(estimator, *args, **kwargs)
 
     return fit
@@ -58,17 +61,69 @@ def _remembered(arguments):
         _GIVEN.reset(token)
 
 
+@contextmanager
+def _shown(estimator):
+    """Show a fit that is ``verbose``: by a progress bar, where none is set, or by messages that are seen."""
+    if not getattr(estimator, "verbose", False):
+        yield
+        return
+    bar = _progress_bar(estimator)
+    with _messages_seen() if bar is None else _with_bar(estimator, bar):
+        yield
+
+
+def _progress_bar(estimator):
+    """A progress bar, or None where there is one, where a caller has those of its parts, or where none is at hand."""
+    if ProgressBar is None or hasattr(estimator, "_parent_callback_ctx"):
+        return None
+    try:
+        return ProgressBar()
+    except ImportError:  # of rich
+        return None
+
+
+@contextmanager
+def _with_bar(estimator, bar):
+    """Watch a fit by one more callback, unless the caller has set a bar."""
+    callbacks = getattr(estimator, "_skl_callbacks", [])
+    if any(isinstance(callback, ProgressBar) for callback in callbacks):
+        yield
+        return
+    estimator.set_callbacks(*callbacks, bar)
+    try:
+        yield
+    finally:
+        estimator.set_callbacks(*callbacks)
+
+
+@contextmanager
+def _messages_seen():
+    """Let messages of fits pass, to where the caller sends them or else to standard error."""
+    handlers = [] if _LOGGER.hasHandlers() else [logging.StreamHandler()]
+    before = _LOGGER.level
+    for handler in handlers:
+        _LOGGER.addHandler(handler)
+    _LOGGER.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _LOGGER.setLevel(before)
+        for handler in handlers:
+            _LOGGER.removeHandler(handler)
+
+
 class EpochTasks:
     """The epochs of one fit as tasks of scikit-learn's callbacks, perhaps in groups; silent where none are set.
 
     A closed-form fit has one group for each pass over the rows, and a task for each block.
     """
 
-    _task_name = "epoch"
+    _task_name, _has_losses = "epoch", True
 
     def __init__(self, estimator, data):
         self._estimator, self._data = estimator, data | (_GIVEN.get() or {})
         self._context = self._group = None
+        self._counted = "", 0, None  # group, tasks so far and in all, for messages
 
     def show(self, X, y):
         """Give callbacks that score on training rows these: not all are in memory."""
@@ -76,6 +131,7 @@ class EpochTasks:
 
     def begin(self, n_tasks):
         """Tell callbacks that a fit of so many epochs, or groups of epochs, begins."""
+        self._counted = "", 0, n_tasks
         start = getattr(self._estimator, "_init_callback_context", None)
         self._context = None if start is None else start(max_subtasks=n_tasks)
         if self._context is not None:
@@ -84,12 +140,14 @@ class EpochTasks:
     def begin_group(self, name, n_epochs):
         """Tell callbacks that the last group is over, if there was one, and that another begins."""
         self._end_group()
+        self._counted = f"{name}, ", 0, n_epochs
         if self._context is not None:
             self._group = self._context.subcontext(task_name=name, max_subtasks=n_epochs)
             self._group.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def epoch(self, attributes):
         """Tell callbacks that an epoch is over; ``attributes()`` are the fitted attributes so far. True stops."""
+        self._log(attributes)
         if self._context is None:
             return False
         task = (self._group or self._context).subcontext(task_name=self._task_name)
@@ -106,6 +164,19 @@ class EpochTasks:
                 estimator=self._estimator, **self._data, reconstruction_attributes=attributes
             )
 
+    def _log(self, attributes):
+        """Say in a message what a progress bar would show, and the loss."""
+        group, before, in_all = self._counted
+        self._counted = group, before + 1, in_all
+        if not getattr(self._estimator, "verbose", False) or not _LOGGER.isEnabledFor(logging.INFO):
+            return
+        place = f"{before + 1}" if in_all is None else f"{before + 1} of {in_all}"
+        parts = [f"{type(self._estimator).__name__}: {group}{self._task_name} {place}"]
+        found = attributes() if self._has_losses else {}
+        parts += [f"loss {found['loss_']:.6g}"] if "loss_" in found else []
+        parts += [f"validation score {found['validation_scores_'][-1]:.6g}"] if found.get("validation_scores_") else []
+        _LOGGER.info(", ".join(parts))
+
     def _end_group(self):
         """Close the group that is open."""
         if self._group is not None:
@@ -116,7 +187,7 @@ class EpochTasks:
 class BlockTasks(EpochTasks):
     """The blocks of a closed-form fit as tasks, in a group for each pass."""
 
-    _task_name = "block"
+    _task_name, _has_losses = "block", False  # what blocks have so far costs a solve
 
 
 class Unwatched:

@@ -11,6 +11,7 @@ from sklearn_analytic.estimator.epoch_targets import NetworkClasses, NetworkNumb
 from sklearn_analytic.estimator.late_scales import fresh_moments
 from sklearn_analytic.estimator.learned import Judges, Learned, Solved, Stage, Trained, layout, shapes
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets
+from sklearn_analytic.estimator.value import Value
 from sklearn_analytic.features._audit import Contents
 from sklearn_analytic.linalg._columns import with_columns
 from sklearn_analytic.linalg._rows import embedded
@@ -85,17 +86,42 @@ def _solved(state):
     return Solved(stages[state["exit_"]], stages)
 
 
+# ---- parameters ----
+
+
+def with_parameters(state, kinds, names):
+    """Return a state whose flat parameters of earlier versions are settings of values, of parameters of these names."""
+    state = dict(state)
+    for kind in kinds:
+        if kind.parameter in names and not isinstance(state.get(kind.parameter), Value):
+            state[kind.parameter] = kind.of_earlier(state)
+    return state
+
+
 # ---- networks trained by steps ----
 
 _WEIGHTS = ("coefs_", "intercepts_", "network_state_", "heads_")
 _COLUMNS = {"n_features_in_", "feature_names_in_"}
+_SETTINGS = {  # {name of a parameter that must stay: its name as a setting}
+    "precision": "device__precision",
+    "feedback_init": "feedback__init",
+    "feedback_shared": "feedback__shared",
+    "n_partitions": "partitions",
+    "normalization": "network__normalization",
+    "balance": "pipeline__balance",
+    "module_layers": "pipeline__module_layers",
+}
+_SETTINGS |= {name: f"partitions__{name}" for name in ("refit_head", "local_loss", "head_depth", "head_width")}
+_SETTINGS |= {name: f"partitions__{name}" for name in ("layer_start", "interlayer")}
 _STEPPED = {"_training_state", "_encoding", "_column_moments", "_weight_shapes", "_is_solved"}
 _STEPPED |= {"_target_mean", "_target_scale", "_target_rows", "_one_target"}
 
 
 def with_trained(state):
     """Return the state of an estimator trained by steps with one value in place of what earlier versions kept."""
-    if "_trained" in state or "_training_state" not in state:
+    if "_trained" in state:
+        return state | {"_trained": _with_settings(state["_trained"])}
+    if "_training_state" not in state:
         return state
     encoding, moments, going = state["_encoding"], state.get("_column_moments"), state["_training_state"]
     if moments is None and encoding is not None:
@@ -113,7 +139,14 @@ def with_trained(state):
         going["blocks"],
     )
     kept = {name: value for name, value in state.items() if name not in _STEPPED}
-    return kept | {"_trained": trained.without_weights()}
+    return kept | {"_trained": _with_settings(trained).without_weights()}
+
+
+def _with_settings(trained):
+    """What was trained, with the names of today of what must stay."""
+    if trained is None:
+        return None
+    return replace(trained, kind={_SETTINGS.get(name, name): value for name, value in trained.kind.items()})
 
 
 def published(state):

@@ -12,14 +12,17 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic.backend import backend_for
 from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator import epochs
-from sklearn_analytic.estimator.base import AnalyticEstimator, check_choice
+from sklearn_analytic.estimator.base import AnalyticEstimator
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from sklearn_analytic.estimator.earlier import with_trained
+from sklearn_analytic.estimator.checks import check_choice
+from sklearn_analytic.estimator.device import Device
+from sklearn_analytic.estimator.earlier import with_parameters, with_trained
 from sklearn_analytic.estimator.epoch_method import interrupt
 from sklearn_analytic.estimator.epoch_rows import called
 from sklearn_analytic.estimator.epoch_targets import NetworkClasses, NetworkNumbers, mean_one
 from sklearn_analytic.estimator.epochs import BEFORE_FIT, LAST_GOOD
 from sklearn_analytic.estimator.targets import refuse_balanced
+from sklearn_analytic.estimator.texts import TRAINING, filled
 from sklearn_analytic.estimator.weights import checked_weights
 from sklearn_analytic.estimator.written_weights import refuse_misfits
 from sklearn_analytic.export.computation import dense_computation
@@ -39,14 +42,19 @@ def _forward(network, fitted):
 class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
     """A network trained by steps: what training leaves behind is one value, which goes on and predicts.
 
-    A subclass says how (``_method``); its face says what y means (``_kind_of_targets``).
+    A subclass says how (``_kind_of_method``); its face says what y means (``_kind_of_targets``).
     """
 
     _trained = None  # before any fit
 
+    @property
     @abstractmethod
+    def _kind_of_method(self):
+        """The class of values that the parameters become."""
+
     def _method(self):
         """What the parameters say, as a value."""
+        return self._kind_of_method.of(self)
 
     @property
     @abstractmethod
@@ -150,6 +158,30 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
             _warn_of_epochs(type(self).__name__, method)
         return self
 
+    # ---- as scikit-learn's networks say it ----
+
+    @property
+    def n_layers_(self):
+        """Layers, inputs and outputs included."""
+        return self._of_fitted("n_layers_").n_layers()
+
+    @property
+    def n_outputs_(self):
+        """Outputs, one for each class or target."""
+        return self._of_fitted("n_outputs_").targets.n_outputs
+
+    @property
+    def out_activation_(self):
+        """What outputs go through: "softmax", "identity", or the name of another output rule."""
+        link = getattr(self._of_fitted("out_activation_").targets, "link", "identity")
+        return "identity" if link == "linear" else link
+
+    def _of_fitted(self, name):
+        """What training left behind, or the error of an attribute that is not there."""
+        if self._trained is None:
+            raise AttributeError(f"This {type(self).__name__} has no {name} before it is fitted.")
+        return self._trained
+
     def _written(self, trained):
         """The weights as they are in fitted attributes, where a user may have written others."""
         return {name: getattr(self, name) for name in trained.shapes}
@@ -160,7 +192,7 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
 
     def __setstate__(self, state):
         """Take state of earlier versions, too."""
-        super().__setstate__(with_trained(state))
+        super().__setstate__(with_trained(with_parameters(state, self._kind_of_method.kinds, self._get_param_names())))
 
     def __sklearn_tags__(self):
         """Declare what the estimator accepts."""
@@ -188,7 +220,7 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
 
     def _backend_of(self, X):
         """What computes on rows: a tensor stays where it is, all else goes to ``device``, where that is a parameter."""
-        return backend_for(X, getattr(self, "device", "cpu"))
+        return backend_for(X, Device.of(getattr(self, "device", "cpu")).name)
 
     def _network(self, method, trained, fitted):
         """The plan of a network whose weights can be read."""
@@ -375,28 +407,11 @@ class EpochClassifier(NetworkClassifier, EpochEstimator):
 
     fit, fit_blocks = fit, fit_blocks
 
+    @filled(partial_fit=TRAINING["classes"])
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
 
-        Partitions of layer-wise networks train side by side, and delayed gradients end with the block.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
-            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the input encoding; a column that is constant so far gets its scale when it
-            first varies.
-        y : array-like of shape (m,)
-            Labels.
-        classes : array-like or None, default=None
-            All classes; needed in the first call.
-        sample_weight : array-like of shape (m,) or None, default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when an error is raised.
+        {partial_fit}
         """
         return self._partial_fit(X, y, sample_weight, classes)
 
@@ -407,26 +422,11 @@ class EpochRegressor(RegressorMixin, EpochEstimator):
     _kind_of_targets = NetworkNumbers
     fit, fit_blocks = fit, fit_blocks
 
+    @filled(partial_fit=TRAINING["numbers"])
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train on a block of a stream: one pass, at the constant rate ``learning_rate_init``.
 
-        Partitions of layer-wise networks train side by side, and delayed gradients end with the block.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (m, d), Blocks, or iterator of blocks
-            Rows; or blocks (X, y) or (X, y, sample_weight), trained on one after the other. The
-            first block settles the encoding of inputs and the scale of targets; a column or a target that
-            is constant so far gets its scale when it first varies.
-        y : array-like of shape (m,) or (m, c)
-            Targets; predictions keep the shape of the first block's, (m,) or (m, 1).
-        sample_weight : array-like of shape (m,) or None, default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when an error is raised.
+        {partial_fit}
         """
         return self._partial_fit(X, y, sample_weight)
 

@@ -20,7 +20,7 @@ from sklearn_analytic.estimator.epoch_rows import called, most_encoded, positive
 from sklearn_analytic.estimator.learned import Trained, layout, shapes
 from sklearn_analytic.estimator.written_weights import take_written
 from sklearn_analytic.nn import Plan, Rows, train
-from sklearn_analytic.nn._training import train_by
+from sklearn_analytic.nn._training import Pace, train_by
 
 _LEAST_WEIGHT = 1e-4  # over the mean: of a row that is not skipped before it is learned
 _LARGEST_WEIGHT = 1e30  # float32 ends at 3e38
@@ -55,13 +55,10 @@ class Run:
 class Method(FromParameters, ABC):
     """How a network is trained by steps: a frozen value with a field for each parameter of its estimators."""
 
+    in_processes = False  # whether several may share its batches
     goes_on = True  # whether what training leaves behind can be trained further
 
     # ---- what a method says ----
-
-    @abstractmethod
-    def check(self):
-        """Refuse wrong parameters before any row is read."""
 
     @abstractmethod
     def network_plan(self, n_inputs, n_outputs, before=None):
@@ -93,6 +90,8 @@ class Method(FromParameters, ABC):
 
     n_groups = None  # of columns that wake up together
     stream_rate = None  # the learning rate of a stream
+    early_stopping = False  # whether the score of held-out rows ends training
+    shuffle = True  # whether rows come in another order in every epoch
     watched_names = ()  # of fitted attributes that :meth:`watch` adds rows to
 
     def check_columns(self, n_features):
@@ -135,10 +134,11 @@ class Method(FromParameters, ABC):
         """Return what was seen of the network after an epoch: rows of fitted attributes by name."""
         return {}
 
-    def losses(self, history):
-        """Return the losses of all epochs as fitted attributes by name."""
-        loss = history.losses[-1] if history.losses else math.nan
-        return {"loss_curve_": list(history.losses), "loss_": loss, "n_iter_": len(history.losses)}
+    def curve(self, losses):
+        """Return the losses of all epochs as fitted attributes by name, those of scikit-learn's MLP."""
+        best = None if self.early_stopping else min(losses, default=math.nan)
+        found = {"loss_curve_": list(losses), "loss_": losses[-1] if losses else math.nan, "best_loss_": best}
+        return found | {"n_iter_": len(losses)}
 
     def outcome(self, execution, history):
         """Return what was measured, as fitted attributes by name."""
@@ -182,7 +182,7 @@ def fit(method, targets, X, y, weights, tasks, held_out=None, before=None, writt
 
     def after_epoch(history):
         network.epoch_is_over(rows)
-        return tasks.epoch(lambda: so_far(network.predicting(history)))
+        return tasks.epoch(lambda: so_far(network.predicting(history), history))
 
     run = replace(network.run, watched=watched, tasks=tasks, after_epoch=after_epoch, goes_on=before is not None)
     with one_blas_thread(rows_are_few(rows.x.shape, method.widest)):
@@ -203,12 +203,16 @@ class Stretch:
 
     first: int
     total: int
+    seen: int  # rows before the epoch
+    slower: float  # factor of an adaptive rate
     whole: Plan  # of the run
 
     def plan(self, n_rows, rate):
         """Return the plan of a block of so many rows."""
-        steps = {"first": self.first, "total": self.total}
-        return Plan(1, min(self.whole.batch_size, n_rows), rate, self.whole.schedule, self.whole.warmup, **steps)
+        whole, n = self.whole, min(self.whole.batch_size, n_rows)
+        place = {"first": self.first, "total": self.total, "seen": self.seen}
+        kept = {"shuffle": whole.shuffle, "power_t": whole.power_t}
+        return Plan(1, n, rate * self.slower, whole.schedule, whole.warmup, **place, **kept)
 
 
 def absorb(method, targets, X, y, weights, before=None, written=None, stretch=None, outcome=BEFORE_BLOCK):
@@ -233,16 +237,19 @@ def absorb(method, targets, X, y, weights, before=None, written=None, stretch=No
     if not is_first:
         network.go_on(before, written)
     n, rate = len(rows.x), method.stream_rate
-    plan = Plan(1, min(network.run.recipe.batch_size, n), rate) if stretch is None else stretch.plan(n, rate)
+    if stretch is None:
+        plan = Plan(1, min(network.run.recipe.batch_size, n), rate, shuffle=method.shuffle)
+    else:
+        plan = stretch.plan(n, rate)
     history = method.train_block(network.execution, rows, plan, replace(network.run, generator=generator))
     if history.failure:
         raise method.failure(history, outcome)
     earlier = {} if before is None else before.attributes
     network.seen |= {name: list(earlier[name]) for name in method.watched_names if name in earlier}
     network.epoch_is_over(rows)
-    losses = [*earlier.get("loss_curve_", []), *history.losses]
     kept = {name: earlier[name] for name in _SCORES if name in earlier}
-    return _with(network.trained(history), kept | {"loss_curve_": losses, "n_iter_": len(losses)})
+    curve = method.curve([*earlier.get("loss_curve_", []), *history.losses])
+    return _with(network.trained(history), kept | curve)
 
 
 def _generator_of(before):
@@ -273,10 +280,9 @@ def fit_source(method, targets, rows, sizes, tasks, judge=None):
     stream = _Stream(method, targets, rows, sizes, plan, Trained(targets, reading, seed=seed))
     tasks.begin(plan.n_epochs)
     score = None if judge is None else lambda: judge(stream.trained)
-    history = train_by(
-        stream.epoch, stream, plan, score=score, after_epoch=lambda epoch, history: tasks.epoch(stream.so_far)
-    )
-    trained = _with(stream.trained, method.losses(history))
+    told = lambda epoch, history: tasks.epoch(lambda: so_far(stream.trained, history))  # noqa: E731
+    history = train_by(stream.epoch, stream, plan, stream.pace, score=score, after_epoch=told)
+    trained = _with(stream.trained, method.curve(history.losses) | {"t_": n * len(history.losses)})
     return (trained if judge is None else _with_scores(trained, history)), history, stream.error
 
 
@@ -286,7 +292,7 @@ class _Stream:
     def __init__(self, method, targets, rows, sizes, plan, begun):
         self._method, self._targets, self._rows, self._plan = method, targets, rows, plan
         self._steps = [-(-size // plan.batch_size) for size in sizes if size]
-        self.trained, self.error = begun, None
+        self.trained, self.error, self.pace = begun, None, Pace(plan)
 
     def epoch(self, number):
         """Train on every block once; return the mean loss. What fails is kept for the end."""
@@ -297,7 +303,7 @@ class _Stream:
             self.trained, self.error = before, error
             return math.nan
         losses = [*before.attributes.get("loss_curve_", ()), loss]  # of epochs, where those of blocks stand
-        self.trained = _with(self.trained, {"loss_curve_": losses, "loss_": loss, "n_iter_": len(losses)})
+        self.trained = _with(self.trained, self._method.curve(losses))
         return loss
 
     def _pass(self, number):
@@ -305,12 +311,12 @@ class _Stream:
         loss = weight = 0.0
         per_epoch = sum(self._steps)
         first, total = number * per_epoch, self._plan.n_epochs * per_epoch
-        outcome = LAST_GOOD if number else BEFORE_FIT
+        outcome, seen = LAST_GOOD if number else BEFORE_FIT, number * self._rows.n_rows
         with closing(iter(self._rows)) as blocks:
             for k, block in enumerate(blocks):
                 x, y, w = positive_rows(block.x, block.y, block.weight)
                 if len(x):
-                    stretch = Stretch(first, total, self._plan)
+                    stretch = Stretch(first, total, seen, self.pace.factor, self._plan)
                     found = absorb(self._method, self._targets, x, y, w, self.trained, stretch=stretch, outcome=outcome)
                     self.trained, share = found, len(x) if w is None else w.sum()
                     loss, weight = loss + share * found.attributes["loss_"], weight + share
@@ -330,16 +336,13 @@ class _Stream:
         """Whether weights are numbers: a block that breaks them raises."""
         return True
 
-    def so_far(self):
-        """Return fitted attributes, for callbacks."""
-        return so_far(self.trained)
-
 
 # ---- what it leaves behind ----
 
 
-def so_far(trained):
+def so_far(trained, history):
     """Return the attributes with which an estimator predicts, for callbacks that ask."""
+    trained = _with_scores(trained, history) if history.scores else trained
     return {"_trained": trained} | trained.published()
 
 
@@ -360,6 +363,7 @@ class _Network:
         recipe = _of_lightest(replace(method.recipe(len(rows.x)), seed=seed), rows.weight)
         self._method, self._targets, self._reading, self.seen = method, targets, reading, {}
         self._counted = {"seed": seed, "blocks": 1 if before is None else before.blocks + 1}
+        self._n_rows, self._seen = len(rows.x), 0 if before is None else before.attributes.get("t_", 0)
         self._plan = method.network_plan(rows.x.shape[1], targets.n_outputs, before)
         self.execution = self._plan.execution(recipe, generator)
         self.run = Run(recipe, generator, targets.score, targets.n_outputs)
@@ -392,7 +396,8 @@ class _Network:
         fitted = self._plan.fitted(self.execution)
         records = {name: np.vstack(rows) for name, rows in self.seen.items()}
         due = {name: shapes(fitted[name]) for name in self._plan.names}
-        attributes = fitted | self._method.losses(history) | records
+        seen = {"t_": self._seen + self._n_rows * len(history.losses)}
+        attributes = fitted | self._method.curve(history.losses) | seen | records
         return Trained(self._targets.read_by(link), self._reading, attributes, due)
 
     def trained(self, history):

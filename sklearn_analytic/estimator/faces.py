@@ -2,12 +2,14 @@
 
 from sklearn.base import ClassifierMixin
 
+from sklearn_analytic.estimator.texts import ADDING, filled
 from sklearn_analytic.io._checks import lazily
 
 
 class ClassifierFace(ClassifierMixin):
     """A classifier whose scores an estimator below gives (``_chosen_scores``, ``_staged_scores``)."""
 
+    @filled(partial_fit=ADDING["classes"])
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Add rows. The readout is exact for all rows so far, given the layers.
 
@@ -15,21 +17,7 @@ class ClassifierFace(ClassifierMixin):
         that they stay, and the kept rows are dropped. Let the first thousand stand for the rest. Classes that
         appear later get an exact readout of the frozen features.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows to add.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Their labels. Labels not seen before become new classes, unless ``classes`` was given once.
-        classes : array-like of shape (n_classes,), default=None
-            All labels, if they are known: then a label outside them is an error.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when an error is raised.
+        {partial_fit}
         """
         return self._partial_fit(X, y, sample_weight, classes)
 

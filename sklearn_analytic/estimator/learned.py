@@ -89,6 +89,13 @@ class Trained:
         """Return all fitted attributes by name."""
         return self.targets.published() | self.attributes
 
+    def n_layers(self):
+        """Return the number of layers, the input included: those of torch are told by their matrices."""
+        if "coefs_" in self.shapes:
+            return len(self.shapes["coefs_"]) + 1
+        matrices = {name.rpartition(".")[0] for name, shape in self.shapes["network_state_"].items() if len(shape) > 1}
+        return len(matrices) + 1
+
     def without_weights(self):
         """Return this for an estimator that has the weights as attributes, where they may be written over."""
         kept = {name: value for name, value in self.attributes.items() if name not in self.shapes}

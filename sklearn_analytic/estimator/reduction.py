@@ -16,8 +16,9 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend import backend_for
-from sklearn_analytic.estimator.base import AnalyticEstimator, FromParameters, check_positive_integer
+from sklearn_analytic.estimator.base import AnalyticEstimator, FromParameters
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, FitProgress, Unwatched, with_callbacks
+from sklearn_analytic.estimator.checks import check_positive_integer
 from sklearn_analytic.estimator.earlier import with_values
 from sklearn_analytic.estimator.learned import Learned
 from sklearn_analytic.estimator.statistics_file import columns_of, read_fit, save_fit, take_columns
@@ -33,10 +34,6 @@ class Method(FromParameters, ABC):
     """How a closed-form fit is done: a frozen value with a field for each parameter of its estimators."""
 
     passes = 1  # over the rows of a whole fit; None where these decide
-
-    @abstractmethod
-    def check(self):
-        """Refuse wrong parameters before any row is read."""
 
     @abstractmethod
     def added(self, learned, X, y, copies, progress, whole):

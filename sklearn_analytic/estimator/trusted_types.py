@@ -4,6 +4,7 @@ import dataclasses
 import sys
 
 from sklearn_analytic.estimator.base import AnalyticEstimator
+from sklearn_analytic.estimator.value import Value
 
 # Where fitted state is at home.
 _KEPT = ("learned", "targets", "epoch_targets", "epoch_rows")
@@ -11,11 +12,12 @@ _STATE = ("features", "linalg", "export.calibration", *(f"estimator.{name}" for 
 
 
 def trusted_types(old_names_of):
-    """Return sorted names of all estimators and of all values that fitted state holds, by old names of modules too.
+    """Return sorted names of estimators, of parameters that are values, and of values that fitted state holds.
 
-    They are read off what is imported, so that a new layer or statistic is in the list from its first day.
+    They are read off what is imported, so that a new layer or statistic is in the list from its first day; modules
+    come by their old names, too.
     """
-    found = {*_below(AnalyticEstimator), *_values()}
+    found = {*_below(AnalyticEstimator), *_parameters(Value), *_values()}
     names = ((kind, module) for kind in found for module in (kind.__module__, *old_names_of(kind.__module__)))
     return sorted(f"{module}.{kind.__qualname__}" for kind, module in names)
 
@@ -25,6 +27,13 @@ def _below(base):
     for kind in base.__subclasses__():
         if kind.__module__.startswith("sklearn_analytic."):
             yield from list(_below(kind)) or [kind]
+
+
+def _parameters(kind):
+    """Values of parameters, also those from which others derive."""
+    for below in kind.__subclasses__():
+        if below.__module__.startswith("sklearn_analytic."):
+            yield from (below, *_parameters(below))
 
 
 def _values():

@@ -22,7 +22,7 @@ def warmup(*estimators, X=None, y=None):
     *estimators : object
         Estimators of this package, or pipelines that end in one. They stay as they are.
     X : array-like of shape (n_samples, n_features), default=None
-        Rows like those to come; None draws 60 float64 rows of 5 columns, or of as many as ``image_shape`` has.
+        Rows like those to come; None draws 60 float64 rows of 5 columns, or of as many as images or sequences have.
     y : array-like of shape (n_samples,), default=None
         Their targets; None are two classes, or numbers for regressors.
 
@@ -51,7 +51,8 @@ def warmup(*estimators, X=None, y=None):
 
 
 def _rows(estimator):
-    """Random rows that an estimator can be fitted to."""
-    shapes = [value for name, value in estimator.get_params().items() if name.rpartition("__")[2] == "image_shape"]
-    n_columns = math.prod(shapes[0]) if shapes and shapes[0] is not None else _COLUMNS
+    """Random rows that an estimator can be fitted to: images or sequences, where it reads those."""
+    given = {name.rpartition("__")[2]: value for name, value in estimator.get_params().items()}
+    shape, steps = given.get("image_shape"), given.get("sequence_length")
+    n_columns = math.prod(shape) if shape is not None else _COLUMNS * (steps or 1)
     return np.random.default_rng(0).standard_normal((_ROWS, n_columns))

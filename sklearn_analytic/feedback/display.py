@@ -31,14 +31,15 @@ class AlignmentDisplay(EstimatorDisplay):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn_analytic import AlignmentDisplay, DFAClassifier
-    >>> model = DFAClassifier((16, 8), alignment=True, max_iter=5, random_state=0).fit(*load_iris(return_X_y=True))
+    >>> from sklearn_analytic import AlignmentDisplay, DFAClassifier, Feedback
+    >>> model = DFAClassifier((16, 8), feedback=Feedback(alignment=True), max_iter=5, random_state=0)
+    >>> model = model.fit(*load_iris(return_X_y=True))
     >>> display = AlignmentDisplay.from_estimator(model)
     >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
     ['layer 1 (16 units)', 'layer 2 (8 units)']
     """
 
-    _advice = "set alignment=True and fit again (of a pipeline, give the last step)."
+    _advice = "set feedback=Feedback(alignment=True) and fit again (of a pipeline, give the last step)."
 
     def __init__(self, alignment, *, layer_names=None, estimator_name=None):
         self.alignment_ = numbers_of("alignment", alignment, *_AXES)

@@ -93,8 +93,8 @@ class HalfCache(FeatureCache):
             size = np.abs(part).max(initial=0)
             if size > largest:
                 raise ValueError(
-                    f"cache='float16' holds features up to {largest:.0f}, but a layer put out {size:.3g}: use "
-                    "cache='memory' or 'memmap', or scale the inputs (input_encoding='standard')."
+                    f"partitions__cache='float16' holds features up to {largest:.0f}, but a layer put out {size:.3g}: "
+                    "use partitions__cache='memory' or 'memmap', or scale the inputs (input_encoding='standard')."
                 )
             new = np.empty((len(self), part.shape[1]), np.float16) if new is None else new
             new[rows] = part
@@ -144,7 +144,7 @@ class FileCache(FeatureCache):
             error.errno,
             f"the features of one layer need {needed} in {folder!r}, and writing them failed "
             f"({error.strerror}): free space there, point the variable TMPDIR to another folder, or use "
-            "cache='float16', 'memory' or None",
+            "partitions__cache='float16', 'memory' or None",
         )
 
     def close(self):

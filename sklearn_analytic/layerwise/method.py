@@ -2,18 +2,18 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
-from sklearn_analytic.estimator.base import check_choice, check_flag, check_positive_integer, check_real
+from sklearn_analytic.estimator.checks import one_of
 from sklearn_analytic.estimator.epoch_method import SKIPPED_OUTPUTS, TOL_ERROR, GradientMethod
-from sklearn_analytic.layerwise.feature_cache import CACHES
-from sklearn_analytic.layerwise.partitions import INTERLAYER, LOCAL_LOSSES, STARTS, LocalRule, largest_batch
+from sklearn_analytic.layerwise.partitions import largest_batch
 from sklearn_analytic.layerwise.plans import Partitioned, PartitionedSequential
 from sklearn_analytic.layerwise.readout import refit_readout
 from sklearn_analytic.layerwise.training import LayerTurns, described, judged_rows, train_layers
-from sklearn_analytic.nn import ACTIVATIONS, Recipe, torch_module
+from sklearn_analytic.layerwise.values import Partitions
+from sklearn_analytic.nn import Recipe
 from sklearn_analytic.nn._cutting import balanced_partitions
 from sklearn_analytic.nn._plans import TorchSequential, check_distributed, dense_form
 
@@ -27,36 +27,27 @@ class LayerwiseTraining(GradientMethod):
     """Layer-wise and partition-wise training of plain, convolutional and given networks."""
 
     order: str
-    n_laps: int
-    n_partitions: int | None
-    local_loss: str
-    head_depth: int
-    head_width: int | None
-    layer_start: str
-    interlayer: str | None
-    memory_budget: int | None
-    cache: str | None
-    subsample: float
-    refit_head: bool
-    batch_norm: bool
-    distributed: Any
+    partitions: Partitions
+
+    in_processes = True
+    kinds = (*GradientMethod.kinds, Partitions)
+    checks: ClassVar = GradientMethod.checks | {"order": one_of(ORDERS)}
 
     # ---- the network ----
 
     def network_plan(self, n_inputs, n_outputs, before=None):
         """Return the plan of the network; plain ones on the CPU are compiled, all others are torch's."""
-        start = self.layer_start if self.network is None else "random"  # a given network has weights of its own
-        rule = LocalRule(self.local_loss, self.head_depth, self.head_width, start, self.interlayer)
+        rule, n_partitions = self.partitions.rule(self.network.is_given), self.partitions.n_partitions
         last = None if before is None else before.attributes.get("exit_")  # it goes on predicting
-        where = {"device": self.device, "distributed": self.distributed}
-        if not self.architecture.is_plain:
-            form = TorchSequential(self.architecture.builder(n_inputs, n_outputs), **where)
-            read = self.output, self.precision
-            return PartitionedSequential(form, self.n_partitions, rule, last, n_inputs, read)
-        hidden = self.architecture.hidden
-        needs_torch = self.precision == "bfloat16" or bool(self.distributed)
+        where = {"device": self.device.name, "distributed": self.device.distributed}
+        if self.network.torch_for is not None:
+            form = TorchSequential(self.builder(n_inputs, n_outputs), **where)
+            read = self.output, self.device.precision
+            return PartitionedSequential(form, n_partitions, rule, last, n_inputs, read)
+        hidden = self.hidden
+        needs_torch = self.device.precision == "bfloat16" or bool(self.device.distributed)
         form = dense_form((n_inputs, *hidden, n_outputs), self.activation, **where, needs_torch=needs_torch)
-        partitions = balanced_partitions(hidden, self.n_partitions or len(hidden)) if hidden else [(0, 0)]
+        partitions = balanced_partitions(hidden, n_partitions or len(hidden)) if hidden else [(0, 0)]
         return Partitioned(form, tuple(partitions), rule, last)
 
     def recipe(self, n_rows):
@@ -67,7 +58,7 @@ class LayerwiseTraining(GradientMethod):
             optimizer=self.optimizer,
             batch_size=self.batch_size_of(n_rows),
             tol_error=self._skipped_below(),
-            precision=self.precision,
+            precision=self.device.precision,
         )
 
     def _skipped_below(self):
@@ -77,10 +68,11 @@ class LayerwiseTraining(GradientMethod):
 
     def kind(self):
         """Return what the kept weights, heads and optimisers belong to; outputs keep their meaning."""
-        names = ("solver", "activation", "precision", "n_partitions", "refit_head")
-        taught = ("local_loss", "head_depth", "head_width", "layer_start", "interlayer")
-        hidden = {"hidden_layer_sizes": self.architecture.hidden}  # all of them, however few are kept
-        return {name: getattr(self, name) for name in names + taught} | hidden | self.kind_of_output
+        names = ("n_partitions", "refit_head", "local_loss", "head_depth", "head_width", "layer_start", "interlayer")
+        parts = {self.partitions.name_of(name): getattr(self.partitions, name) for name in names}
+        found = {"solver": self.solver.name, "activation": self.activation, "device__precision": self.device.precision}
+        hidden = {"hidden_layer_sizes": self.hidden}  # all of them, however few are kept
+        return found | parts | hidden | self.kind_of_output
 
     # ---- training ----
 
@@ -96,7 +88,7 @@ class LayerwiseTraining(GradientMethod):
             history = self._take_turns(layered, rows, run, sizes)
         history.batch_sizes = sizes
         history.where = _place_of(layered, history.failed)
-        if self.refit_head and history.failure is None:
+        if self.partitions.refit_head and history.failure is None:
             refit_readout(layered, rows, run.n_outputs)
             history.is_solved = True
             judged = judged_rows(rows, run.watched)  # the score of the head as it was is out of date
@@ -114,7 +106,14 @@ class LayerwiseTraining(GradientMethod):
                 run.tasks.begin_group(f"partition {k + 1}", next(n for turn, n in turns_left if turn == k))
             return run.after_epoch(history)
 
-        turns = LayerTurns(plans, self.cache, self.subsample, self.early_stopping, self.tol, fresh=not run.goes_on)
+        turns = LayerTurns(
+            plans,
+            self.partitions.cache,
+            self.partitions.subsample,
+            self.early_stopping,
+            self.tol,
+            fresh=not run.goes_on,
+        )
         told_of = {"judge": run.judge, "watched": run.watched, "after_epoch": told}
         return train_layers(layered, rows, turns, run.generator, **told_of)
 
@@ -145,7 +144,7 @@ class LayerwiseTraining(GradientMethod):
 
     def _plans(self, n_rows, batch_sizes):
         """Plans of all partitions for every lap, epochs shared out."""
-        n_laps = self.n_laps if self.order == "laps" else 1
+        n_laps = self.partitions.n_laps if self.order == "laps" else 1
         epochs = self._shared_epochs(n_rows, self.batch_size_of(n_rows), len(batch_sizes), n_laps)
         laps = []
         for lap in range(n_laps):
@@ -182,18 +181,14 @@ class LayerwiseTraining(GradientMethod):
 
     def _n_partitions(self):
         """Partitions of the network."""
-        if self.n_partitions is not None:
-            return self.n_partitions
-        if self.architecture.is_plain:
-            return max(len(self.architecture.hidden), 1)
-        if self.network is not None:
-            return max(torch_module("sklearn_analytic.nn._torch_stages").n_stages(self.network) - 1, 1)
-        return max(sum(map(len, self.architecture.conv)) + len(self.architecture.hidden), 1)
+        if self.partitions.n_partitions is not None:
+            return self.partitions.n_partitions
+        return max(self.network.n_layers(self.hidden), 1)
 
     def _batch_sizes(self, stack, n_rows, usual):
         """Rows per batch of every partition: the usual, or what ``memory_budget`` has room for."""
         n = stack.n_partitions
-        if self.memory_budget is None:
+        if self.partitions.memory_budget is None:
             return [usual] * n
         most = max(usual, n_rows // _LEAST_STEPS)
         if self.order == "simultaneous":
@@ -205,12 +200,12 @@ class LayerwiseTraining(GradientMethod):
 
     def _fitting_batch(self, bytes_of, most, name):
         """The largest batch within the budget; an error that says how much is needed where there is none."""
-        found = largest_batch(bytes_of, self.memory_budget, most)
+        found = largest_batch(bytes_of, self.partitions.memory_budget, most)
         if found == 0:
             raise ValueError(
-                f"memory_budget={self.memory_budget} bytes is too small for {name}: gradients, optimiser state and "
-                f"activations need {bytes_of(1)} bytes with one row per batch. Raise memory_budget, choose narrower "
-                "layers or more partitions, or solver='sgd', which keeps one moment and not two."
+                f"partitions__memory_budget={self.partitions.memory_budget} bytes is too small for {name}: gradients, "
+                f"optimiser state and activations need {bytes_of(1)} bytes with one row per batch. Raise it, choose "
+                "narrower layers or more partitions, or solver='sgd', which keeps one moment and not two."
             )
         return found
 
@@ -218,36 +213,16 @@ class LayerwiseTraining(GradientMethod):
 
     def check(self):
         """Refuse parameters that mean nothing."""
-        for name in ("head_width", "n_partitions", "memory_budget"):
-            check_positive_integer(name, getattr(self, name), None)
-        super().check()  # reads n_partitions
-        choices = {
-            "order": ORDERS,
-            "local_loss": LOCAL_LOSSES,
-            "layer_start": STARTS,
-            "interlayer": (None, *INTERLAYER),
-            "cache": CACHES,
-            "activation": ACTIVATIONS,
-        }
-        for name, allowed in choices.items():
-            check_choice(name, getattr(self, name), allowed)
-        for name in ("refit_head", "batch_norm"):
-            check_flag(name, getattr(self, name))
-        check_positive_integer("n_laps", self.n_laps)
-        is_integer = isinstance(self.head_depth, int | np.integer) and not isinstance(self.head_depth, bool)
-        if not (is_integer and 0 <= self.head_depth <= 3):
-            raise ValueError(f"head_depth must be 0, 1, 2 or 3, got {self.head_depth!r}.")
-        check_real("subsample", self.subsample, 0, 1, "above 0 and at most 1", open_low=True)
-        self.architecture.check()
+        super().check()
         self._check_partitions()
-        check_distributed(self.distributed, self.random_state)
+        check_distributed(self.device.distributed, self.random_state)
 
     def _check_partitions(self):
         """Refuse more partitions than hidden layers; torch's stack counts the layers of other networks."""
-        n_hidden = len(self.architecture.hidden)
-        if self.architecture.is_plain and self.n_partitions is not None and self.n_partitions > max(n_hidden, 1):
+        n_partitions, n_hidden = self.partitions.n_partitions, len(self.hidden)
+        if self.network.is_plain and n_partitions is not None and n_partitions > max(n_hidden, 1):
             raise ValueError(
-                f"n_partitions={self.n_partitions} is more than the {n_hidden} hidden layers of hidden_layer_sizes="
+                f"partitions={n_partitions} is more than the {n_hidden} hidden layers of hidden_layer_sizes="
                 f"{self.hidden_layer_sizes!r}: give at most {max(n_hidden, 1)}, or None for one each."
             )
 

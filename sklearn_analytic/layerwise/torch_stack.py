@@ -287,7 +287,7 @@ class TorchStack:
                 if owners.setdefault(id(parameter), k) != k:
                     raise ValueError(
                         f"partitions {owners[id(parameter)]} and {k} share a weight, and each is trained alone: give "
-                        "n_partitions=1, or layers with weights of their own"
+                        "partitions=1, or layers with weights of their own"
                     )
 
 
@@ -309,7 +309,7 @@ def _ranges(partitions, outputs):
     if isinstance(partitions, (int, np.integer)):
         if not 1 <= partitions <= max(n, 1):
             raise ValueError(
-                f"n_partitions={partitions}, but the network has {n} hidden stages: give a number from 1 to {max(n, 1)}"
+                f"partitions={partitions}, but the network has {n} hidden stages: give a number from 1 to {max(n, 1)}"
             )
         return balanced_partitions([output.widest for output in outputs], int(partitions))
     ranges = [(int(first), int(stop)) for first, stop in partitions]

@@ -5,10 +5,12 @@ from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.estimator import reduction
-from sklearn_analytic.estimator.base import in_dtype_of, store
+from sklearn_analytic.estimator.base import in_dtype_of
 from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.reduction import ReductionEstimator
 from sklearn_analytic.estimator.targets import ClassTargets, NumberTargets, refuse_balanced
+from sklearn_analytic.estimator.texts import ADDING, CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented, filled
+from sklearn_analytic.estimator.value import store
 from sklearn_analytic.estimator.weights import checked_weights
 from sklearn_analytic.export.computation import ROWS, Computation, chained
 from sklearn_analytic.features import apply_layers, cast_like, linear_readout
@@ -28,22 +30,6 @@ _INSTEAD = {  # what an attribute that is not there would not have meant
 
 class BlockwiseEstimator(ReductionEstimator):
     """What regressor and classifier share: everything but what y means."""
-
-    def __init__(
-        self,
-        hidden_layer_sizes=(),
-        *,
-        hidden="random",
-        activation="tanh",
-        solver="auto",
-        alpha=0.0,
-        fit_intercept=True,
-        rcond=None,
-        block_size=None,
-        random_state=None,
-        device="cpu",
-    ):
-        store(self, locals())
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None):
@@ -65,22 +51,11 @@ class BlockwiseEstimator(ReductionEstimator):
         """
         return self._fit_array(X, y, sample_weight)
 
+    @filled(partial_fit=ADDING["numbers"])
     def partial_fit(self, X, y, sample_weight=None):
         """Add rows; the result equals one fit on all rows so far (with the first call's hidden layers).
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows to add.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when an error is raised.
+        {partial_fit}
         """
         return self._partial_fit(X, y, sample_weight)
 
@@ -226,6 +201,61 @@ class BlockwiseEstimator(ReductionEstimator):
         return Computation(steps, (len(steps) + ROWS,), readout.coef, readout.intercept, head, wide=True)
 
 
+OWN = """
+hidden_layer_sizes : int or tuple of int
+    Widths of the hidden layers; empty is the linear model.
+hidden : {"random", "rbf", "sampled"}
+    Construction of the hidden layers: Gaussian random weights, Gaussian bumps at drawn rows, or
+    differences of drawn rows. "random" depends on ``random_state`` alone; the others draw rows by weight
+    from all rows in :meth:`fit`, from the first block in a stream. Scale the columns first.
+activation : {"tanh", "relu", "cos", "gaussian", "triangle", "bump", "identity"}
+    Activation of "random" and "sampled" layers.
+solver : {"auto", "qr", "gram", "recursive"}
+    "qr" streams a triangular factor: error of order kappa eps. "gram" streams normal equations: about
+    half the time, error of order kappa squared eps. "recursive" is the published recursion of P, N, W:
+    error of order kappa squared eps, and it stops with LinAlgError where it loses all digits. "auto" uses
+    the Gram where its measured condition number leaves ten digits and reads the data again for "qr"
+    where not; on streams it is "qr".
+alpha : float, array-like or "gcv"
+    Ridge; 0 is the Moore-Penrose solution. A grid, or "gcv" for an automatic one, is scored by
+    generalised cross-validation without another pass.
+fit_intercept : bool
+    Whether to fit b, which is not penalised.
+rcond : float
+    Singular values below ``rcond`` times the largest count as zero. None is ``8 max(d, 32) eps`` for
+    "qr", its root for "gram", and 1e-9 of a block's norm for "recursive". With an intercept, columns that
+    are constant but for rounding have coefficients of 0 whatever ``rcond`` is.
+random_state : int, RandomState or None
+    Seed of the hidden layers.
+"""
+
+FITTED = """
+readout_coef_ : ndarray of shape (h,) or (n_targets, h)
+    W of the units of the last hidden layer, where there is one.
+readout_intercept_ : float or ndarray of shape (n_targets,)
+    b, where there is a hidden layer.
+feature_importances_ : ndarray of shape (d,)
+    With hidden layers, the share of every column in the mean squared slope of the predictions, times the column's
+    variance. The mean is over a normal distribution with the means and deviations of the columns, which the fit
+    sums beside the rest.
+rank_ : int
+    Numerical rank of the (centred) inputs of the readout; 0 where all are constant.
+condition_number_ : float
+    Largest over smallest singular value kept; 1 where none is.
+alpha_ : float
+    The ridge used.
+gcv_path_ : dict or None
+    "alpha" and "gcv" when the ridge was chosen.
+solver_used_ : str
+    The road taken.
+scenarios_ : dict or None
+    With "recursive", how many blocks were "inside" the row space, of "full_rank", or "mixed".
+"""
+
+FITTED += FITTED_ROWS + FITTED_COLUMNS
+
+
+@documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)
 class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
     r"""Exact least squares over blocks of rows, linear or behind closed-form hidden layers.
 
@@ -235,35 +265,11 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or tuple of int, default=()
-        Widths of the hidden layers; empty is the linear model.
-    hidden : {"random", "rbf", "sampled"}, default="random"
-        Construction of the hidden layers: Gaussian random weights, Gaussian bumps at drawn rows, or
-        differences of drawn rows. "random" depends on ``random_state`` alone; the others draw rows by weight
-        from all rows in :meth:`fit`, from the first block in a stream. Scale the columns first.
-    activation : {"tanh", "relu", "cos", "gaussian", "triangle", "bump", "identity"}, default="tanh"
-        Activation of "random" and "sampled" layers.
-    solver : {"auto", "qr", "gram", "recursive"}, default="auto"
-        "qr" streams a triangular factor: error of order kappa eps. "gram" streams normal equations: about
-        half the time, error of order kappa squared eps. "recursive" is the published recursion of P, N, W:
-        error of order kappa squared eps, and it stops with LinAlgError where it loses all digits. "auto" uses
-        the Gram where its measured condition number leaves ten digits and reads the data again for "qr"
-        where not; on streams it is "qr".
-    alpha : float, array-like or "gcv", default=0.0
-        Ridge; 0 is the Moore-Penrose solution. A grid, or "gcv" for an automatic one, is scored by
-        generalised cross-validation without another pass.
-    fit_intercept : bool, default=True
-        Whether to fit b, which is not penalised.
-    rcond : float, default=None
-        Singular values below ``rcond`` times the largest count as zero. None is ``8 max(d, 32) eps`` for
-        "qr", its root for "gram", and 1e-9 of a block's norm for "recursive". With an intercept, columns that
-        are constant but for rounding have coefficients of 0 whatever ``rcond`` is.
-    block_size : int, default=None
-        Rows read at a time; None keeps a float64 block near 16 MiB.
-    random_state : int, RandomState or None, default=None
-        Seed of the hidden layers.
-    device : str, default="cpu"
-        "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device.
+    {parameters}
+
+    Other Parameters
+    ----------------
+    {others}
 
     Attributes
     ----------
@@ -271,32 +277,7 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
         W of a linear model. With hidden layers there is none: no tool shall take units for columns.
     intercept_ : float or ndarray of shape (n_targets,)
         b of a linear model.
-    readout_coef_ : ndarray of shape (h,) or (n_targets, h)
-        W of the units of the last hidden layer, where there is one.
-    readout_intercept_ : float or ndarray of shape (n_targets,)
-        b, where there is a hidden layer.
-    feature_importances_ : ndarray of shape (d,)
-        With hidden layers, the share of every column in the mean squared slope of the predictions, times the column's
-        variance. The mean is over a normal distribution with the means and deviations of the columns, which the fit
-        sums beside the rest.
-    rank_ : int
-        Numerical rank of the (centred) inputs of the readout; 0 where all are constant.
-    condition_number_ : float
-        Largest over smallest singular value kept; 1 where none is.
-    alpha_ : float
-        The ridge used.
-    gcv_path_ : dict or None
-        "alpha" and "gcv" when the ridge was chosen.
-    solver_used_ : str
-        The road taken.
-    scenarios_ : dict or None
-        With "recursive", how many blocks were "inside" the row space, of "full_rank", or "mixed".
-    n_samples_seen_ : int
-        Rows of positive weight in the fit.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had any.
+    {attributes}
 
     References
     ----------
@@ -313,6 +294,23 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
     >>> round(model.score(X, y), 2), model.solver_used_
     (0.52, 'qr')
     """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(),
+        *,
+        hidden="random",
+        activation="tanh",
+        solver="auto",
+        alpha=0.0,
+        fit_intercept=True,
+        rcond=None,
+        random_state=None,
+        device="cpu",
+        block_size=None,
+        verbose=False,
+    ):
+        store(self, locals())
 
     @lazily
     def predict(self, X):
@@ -341,6 +339,7 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
         return (coef[:, 0], float(intercept[0])) if one else (coef.T, intercept)
 
 
+@documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)
 class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
     r"""Least-squares classification over blocks: :class:`BRMPRegressor` on targets +1 and -1 per class.
 
@@ -349,29 +348,11 @@ class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or tuple of int, default=()
-        Widths of the hidden layers; empty is the linear model.
-    hidden : {"random", "rbf", "sampled"}, default="random"
-        Construction of the hidden layers, as in :class:`BRMPRegressor`.
-    activation : str, default="tanh"
-        Activation of "random" and "sampled" layers.
-    solver : {"auto", "qr", "gram", "recursive"}, default="auto"
-        As in :class:`BRMPRegressor`.
-    alpha : float, array-like or "gcv", default=0.0
-        Ridge, or how it is chosen.
-    fit_intercept : bool, default=True
-        Whether to fit b, which is not penalised.
-    rcond : float, default=None
-        Rank tolerance, as in :class:`BRMPRegressor`.
-    block_size : int, default=None
-        Rows read at a time.
-    class_weight : dict, "balanced" or None, default=None
-        Weights of classes; "balanced" needs all rows at once (:meth:`fit`).
-        A dict that leaves classes out (they weigh 1) has no other keys, one that weighs every class may have further.
-    random_state : int, RandomState or None, default=None
-        Seed of the hidden layers.
-    device : str, default="cpu"
-        What computes, as in :class:`BRMPRegressor`.
+    {parameters}
+
+    Other Parameters
+    ----------------
+    {others}
 
     Attributes
     ----------
@@ -381,14 +362,7 @@ class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
         Weights of the columns in :meth:`decision_function` of a linear model.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Its constants.
-    readout_coef_, readout_intercept_, feature_importances_
-        With hidden layers, in place of the two, as in :class:`BRMPRegressor`.
-    rank_, condition_number_, alpha_, gcv_path_, solver_used_, scenarios_, n_samples_seen_
-        As in :class:`BRMPRegressor`.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had any.
+    {attributes}
 
     References
     ----------
@@ -415,43 +389,19 @@ class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
         alpha=0.0,
         fit_intercept=True,
         rcond=None,
-        block_size=None,
         class_weight=None,
         random_state=None,
         device="cpu",
+        block_size=None,
+        verbose=False,
     ):
-        super().__init__(
-            hidden_layer_sizes,
-            hidden=hidden,
-            activation=activation,
-            solver=solver,
-            alpha=alpha,
-            fit_intercept=fit_intercept,
-            rcond=rcond,
-            block_size=block_size,
-            random_state=random_state,
-            device=device,
-        )
-        self.class_weight = class_weight
+        store(self, locals())
 
+    @filled(partial_fit=ADDING["classes"])
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Add rows; the result equals one fit on all rows so far (with the first call's hidden layers).
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows to add.
-        y : array-like of shape (n_samples,)
-            Their labels. Labels not seen before become new classes, unless ``classes`` was given once.
-        classes : array-like of shape (n_classes,), default=None
-            All labels, if they are known: then a label outside them is an error.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Frequencies.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when an error is raised.
+        {partial_fit}
         """
         return self._partial_fit(X, y, sample_weight, classes)
 

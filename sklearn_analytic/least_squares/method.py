@@ -2,19 +2,20 @@
 
 import numbers
 from dataclasses import astuple, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from sklearn_analytic.backend import get_backend
-from sklearn_analytic.estimator.base import (
-    check_activation,
-    check_alpha,
-    check_choice,
+from sklearn_analytic.backend import ACTIVATION_NAMES, get_backend
+from sklearn_analytic.estimator.base import seed_of
+from sklearn_analytic.estimator.checks import (
     check_flag,
-    check_positive_integer,
+    check_sizes,
+    check_verbose,
     hidden_sizes,
-    seed_of,
+    one_of,
+    positive_integer_or,
+    ridge,
 )
 from sklearn_analytic.estimator.learned import Solved, Stage
 from sklearn_analytic.estimator.reduction import Method
@@ -27,6 +28,12 @@ from sklearn_analytic.linalg._rows import unit_of
 
 _ROWS_PER_UNIT = 4  # rows drawn per hidden unit for constructions that look at data
 _BLIND = ("random",)  # constructions that do not: a file need not be read for them
+
+
+def _check_tolerance(name, value):
+    """Refuse what is no share of the largest singular value."""
+    if value is not None and not (isinstance(value, numbers.Real) and 0 <= value < 1):
+        raise ValueError(f"{name} must be None or a number in [0, 1), got {value!r}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,19 +50,20 @@ class BlockwiseMethod(Method):
     block_size: Any
     random_state: Any
     device: str
+    verbose: Any
     class_weight: Any = None
 
-    def check(self):
-        """Refuse wrong parameters before any row is read."""
-        hidden_sizes(self.hidden_layer_sizes)
-        check_choice("hidden", self.hidden, HIDDEN)
-        check_activation(self.activation)
-        check_choice("solver", self.solver, _roads.SOLVERS)
-        check_alpha(self.alpha)
-        check_flag("fit_intercept", self.fit_intercept)
-        check_positive_integer("block_size", self.block_size, None)
-        if self.rcond is not None and not (isinstance(self.rcond, numbers.Real) and 0 <= self.rcond < 1):
-            raise ValueError(f"rcond must be None or a number in [0, 1), got {self.rcond!r}.")
+    checks: ClassVar = {
+        "hidden_layer_sizes": check_sizes,
+        "hidden": one_of(HIDDEN),
+        "activation": one_of(ACTIVATION_NAMES),
+        "solver": one_of(_roads.SOLVERS),
+        "alpha": ridge("gcv"),
+        "fit_intercept": check_flag,
+        "rcond": _check_tolerance,
+        "block_size": positive_integer_or(None),
+        "verbose": check_verbose,
+    }
 
     @property
     def passes(self):

@@ -69,6 +69,11 @@ def flat_layers(model):
     return [(layer.weights, layer.bias) for layer in model.layers]
 
 
+def squared_weights(model):
+    """Return the sum of squared weights of every layer, biases apart, in float64."""
+    return [float(np.einsum("ij,ij->", w, w, dtype=np.float64)) for w, _ in flat_layers(model)]
+
+
 def segment(flat, sizes, layer):
     """One layer's [W; b] (n_in + 1, n_out) in a flat vector of all."""
     lengths = (sizes[:-1] + 1) * sizes[1:]

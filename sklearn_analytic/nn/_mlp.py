@@ -6,7 +6,15 @@ from sklearn_analytic.backend import one_blas_thread, training
 from sklearn_analytic.nn._activations import activation_codes, add_bias_and_activate
 from sklearn_analytic.nn._alignment import alignment
 from sklearn_analytic.nn._feedback import FEEDBACKS, tangent_feedback
-from sklearn_analytic.nn._flat import Buffers, apply_update, compiled_rows, flat_layers, flat_model, segment
+from sklearn_analytic.nn._flat import (
+    Buffers,
+    apply_update,
+    compiled_rows,
+    flat_layers,
+    flat_model,
+    segment,
+    squared_weights,
+)
 from sklearn_analytic.nn._passes import (
     backward,
     channel,
@@ -136,6 +144,8 @@ class MLPExecution:
         loss = self._gradient(data, share, interval > 0 and self._steps % interval == 0, len(share) / n_rows)
         if self._ranks.size > 1:
             loss = self._average(loss * len(rows) / n_rows, len(share) / n_rows)
+        if self.recipe.optimizer.penalty:
+            loss = self.recipe.optimizer.penalised(loss, len(rows), self._squared_weights())
         if not np.isfinite(loss):
             return loss
         if self._learns:
@@ -167,6 +177,11 @@ class MLPExecution:
                 views = large_errors(views, recipe.tol_error / m, self._rows_may_move())
             backward(layers, views, self._feedback, self._side)
         return loss
+
+    def _squared_weights(self):
+        """The squared weights of every layer, and of the projection that a side loss has."""
+        side = None if self._side is None else self._side.projection
+        return [square for model in (self._model, side) if model is not None for square in squared_weights(model)]
 
     def _rows_may_move(self):
         """Rows of small error are moved out of the way where nothing but the gradient reads the batch afterwards."""

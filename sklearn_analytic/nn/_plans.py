@@ -209,10 +209,10 @@ class Whole(NetworkPlan):
 def check_distributed(distributed, random_state):
     """Refuse what is no way to train together, and processes that would not draw the same numbers."""
     if distributed != "entropy" and not isinstance(distributed, bool | np.bool_):
-        raise ValueError(f"distributed must be True, False or 'entropy', got {distributed!r}.")
+        raise ValueError(f"device__distributed must be True, False or 'entropy', got {distributed!r}.")
     if distributed and not isinstance(random_state, int | np.integer):
         raise ValueError(
-            f"distributed={distributed!r} needs an integer random_state: all processes draw the same numbers."
+            f"device__distributed={distributed!r} needs an integer random_state: all processes draw the same numbers."
         )
 
 
@@ -222,8 +222,8 @@ def ranks_of(form):
         return Alone()
     if form.is_compiled and form.distributed == "entropy":
         raise ValueError(
-            "distributed='entropy' compresses gradients in torch, but device='cpu' trains a plain network in "
-            "compiled code: choose device='torch:cpu', or distributed=True."
+            "device__distributed='entropy' compresses gradients in torch, but device='cpu' trains a plain network in "
+            "compiled code: choose device='torch:cpu', or device__distributed=True."
         )
     ranks = torch_module("sklearn_analytic.nn._torch_ranks").Ranks
     return ranks(compression="entropy" if form.distributed == "entropy" else None)

@@ -18,6 +18,15 @@ class Optimizer:
     epsilon: float = 1e-8
     alpha: float = 0.0  # L2 penalty alpha / 2 |W|^2 of the mean loss; decoupled decay for "adamw"
 
+    @property
+    def penalty(self):
+        """Factor of the squared weights in what is minimised; decoupled decay minimises nothing."""
+        return 0.0 if self.name == "adamw" else 0.5 * self.alpha
+
+    def penalised(self, loss, n_rows, squares):
+        """Return a sum of rows' losses with their penalties; ``squares`` are those of layers, bottom to top."""
+        return loss + n_rows * self.penalty * sum(squares) if self.penalty else loss
+
 
 @dataclass(frozen=True)
 class FeedbackRecipe:
@@ -85,7 +94,7 @@ class Execution(Protocol):
         """Return the rows where :meth:`epoch` reads them; once per fit."""
 
     def epoch(self, placed, order, rates) -> float:
-        """Take a step per batch of ``order`` (row indices), one per rate; return the mean loss of the rows.
+        """Take a step per batch of ``order`` (row indices), one per rate; return the mean loss, with the penalty.
 
         Step k is at ``rates[k]`` on ``batch(order, k, len(rates))``: batches differ by at most one row. A loss that is
         not finite ends the epoch before the weights see it, and is what is returned.

@@ -143,7 +143,7 @@ class TorchExecution:
 
     @in_own_modes
     def epoch(self, placed, order, rates):
-        """Take one step per rate; return the mean (weighted) loss of the rows, without the penalty."""
+        """Take one step per rate; return the mean (weighted) loss of the rows, with the penalty."""
         order = torch.as_tensor(np.asarray(order), device=self.device)
         self._check_batches(len(order), len(rates))
         train(self.network, self._still)
@@ -151,7 +151,7 @@ class TorchExecution:
         with own_randomness(self.device, seed), packed(self.network, self.recipe.activation_bits):
             for k, rate in enumerate(rates):
                 rows = batch(order, k, len(rates))
-                total += self._step(placed, rows, float(rate)) * len(rows)
+                total += self._step(placed, rows, float(rate))
                 if not math.isfinite(total):
                     break
         self.epochs += 1
@@ -168,7 +168,7 @@ class TorchExecution:
             )
 
     def _step(self, placed, rows, rate):
-        """One batch: this rank's share of it, gradients, one update; the loss of the whole batch.
+        """One batch: this rank's share of it, gradients, one update; the sum of the losses of the whole batch.
 
         A loss that is not finite leaves the weights alone.
         """
@@ -187,7 +187,7 @@ class TorchExecution:
             loss = self._gradients(self.segments, self.feedback, x, error_of, self._sum.run)
         torch.clear_autocast_cache()  # of weights before this step: torch clears it only where no other autocast is on
         loss = loss if self.tap is None else self.tap.end(loss)
-        loss = float(self.ranks.sum_(loss))
+        loss = self.optimizer.penalised(float(self.ranks.sum_(loss)) * len(rows), len(rows))
         if math.isfinite(loss):
             self._update(rate)
         return loss

@@ -41,6 +41,11 @@ class TorchOptimizer:
                 fused = moved[0].device.type in _FUSED
                 self._rule(self.constants, moved, states, lr=rate, weight_decay=alpha, fused=fused, maximize=False)
 
+    def penalised(self, loss, n_rows):
+        """Return a sum of rows' losses with their penalties, as they are now."""
+        squares = squared_weights(self._parameters) if self.constants.penalty else ()
+        return self.constants.penalised(loss, n_rows, squares)
+
     def state_dict(self):
         """What outlives a fit: the state of each parameter, by its place."""
         return {"state": {k: self.state[p] for k, p in enumerate(self._parameters) if p in self.state}}
@@ -82,6 +87,12 @@ def _adamw(o, members, states, **settings):
 
 
 OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw}
+
+
+def squared_weights(parameters):
+    """Return the sum of squares of every weight, biases and normalisations apart."""
+    squares = [p.detach().square().sum(dtype=torch.float64) for p in parameters if p.ndim > 1]
+    return torch.stack(squares).tolist() if squares else []  # one wait for the device
 
 
 def optimizer_of(parameters, constants):

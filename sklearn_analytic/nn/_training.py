@@ -1,11 +1,21 @@
 """The one training loop: epochs in random order, learning rates over a run, a score or the loss to watch."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 STEP_FRACTIONS, STEP_FACTOR = (0.5, 0.75), 0.1
+SLOWER, SLOWEST = 5.0, 1e-6  # what divides an adaptive rate, and the rate with which it ends: scikit-learn's
+
+
+class Schedule(NamedTuple):
+    """How the learning rate falls over a run."""
+
+    factor: Callable = np.ones_like  # of the rate where a share ``done`` (0..1) of the run is over
+    cooled: float = 0.0  # share of the run after which the rate has at most a tenth of itself to fall
 
 
 def _cosine(done):
@@ -16,18 +26,20 @@ def _step(done):
     return STEP_FACTOR ** np.searchsorted(STEP_FRACTIONS, done, side="right")
 
 
-# {name: factor of the rate where a share ``done`` (0..1) of the run is over}
-SCHEDULES = {"constant": np.ones_like, "cosine": _cosine, "step": _step}
-
-# {name: share of the run after which the rate has at most a tenth of itself to fall}
-COOLED = {"constant": 0.0, "cosine": 0.8, "step": STEP_FRACTIONS[-1]}
+SCHEDULES = {
+    "constant": Schedule(),
+    "cosine": Schedule(_cosine, 0.8),
+    "step": Schedule(_step, STEP_FRACTIONS[-1]),
+    "invscaling": Schedule(),  # falls with the rows that were seen: see Pace
+    "adaptive": Schedule(),  # falls where the loss, or the score, no longer gets better
+}
 
 
 def rates(name, rate, first, n_steps, total, warmup=0):
     """Return the rates of steps ``first .. first + n_steps`` out of ``total``, after ``warmup`` linear steps."""
     steps = np.arange(first, first + n_steps, dtype=np.float64)
     done = (steps - warmup) / max(total - warmup, 1)
-    factors = SCHEDULES[name](np.clip(done, 0.0, 1.0))
+    factors = SCHEDULES[name].factor(np.clip(done, 0.0, 1.0))
     rising = np.minimum((steps + 1) / max(warmup, 1), 1.0)
     return rate * np.where(steps < warmup, rising, factors)
 
@@ -47,6 +59,28 @@ class Plan:
     watch_after: float = 0.0  # share of all steps in which the loss is not watched yet
     first: int = 0  # step of a longer run with which this one begins
     total: int | None = None  # steps of that run; None: this is the whole
+    seen: int = 0  # rows that it has read before
+    shuffle: bool = True  # whether every epoch has an order of its own
+    power_t: float = 0.5  # exponent of "invscaling"
+
+
+class Pace:
+    """The rate that a schedule begins an epoch with, as scikit-learn's MLP sets it: by rows seen, or by progress."""
+
+    def __init__(self, plan):
+        self._plan, self.factor = plan, 1.0
+
+    def rate(self, seen):
+        """Return the rate of an epoch before which so many rows were seen."""
+        plan = self._plan
+        return plan.rate * self.factor * ((1 + seen) ** -plan.power_t if plan.schedule == "invscaling" else 1.0)
+
+    def slow_down(self):
+        """Return whether training goes on where nothing gets better: an adaptive rate falls, and ends some time."""
+        if self._plan.schedule != "adaptive" or self._plan.rate * self.factor <= SLOWEST:
+            return False
+        self.factor /= SLOWER
+        return True
 
 
 @dataclass
@@ -80,6 +114,11 @@ class LossWatch:
         self._best = min(self._best, loss)
         return self._stale > self._patience
 
+    def wait(self):
+        """Be patient anew; return the epochs without progress, which are none."""
+        self._stale = 0
+        return self._stale
+
 
 def train(execution, rows, plan, generator, *, score=None, after_epoch=None):
     """Train in place and return the history; the weights are the best by ``score`` where there is one.
@@ -91,19 +130,20 @@ def train(execution, rows, plan, generator, *, score=None, after_epoch=None):
     placed, n = execution.place(rows), len(rows.x)
     per_epoch = -(-n // plan.batch_size)
     total = per_epoch * plan.n_epochs if plan.total is None else plan.total
-    warmup = round(plan.warmup * total)
+    warmup, pace = round(plan.warmup * total), Pace(plan)
 
     def epoch(number):
-        steps = rates(plan.schedule, plan.rate, plan.first + number * per_epoch, per_epoch, total, warmup)
-        return execution.epoch(placed, generator.permutation(n), steps)
+        rate = pace.rate(plan.seen + number * n)
+        steps = rates(plan.schedule, rate, plan.first + number * per_epoch, per_epoch, total, warmup)
+        return execution.epoch(placed, generator.permutation(n) if plan.shuffle else np.arange(n), steps)
 
     def done(number):
         return plan.first + (number + 1) * per_epoch, total
 
-    return train_by(epoch, execution, plan, score=score, after_epoch=after_epoch, done=done)
+    return train_by(epoch, execution, plan, pace, score=score, after_epoch=after_epoch, done=done)
 
 
-def train_by(epoch, execution, plan, *, score=None, after_epoch=None, done=None):
+def train_by(epoch, execution, plan, pace, *, score=None, after_epoch=None, done=None):
     """Train by ``epoch(number)``, which returns a loss, as :func:`train` does by an epoch over rows.
 
     ``done(number)`` are the steps after an epoch and those of the run; None counts epochs.
@@ -127,7 +167,9 @@ def train_by(epoch, execution, plan, *, score=None, after_epoch=None, done=None)
             if after_epoch is not None and after_epoch(number, history):
                 break
             if flat or (plan.patience is not None and stale >= plan.patience):
-                break
+                if not pace.slow_down():
+                    break
+                stale = watch.wait()
         else:
             history.ran_out = True
     except KeyboardInterrupt:

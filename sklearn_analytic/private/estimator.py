@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from sklearn_analytic.estimator import epochs
-from sklearn_analytic.estimator.base import class_labels, store
+from sklearn_analytic.estimator.base import class_labels
 from sklearn_analytic.estimator.callbacks import EpochTasks, with_callbacks
 from sklearn_analytic.estimator.earlier import published
 from sklearn_analytic.estimator.epoch_estimator import EpochEstimator, NetworkClassifier
@@ -14,13 +14,68 @@ from sklearn_analytic.estimator.epoch_rows import Reading
 from sklearn_analytic.estimator.epoch_targets import NetworkClasses
 from sklearn_analytic.estimator.learned import Trained, shapes
 from sklearn_analytic.estimator.targets import listed_classes
+from sklearn_analytic.estimator.texts import FITTED_COLUMNS, NETWORK, documented
+from sklearn_analytic.estimator.value import store
 from sklearn_analytic.features._public_scale import PublicScale
 from sklearn_analytic.private.method import PrivacyLeakWarning, PrivateTraining, warn_of_leak
 from sklearn_analytic.private.scale import checked_ends, column_ends
 
 __all__ = ["PrivacyLeakWarning", "PrivateDFAClassifier"]
 
+OWN = """
+hidden_layer_sizes : int or sequence of int
+    Units of the hidden layers; () is none (a private linear model).
+epsilon : float > 0
+    Budget of a fit. Infinity adds no noise: a baseline for comparisons and no guarantee.
+delta : float in (0, 1)
+    Probability that the guarantee may fail; choose it well below 1 / n.
+data_norm : float or None
+    Rows are scaled down to this L2 norm where they exceed it, then divided by ``data_norm / sqrt(d)``.
+bounds : tuple (low, high) or None
+    Ends of the columns, numbers or arrays of shape (d,): rows are clipped to them and mapped onto [-1, 1]. With
+    neither ``bounds`` nor ``data_norm``, they are taken from the rows, with :class:`PrivacyLeakWarning`.
+classes : array-like or None
+    All labels that may appear. None takes them from y, with :class:`PrivacyLeakWarning`.
+max_grad_norm : float > 0
+    C, the norm to which the gradient of a row is clipped; of the output layer alone with :class:`Photonic`.
+mechanism : {"gaussian"} or Photonic
+    Where noise comes from. :class:`Photonic` is a simulation of an optical co-processor.
+accountant : {"prv", "rdp"}
+    Composition of the privacy loss itself, or Rényi bounds (faster, a little more noise). :class:`Photonic` has Rényi
+    bounds alone.
+scheme : {"dfa", "backprop"}
+    Projected errors, or exact ones: ordinary DP-SGD.
+feedback : {"refresh", "product", "random", "binary", "sparse"}
+    The matrices B. "refresh" is the product of the noised weights every ``refresh_interval`` steps, which costs
+    no privacy; "product" that of the initial ones; the others are drawn. Kinds that read rows are not offered.
+feedback_scale : float > 0
+    Factor of the feedback.
+refresh_interval : int
+    Steps between refreshes.
+activation : {"tanh", "relu", "leaky_relu", "logistic", "identity"}
+    Activation of hidden layers; bounded ones keep the norms of gradients small.
+output : {"softmax", "linear", "expgb", "pow3gb"}
+    What raw outputs mean, and which error is sent back: see :class:`DFAClassifier`. Clipping bounds what a row does
+    under every rule.
+solver : {"sgd", "adam"}, SGD or Adam
+    Update rule on the noised gradient; "sgd" is ``SGD(nesterovs_momentum=False)``.
+learning_rate_init : float > 0
+    Largest learning rate.
+learning_rate : {"cosine", "constant", "step", "invscaling"}
+    Schedule, as of :class:`DFAClassifier`. None looks at losses.
+batch_size : int or "auto"
+    Expected rows per step; "auto" is a tenth of the rows, within 16 and 512.
+max_iter : int or "auto"
+    Passes over as many rows as there are; "auto" aims at 1500 steps within 5 to 100.
+precision : {"float32", "float64"}
+    Dtype of the weights.
+random_state : int, RandomState or None
+    None draws sampling and noise from fresh entropy of the system. A number (or a RandomState, which gives 31 bits)
+    makes them reproducible, hence no protection against whoever knows or guesses it: for experiments alone.
+"""
 
+
+@documented(parameters=NETWORK + OWN, attributes=FITTED_COLUMNS)
 class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
     r"""Neural network trained with differential privacy, by direct feedback alignment or by backpropagation.
 
@@ -41,63 +96,11 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default=(128,)
-        Units of the hidden layers; () is none (a private linear model).
-    epsilon : float, default=1.0
-        Budget of a fit. Infinity adds no noise: a baseline for comparisons and no guarantee.
-    delta : float, default=1e-5
-        Probability that the guarantee may fail; choose it well below 1 / n.
-    data_norm : float or None, default=None
-        Rows are scaled down to this L2 norm where they exceed it, then divided by ``data_norm / sqrt(d)``.
-    bounds : tuple (low, high) or None, default=None
-        Ends of the columns, numbers or arrays of shape (d,): rows are clipped to them and mapped onto [-1, 1]. With
-        neither ``bounds`` nor ``data_norm``, they are taken from the rows, with :class:`PrivacyLeakWarning`.
-    classes : array-like or None, default=None
-        All labels that may appear. None takes them from y, with :class:`PrivacyLeakWarning`.
-    max_grad_norm : float, default=1.0
-        C, the norm to which the gradient of a row is clipped; of the output layer alone with "photonic".
-    mechanism : {"gaussian", "photonic"}, default="gaussian"
-        "photonic" is a simulation of an optical co-processor: projected errors carry Gaussian noise, an electronic
-        floor is added to the sums, and the output layer gets Gaussian noise. Our derivation after Ohana et al.
-    accountant : {"prv", "rdp"}, default="prv"
-        Composition of the privacy loss itself, or Rényi bounds (faster, a little more noise). "photonic" has Rényi
-        bounds alone.
-    scheme : {"dfa", "backprop"}, default="dfa"
-        Projected errors, or exact ones: ordinary DP-SGD.
-    feedback : {"refresh", "product", "random", "binary", "sparse"}, default="refresh"
-        The matrices B. "refresh" is the product of the noised weights every ``refresh_interval`` steps, which costs
-        no privacy; "product" that of the initial ones; the others are drawn. Kinds that read rows are not offered.
-    feedback_scale : float, default=1.0
-        Factor of the feedback.
-    refresh_interval : int, default=1
-        Steps between refreshes.
-    activation : {"tanh", "relu", "leaky_relu", "logistic", "identity"}, default="tanh"
-        Activation of hidden layers; bounded ones keep the norms of gradients small.
-    output : {"softmax", "linear", "expgb", "pow3gb"}, default="softmax"
-        What raw outputs mean, and which error is sent back: see :class:`DFAClassifier`. Clipping bounds what a row does
-        under every rule.
-    solver : {"sgd", "adam"}, default="sgd"
-        Update rule on the noised gradient.
-    learning_rate_init : float, default=0.1
-        Largest learning rate.
-    learning_rate : {"cosine", "constant", "step"}, default="cosine"
-        Schedule.
-    momentum : float, default=0.9
-        Of "sgd".
-    batch_size : int or "auto", default="auto"
-        Expected rows per step; "auto" is a tenth of the rows, within 16 and 512.
-    max_iter : int or "auto", default="auto"
-        Passes over as many rows as there are; "auto" aims at 1500 steps within 5 to 100.
-    optical_floor : float, default=0.0
-        Of "photonic": variance of the electronic noise over that of the optical noise. It must be positive, or nothing
-        is private; 10,000 leaves room for most budgets.
-    optical_input_norm, optical_error_norm : float, default=1.0, 0.5
-        Of "photonic": norms to which what a layer reads (with the 1 of the bias) and projected errors are clipped.
-    precision : {"float32", "float64"}, default="float32"
-        Dtype of the weights.
-    random_state : int, RandomState or None, default=None
-        None draws sampling and noise from fresh entropy of the system. A number (or a RandomState, which gives 31 bits)
-        makes them reproducible, hence no protection against whoever knows or guesses it: for experiments alone.
+    {parameters}
+
+    Other Parameters
+    ----------------
+    {others}
 
     Attributes
     ----------
@@ -108,9 +111,9 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
     delta_ : float
         The delta of the guarantee.
     noise_multiplier_ : float
-        Noise over ``max_grad_norm``; of the output layer with "photonic".
+        Noise over ``max_grad_norm``; of the output layer with :class:`Photonic`.
     optical_noise_scale_ : float
-        Standard deviation of the optical noise of a projected error; 0 with "gaussian".
+        Standard deviation of the optical noise of a projected error; 0 with Gaussian noise.
     sample_rate_ : float
         Chance of a row to be in a batch.
     n_steps_ : int
@@ -123,16 +126,18 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
         Weights (n_in, n_out) and biases.
     temperature_ : float
         Always 1: probabilities are not calibrated, since that reads rows.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had any.
+    t_ : int
+        Rows that all steps were to read, in expectation.
+    n_layers_, n_outputs_ : int
+        Layers, inputs and outputs included, and outputs: one for each class.
+    out_activation_ : str
+        "softmax", "identity", or the name of another output rule.
+    {attributes}
 
     Raises
     ------
     ValueError
-        If a parameter means nothing, a label is not in ``classes``, no noise reaches the budget, or
-        ``mechanism="photonic"`` has no positive ``optical_floor``.
+        If a parameter means nothing, a label is not in ``classes``, or no noise reaches the budget.
     FloatingPointError
         If the weights become NaN or infinite; the estimator keeps those of the last good epoch.
     KeyboardInterrupt
@@ -170,35 +175,34 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
     True
     """
 
+    _kind_of_method = PrivateTraining
+
     def __init__(
         self,
         hidden_layer_sizes=(128,),
         *,
         epsilon=1.0,
         delta=1e-5,
-        data_norm=None,
         bounds=None,
+        data_norm=None,
         classes=None,
         max_grad_norm=1.0,
-        mechanism="gaussian",
-        accountant="prv",
+        learning_rate_init=0.1,
+        max_iter="auto",
+        random_state=None,
+        activation="tanh",
+        output="softmax",
+        solver="sgd",
+        learning_rate="cosine",
+        batch_size="auto",
         scheme="dfa",
         feedback="refresh",
         feedback_scale=1.0,
         refresh_interval=1,
-        activation="tanh",
-        output="softmax",
-        solver="sgd",
-        learning_rate_init=0.1,
-        learning_rate="cosine",
-        momentum=0.9,
-        batch_size="auto",
-        max_iter="auto",
-        optical_floor=0.0,
-        optical_input_norm=1.0,
-        optical_error_norm=0.5,
+        mechanism="gaussian",
+        accountant="prv",
         precision="float32",
-        random_state=None,
+        verbose=False,
     ):
         store(self, locals())
 
@@ -238,10 +242,6 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
             self._keep(trained)
             tasks.end(dict)
         return self._finished(method, history)
-
-    def _method(self):
-        """What the parameters say, as a value."""
-        return PrivateTraining.of(self)
 
     def _public_classes(self, y):
         """The given classes, or those of y, which are disclosed."""

@@ -3,16 +3,28 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from sklearn_analytic.backend._warn_user import warn_user
-from sklearn_analytic.estimator.base import check_choice, check_positive_integer, check_real, hidden_sizes, seed_of
+from sklearn_analytic.estimator.base import seed_of
+from sklearn_analytic.estimator.checks import (
+    POSITIVE,
+    check_choice,
+    check_positive_integer,
+    check_sizes,
+    check_verbose,
+    hidden_sizes,
+    one_of,
+    positive_integer_or,
+    real,
+)
 from sklearn_analytic.estimator.epoch_rows import Reading
 from sklearn_analytic.estimator.epochs import Method
+from sklearn_analytic.estimator.solvers import Solver
 from sklearn_analytic.features._public_scale import PublicScale
-from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, SCHEDULES, FeedbackRecipe, Optimizer, Plan, Recipe
+from sklearn_analytic.nn import ACTIVATIONS, FEEDBACKS, SCHEDULES, FeedbackRecipe, Plan, Recipe
 from sklearn_analytic.nn._losses import class_outputs
 from sklearn_analytic.nn._plans import CompiledDense, Whole
 from sklearn_analytic.private.training import (
@@ -21,6 +33,7 @@ from sklearn_analytic.private.training import (
     PrivateExecution,
     photonic_bounds,
 )
+from sklearn_analytic.private.values import Photonic, PrivateSolver
 
 _STEPS, _EPOCHS = 1500, (5, 100)  # max_iter="auto": about so many steps, in so few or many epochs
 _BATCH = (16, 512)  # batch_size="auto": a tenth of the rows, within these
@@ -37,6 +50,40 @@ class PrivacyLeakWarning(UserWarning):
     """
 
 
+def _check_feedback(name, value):
+    """Refuse feedback that reads rows, and say why."""
+    private = [known for known, kind in FEEDBACKS.items() if kind.changes != "learned"]
+    if isinstance(value, str) and value in FEEDBACKS and value not in private:
+        raise ValueError(
+            f"{name}={value!r} learns from rows outside of the noised gradient and is not private; choose one of "
+            f"{private}."
+        )
+    check_choice(name, value, private)
+
+
+def _check_activation(name, value):
+    """Refuse an activation whose slope has no known bound."""
+    check_choice(name, value, [known for known, row in ACTIVATIONS.items() if row.steepest is not None])
+
+
+def _check_schedule(name, value):
+    """Refuse a schedule that looks at losses, and say why."""
+    if isinstance(value, str) and value == "adaptive":
+        raise ValueError(f"{name}='adaptive' reads losses, which disclose rows: choose 'cosine' or another.")
+    check_choice(name, value, [known for known in SCHEDULES if known != "adaptive"])
+
+
+def _check_epsilon(name, value):
+    """Refuse a budget that is none; infinity is one for comparisons."""
+    if value != math.inf:
+        POSITIVE(name, value)
+
+
+def _or_none(check):
+    """A check that lets None pass."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PrivateTraining(Method):
     """Steps of a plain network whose gradients are clipped and noised; training is never gone on from."""
@@ -47,7 +94,7 @@ class PrivateTraining(Method):
     data_norm: float | None
     max_grad_norm: float
     bounds: Any
-    mechanism: str
+    mechanism: Photonic | None  # None is Gaussian noise
     accountant: str
     scheme: str
     feedback: str
@@ -55,22 +102,40 @@ class PrivateTraining(Method):
     refresh_interval: int
     activation: str
     output: str
-    solver: str
+    solver: Solver
     learning_rate_init: float
     learning_rate: str
-    momentum: float
     batch_size: Any
     max_iter: Any
-    optical_floor: float
-    optical_input_norm: float
-    optical_error_norm: float
     precision: str
+    verbose: Any
     random_state: Any
     # settled by a fit
     ends: Any = None  # of columns, which are public
     n_rows: int = 0
 
     goes_on = False
+    kinds = (PrivateSolver, Photonic)
+    checks: ClassVar = {
+        "hidden_layer_sizes": check_sizes,
+        "epsilon": _check_epsilon,
+        "delta": real(0, 1, "above 0 and below 1", True, True),
+        "data_norm": _or_none(POSITIVE),
+        "max_grad_norm": POSITIVE,
+        "accountant": one_of(("prv", "rdp")),
+        "scheme": one_of(("dfa", "backprop")),
+        "feedback": _check_feedback,
+        "feedback_scale": POSITIVE,
+        "refresh_interval": check_positive_integer,
+        "activation": _check_activation,
+        "output": lambda name, value: check_choice(name, value, class_outputs()),
+        "learning_rate_init": POSITIVE,
+        "learning_rate": _check_schedule,
+        "batch_size": positive_integer_or("auto"),
+        "max_iter": positive_integer_or("auto"),
+        "precision": one_of(("float32", "float64")),
+        "verbose": check_verbose,
+    }
 
     @cached_property
     def draws(self):
@@ -89,10 +154,11 @@ class PrivateTraining(Method):
         rate, batch_size = self.sample_rate, self.batch_size_of(self.n_rows)
         n_steps = self.n_epochs_of(self.n_rows, batch_size) * -(-self.n_rows // batch_size)
         budget = (float(self.epsilon), float(self.delta), rate, n_steps, float(self.max_grad_norm))
-        if self.mechanism == "gaussian":
+        optical = self.mechanism
+        if optical is None:
             return _within(GaussianMechanism, *budget, self.accountant)
-        norms = (float(self.optical_input_norm), float(self.optical_error_norm))
-        bounds = photonic_bounds(sizes, self.activation, *norms, self.optical_floor)
+        norms = (float(optical.input_norm), float(optical.error_norm))
+        bounds = photonic_bounds(sizes, self.activation, *norms, optical.floor)
         return _within(PhotonicMechanism, *budget, bounds)
 
     def refuse_budget(self, n_inputs, n_outputs):
@@ -109,7 +175,7 @@ class PrivateTraining(Method):
         return Recipe(
             scheme=self.scheme,
             output=self.output,
-            optimizer=Optimizer(self.solver, momentum=self.momentum, nesterov=False),
+            optimizer=self.solver.optimizer(alpha=0.0),
             feedback=FeedbackRecipe(self.feedback, scale=self.feedback_scale, interval=self.refresh_interval),
             batch_size=self.batch_size_of(n_rows),
             precision=self.precision,
@@ -118,7 +184,8 @@ class PrivateTraining(Method):
     def plan(self, n_rows, recipe):
         """Return the plan of a fit: all its epochs are taken."""
         n_epochs = self.n_epochs_of(n_rows, recipe.batch_size)
-        return Plan(n_epochs, recipe.batch_size, self.learning_rate_init, self.learning_rate)
+        paces = {"warmup": self.solver.warmup_fraction, "power_t": self.solver.power_t}
+        return Plan(n_epochs, recipe.batch_size, self.learning_rate_init, self.learning_rate, **paces)
 
     def batch_size_of(self, n):
         """Return the expected rows per step; never more than there are."""
@@ -158,9 +225,9 @@ class PrivateTraining(Method):
         if self.delta * n_rows >= 1:
             warn_of_leak(f"delta={self.delta} is not below 1 / {n_rows}: publishing a random row would satisfy it")
 
-    def losses(self, history):
+    def curve(self, losses):
         """Return the epochs: losses would disclose rows."""
-        return {"n_iter_": len(history.losses)}
+        return {"n_iter_": len(losses)}
 
     def outcome(self, execution, history):
         """Return the public ends of columns."""
@@ -168,7 +235,7 @@ class PrivateTraining(Method):
 
     def spent(self, execution):
         """Return the budget that the steps so far have spent, and their noise, as fitted attributes."""
-        mechanism, photonic = execution.mechanism, self.mechanism == "photonic"
+        mechanism, photonic = execution.mechanism, self.mechanism is not None
         spent = mechanism.epsilon(self.delta, execution.sample_rate, execution.n_steps, self.accountant)
         return {
             "epsilon_spent_": float(spent),
@@ -191,37 +258,10 @@ class PrivateTraining(Method):
 
     def check(self):
         """Refuse parameters that mean nothing."""
-        hidden_sizes(self.hidden_layer_sizes)
-        choices = {
-            "mechanism": ("gaussian", "photonic"),
-            "accountant": ("prv", "rdp"),
-            "scheme": ("dfa", "backprop"),
-            "activation": [name for name, row in ACTIVATIONS.items() if row.steepest is not None],
-            "output": class_outputs(),
-            "solver": ("sgd", "adam"),
-            "learning_rate": SCHEDULES,
-            "precision": ("float32", "float64"),
-        }
-        for name, allowed in choices.items():
-            check_choice(name, getattr(self, name), allowed)
-        _check_feedback(self.feedback)
-        self._check_numbers()
-        if self.mechanism == "photonic" and (self.scheme != "dfa" or not hidden_sizes(self.hidden_layer_sizes)):
-            raise ValueError("mechanism='photonic' projects errors: it needs scheme='dfa' and a hidden layer.")
-
-    def _check_numbers(self):
-        """Refuse numbers out of their range."""
-        check_positive_integer("refresh_interval", self.refresh_interval)
-        for name in ("max_iter", "batch_size"):
-            check_positive_integer(name, getattr(self, name), "auto")
-        names = ("max_grad_norm", "feedback_scale", "learning_rate_init", "optical_input_norm", "optical_error_norm")
-        for name in names + (("epsilon",) if self.epsilon != math.inf else ()):
-            check_real(name, getattr(self, name), 0, math.inf, "above 0", open_low=True)
-        check_real("optical_floor", self.optical_floor, 0, math.inf, "above 0 ('photonic') or 0 ('gaussian')")
-        check_real("delta", self.delta, 0, 1, "above 0 and below 1", True, True)
-        check_real("momentum", self.momentum, 0, 1, "at least 0 and below 1", open_high=True)
-        if self.data_norm is not None:
-            check_real("data_norm", self.data_norm, 0, math.inf, "above 0", open_low=True)
+        super().check()
+        hidden = hidden_sizes(self.hidden_layer_sizes)
+        if self.mechanism is not None and (self.scheme != "dfa" or not hidden):
+            raise ValueError("mechanism=Photonic(...) projects errors: it needs scheme='dfa' and a hidden layer.")
         if self.data_norm is not None and self.bounds is not None:
             raise ValueError("data_norm and bounds exclude each other: give one of them.")
 
@@ -254,17 +294,6 @@ def _generators(random_state):
     if random_state is None:  # 128 bits each, from the system: the 32 bits of a seed could be searched
         return np.random.default_rng(), np.random.default_rng()
     return tuple(np.random.default_rng(child) for child in np.random.SeedSequence(seed_of(random_state)).spawn(2))
-
-
-def _check_feedback(name):
-    """Refuse feedback that reads rows, and say why."""
-    private = [known for known, kind in FEEDBACKS.items() if kind.changes != "learned"]
-    if isinstance(name, str) and name in FEEDBACKS and name not in private:
-        raise ValueError(
-            f"feedback={name!r} learns from rows outside of the noised gradient and is not private; choose one of "
-            f"{private}."
-        )
-    check_choice("feedback", name, private)
 
 
 def warn_of_leak(message):

@@ -73,7 +73,7 @@ class PhotonicMechanism:
         def spent(noise_scale):
             return cls._of_scale(bounds, noise_scale, max_norm).epsilon(delta, sample_rate, n_steps)
 
-        reason = f", fewer units or optical_floor above {bounds.floor:.6g}"
+        reason = f", fewer units or mechanism__floor above {bounds.floor:.6g}"
         return cls._of_scale(bounds, least_noise(spent, epsilon, reason), max_norm)
 
     @classmethod
@@ -321,4 +321,4 @@ def _check(recipe, layers, mechanism, sample_rate):
         raise ValueError(f"sample_rate={sample_rate!r}; expected a number in (0, 1].")
     photonic = type(mechanism) is PhotonicMechanism
     if photonic and (recipe.scheme != "dfa" or len(layers) == 1):
-        raise ValueError("mechanism='photonic' projects errors: it needs scheme='dfa' and a hidden layer.")
+        raise ValueError("photonic noise is of projected errors: it needs scheme='dfa' and a hidden layer.")

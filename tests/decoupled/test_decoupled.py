@@ -6,7 +6,19 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
 
-from sklearn_analytic import DecoupledMLPClassifier, DecoupledMLPRegressor, DFAClassifier, DFARegressor
+from sklearn_analytic import (
+    SGD,
+    Adam,
+    AdamW,
+    DecoupledMLPClassifier,
+    DecoupledMLPRegressor,
+    DenseNetwork,
+    Device,
+    DFAClassifier,
+    DFARegressor,
+    ImageNetwork,
+    PipelineRule,
+)
 from sklearn_analytic.decoupled import plans as _module_plans
 from sklearn_analytic.decoupled.pipeline import staleness_counts
 from sklearn_analytic.decoupled.pipeline_executors import Sequential, Threads
@@ -38,75 +50,80 @@ def differ(first, second):
 
 # ---- every parameter arrives ----
 
+# {name: (parameters, what they say, where it must arrive)}
 RECIPE = {
-    "solver": ("sgd", lambda r: r.optimizer.name),
-    "momentum": (0.5, lambda r: r.optimizer.momentum),
-    "nesterovs_momentum": (False, lambda r: r.optimizer.nesterov),
-    "beta_1": (0.5, lambda r: r.optimizer.beta_1),
-    "beta_2": (0.6, lambda r: r.optimizer.beta_2),
-    "epsilon": (1e-3, lambda r: r.optimizer.epsilon),
-    "alpha": (0.1, lambda r: r.optimizer.alpha),
-    "output": ("expgb", lambda r: r.output),
-    "batch_size": (33, lambda r: r.batch_size),
-    "precision": ("float64", lambda r: r.precision),
+    "solver": ({"solver": "sgd"}, "sgd", lambda r: r.optimizer.name),
+    "momentum": ({"solver": SGD(momentum=0.5)}, 0.5, lambda r: r.optimizer.momentum),
+    "nesterovs_momentum": ({"solver": SGD(nesterovs_momentum=False)}, False, lambda r: r.optimizer.nesterov),
+    "beta_1": ({"solver": Adam(beta_1=0.5)}, 0.5, lambda r: r.optimizer.beta_1),
+    "beta_2": ({"solver": AdamW(beta_2=0.6)}, 0.6, lambda r: r.optimizer.beta_2),
+    "epsilon": ({"solver": Adam(epsilon=1e-3)}, 1e-3, lambda r: r.optimizer.epsilon),
+    "alpha": ({"alpha": 0.1}, 0.1, lambda r: r.optimizer.alpha),
+    "output": ({"output": "expgb"}, "expgb", lambda r: r.output),
+    "batch_size": ({"batch_size": 33}, 33, lambda r: r.batch_size),
+    "precision": ({"device": Device(precision="float64")}, "float64", lambda r: r.precision),
 }
 PLAN = {
-    "batch_size": (33, lambda p: p.batch_size),
-    "learning_rate_init": (0.5, lambda p: p.rate),
-    "learning_rate": ("step", lambda p: p.schedule),
-    "warmup_fraction": (0.2, lambda p: p.warmup),
-    "tol": (0.5, lambda p: p.tol),
-    "max_iter": (9, lambda p: p.n_epochs),
+    "batch_size": ({"batch_size": 33}, 33, lambda p: p.batch_size),
+    "shuffle": ({"shuffle": False}, False, lambda p: p.shuffle),
+    "learning_rate_init": ({"learning_rate_init": 0.5}, 0.5, lambda p: p.rate),
+    "learning_rate": ({"learning_rate": "step"}, "step", lambda p: p.schedule),
+    "power_t": ({"solver": Adam(power_t=0.25)}, 0.25, lambda p: p.power_t),
+    "warmup_fraction": ({"solver": Adam(warmup_fraction=0.2)}, 0.2, lambda p: p.warmup),
+    "tol": ({"tol": 0.5}, 0.5, lambda p: p.tol),
+    "max_iter": ({"max_iter": 9}, 9, lambda p: p.n_epochs),
 }
 RULE = {
-    "schedule": ("ddg", lambda r: r.schedule),
-    "operation_order": ("forward_first", lambda r: "forward_first" if r.forward_first else "backward_first"),
-    "shrink": (0.5, lambda r: r.shrink),
-    "accumulation_steps": (3, lambda r: r.accumulation),
-    "weight_version": ("current", lambda r: "stash" if r.stash else "current"),
-    "recompute": (True, lambda r: r.recompute),
-    "predictor": ("adam", lambda r: r.predictor),
-    "module_rates": ("inverse", lambda r: r.rate_rule),
-    "drain": (False, lambda r: r.drain),
+    "schedule": ({"schedule": "ddg"}, "ddg", lambda r: r.schedule),
+    "operation_order": ({"pipeline": PipelineRule(operation_order="forward_first")}, True, lambda r: r.forward_first),
+    "shrink": ({"pipeline": PipelineRule(shrink=0.5)}, 0.5, lambda r: r.shrink),
+    "accumulation_steps": ({"pipeline": PipelineRule(accumulation_steps=3)}, 3, lambda r: r.accumulation),
+    "weight_version": ({"pipeline": PipelineRule(weight_version="current")}, False, lambda r: r.stash),
+    "recompute": ({"pipeline": PipelineRule(recompute=True)}, True, lambda r: r.recompute),
+    "predictor": ({"pipeline": PipelineRule(predictor="adam")}, "adam", lambda r: r.predictor),
+    "module_rates": ({"pipeline": PipelineRule(module_rates="inverse")}, "inverse", lambda r: r.rate_rule),
+    "drain": ({"pipeline": PipelineRule(drain=False)}, False, lambda r: r.drain),
 }
 
 
 @pytest.mark.parametrize("name", RECIPE)
 def test_the_recipe_carries_the_parameter(name):
-    value, read = RECIPE[name]
+    parameters, value, read = RECIPE[name]
     assert read(classifier()._method().recipe(400)) != value
-    recipe = classifier(**{name: value})._method().recipe(400)
+    recipe = classifier(**parameters)._method().recipe(400)
     assert read(recipe) == value and recipe.scheme == "backprop"
 
 
 @pytest.mark.parametrize("name", PLAN)
 def test_the_plan_carries_the_parameter(name):
-    value, read = PLAN[name]
-    for model, carries in ((classifier(), False), (classifier(**{name: value}), True)):
+    parameters, value, read = PLAN[name]
+    for model, carries in ((classifier(), False), (classifier(**parameters), True)):
         assert (read(model._method().plan(400, model._method().recipe(400))) == value) == carries
 
 
 @pytest.mark.parametrize("name", RULE)
 def test_the_rule_carries_the_parameter_and_matters(name):
-    value, read = RULE[name]
+    parameters, value, read = RULE[name]
     # the last batches of an epoch are lost without a drain, if they are not carried on
-    plain, other = classifier(n_modules=3, max_iter=2), classifier(n_modules=3, max_iter=2, **{name: value})
+    plain, other = classifier(n_modules=3, max_iter=2), classifier(n_modules=3, max_iter=2, **parameters)
     assert read(plain._method().rule()) != value and read(other._method().rule()) == value
     assert differ(plain.fit(X, Y), other.fit(X, Y))
 
 
 def test_the_mean_of_gradients_matters_to_plain_steps_alone():
-    for solver, changes in (("sgd", True), ("adam", False)):
-        given = {"solver": solver, "accumulation_steps": 4, "epsilon": 1e-30, "precision": "float64", "drain": False}
-        first, second = (classifier(accumulation=kind, **given).fit(X, Y) for kind in ("sum", "mean"))
+    rules = [PipelineRule(accumulation=kind, accumulation_steps=4, drain=False) for kind in ("sum", "mean")]
+    for solver, changes in ((SGD(), True), (Adam(epsilon=1e-30), False)):
+        given = {"solver": solver, "device": Device(precision="float64")}
+        first, second = (classifier(pipeline=rule, **given).fit(X, Y) for rule in rules)
         far = max(np.abs(a - b).max() for a, b in zip(first.coefs_, second.coefs_, strict=True))
         assert (far > 1e-6) == changes
 
 
 def test_the_regulator_of_a_prediction():
-    models = [classifier(schedule="dtrp", regulator=r).fit(X, Y) for r in (0.0, 0.5, 1.0)]
+    rules = [PipelineRule(regulator=r) for r in (0.0, 0.5, 1.0)]
+    models = [classifier(schedule="dtrp", pipeline=rule).fit(X, Y) for rule in rules]
     assert differ(models[0], models[1]) and differ(models[1], models[2])
-    assert_same_weights(models[0], classifier(schedule="dtrp", predictor=None).fit(X, Y))
+    assert_same_weights(models[0], classifier(schedule="dtrp", pipeline=PipelineRule(predictor=None)).fit(X, Y))
 
 
 @pytest.mark.parametrize(
@@ -117,11 +134,17 @@ def test_the_regulator_of_a_prediction():
         ({"schedule": "ddg"}, ("ddg", True, False, None)),
         ({"schedule": "dtrp"}, ("dtrp", False, True, "adam")),
         ({"schedule": "dtrp", "solver": "sgd"}, ("dtrp", False, True, "velocity")),
-        ({"schedule": "dtrp", "recompute": False, "predictor": None}, ("dtrp", False, False, None)),
+        (
+            {"schedule": "dtrp", "pipeline": PipelineRule(recompute=False, predictor=None)},
+            ("dtrp", False, False, None),
+        ),
         ({"schedule": "auto"}, ("ddg", True, False, None)),
         ({"schedule": "auto", "n_modules": 3}, ("ddg", True, False, "adam")),
-        ({"schedule": "auto", "module_layers": (1, 1, 1, 1), "solver": "sgd"}, ("ddg", True, False, "velocity")),
-        ({"schedule": "auto", "n_modules": 3, "predictor": None}, ("ddg", True, False, None)),
+        (
+            {"schedule": "auto", "pipeline": PipelineRule(module_layers=(1, 1, 1, 1)), "solver": "sgd"},
+            ("ddg", True, False, "velocity"),
+        ),
+        ({"schedule": "auto", "n_modules": 3, "pipeline": PipelineRule(predictor=None)}, ("ddg", True, False, None)),
     ],
     ids=str,
 )
@@ -137,12 +160,13 @@ def test_modules():
     sizes = {"hidden_layer_sizes": (32,) * 7}
     # the first layer reads 64 columns, the last one has 10 units
     assert classifier(n_modules=4, max_iter=1, **sizes).fit(X, Y).modules_ == [(0, 1), (1, 3), (3, 5), (5, 8)]
-    given = classifier(module_layers=[1, 5, 2], max_iter=1, **sizes).fit(X, Y)
+    given = classifier(pipeline=PipelineRule(module_layers=[1, 5, 2]), max_iter=1, **sizes).fit(X, Y)
     assert given.modules_ == [(0, 1), (1, 6), (6, 8)] and given.staleness_.shape == (3,)
 
 
 def test_measured_costs_cut_the_network_somewhere():
-    model = classifier(balance="measured", n_modules=3, hidden_layer_sizes=(64,) * 5, warm_start=True).fit(X, Y)
+    given = {"n_modules": 3, "hidden_layer_sizes": (64,) * 5, "warm_start": True}
+    model = classifier(pipeline=PipelineRule(balance="measured"), **given).fit(X, Y)
     borders = [0, *(stop for _, stop in model.modules_)]
     assert len(borders) == 4 and borders == sorted(set(borders)) and borders[-1] == 6
     before = model.modules_
@@ -152,10 +176,11 @@ def test_measured_costs_cut_the_network_somewhere():
 def test_compensation_of_recomputation():
     plain = classifier(schedule="dtrp", batch_size=30)
     assert plain._method().recipe(300).batch_size == 30
-    assert plain.set_params(batch_compensation="batch")._method().recipe(300).batch_size == 40
+    assert plain.set_params(pipeline=PipelineRule(batch_compensation="batch"))._method().recipe(300).batch_size == 40
     assert plain._method().recipe(35).batch_size == 35
     sizes = {"hidden_layer_sizes": (32,) * 14, "schedule": "dtrp", "max_iter": 1}
-    even, uneven = (classifier(batch_compensation=kind, **sizes).fit(X, Y) for kind in (None, "split"))
+    rules = [PipelineRule(batch_compensation=kind) for kind in (None, "split")]
+    even, uneven = (classifier(pipeline=rule, **sizes).fit(X, Y) for rule in rules)
     assert even.modules_[0][1] > uneven.modules_[0][1]  # the module that runs twice gets fewer layers
 
 
@@ -188,17 +213,17 @@ def test_without_a_delay_a_regressor_is_backprop_bit_for_bit(solver):
 VARIANTS = [
     {"schedule": "fdg"},
     {"schedule": "auto"},
-    {"schedule": "ddg", "weight_version": "current"},
-    {"schedule": "adl", "accumulation_steps": 3, "shrink": 0.7, "solver": "sgd"},
-    {"schedule": "dtrp", "drain": False},
+    {"schedule": "ddg", "pipeline": PipelineRule(weight_version="current")},
+    {"schedule": "adl", "pipeline": PipelineRule(accumulation_steps=3, shrink=0.7), "solver": "sgd"},
+    {"schedule": "dtrp", "pipeline": PipelineRule(drain=False)},
 ]
 
 
 @pytest.mark.parametrize("parameters", VARIANTS, ids=str)
 def test_threads_give_the_same_bits(parameters):
-    first, second = (
-        classifier(n_modules=4, executor=name, **parameters).fit(X, Y) for name in ("sequential", "threads")
-    )
+    rule = parameters.get("pipeline", PipelineRule())
+    rules = [clone(rule).set_params(executor=name) for name in ("sequential", "threads")]
+    first, second = (classifier(n_modules=4, **parameters | {"pipeline": rule}).fit(X, Y) for rule in rules)
     assert_same_weights(first, second)
     assert first.loss_curve_ == second.loss_curve_
     np.testing.assert_array_equal(first.staleness_, second.staleness_)
@@ -207,8 +232,9 @@ def test_threads_give_the_same_bits(parameters):
 @pytest.mark.parametrize("parameters", VARIANTS, ids=str)
 def test_torch_trains_the_same_network(parameters):
     pytest.importorskip("torch")
-    given = {"n_modules": 3, "precision": "float64", "max_iter": 2} | parameters
-    compiled, torched = (classifier(device=device, **given).fit(X, Y) for device in ("cpu", "torch:cpu"))
+    given = {"n_modules": 3, "max_iter": 2} | parameters
+    devices = [Device(name, precision="float64") for name in ("cpu", "torch:cpu")]
+    compiled, torched = (classifier(device=device, **given).fit(X, Y) for device in devices)
     for a, b in zip(compiled.coefs_, torched.coefs_, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
     np.testing.assert_array_equal(compiled.staleness_, torched.staleness_)
@@ -216,11 +242,12 @@ def test_torch_trains_the_same_network(parameters):
 
 def test_without_momentum_nothing_is_known_of_the_way():
     """The velocity of plain steps is zero, on every device."""
-    plain = {"solver": "sgd", "momentum": 0.0, "schedule": "dtrp", "n_modules": 3, "precision": "float64"}
-    model = classifier(**plain).fit(X, Y)
-    assert_same_weights(model, classifier(**plain, predictor=None).fit(X, Y))
+    plain = {"solver": SGD(momentum=0.0), "schedule": "dtrp", "n_modules": 3}
+    model = classifier(**plain, device=Device(precision="float64")).fit(X, Y)
+    without = classifier(**plain, device=Device(precision="float64"), pipeline=PipelineRule(predictor=None))
+    assert_same_weights(model, without.fit(X, Y))
     pytest.importorskip("torch")
-    other = classifier(**plain, device="torch:cpu").fit(X, Y)
+    other = classifier(**plain, device=Device("torch:cpu", precision="float64")).fit(X, Y)
     for a, b in zip(model.coefs_, other.coefs_, strict=True):
         assert_close(a, b, "float64", 20.0)
 
@@ -228,7 +255,7 @@ def test_without_momentum_nothing_is_known_of_the_way():
 @pytest.mark.parametrize(
     ("parameters", "alone"),
     [
-        ({"schedule": "ddg", "operation_order": "backward_first", "n_modules": 3}, True),
+        ({"schedule": "ddg", "pipeline": PipelineRule(operation_order="backward_first"), "n_modules": 3}, True),
         ({"n_modules": 2}, True),
         ({"schedule": "backprop", "n_modules": 3}, False),
     ],
@@ -242,7 +269,8 @@ def test_modules_that_overlap_compute_in_one_thread_each(parameters, alone):
 
 @pytest.mark.parametrize("accumulation", [1, 2, 5])
 def test_measured_staleness_is_that_of_the_formula(accumulation):
-    model = classifier(n_modules=4, accumulation_steps=accumulation, batch_size=30, max_iter=1).fit(X, Y)
+    rule = PipelineRule(accumulation_steps=accumulation)
+    model = classifier(n_modules=4, pipeline=rule, batch_size=30, max_iter=1).fit(X, Y)
     expected = [staleness_counts(lag, accumulation, 10) for lag in (5, 3, 1, 0)]
     # the first epoch begins with an empty pipeline, and ends with one
     np.testing.assert_allclose(model.staleness_, [counts.mean() for counts in expected])
@@ -255,7 +283,7 @@ def test_two_modules_are_fdg_and_ddg_at_once():
 
 
 def test_record():
-    model = classifier(n_modules=3, executor="threads").fit(X, Y)
+    model = classifier(n_modules=3, pipeline=PipelineRule(executor="threads")).fit(X, Y)
     for name in ("staleness_", "weight_versions_", "module_seconds_", "utilisation_", "module_activation_bytes_"):
         assert getattr(model, name).shape == (3,)
     assert np.all(model.module_seconds_ > 0) and np.all(model.utilisation_ > 0)
@@ -306,7 +334,7 @@ def test_regression_of_several_targets():
 def test_normalised_layers(normalization):
     pytest.importorskip("torch")
     given = {"n_modules": 3, "max_iter": 10, "learning_rate_init": 0.01}
-    model = classifier(normalization=normalization, **given).fit(X, Y)
+    model = classifier(network=DenseNetwork(normalization=normalization), **given).fit(X, Y)
     assert model.score(X_TEST, Y_TEST) > 0.6
     trained = [name for name in model.network_state_ if name.endswith("num_batches_tracked")]
     for name in trained:  # once per batch
@@ -316,8 +344,9 @@ def test_normalised_layers(normalization):
 
 def test_small_images():
     pytest.importorskip("torch")
-    given = {"image_shape": (8, 8), "conv_layer_sizes": ((4, 4), (8,)), "hidden_layer_sizes": (16,)}
-    model = classifier(n_modules=3, normalization="batch", learning_rate_init=0.01, **given).fit(X, Y)
+    network = ImageNetwork((8, 8), ((4, 4), (8,)), normalization="batch")
+    given = {"network": network, "hidden_layer_sizes": (16,)}
+    model = classifier(n_modules=3, learning_rate_init=0.01, **given).fit(X, Y)
     assert model.score(X_TEST, Y_TEST) > 0.7 and model.modules_[-1][1] == 5
 
 
@@ -328,15 +357,14 @@ def test_a_given_network():
         nn.Linear(64, 24), nn.ReLU(), nn.Dropout(0.1), nn.Linear(24, 24), nn.GELU(), nn.Linear(24, 10)
     )
     before = [p.detach().clone() for p in network.parameters()]
-    models = [
-        classifier(network=network, executor=name, n_modules=3, learning_rate_init=0.01, max_iter=15).fit(X, Y)
-        for name in ("sequential", "threads")
-    ]
+    given = {"network": network, "n_modules": 3, "learning_rate_init": 0.01, "max_iter": 15}
+    rules = [PipelineRule(executor=name) for name in ("sequential", "threads")]
+    models = [classifier(pipeline=rule, **given).fit(X, Y) for rule in rules]
     assert models[0].score(X_TEST, Y_TEST) > 0.7
     for name, value in models[0].network_state_.items():
         np.testing.assert_array_equal(value, models[1].network_state_[name])
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))  # it was copied
-    measured = classifier(network=network, balance="measured", max_iter=1).fit(X, Y)
+    measured = classifier(network=network, pipeline=PipelineRule(balance="measured"), max_iter=1).fit(X, Y)
     assert measured.modules_[-1][1] == 3
 
 
@@ -350,7 +378,7 @@ def test_weights_are_seen():
 
 def test_a_seed_gives_the_same_bits_and_leaves_the_global_state():
     np.random.seed(7)  # noqa: NPY002 - the global state is what must not move
-    first, again = (classifier(n_modules=3, executor="threads").fit(X, Y) for _ in range(2))
+    first, again = (classifier(n_modules=3, pipeline=PipelineRule(executor="threads")).fit(X, Y) for _ in range(2))
     assert_same_weights(first, again)
     found = np.random.uniform()  # noqa: NPY002
     assert found == np.random.RandomState(7).uniform()
@@ -358,7 +386,8 @@ def test_a_seed_gives_the_same_bits_and_leaves_the_global_state():
 
 
 def test_double_precision():
-    assert {w.dtype for w in classifier(precision="float64").fit(X, Y).coefs_} == {np.dtype("float64")}
+    model = classifier(device=Device(precision="float64")).fit(X, Y)
+    assert {w.dtype for w in model.coefs_} == {np.dtype("float64")}
     assert {w.dtype for w in classifier().fit(X, Y).coefs_} == {np.dtype("float32")}
 
 
@@ -370,8 +399,8 @@ def test_threads_are_taken_where_they_pay(monkeypatch):
         (2, wide | {"schedule": "backprop"}, False),
         (2, wide | {"batch_size": 4}, False),
         (2, {}, False),
-        (2, {"executor": "threads"}, True),
-        (2, wide | {"executor": "sequential"}, False),
+        (2, {"pipeline": PipelineRule(executor="threads")}, True),
+        (2, wide | {"pipeline": PipelineRule(executor="sequential")}, False),
     ):
         monkeypatch.setattr(_module_plans, "n_threads", lambda n=n_cores: n)
         model = classifier(**parameters)

@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_analytic import DecoupledMLPClassifier
+from sklearn_analytic import SGD, DecoupledMLPClassifier, DenseNetwork, Device, ImageNetwork, PipelineRule
 from sklearn_analytic.decoupled.dense_cells import DenseCell, DenseCells
 from tests.decoupled.test_decoupled import A, B, X, Y, assert_same_weights, classifier, regressor
 from tests.layerwise.test_layerwise_state import Recorder
@@ -23,7 +23,7 @@ EXECUTORS = ["sequential", "threads"]
 
 @pytest.mark.parametrize("drain", [True, False])
 def test_a_warm_start_goes_on(drain):
-    model = classifier(n_modules=3, warm_start=True, drain=drain).fit(X, Y)
+    model = classifier(n_modules=3, warm_start=True, pipeline=PipelineRule(drain=drain)).fit(X, Y)
     first = model.loss_
     assert model.fit(X, Y).loss_ < first
     assert len(model.loss_curve_) == model.n_iter_
@@ -34,11 +34,11 @@ def test_a_warm_start_goes_on(drain):
     [
         {"solver": "sgd"},
         {"activation": "tanh"},
-        {"precision": "float64"},
+        {"device": Device(precision="float64")},
         {"n_modules": 3},
-        {"module_layers": (1, 3)},
-        {"balance": "measured"},
-        {"normalization": "layer"},
+        {"pipeline": PipelineRule(module_layers=(1, 3))},
+        {"pipeline": PipelineRule(balance="measured")},
+        {"network": DenseNetwork(normalization="layer")},
         {"output": "linear"},
         {"hidden_layer_sizes": (16, 16)},
     ],
@@ -55,7 +55,7 @@ def test_what_training_stands_on_may_not_change(change):
 
 
 def test_measured_modules_are_kept_while_training_goes_on_and_no_longer():
-    model = classifier(balance="measured", max_iter=1).fit(X, Y)
+    model = classifier(pipeline=PipelineRule(balance="measured"), max_iter=1).fit(X, Y)
     first = model.modules_
     assert model.partial_fit(X, Y).modules_ == first
     model.set_params(n_modules=3).fit(X, Y)
@@ -95,8 +95,8 @@ def test_one_module_is_cut_without_a_trial():
 
 @pytest.mark.parametrize("kind", [list, tuple, np.array])
 def test_equal_module_layers_of_another_kind_are_no_change(kind):
-    model = classifier(module_layers=np.array([1, 3])).partial_fit(X, Y, classes=np.arange(10))
-    model.set_params(module_layers=kind([1, 3])).partial_fit(X, Y)
+    model = classifier(pipeline=PipelineRule(module_layers=np.array([1, 3]))).partial_fit(X, Y, classes=np.arange(10))
+    model.set_params(pipeline__module_layers=kind([1, 3])).partial_fit(X, Y)
     assert model.modules_ == [(0, 1), (1, 4)] and model.n_iter_ == 2
 
 
@@ -104,13 +104,13 @@ def test_the_schedule_may_change():
     model = classifier(n_modules=3, warm_start=True, learning_rate_init=0.01).fit(X, Y)
     first = model.score(X, Y)
     for schedule in ("ddg", "dtrp", "adl", "backprop"):
-        model.set_params(schedule=schedule, executor="threads").fit(X, Y)
+        model.set_params(schedule=schedule, pipeline=PipelineRule(executor="threads")).fit(X, Y)
     assert model.score(X, Y) > first
 
 
 @pytest.mark.parametrize("drain", [True, False])
 def test_a_stream_loses_nothing(drain):
-    model = classifier(n_modules=3, learning_rate_init=0.01, drain=drain)
+    model = classifier(n_modules=3, learning_rate_init=0.01, pipeline=PipelineRule(drain=drain))
     for start in list(range(0, 300, 50)) * 6:
         model.partial_fit(X[start : start + 50], Y[start : start + 50], classes=np.arange(10))
     assert model.score(X, Y) > 0.8 and model.n_iter_ == 36
@@ -139,8 +139,8 @@ def test_pickles_pipelines_and_searches():
 
 
 def test_fits_in_several_threads_at_once():
-    alone = classifier(n_modules=3, executor="threads").fit(X, Y)
-    models = [classifier(n_modules=3, executor="threads") for _ in range(3)]
+    alone = classifier(n_modules=3, pipeline=PipelineRule(executor="threads")).fit(X, Y)
+    models = [classifier(n_modules=3, pipeline=PipelineRule(executor="threads")) for _ in range(3)]
     threads = [threading.Thread(target=model.fit, args=(X, Y)) for model in models]
     for thread in threads:
         thread.start()
@@ -162,7 +162,7 @@ def needs_callbacks():
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_callbacks_see_epochs_and_may_stop(executor):
     recorder = Recorder(at=3)
-    model = classifier(executor=executor).set_callbacks(recorder).fit(X, Y)
+    model = classifier(pipeline=PipelineRule(executor=executor)).set_callbacks(recorder).fit(X, Y)
     assert model.n_iter_ == 3 and recorder.seen == [("fit", 6), *[("epoch", 0)] * 3, "end"]
     assert recorder.scores[-1] == model.score(X, Y)
 
@@ -183,40 +183,58 @@ WRONG = [
     ({"n_modules": 0}, "n_modules must be a positive integer"),
     ({"n_modules": 2.0}, "n_modules must be a positive integer"),
     ({"n_modules": 5}, "n_modules=5 is more than the 4 layers"),
-    ({"module_layers": (2, 3)}, r"module_layers=\(2, 3\) covers 5 layers, but the network has 4"),
-    ({"module_layers": (2, 0, 2)}, "module_layers must be a sequence of positive integers"),
-    ({"module_layers": 2}, "module_layers must be a sequence of positive integers"),
-    ({"module_layers": (True, 3)}, "module_layers must be a sequence of positive integers"),
-    ({"module_layers": ()}, "module_layers must be a sequence of positive integers"),
-    ({"balance": "even"}, "balance must be one of"),
-    ({"operation_order": "both"}, "operation_order must be one of"),
-    ({"shrink": 0}, "shrink must be a number above 0"),
-    ({"shrink": 1.1}, "shrink must be a number above 0"),
-    ({"accumulation_steps": 0}, "accumulation_steps must be a positive integer"),
-    ({"accumulation": "median"}, "accumulation must be one of"),
-    ({"weight_version": "old"}, "weight_version must be one of"),
-    ({"recompute": 1}, "recompute must be True or False"),
-    ({"predictor": "oracle"}, "predictor must be one of"),
-    ({"predictor": "adam", "solver": "sgd"}, "predictor='adam' reads Adam's moments"),
-    ({"regulator": 2}, "regulator must be a number at least 0"),
-    ({"batch_compensation": "rows"}, "batch_compensation must be one of"),
-    ({"batch_compensation": "split"}, "makes up for the second forward pass"),
-    ({"module_rates": "fast"}, "module_rates must be one of"),
-    ({"drain": 1}, "drain must be True or False"),
-    ({"executor": "processes"}, "executor must be one of"),
-    ({"executor": "cuda"}, "executor='cuda' needs device='cuda'"),
-    ({"normalization": "group"}, "normalization must be one of"),
-    ({"normalization": "layer", "image_shape": (8, 8)}, "normalization='layer' is for dense layers"),
+    (
+        {"pipeline": PipelineRule(module_layers=(2, 3))},
+        r"pipeline__module_layers=\(2, 3\) covers 5 layers, but the network has 4",
+    ),
+    *(
+        (
+            {"pipeline": PipelineRule(module_layers=layers)},
+            "pipeline__module_layers must be a sequence of positive integers",
+        )
+        for layers in ((2, 0, 2), 2, (True, 3), ())
+    ),
+    ({"pipeline": PipelineRule(balance="even")}, "pipeline__balance must be one of"),
+    ({"pipeline": PipelineRule(operation_order="both")}, "pipeline__operation_order must be one of"),
+    ({"pipeline": PipelineRule(shrink=0)}, "pipeline__shrink must be a number above 0"),
+    ({"pipeline": PipelineRule(shrink=1.1)}, "pipeline__shrink must be a number above 0"),
+    ({"pipeline": PipelineRule(accumulation_steps=0)}, "pipeline__accumulation_steps must be a positive integer"),
+    ({"pipeline": PipelineRule(accumulation="median")}, "pipeline__accumulation must be one of"),
+    ({"pipeline": PipelineRule(weight_version="old")}, "pipeline__weight_version must be one of"),
+    ({"pipeline": PipelineRule(recompute=1)}, "pipeline__recompute must be True or False"),
+    ({"pipeline": PipelineRule(predictor="oracle")}, "pipeline__predictor must be one of"),
+    (
+        {"pipeline": PipelineRule(predictor="adam"), "solver": "sgd"},
+        "pipeline__predictor='adam' reads Adam's moments",
+    ),
+    ({"pipeline": PipelineRule(regulator=2)}, "pipeline__regulator must be a number at least 0"),
+    ({"pipeline": PipelineRule(batch_compensation="rows")}, "pipeline__batch_compensation must be one of"),
+    (
+        {"pipeline": PipelineRule(batch_compensation="split")},
+        "pipeline__batch_compensation='split' makes up for the second forward pass",
+    ),
+    ({"pipeline": PipelineRule(module_rates="fast")}, "pipeline__module_rates must be one of"),
+    ({"pipeline": PipelineRule(drain=1)}, "pipeline__drain must be True or False"),
+    ({"pipeline": PipelineRule(executor="processes")}, "pipeline__executor must be one of"),
+    ({"pipeline": PipelineRule(executor="cuda")}, "pipeline__executor='cuda' needs device='cuda'"),
+    ({"pipeline": "drained"}, r"pipeline must be PipelineRule\(\.\.\.\) or None, got 'drained'"),
+    ({"network": DenseNetwork(normalization="group")}, "network__normalization must be one of"),
+    (
+        {"network": ImageNetwork((8, 8), normalization="layer")},
+        "network__normalization must be 'batch' or None over convolutions, got 'layer'",
+    ),
     ({"output": "sigmoid"}, "output must be one of"),
     ({"activation": "gelu"}, "activation must be one of"),
     ({"solver": "lbfgs"}, "solver must be one of"),
-    ({"momentum": 1.0}, "momentum must be a number"),
+    ({"solver": SGD(momentum=1.0)}, "solver__momentum must be a number"),
     ({"learning_rate_init": 0}, "learning_rate_init must be a number above 0"),
     ({"batch_size": 0}, "batch_size must be a positive integer"),
     ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes must be"),
     ({"network": 3}, "network"),
-    ({"precision": "float16"}, "precision must be one of"),
+    ({"device": Device(precision="float16")}, "device__precision must be one of"),
+    ({"device": Device("torch:cpu", distributed=True)}, "device__distributed=True shares mini-batches out"),
     ({"device": "meta"}, "device='meta'"),
+    ({"device": PipelineRule()}, r"device must be Device\(\.\.\.\)"),
 ]
 
 
@@ -241,18 +259,19 @@ def test_pieces_that_do_not_compose():
         tied = nn.Linear(16, 16)
         shared = nn.Sequential(nn.Linear(64, 16), tied, nn.ReLU(), tied, nn.Linear(16, 10))
     with pytest.raises(ValueError, match="share a weight"):
-        classifier(network=shared, module_layers=(2, 2)).fit(X, Y)
-    assert classifier(network=shared, module_layers=(3, 1)).fit(X, Y).score(X, Y) > 0.3
+        classifier(network=shared, pipeline=PipelineRule(module_layers=(2, 2))).fit(X, Y)
+    together = classifier(network=shared, pipeline=PipelineRule(module_layers=(3, 1)))
+    assert together.fit(X, Y).score(X, Y) > 0.3
     with pytest.raises(ValueError, match="n_modules=5 is more than the 4 layers"):
         classifier(network=shared, n_modules=5).fit(X, Y)
-    with pytest.raises(ValueError, match="normalization is of networks that are built here"):
-        classifier(network=shared, normalization="batch").fit(X, Y)
+    with pytest.raises(ValueError, match="network__normalization cannot be set"):  # it is of networks built here
+        classifier(network=shared).set_params(network__normalization="batch")
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("operation", ["forward", "backward", "update"])
 def test_a_module_that_fails_is_named_and_nothing_is_lost(monkeypatch, executor, operation):
-    model = classifier(n_modules=3, executor=executor).fit(X, Y)
+    model = classifier(n_modules=3, pipeline=PipelineRule(executor=executor)).fit(X, Y)
     before, n_threads = dict(vars(model)), threading.active_count()
     make, own = DenseCells.__init__, getattr(DenseCell, operation)
 
@@ -278,15 +297,19 @@ def test_a_module_that_fails_is_named_and_nothing_is_lost(monkeypatch, executor,
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 def test_divergence_names_what_to_change_and_leaves_a_usable_estimator(executor):
-    model = classifier(solver="sgd", learning_rate_init=1e30, n_modules=3, executor=executor)
-    message = r"diverged.*schedule='fdg'.*up to 3 updates old, choose module_rates='inverse'.*keeps the weights"
+    steep = {"solver": "sgd", "learning_rate_init": 1e30, "pipeline": PipelineRule(executor=executor)}
+    model = classifier(n_modules=3, **steep)
+    message = (
+        r"diverged.*schedule='fdg'.*pipeline__module_rates='equal'.*up to 3 updates old, choose "
+        r"pipeline__module_rates='inverse', pipeline__shrink=0\.7, a smaller solver__momentum.*keeps the weights"
+    )
     with pytest.raises(FloatingPointError, match=message):
         model.fit(X, Y)
     assert np.isfinite(model.predict_proba(X)).all()
     exact = classifier(solver="sgd", learning_rate_init=1e30, schedule="backprop")
     with pytest.raises(FloatingPointError, match=r"Lower learning_rate_init \(by 10, say\), or scale"):
         exact.fit(X, Y)
-    stream = classifier(solver="sgd", learning_rate_init=1e30, executor=executor)
+    stream = classifier(**steep)
     with pytest.raises(FloatingPointError, match="as it was before this block"):
         stream.partial_fit(X, Y, classes=np.arange(10))
     assert not hasattr(stream, "coefs_")
@@ -295,7 +318,8 @@ def test_divergence_names_what_to_change_and_leaves_a_usable_estimator(executor)
 @pytest.mark.usefixtures("needs_callbacks")
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_an_interrupt_keeps_the_last_epoch(executor):
-    model = classifier(executor=executor).set_callbacks(Recorder(at=4, error=KeyboardInterrupt()))
+    model = classifier(pipeline=PipelineRule(executor=executor))
+    model.set_callbacks(Recorder(at=4, error=KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt, match="training was interrupted"):
         model.fit(X, Y)
     assert model.n_iter_ == 4 and np.isfinite(model.predict_proba(X)).all()
@@ -306,8 +330,8 @@ def test_an_interrupt_keeps_the_last_epoch(executor):
 def test_few_and_uneven_batches(executor, n_rows, batch_size):
     rows, labels = X[:n_rows], np.arange(n_rows) % 2
     for schedule in ("fdg", "ddg", "dtrp"):
-        model = classifier(n_modules=4, schedule=schedule, batch_size=batch_size, executor=executor)
-        model.fit(rows, labels)
+        given = {"schedule": schedule, "pipeline": PipelineRule(executor=executor)}
+        model = classifier(n_modules=4, batch_size=batch_size, **given).fit(rows, labels)
         assert np.isfinite(model.loss_curve_).all() and model.predict(rows).shape == (n_rows,)
         assert model.timeline_["batch"].max() + 1 == 6 * -(-n_rows // batch_size)
 
@@ -332,6 +356,6 @@ def test_bad_rows_leave_the_old_fit():
 
 def test_a_batch_of_one_row_has_no_statistics():
     pytest.importorskip("torch")
-    model = classifier(normalization="batch", batch_size=1, max_iter=1)
+    model = classifier(network=DenseNetwork(normalization="batch"), batch_size=1, max_iter=1)
     with pytest.raises(ValueError, match="batch normalisation needs two"):
         model.fit(X[:30], Y[:30])

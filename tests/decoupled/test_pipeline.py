@@ -133,6 +133,18 @@ def test_rates_shrink_where_gradients_have_no_scale(name):
     assert_equals_oracle(pipeline(3, recipe=recipe, shrink=0.7), modules, rows_of(), rates=rates)
 
 
+@pytest.mark.parametrize("drain", [True, False])
+@pytest.mark.parametrize("rule", [{}, {"schedule": "ddg"}, {"schedule": "dtrp", "predictor": "velocity"}], ids=str)
+def test_losses_contain_the_penalty_of_the_weights_that_a_batch_comes_by(rule, drain):
+    """Of those that train, and not of guesses."""
+    recipe = recipe_of(optimizer=Optimizer("sgd", alpha=0.1))
+    found = pipeline(3, recipe=recipe, drain=drain, **rule)
+    same = {"optimiser": ORACLE_SGD | {"alpha": 0.1}, "schedule": "ddg" if rule.get("schedule") == "ddg" else "fdg"}
+    modules = oracle(3, predict=("velocity", 1.0) if "predictor" in rule else None, **same)
+    rates = (0.05,) * N_BATCHES
+    assert_equals_oracle(found, modules, rows_of(), drain, rates)
+
+
 # ---- backpropagation ----
 
 

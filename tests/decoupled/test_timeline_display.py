@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from sklearn_analytic import DecoupledMLPClassifier, DFAClassifier, TimelineDisplay
+from sklearn_analytic import DecoupledMLPClassifier, DFAClassifier, PipelineRule, TimelineDisplay
 from sklearn_analytic.decoupled.pipeline import PipelineSchedule
 from sklearn_analytic.decoupled.simulation import ModuleCosts, simulate
 
@@ -112,7 +112,11 @@ def test_a_window_can_be_chosen(fitted):
 
 @pytest.mark.parametrize(
     ("parameters", "again"),
-    [({"schedule": "dtrp"}, True), ({"schedule": "fdg", "recompute": True}, True), ({"schedule": "auto"}, False)],
+    [
+        ({"schedule": "dtrp"}, True),
+        ({"schedule": "fdg", "pipeline": PipelineRule(recompute=True)}, True),
+        ({"schedule": "auto"}, False),
+    ],
 )
 def test_the_legend_says_what_the_estimator_recomputes(parameters, again):
     X = np.arange(64.0)[:, None]
@@ -125,7 +129,7 @@ def test_batches_that_never_came_back_are_not_whole():
     rule = PipelineSchedule("fdg", drain=False)
     timeline = simulate(rule, [ModuleCosts(1, 2)] * 3, 9)
     assert TimelineDisplay(timeline).batches_.tolist() == [0, 1, 2, 3, 4]  # 2 (K - 1) are still on their way
-    with pytest.raises(ValueError, match="drain=True"):
+    with pytest.raises(ValueError, match="pipeline__drain=True"):
         TimelineDisplay(timeline[timeline["batch"] > 4])
 
 

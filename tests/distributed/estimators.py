@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sklearn_analytic import DFAClassifier
+from sklearn_analytic import Device, DFAClassifier
 from sklearn_analytic.feedback.method import DirectFeedback
 
 
@@ -51,22 +51,19 @@ class _Stopped(DirectFeedback):
 class DyingClassifier(DFAClassifier):
     """Rank 1 is killed after the first epoch."""
 
-    def _method(self):
-        return _Killed.of(self)
+    _kind_of_method = _Killed
 
 
 class RaisingClassifier(DFAClassifier):
     """Rank 1 raises after the first epoch."""
 
-    def _method(self):
-        return _Failing.of(self)
+    _kind_of_method = _Failing
 
 
 class StoppedClassifier(DFAClassifier):
     """Rank 1 stops, and is not dead."""
 
-    def _method(self):
-        return _Stopped.of(self)
+    _kind_of_method = _Stopped
 
 
 def networks():
@@ -110,8 +107,9 @@ def _with_idle_part():
 class Battery(BaseEstimator):
     """Trains every network of :func:`networks`, one after the other in the same group; ``arrays_`` is all weights."""
 
-    def __init__(self, distributed=False, device="cpu", random_state=0):
-        self.distributed = distributed
+    _kind_of_method, warm_start = DirectFeedback, False
+
+    def __init__(self, device="cpu", random_state=0):
         self.device = device
         self.random_state = random_state
 
@@ -119,7 +117,8 @@ class Battery(BaseEstimator):
         from sklearn_analytic.nn._plans import TorchSequential, ranks_of
 
         self.arrays_, self.communication_ = {}, {}
-        ranks = ranks_of(TorchSequential(None, distributed=self.distributed)) if self.distributed else None
+        shared = Device.of(self.device).distributed
+        ranks = ranks_of(TorchSequential(None, distributed=shared)) if shared else None
         for name, (network, scheme, changes) in networks().items():
             execution = _trained(network, scheme, changes, X, y, ranks)
             arrays = execution.snapshot()["network"]

@@ -16,7 +16,14 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_analytic import DFAClassifier, DFARegressor, PrivateDFAClassifier
+from sklearn_analytic import (
+    DecoupledMLPClassifier,
+    Device,
+    DFAClassifier,
+    DFARegressor,
+    Feedback,
+    PrivateDFAClassifier,
+)
 from sklearn_analytic.distributed import DataParallel, data_parallel
 from tests.checks import assert_close
 from tests.distributed.estimators import (
@@ -51,6 +58,11 @@ def weights(model):
     return model.coefs_ + model.intercepts_
 
 
+def settings(model):
+    """Parameters, those of values in their place."""
+    return {name: value for name, value in model.get_params().items() if not hasattr(value, "get_params")}
+
+
 # ---- uncompressed ----
 
 
@@ -68,17 +80,18 @@ def test_two_processes_are_one_on_every_road():
 
 def test_two_processes_are_one_in_a_pipeline(digits, temporary):
     X, X_test, y, y_test = digits
-    estimator = DFAClassifier((32, 32), max_iter=3, batch_size=40, precision="float64", random_state=0, scheme="dfa")
+    given = {"max_iter": 3, "batch_size": 40, "random_state": 0, "scheme": "dfa"}
+    estimator = DFAClassifier((32, 32), device=Device(precision="float64"), **given)
     weight = np.random.default_rng(0).uniform(0.5, 1.5, len(y))
     pipeline = make_pipeline(StandardScaler(), data_parallel(estimator, 2))
     pipeline.fit(X, y, dataparallel__sample_weight=weight)
     model = pipeline[-1]
     scaled = StandardScaler().fit(X)
-    one = clone(estimator).set_params(device="torch:cpu").fit(scaled.transform(X), y, weight)
+    one = clone(estimator).set_params(device__name="torch:cpu").fit(scaled.transform(X), y, weight)
     for expected, found in zip(weights(one), weights(model.estimator_), strict=True):
         assert_close(found, expected, "float64", scale=1e4)  # Adam magnifies rounding
     # the fitted estimator is one of a single process, and the parameters are those that were given
-    assert model.estimator_.get_params() == estimator.get_params()
+    assert settings(model.estimator_) == settings(estimator) and settings(estimator)["device__distributed"] is False
     assert_close(pipeline.predict_proba(X_test), one.predict_proba(scaled.transform(X_test)), "float64", scale=1e4)
     assert pipeline.score(X_test, y_test) == one.score(scaled.transform(X_test), y_test)
     np.testing.assert_array_equal(model.classes_, np.unique(y))
@@ -124,7 +137,8 @@ def test_compressed_gradients(digits, tmp_path, monkeypatch):
 @pytest.mark.parametrize("scheme", ["backprop", "dfa"])
 def test_four_processes(digits, scheme, compression):
     X, X_test, y, y_test = digits
-    estimator = DFAClassifier((256, 256), scheme=scheme, max_iter=20, random_state=0, device="torch:cpu", tol_error=0.0)
+    given = {"max_iter": 20, "random_state": 0, "device": "torch:cpu", "feedback": Feedback(tol_error=0.0)}
+    estimator = DFAClassifier((256, 256), scheme=scheme, **given)
     alone = clone(estimator).fit(X, y)
     model = data_parallel(estimator, 4, compression=compression).fit(X, y)
     assert abs(model.score(X_test, y_test) - alone.score(X_test, y_test)) < 0.01
@@ -228,7 +242,8 @@ def test_what_cannot_travel_is_refused(digits, temporary):
         (DFAClassifier(warm_start=True), {}, ValueError, "warm_start=True"),
         (DFAClassifier(device="cuda"), {"n_workers": 99}, ValueError, "n_workers=99 with device='cuda' needs"),
         (LogisticRegression(), {}, TypeError, "LogisticRegression cannot be trained over several processes"),
-        (PrivateDFAClassifier(), {}, TypeError, "no parameter distributed"),
+        (PrivateDFAClassifier(), {}, TypeError, "PrivateDFAClassifier .*no batch of it is shared out"),
+        (DecoupledMLPClassifier(), {}, TypeError, "DecoupledMLPClassifier .*no batch of it is shared out"),
         (make_pipeline(DFAClassifier()), {}, TypeError, "in a pipeline, its last step"),
     ],
 )
@@ -240,13 +255,13 @@ def test_bad_arguments_are_refused(digits, estimator, changes, error, message):
 
 def test_the_compiled_loop_refuses_compression(digits):
     X, _, y, _ = digits
-    with pytest.raises(ValueError, match="choose device='torch:cpu', or distributed=True"):
-        DFAClassifier((8,), distributed="entropy", random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="choose device='torch:cpu', or device__distributed=True"):
+        DFAClassifier((8,), device=Device(distributed="entropy"), random_state=0).fit(X, y)
     for bad in ("gzip", 2, None):
-        with pytest.raises(ValueError, match="distributed must be True, False or 'entropy'"):
-            DFAClassifier((8,), distributed=bad, random_state=0).fit(X, y)
-    with pytest.raises(ValueError, match="distributed='entropy' needs an integer random_state"):
-        DFAClassifier((8,), distributed="entropy").fit(X, y)
+        with pytest.raises(ValueError, match="device__distributed must be True, False or 'entropy'"):
+            DFAClassifier((8,), device=Device(distributed=bad), random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="device__distributed='entropy' needs an integer random_state"):
+        DFAClassifier((8,), device=Device(distributed="entropy")).fit(X, y)
 
 
 # ---- as an estimator ----

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from sklearn_analytic import DFAClassifier
+from sklearn_analytic import Device, DFAClassifier, ImageNetwork
 from tests.checks import assert_close
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +34,7 @@ MODELS = {
     "compiled, K-FAC on exact errors": {"preconditioner": "kfac", "scheme": "backprop"},
     "compiled, binary": {"feedback": "binary"},
     "torch, convolutions and K-FAC": {
-        "image_shape": (8, 8),
-        "conv_layer_sizes": (4,),
+        "network": ImageNetwork((8, 8), (4,)),
         "preconditioner": "kfac",
         "feedback": "random",
     },
@@ -44,9 +43,8 @@ MODELS = {
 
 def fitted(name, distributed):
     X, y = load_digits(return_X_y=True)
-    model = DFAClassifier(
-        (16, 16), max_iter=2, batch_size=40, precision="float64", random_state=0, distributed=distributed
-    )
+    device = Device(precision="float64", distributed=distributed)
+    model = DFAClassifier((16, 16), max_iter=2, batch_size=40, random_state=0, device=device)
     return model.set_params(**MODELS[name]).fit(X[:300], y[:300])
 
 
@@ -92,4 +90,4 @@ def test_a_group_is_asked_for():
     pytest.importorskip("torch")
     X, y = load_digits(return_X_y=True)
     with pytest.raises(ValueError, match="init_process_group"):
-        DFAClassifier((8,), distributed=True, random_state=0).fit(X, y)
+        DFAClassifier((8,), device=Device(distributed=True), random_state=0).fit(X, y)

@@ -42,7 +42,7 @@ TREES = [
     (sa.DFAClassifier((8,), **STEPS), EPOCHS * 4),
     (sa.DFARegressor((8,), **STEPS), EPOCHS * 4),
     (sa.DecoupledMLPClassifier((8,), **STEPS), EPOCHS * 4),
-    (sa.DecoupledMLPRegressor((8,), executor="threads", **STEPS), EPOCHS * 4),
+    (sa.DecoupledMLPRegressor((8,), pipeline=sa.PipelineRule(executor="threads"), **STEPS), EPOCHS * 4),
     (sa.LayerwiseMLP((8, 8), **STEPS), PARTITIONS),
     (sa.LayerwiseMLP((8, 8), order="simultaneous", **STEPS), EPOCHS * 4),
     (sa.LayerwiseMLPRegressor((8, 8), **STEPS), PARTITIONS),
@@ -134,7 +134,8 @@ def below(tree, name):
 
 
 def is_estimator_class(value):
-    return isinstance(value, type) and issubclass(value, BaseEstimator)
+    is_parametrised = isinstance(value, type) and issubclass(value, BaseEstimator)
+    return is_parametrised and hasattr(value, "fit")  # parameters that are values have none
 
 
 # ---- the tree of tasks ----

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 
 from sklearn_analytic import (
+    Adam,
     Blocks,
     DecoupledMLPClassifier,
     DecoupledMLPRegressor,
@@ -46,7 +47,7 @@ def assert_same_bits(one, two):
 @pytest.mark.parametrize("cls", CLASSIFIERS, ids=name)
 def test_epochs_are_passes_of_partial_fit(cls, digits):
     X, y = digits
-    same = {"input_encoding": None, "batch_size": 32, "learning_rate": "constant", "warmup_fraction": 0.0}
+    same = {"input_encoding": None, "batch_size": 32, "learning_rate": "constant", "solver": Adam(warmup_fraction=0.0)}
     model = cls(**SMALL, **same).fit_blocks(cut(X, y))
     by_hand = cls(**SMALL, **same)
     for _, (x, labels, _) in itertools.product(range(3), cut(X, y)):
@@ -120,7 +121,7 @@ def test_rates_follow_the_schedule_of_the_whole_run(digits, monkeypatch):
     rates = _training.rates
     monkeypatch.setattr(_training, "rates", lambda *args: seen.append(rates(*args)) or seen[-1])
     X, y = digits
-    options = SMALL | {"batch_size": 10, "learning_rate": "cosine", "warmup_fraction": 0.1}
+    options = SMALL | {"batch_size": 10, "learning_rate": "cosine", "solver": Adam(warmup_fraction=0.1)}
     DFAClassifier(**options).fit_blocks(cut(X, y, size=200))
     expected = rates("cosine", 1e-3, 0, 180, 180, 18)
     np.testing.assert_allclose(np.concatenate(seen), expected / expected.max() * np.concatenate(seen).max())
@@ -155,7 +156,7 @@ def test_an_error_in_the_first_epoch_changes_nothing(digits):
 def test_an_error_later_keeps_the_last_whole_epoch(digits, error):
     X, y = digits
     source = Breaking(cut(X, y), at=1 + 4 + 4 + 4 + 2, error=error)
-    model = DFAClassifier(**SMALL, learning_rate="constant", warmup_fraction=0.0)
+    model = DFAClassifier(**SMALL, learning_rate="constant", solver=Adam(warmup_fraction=0.0))
     with pytest.raises(type(error)):
         model.fit_blocks(Blocks.from_iterable(source, prefetch=0))
     assert model.n_iter_ == 1
@@ -204,7 +205,8 @@ def failing(monkeypatch, cls, what, epoch, blocks):
 def test_what_ends_blocks_early_leaves_what_it_leaves_of_rows(cls, what, digits, monkeypatch):
     X, y = digits
     error, words = FAILING[what]
-    options = SMALL | {"max_iter": 6, "learning_rate": "constant", "n_iter_no_change": np.inf, "warmup_fraction": 0.0}
+    options = SMALL | {"max_iter": 6, "learning_rate": "constant", "n_iter_no_change": np.inf}
+    options |= {"solver": Adam(warmup_fraction=0.0)}
     watched = {"X_val": X[550:], "y_val": y[550:]}
     expected = cls(**options | {"max_iter": 2}).fit_blocks(cut(X[:550], y[:550], size=150), **watched)
     model = cls(**options).fit(X, y)

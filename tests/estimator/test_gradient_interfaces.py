@@ -12,13 +12,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from sklearn_analytic import (
+    SGD,
+    Adam,
     Blocks,
     DecoupledMLPClassifier,
     DecoupledMLPRegressor,
     DFAClassifier,
     DFARegressor,
+    ImageNetwork,
     LayerwiseMLP,
     LayerwiseMLPRegressor,
+    Partitions,
     PrivateDFAClassifier,
 )
 from sklearn_analytic.nn._training import LossWatch
@@ -122,10 +126,10 @@ def test_the_loss_of_blocks_is_watched_too(cls):
 
 @estimators
 def test_a_warm_up_is_no_plateau(cls):
-    given = {"tol": 10.0, "n_iter_no_change": 1, "max_iter": 40, "warmup_fraction": 0.5, "random_state": 0}
-    model = cls((8,), **given).fit(X, targets(cls))
+    given = {"tol": 10.0, "n_iter_no_change": 1, "max_iter": 40, "random_state": 0}
+    model = cls((8,), solver=Adam(warmup_fraction=0.5), **given).fit(X, targets(cls))
     assert model.n_iter_ == 20 + 3
-    assert cls((8,), **given | {"warmup_fraction": 0.0}).fit(X, targets(cls)).n_iter_ == 3
+    assert cls((8,), solver=Adam(warmup_fraction=0.0), **given).fit(X, targets(cls)).n_iter_ == 3
 
 
 @estimators
@@ -139,7 +143,7 @@ def test_every_partition_is_watched_by_itself(cls):
     given = {"tol": 10.0, "n_iter_no_change": 2, "max_iter": 40, "random_state": 0}
     turns = cls((8, 8), **given).fit(X, targets(cls))
     np.testing.assert_array_equal(turns.layer_n_iter_, [4, 4])
-    laps = cls((8, 8), order="laps", n_laps=2, **given).fit(X, targets(cls))
+    laps = cls((8, 8), order="laps", partitions=Partitions(n_laps=2), **given).fit(X, targets(cls))
     np.testing.assert_array_equal(laps.layer_n_iter_, [8, 8])
     assert cls((8, 8), order="simultaneous", **given).fit(X, targets(cls)).n_iter_ == 4
 
@@ -298,7 +302,7 @@ def test_log_probabilities(cls):
 
 # ---- weights that are written ----
 
-STILL = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 1e-12, "max_iter": 2, "random_state": 0}
+STILL = {"solver": SGD(momentum=0.0), "learning_rate_init": 1e-12, "max_iter": 2, "random_state": 0}
 GOING_ON = {
     "stream": lambda model: model.partial_fit(X, targets(type(model))),
     "warm start": lambda model: model.set_params(warm_start=True).fit(X, targets(type(model))),
@@ -306,7 +310,7 @@ GOING_ON = {
 WAYS = {  # parameters, and whether they need torch
     "plain": ({}, False),
     "torch": ({"device": "torch:cpu"}, True),
-    "images": ({"image_shape": (2, 2), "conv_layer_sizes": (3,), "hidden_layer_sizes": (4,)}, True),
+    "images": ({"network": ImageNetwork((2, 2), (3,)), "hidden_layer_sizes": (4,)}, True),
 }
 going_on = pytest.mark.parametrize("go_on", GOING_ON.values(), ids=GOING_ON)
 
@@ -368,10 +372,10 @@ def test_lists_of_other_arrays_may_be_written(cls, go_on):
 
 
 @estimators
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("solver", [SGD(momentum=0.9), "adam"], ids=str)
 @going_on
 def test_what_was_not_written_trains_to_the_same_bits(cls, solver, go_on):
-    given = {"solver": solver, "momentum": 0.9, "learning_rate_init": 0.01}
+    given = {"solver": solver, "learning_rate_init": 0.01}
     plain, copied = begun(cls, **given), begun(cls, **given)
     copied.coefs_ = [w.astype(np.float64) for w in copied.coefs_]
     copied.intercepts_ = [b.copy() for b in copied.intercepts_]
@@ -415,7 +419,7 @@ def test_weights_that_do_not_fit_are_named(cls, go_on):
 @pytest.mark.parametrize("interlayer", [None, "overparametrise", "lookahead", "window"])
 @going_on
 def test_layers_and_heads_below_may_be_written(cls, interlayer, go_on):
-    model = begun(cls, interlayer=interlayer)
+    model = begun(cls, partitions=Partitions(interlayer=interlayer))
     written = write(model)
     head = model.heads_[0]["coefs"]
     head[-1][:] = 0.5

@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 
 from sklearn_analytic import (
+    Adam,
     Blocks,
     DecoupledMLPClassifier,
     DecoupledMLPRegressor,
+    Device,
     DFAClassifier,
     DFARegressor,
+    ImageNetwork,
     LayerwiseMLP,
     LayerwiseMLPRegressor,
+    Partitions,
+    SequenceNetwork,
 )
 from sklearn_analytic.estimator.late_scales import joined, moments
 from tests.checks import encoded
@@ -22,7 +27,11 @@ REGRESSORS = [DFARegressor, LayerwiseMLPRegressor, DecoupledMLPRegressor]
 CLASSIFIERS = [DFAClassifier, LayerwiseMLP, DecoupledMLPClassifier]
 SMALL = {"hidden_layer_sizes": (16,), "max_iter": 3, "random_state": 0}
 CONSTANTS = (0.0, 1e-6, -3.0, 1e6 + 0.1, 1e150, -1e-310)
-STILL = {"learning_rate_init": 1e-12, "learning_rate": "constant", "warmup_fraction": 0.0}  # nothing is learned
+STILL = {
+    "learning_rate_init": 1e-12,
+    "learning_rate": "constant",
+    "solver": Adam(warmup_fraction=0.0),
+}  # nothing is learned
 
 
 @pytest.fixture
@@ -79,9 +88,17 @@ def test_a_constant_target_is_predicted_exactly(model, constant, X):
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize("parameters", [{"refit_head": True}, {"order": "simultaneous"}, {"local_loss": "predsim"}])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"partitions": Partitions(refit_head=True)},
+        {"order": "simultaneous"},
+        {"partitions": Partitions(local_loss="predsim")},
+    ],
+)
 def test_every_head_predicts_a_constant_exactly(parameters, precision, X):
-    model = LayerwiseMLPRegressor(**SMALL | {"hidden_layer_sizes": (8, 8)}, precision=precision, **parameters)
+    parameters = SMALL | {"hidden_layer_sizes": (8, 8)} | parameters
+    model = LayerwiseMLPRegressor(device=Device(precision=precision), **parameters)
     model.fit(X, np.column_stack([X[:, 0], np.full(60, 0.1)]))
     for staged in model.staged_predict(X):
         np.testing.assert_array_equal(staged[:, 1], 0.1)
@@ -102,7 +119,7 @@ def test_networks_of_torch_predict_a_constant_exactly(model):
     pytest.importorskip("torch")
     images = np.random.default_rng(0).standard_normal((20, 36))
     fits = [
-        model(**SMALL, image_shape=(6, 6), conv_layer_sizes=(2,)),
+        model(**SMALL, network=ImageNetwork((6, 6), (2,))),
         model(**SMALL, device="torch:cpu"),
     ]
     for fitted in fits:
@@ -112,7 +129,7 @@ def test_networks_of_torch_predict_a_constant_exactly(model):
 def test_recurrent_networks_predict_a_constant_exactly():
     pytest.importorskip("torch")
     rows = np.random.default_rng(0).standard_normal((20, 6))
-    model = DFARegressor(**SMALL, recurrent_layer_sizes=(4,), sequence_length=3).fit(rows, np.full(20, 0.1))
+    model = DFARegressor(**SMALL, network=SequenceNetwork(3, (4,))).fit(rows, np.full(20, 0.1))
     np.testing.assert_array_equal(model.predict(rows), 0.1)
 
 
@@ -186,7 +203,8 @@ def test_a_column_that_moves_is_learned(model, how, unit):
 @pytest.mark.parametrize("model", REGRESSORS)
 def test_nothing_jumps_where_a_column_is_what_it_was(model, how, encoding):
     A, B = _switched(np.random.default_rng(0), 3.0)
-    fitted = _begin(model(**SMALL | STILL, input_encoding=encoding, precision="float64"), how, A, A[:, 0])
+    exact = Device(precision="float64")
+    fitted = _begin(model(**SMALL | STILL, input_encoding=encoding, device=exact), how, A, A[:, 0])
     before, zeros = fitted.predict(A), np.flatnonzero(~encoded(fitted, A[:1])[0].astype(bool))
     for part in (B[:1], B[1:4], B):
         fitted.partial_fit(part, part[:, 0])
@@ -220,7 +238,7 @@ def test_blank_images_get_their_scale_when_there_are_others():
     pytest.importorskip("torch")
     images = 5 * np.random.default_rng(0).standard_normal((30, 36))
     blank = np.full((30, 36), 7.3)
-    model = DFARegressor(**SMALL, image_shape=(6, 6), conv_layer_sizes=(2,)).fit(blank, images[:, 0])
+    model = DFARegressor(**SMALL, network=ImageNetwork((6, 6), (2,))).fit(blank, images[:, 0])
     assert np.all(encoded(model, blank) == 0)
     model.partial_fit(images, images[:, 0])
     assert np.all(encoded(model, blank) == 0) and 0.5 < encoded(model, images).std() < 1.5

@@ -35,7 +35,8 @@ def test_every_display_is_here():
 
 def test_arguments_of_the_display_come_before_what_the_estimator_says(pyplot):
     X = np.arange(40.0).reshape(20, 2)
-    model = sa.DFAClassifier((4, 3), alignment=True, max_iter=2, random_state=0).fit(X, X[:, 0] > 20)
+    model = sa.DFAClassifier((4, 3), feedback=sa.Feedback(alignment=True), max_iter=2, random_state=0)
+    model.fit(X, X[:, 0] > 20)
     display = sa.AlignmentDisplay.from_estimator(model, layer_names=["low", "high"], estimator_name=None, color="red")
     assert [line.get_label() for line in display.lines_] == ["low", "high"]
     assert display.estimator_name == "DFAClassifier"  # None is no argument

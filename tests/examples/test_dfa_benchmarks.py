@@ -114,7 +114,7 @@ def test_memory_of_images(memory):
 
 def test_skipping(tmp_path):
     record, _ = run_suite("skipping", tmp_path, "--contenders", "dfa")
-    assert [line["tol_error"] for line in record["summary"]] == [0, 0.01, 0.03, 0.1]
+    assert [line["feedback__tol_error"] for line in record["summary"]] == [0, 0.01, 0.03, 0.1]
     assert all(line["accuracy"] > 0.8 for line in record["summary"])
 
 

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import sklearn_analytic
+
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "examples" / "benchmarks"
 
@@ -139,7 +141,7 @@ def test_memory_in_a_fresh_process(run_suite, module):
 def memory_task(module, **changes):
     """A small task of the suite."""
     memory = module("_layerwise_memory")
-    return memory.QUICK_NETWORKS["4 x 128"] | {"epochs": 1, "device": "cpu", "parameters": {}} | changes
+    return memory.QUICK_NETWORKS["4 x 128"] | {"epochs": 1, "device": "cpu", "partitions": {}} | changes
 
 
 def test_plain_loop_counts_what_autograd_keeps(module):
@@ -223,7 +225,8 @@ def test_looking_at_held_out_rows_changes_nothing(module):
     X = np.random.default_rng(0).standard_normal((96, 4)).astype(np.float32)
     split = (X[:64], X[64:], (X[:64, 0] > 0).astype(int), (X[64:, 0] > 0).astype(int))
     for interlayer in (None, "window"):
-        parameters = {"hidden_layer_sizes": (8, 8), "max_iter": 4, "interlayer": interlayer, "random_state": 0}
+        partitions = sklearn_analytic.Partitions(interlayer=interlayer)
+        parameters = {"hidden_layer_sizes": (8, 8), "max_iter": 4, "partitions": partitions, "random_state": 0}
         watched = common.WatchedLayerwise(**parameters)
         row = common.watched_fit(watched, split)
         plain = common.LayerwiseMLP(**parameters).fit(split[0], split[2])

@@ -21,10 +21,13 @@ from sklearn_analytic import (
     CPNetClassifier,
     DecoupledMLPClassifier,
     DecoupledMLPRegressor,
+    Device,
     DFAClassifier,
     DFARegressor,
+    ImageNetwork,
     LayerwiseMLP,
     LayerwiseMLPRegressor,
+    Partitions,
     PrivateDFAClassifier,
 )
 
@@ -62,7 +65,11 @@ CLASSIFIERS = [
     (DFAClassifier(20, **SHORT), _named(DIGITS), MLPClassifier),
     (DFAClassifier((20, 10), activation="tanh", early_stopping=True, **SHORT), CANCER, MLPClassifier),
     (DFAClassifier(20, activation="leaky_relu", output="expgb", **SHORT), IRIS, MLPClassifier),
-    (DFAClassifier(20, activation="logistic", precision="float64", **SHORT), _named(CANCER), MLPClassifier),
+    (
+        DFAClassifier(20, activation="logistic", device=Device(precision="float64"), **SHORT),
+        _named(CANCER),
+        MLPClassifier,
+    ),
     (DFAClassifier((), scheme="backprop", **SHORT), _named(CANCER), LogisticRegression),
     (DFAClassifier((), scheme="backprop", input_encoding=None, **SHORT), IRIS, LogisticRegression),
     (LayerwiseMLP((20, 20), **SHORT), DIGITS, MLPClassifier),
@@ -71,7 +78,7 @@ CLASSIFIERS = [
 ]
 LABELS_ALONE = [
     (DFAClassifier(20, output="linear", **SHORT), CANCER, MLPClassifier),
-    (LayerwiseMLP((20, 20), refit_head=True, **SHORT), IRIS, MLPClassifier),
+    (LayerwiseMLP((20, 20), partitions=Partitions(refit_head=True), **SHORT), IRIS, MLPClassifier),
     (ClosedFormMLP((20, 10), hidden="sampled", activation="relu", **STEPPED), CANCER, MLPClassifier),
     (ClosedFormMLP(20, hidden="inverse", activation="identity", **STEPPED), IRIS, MLPClassifier),
     (ClosedFormMLP((15, 10), hidden="random", activation="relu", **STEPPED), LABELS, MLPClassifier),
@@ -200,7 +207,7 @@ def test_networks_of_torch_are_refused(method, needs):
     pytest.importorskip("torch")
     pytest.importorskip(needs)
     few = (DIGITS[0][:50], DIGITS[1][:50])
-    model = _fitted(DFAClassifier(10, image_shape=(8, 8), conv_layer_sizes=(2,), **SHORT), few)
+    model = _fitted(DFAClassifier(10, network=ImageNetwork((8, 8), (2,)), **SHORT), few)
     with pytest.raises(NotImplementedError, match=r"network of torch.*torch\.onnx"):
         getattr(model, method)()
 

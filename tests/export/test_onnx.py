@@ -21,6 +21,7 @@ from sklearn_analytic import (
     DFARegressor,
     LayerwiseMLP,
     LayerwiseMLPRegressor,
+    Partitions,
     PrivateDFAClassifier,
     features,
 )
@@ -69,7 +70,7 @@ CLASSIFIERS = {
     "dfa-pow3gb": (DFAClassifier(20, output="pow3gb", **SHORT), IRIS),
     "dfa-expgb": (DFAClassifier((20, 10), output="expgb", activation="tanh", **SHORT), DIGITS),
     "dfa-no-hidden-layer": (DFAClassifier((), scheme="backprop", input_encoding=None, **SHORT), IRIS),
-    "layerwise": (LayerwiseMLP((20, 20), refit_head=True, **SHORT), DIGITS),
+    "layerwise": (LayerwiseMLP((20, 20), partitions=Partitions(refit_head=True), **SHORT), DIGITS),
     "decoupled": (DecoupledMLPClassifier((20, 20), **SHORT), DIGITS),
     "private-bounds": (PrivateDFAClassifier(10, bounds=(0.0, 5.0), classes=[0, 1, 2], max_iter=1), IRIS),
     "private-norm": (PrivateDFAClassifier(10, data_norm=5.0, classes=[0, 1, 2], max_iter=1), IRIS),

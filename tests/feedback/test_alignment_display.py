@@ -7,12 +7,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_analytic import AlignmentDisplay, DFAClassifier, DFARegressor
+from sklearn_analytic import AlignmentDisplay, DFAClassifier, DFARegressor, Feedback, ImageNetwork
 
 pytestmark = pytest.mark.usefixtures("pyplot")
 
 ALIGNMENT = np.array([[0.1, 0.4, 0.9], [0.2, 0.5, 0.95], [0.3, 0.6, 0.97], [0.35, 0.7, 0.98]])
-WATCHED = {"alignment": True, "max_iter": 3, "random_state": 0}
+WATCHED = {"feedback": Feedback(alignment=True), "max_iter": 3, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_from_a_plain_network_with_widths(model, data):
 def test_from_a_network_without_coefs(data):
     pytest.importorskip("torch")
     X, y = data
-    model = DFAClassifier((6,), image_shape=(2, 2), conv_layer_sizes=(4,), **WATCHED).fit(X, y)
+    model = DFAClassifier((6,), network=ImageNetwork((2, 2), (4,)), **WATCHED).fit(X, y)
     display = AlignmentDisplay.from_estimator(model)
     assert legend(display) == [f"layer {k + 1}" for k in range(model.alignment_.shape[1])]
 
@@ -102,7 +102,7 @@ def test_wrong_arguments_are_refused():
 
 def test_fitted_without_alignment_the_error_says_what_to_do(data):
     model = DFAClassifier((8,), max_iter=1).fit(*data)
-    with pytest.raises(AttributeError, match="set alignment=True and fit again"):
+    with pytest.raises(AttributeError, match=r"set feedback=Feedback\(alignment=True\) and fit again"):
         AlignmentDisplay.from_estimator(model)
 
 
@@ -119,7 +119,7 @@ def test_an_alignment_that_is_no_array_is_refused(data):
         AlignmentDisplay.from_estimator(model)
 
 
-@pytest.mark.parametrize("model", [DFAClassifier(alignment=True), DFARegressor()])
+@pytest.mark.parametrize("model", [DFAClassifier(feedback=Feedback(alignment=True)), DFARegressor()])
 def test_an_estimator_must_be_fitted(model):
     with pytest.raises(NotFittedError):
         AlignmentDisplay.from_estimator(model)

@@ -14,7 +14,17 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_analytic import DFAClassifier, DFARegressor
+from sklearn_analytic import (
+    KFAC,
+    SGD,
+    ApproximateActivation,
+    Device,
+    DFAClassifier,
+    DFARegressor,
+    Feedback,
+    ImageNetwork,
+    SequenceNetwork,
+)
 from tests.checks import assert_close
 
 FEEDBACKS = ["refresh", "random", "binary", "sparse", "product", "dkp", "learned"]
@@ -48,21 +58,21 @@ def test_every_feedback_learns_digits(digits, feedback):
 @pytest.mark.parametrize("feedback", ["random", "binary"])
 def test_every_first_feedback_learns_digits(digits, feedback, init):
     X, X_test, y, y_test = digits
-    assert small(feedback=feedback, feedback_init=init, max_iter=40).fit(X, y).score(X_test, y_test) > 0.95
+    assert small(feedback=Feedback(feedback, init=init), max_iter=40).fit(X, y).score(X_test, y_test) > 0.95
 
 
 @pytest.mark.parametrize(
     "parameters",
     [
         {"scheme": "backprop"},
-        {"activation_bits": 4},
-        {"activation_bits": 8, "scheme": "backprop"},
+        {"activation": ApproximateActivation("relu", bits=4)},
+        {"activation": ApproximateActivation(bits=8), "scheme": "backprop"},
         {"feedback": "random", "preconditioner": "kfac", "solver": "sgd", "learning_rate_init": 0.1, "max_iter": 5},
         {"solver": "adamw", "alpha": 1e-2},
-        {"solver": "sgd", "learning_rate_init": 0.05, "learning_rate": "step", "warmup_fraction": 0.1},
-        {"tol_error": 0.01},
-        {"feedback": "random", "feedback_shared": True, "activation": "tanh"},
-        {"precision": "float64", "activation": "leaky_relu"},
+        {"solver": SGD(warmup_fraction=0.1), "learning_rate_init": 0.05, "learning_rate": "step"},
+        {"feedback": Feedback(tol_error=0.01)},
+        {"feedback": Feedback("random", shared=True), "activation": "tanh"},
+        {"device": Device(precision="float64"), "activation": "leaky_relu"},
         {"input_encoding": "robust"},
         {"input_encoding": None, "activation": "logistic"},
     ],
@@ -75,11 +85,12 @@ def test_every_road_learns_digits(digits, parameters):
 
 def test_refreshed_feedback_points_where_backprop_points(digits):
     X, _, y, _ = digits
-    found = {name: small(feedback=name, alignment=True).fit(X, y).alignment_ for name in ("refresh", "random")}
+    kinds = ("refresh", "random")
+    found = {name: small(feedback=Feedback(name, alignment=True)).fit(X, y).alignment_ for name in kinds}
     assert found["refresh"].shape == (20, 2)
     assert np.all(found["refresh"][-1] > found["random"][-1])
     assert np.all(found["refresh"][-1] > 0.7)
-    exact = small(scheme="backprop", alignment=True, max_iter=2).fit(X, y).alignment_
+    exact = small(scheme="backprop", feedback=Feedback(alignment=True), max_iter=2).fit(X, y).alignment_
     assert_close(exact, np.ones((2, 2)), "float64")
 
 
@@ -234,13 +245,13 @@ def test_the_same_seed_is_the_same_network(digits):
 
 def test_bytes(digits):
     X, _, y, _ = digits
-    four = small(activation_bits=4, max_iter=1).fit(X, y).activation_bytes_
+    four = small(activation=ApproximateActivation(bits=4), max_iter=1).fit(X, y).activation_bytes_
     assert four["exact"] >= 6 * four["stored"]
 
 
 def test_bottleneck_is_named(digits):
     X, _, y, _ = digits
-    narrow = small(hidden_layer_sizes=(64, 4, 64), feedback="random", alignment=True, max_iter=5)
+    narrow = small(hidden_layer_sizes=(64, 4, 64), feedback=Feedback("random", alignment=True), max_iter=5)
     with pytest.warns(UserWarning, match="hidden layer 2 is a bottleneck: 4 units between 64 and 64"):
         narrow.fit(X, y)
     with warnings.catch_warnings():
@@ -290,33 +301,36 @@ def test_regression_streams():
     [
         ({"scheme": "fa"}, "scheme must be one of"),
         ({"feedback": "none"}, "feedback must be one of"),
-        ({"feedback_init": "he"}, "feedback_init must be one of"),
+        ({"feedback": Feedback("none")}, "feedback must be one of"),
+        ({"feedback": Feedback(init="he")}, "feedback__init must be one of"),
         ({"activation": "gelu"}, "activation must be one of"),
+        ({"activation": ApproximateActivation("gelu")}, "activation must be one of"),
         ({"solver": "lbfgs"}, "solver must be one of"),
-        ({"learning_rate": "adaptive"}, "learning_rate must be one of"),
+        ({"learning_rate": "linear"}, "learning_rate must be one of"),
         ({"learning_rate_init": 0}, "learning_rate_init must be a number above 0"),
         ({"learning_rate_init": np.nan}, "learning_rate_init must be a number"),
-        ({"activation_bits": 2}, "activation_bits must be 4, 8 or None"),
-        ({"preconditioner": "shampoo"}, "preconditioner must be 'kfac' or None"),
-        ({"preconditioner": "kfac", "kfac_params": {"dampening": 1}}, r"unknown keys \['dampening'\]"),
-        ({"preconditioner": "kfac", "activation_bits": 4}, "needs exact activations"),
+        ({"activation": ApproximateActivation(bits=2)}, "activation__bits must be 4, 8 or None"),
+        ({"preconditioner": "shampoo"}, "preconditioner must be 'kfac', KFAC\\(...\\) or None"),
+        ({"preconditioner": "kfac", "activation": ApproximateActivation()}, "needs exact activations"),
+        ({"preconditioner": KFAC(), "activation": ApproximateActivation()}, "needs exact activations"),
         ({"batch_size": 0}, "batch_size must be a positive integer"),
         ({"max_iter": 1.5}, "max_iter must be a positive integer"),
         ({"validation_fraction": 1.0}, "validation_fraction must be a number between 0 and 1"),
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes must be a positive integer"),
         ({"hidden_layer_sizes": "64"}, "hidden_layer_sizes must be"),
         ({"input_encoding": "minmax"}, "input_encoding must be one of"),
-        ({"precision": "float16"}, "precision must be one of"),
-        ({"tol_error": -1}, "tol_error must be a number 0 or more"),
-        ({"momentum": 1.0}, "momentum must be a number at least 0 and below 1"),
-        ({"image_shape": (8,)}, "image_shape must be"),
-        ({"image_shape": (8, 8), "recurrent_layer_sizes": 4, "sequence_length": 8}, "exclude each other"),
-        ({"recurrent_layer_sizes": 4}, "must be given together"),
-        ({"image_shape": (8, 8), "conv_layer_sizes": (8, 0)}, "conv_layer_sizes must be a sequence"),
-        ({"image_shape": (8, 8), "conv_layer_sizes": 8}, "conv_layer_sizes must be a sequence"),
+        ({"device": Device(precision="float16")}, "device__precision must be one of"),
+        ({"feedback": Feedback(tol_error=-1)}, "feedback__tol_error must be a number 0 or more"),
+        ({"solver": SGD(momentum=1.0)}, "solver__momentum must be a number at least 0 and below 1"),
+        ({"network": ImageNetwork((8,))}, "network__image_shape must be"),
+        ({"network": ImageNetwork((8, 8), normalization="layer")}, "network__normalization must be 'batch' or None"),
+        ({"network": SequenceNetwork(None, 4)}, "network__sequence_length must be a positive integer"),
+        ({"network": SequenceNetwork(8, "4")}, "network__recurrent_layer_sizes must be"),
+        ({"network": ImageNetwork((8, 8), (8, 0))}, "network__conv_layer_sizes must be a sequence"),
+        ({"network": ImageNetwork((8, 8), 8)}, "network__conv_layer_sizes must be a sequence"),
         ({"early_stopping": "yes"}, "early_stopping must be True or False"),
-        ({"feedback": "random", "feedback_init": "zeros"}, "would never train a hidden layer"),
-        ({"distributed": True, "random_state": None}, "needs an integer random_state"),
+        ({"feedback": Feedback("random", init="zeros")}, "would never train a hidden layer"),
+        ({"device": Device(distributed=True), "random_state": None}, "needs an integer random_state"),
     ],
     ids=str,
 )
@@ -326,6 +340,58 @@ def test_wrong_parameters_are_named(digits, parameters, message):
     with pytest.raises(ValueError, match=message):
         model.fit(X, y)
     assert not hasattr(model, "coefs_")
+
+
+def test_a_setting_has_one_place():
+    with pytest.raises(TypeError, match="dampening"):
+        KFAC(dampening=1)
+    with pytest.raises(TypeError, match="recurrent_layer_sizes"):
+        ImageNetwork((8, 8), recurrent_layer_sizes=4)
+    with pytest.raises(TypeError, match="sequence_length"):
+        SequenceNetwork(recurrent_layer_sizes=4)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"solver": Device()},
+            r"solver must be one of \['adam', 'adamw', 'sgd'\], Adam\(...\), AdamW\(...\) or SGD\(...\), got Device",
+        ),
+        ({"device": SGD()}, r"device must be Device\(...\), or what stands for it, got SGD\(\)"),
+        ({"feedback": KFAC()}, r"feedback must be Feedback\(...\), or what stands for it, got KFAC\(\)"),
+        ({"activation": Feedback()}, r"activation must be ApproximateActivation\(...\), or what stands for it"),
+        ({"network": Feedback()}, r"network must be DenseNetwork\(...\), ImageNetwork\(...\), SequenceNetwork\(...\)"),
+        ({"preconditioner": SGD()}, r"preconditioner must be 'kfac', KFAC\(...\) or None, got SGD\(\)"),
+    ],
+    ids=str,
+)
+def test_the_value_of_another_parameter_is_refused(digits, parameters, message):
+    X, _, y, _ = digits
+    model = small(**parameters)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y)
+    assert not hasattr(model, "coefs_")
+
+
+def test_a_setting_of_a_word_says_which_value_has_it():
+    model = small(feedback="sparse", max_iter=1)
+    with pytest.raises(ValueError, match=r"feedback='sparse': give feedback=Feedback\(density=...\) first"):
+        model.set_params(feedback__density=0.2)
+    with pytest.raises(ValueError, match=r"solver='adam': give solver=Adam\(beta_1=...\) or AdamW\(beta_1=...\) first"):
+        model.set_params(solver__beta_1=0.2)
+    assert model.set_params(feedback=Feedback("sparse"), feedback__density=0.2).feedback.density == 0.2
+
+
+def test_a_word_stands_for_its_value_and_keeps_all_bits(digits):
+    X, _, y, _ = digits
+    words = small(feedback="random", solver="sgd", preconditioner="kfac", device="cpu", max_iter=2)
+    values = {"feedback": Feedback("random"), "solver": SGD(), "preconditioner": KFAC(), "device": Device()}
+    values |= {"activation": ApproximateActivation("relu", bits=None)}
+    again = small(**values, max_iter=2).fit(X, y)
+    for one, other in zip(words.fit(X, y).coefs_, again.coefs_, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert clone(again).get_params()["feedback__name"] == "random"
 
 
 def test_wrong_targets_are_named(digits):
@@ -364,7 +430,7 @@ def test_divergence_keeps_the_last_good_weights(device):
     assert np.isfinite(model.predict(X)).all()
     assert all(np.isfinite(w).all() for w in model.coefs_)
     with pytest.raises(FloatingPointError, match="diverged"):  # before an alignment was measured
-        DFARegressor((8, 8), learning_rate_init=1e30, alignment=True, **parameters).fit(X, y)
+        DFARegressor((8, 8), learning_rate_init=1e30, feedback=Feedback(alignment=True), **parameters).fit(X, y)
     stream = DFARegressor((8, 8), learning_rate_init=1e-3, scheme="backprop", **parameters).partial_fit(X, y)
     before = stream.predict(X)
     stream.set_params(learning_rate_init=1e30)
@@ -447,9 +513,9 @@ def test_torch_is_the_compiled_network(digits):
     pytest.importorskip("torch")
     X, _, y, _ = digits
     for parameters in ({"scheme": "backprop"}, {"feedback": "random"}, {"feedback": "refresh"}):
-        shared = parameters | {"max_iter": 2, "precision": "float64"}
-        compiled = small(**shared).fit(X, y)
-        torched = small(**shared, device="torch:cpu").fit(X, y)
+        shared = parameters | {"max_iter": 2}
+        compiled = small(**shared, device=Device(precision="float64")).fit(X, y)
+        torched = small(**shared, device=Device("torch:cpu", precision="float64")).fit(X, y)
         # the same draws and the same steps: Adam magnifies rounding where gradients are small
         assert_close(torched.predict_proba(X), compiled.predict_proba(X), "float64", scale=1e6)
 
@@ -458,7 +524,7 @@ def test_torch_is_the_compiled_network(digits):
 def test_small_images(digits, scheme):
     pytest.importorskip("torch")
     X, X_test, y, y_test = digits
-    shape = {"image_shape": (8, 8), "conv_layer_sizes": (8, 16), "hidden_layer_sizes": (32,)}
+    shape = {"network": ImageNetwork((8, 8), (8, 16)), "hidden_layer_sizes": (32,)}
     model = small(**shape, scheme=scheme, learning_rate_init=3e-3).fit(X, y)
     # literal feedback to every convolution is known to fail (Refinetti et al. 2021; Launay et al. 2019)
     assert model.score(X_test, y_test) > (0.5 if scheme == "dfa" else 0.9)
@@ -469,8 +535,8 @@ def test_small_images(digits, scheme):
 def test_modules_of_stacked_convolutions(digits):
     pytest.importorskip("torch")
     X, X_test, y, y_test = digits
-    shape = {"image_shape": (8, 8), "conv_layer_sizes": ((8, 8), (16, 16)), "hidden_layer_sizes": (32,)}
-    parameters = shape | {"learning_rate_init": 3e-3, "alignment": True}
+    shape = {"network": ImageNetwork((8, 8), ((8, 8), (16, 16))), "hidden_layer_sizes": (32,)}
+    parameters = shape | {"learning_rate_init": 3e-3, "feedback": Feedback(alignment=True)}
     aligned = {}
     for scheme in ("modular", "backprop"):
         model = small(**parameters, scheme=scheme).fit(X, y)
@@ -486,7 +552,7 @@ def test_modules_of_stacked_convolutions(digits):
 def test_sequences(digits, scheme):
     pytest.importorskip("torch")
     X, X_test, y, y_test = digits
-    shape = {"recurrent_layer_sizes": (48,), "sequence_length": 8, "hidden_layer_sizes": (32,)}
+    shape = {"network": SequenceNetwork(8, (48,)), "hidden_layer_sizes": (32,)}
     model = small(**shape, scheme=scheme, learning_rate_init=3e-3, max_iter=15).fit(X, y)
     assert model.score(X_test, y_test) > 0.85
 
@@ -505,31 +571,32 @@ def test_a_given_network(digits):
     with pytest.raises(ValueError, match=r"expected \(2, 10\)"):
         small(network=short).fit(X, y)
     with pytest.raises(ValueError, match=r"image_shape=\(7, 9\) has 63 values, but X has 64"):
-        small(image_shape=(7, 9)).fit(X, y)
+        small(network=ImageNetwork((7, 9))).fit(X, y)
     with pytest.raises(ValueError, match=r"image_shape=\(3, 5, 5\) has 75 values"):
-        small(image_shape=(3, 5, 5)).fit(X, y)
+        small(network=ImageNetwork((3, 5, 5))).fit(X, y)
     with pytest.raises(ValueError, match=r"image_shape=\(3, 5, 5\) has 75 values"):
-        small(image_shape=(3, 5, 5)).partial_fit(X, y, classes=range(10))
+        small(network=ImageNetwork((3, 5, 5))).partial_fit(X, y, classes=range(10))
     with pytest.raises(ValueError, match="does not divide the 64 features"):
-        small(recurrent_layer_sizes=4, sequence_length=7).fit(X, y)
+        small(network=SequenceNetwork(7, 4)).fit(X, y)
 
 
 def test_alignment_of_torch_networks(digits):
     pytest.importorskip("torch")
     X, _, y, _ = digits
-    shape = {"image_shape": (8, 8), "conv_layer_sizes": (8,), "hidden_layer_sizes": (32, 32), "alignment": True}
-    model = small(**shape, max_iter=2).fit(X, y)
+    shape = {"network": ImageNetwork((8, 8), (8,)), "hidden_layer_sizes": (32, 32)}
+    watched = shape | {"feedback": Feedback(alignment=True)}
+    model = small(**watched, max_iter=2).fit(X, y)
     assert model.alignment_.shape == (2, 3) and np.all(np.abs(model.alignment_) <= 1)
-    silent = small(**shape | {"alignment": False}, max_iter=2).fit(X, y)  # to measure changes nothing
+    silent = small(**shape, max_iter=2).fit(X, y)  # to measure changes nothing
     np.testing.assert_array_equal(model.network_state_["1.weight"], silent.network_state_["1.weight"])
-    exact = small(**shape, max_iter=1, scheme="backprop").fit(X, y)
+    exact = small(**watched, max_iter=1, scheme="backprop").fit(X, y)
     np.testing.assert_allclose(exact.alignment_, 1, rtol=1e-6)
 
 
 def test_a_network_without_dense_hidden_layers_is_trained_exactly(digits):
     torch = pytest.importorskip("torch")
     X, X_test, y, y_test = digits
-    model = small(hidden_layer_sizes=(), image_shape=(8, 8), conv_layer_sizes=(8,), max_iter=10)
+    model = small(hidden_layer_sizes=(), network=ImageNetwork((8, 8), (8,)), max_iter=10)
     assert model.fit(X, y).score(X_test, y_test) > 0.85
     network = torch.nn.Sequential(torch.nn.Linear(64, 10))
     assert small(network=network).fit(X, y).score(X_test, y_test) > 0.85
@@ -543,7 +610,7 @@ def test_alignment_of_frozen_layers(digits):
     nn = torch.nn
     network = nn.Sequential(nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 10))
     network[0].requires_grad_(False)
-    model = small(network=network, alignment=True, max_iter=2).fit(X, y)
+    model = small(network=network, feedback=Feedback(alignment=True), max_iter=2).fit(X, y)
     assert model.alignment_.shape == (2, 2)
     np.testing.assert_array_equal(model.network_state_["0.weight"], network[0].weight.numpy())
 
@@ -551,9 +618,9 @@ def test_alignment_of_frozen_layers(digits):
 @pytest.mark.parametrize(
     ("asked", "named"),
     [
-        ({"image_shape": (8, 8)}, "image_shape"),
-        ({"precision": "bfloat16"}, "precision='bfloat16'"),
-        ({"distributed": True}, "distributed=True"),
+        ({"network": ImageNetwork((8, 8))}, "network=ImageNetwork\\(image_shape=\\(8, 8\\)\\)"),
+        ({"device": Device(precision="bfloat16")}, "device__precision='bfloat16'"),
+        ({"device": Device(distributed=True)}, "device__distributed=True"),
         ({"scheme": "modular"}, "scheme='modular'"),
     ],
 )

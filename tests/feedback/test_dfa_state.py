@@ -6,10 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sklearn_analytic import DFAClassifier, DFARegressor
+from sklearn_analytic import (
+    KFAC,
+    SGD,
+    Adam,
+    ApproximateActivation,
+    Device,
+    DFAClassifier,
+    DFARegressor,
+    Feedback,
+    ImageNetwork,
+)
 from sklearn_analytic.feedback.method import DirectFeedback
 from sklearn_analytic.nn import KFACRecipe
 from tests.checks import assert_close
@@ -31,58 +42,83 @@ def regressor(**parameters):
 RECIPE = {
     "scheme": ("modular", lambda r: r.scheme),
     "feedback": ("dkp", lambda r: r.feedback.name),
-    "feedback_init": ("uniform", lambda r: r.feedback.init),
-    "feedback_shared": (True, lambda r: r.feedback.shared),
-    "feedback_density": (0.3, lambda r: r.feedback.density),
-    "feedback_scale": (2.0, lambda r: r.feedback.scale),
-    "feedback_learning_rate": (0.01, lambda r: r.feedback.rate),
-    "refresh_interval": (7, lambda r: r.feedback.interval),
-    "module_size": (3, lambda r: r.module_size),
+    "feedback__name": ("dkp", lambda r: r.feedback.name),
+    "feedback__init": ("uniform", lambda r: r.feedback.init),
+    "feedback__shared": (True, lambda r: r.feedback.shared),
+    "feedback__density": (0.3, lambda r: r.feedback.density),
+    "feedback__scale": (2.0, lambda r: r.feedback.scale),
+    "feedback__learning_rate": (0.01, lambda r: r.feedback.rate),
+    "feedback__refresh_interval": (7, lambda r: r.feedback.interval),
+    "feedback__module_size": (3, lambda r: r.module_size),
+    "feedback__tol_error": (0.2, lambda r: r.tol_error),
     "solver": ("sgd", lambda r: r.optimizer.name),
-    "momentum": (0.5, lambda r: r.optimizer.momentum),
-    "nesterovs_momentum": (False, lambda r: r.optimizer.nesterov),
-    "beta_1": (0.5, lambda r: r.optimizer.beta_1),
-    "beta_2": (0.6, lambda r: r.optimizer.beta_2),
-    "epsilon": (1e-3, lambda r: r.optimizer.epsilon),
+    "solver__momentum": (0.5, lambda r: r.optimizer.momentum),
+    "solver__nesterovs_momentum": (False, lambda r: r.optimizer.nesterov),
+    "solver__beta_1": (0.5, lambda r: r.optimizer.beta_1),
+    "solver__beta_2": (0.6, lambda r: r.optimizer.beta_2),
+    "solver__epsilon": (1e-3, lambda r: r.optimizer.epsilon),
     "alpha": (0.1, lambda r: r.optimizer.alpha),
     "preconditioner": ("kfac", lambda r: None if r.kfac is None else "kfac"),
-    "activation_bits": (8, lambda r: r.activation_bits),
-    "tol_error": (0.2, lambda r: r.tol_error),
+    "activation__bits": (8, lambda r: r.activation_bits),
     "batch_size": (33, lambda r: r.batch_size),
-    "precision": ("float64", lambda r: r.precision),
+    "device__precision": ("float64", lambda r: r.precision),
 }
 PLAN = {
     "max_iter": (9, lambda p: p.n_epochs),
     "batch_size": (33, lambda p: p.batch_size),
     "learning_rate_init": (0.5, lambda p: p.rate),
     "learning_rate": ("step", lambda p: p.schedule),
-    "warmup_fraction": (0.2, lambda p: p.warmup),
+    "shuffle": (False, lambda p: p.shuffle),
+    "solver__warmup_fraction": (0.2, lambda p: p.warmup),
+    "solver__power_t": (0.2, lambda p: p.power_t),
     "tol": (0.5, lambda p: p.tol),
 }
+VALUES = {
+    "activation": ApproximateActivation("relu", bits=None),
+    "device": Device(),
+    "feedback": Feedback(),
+    "solver": Adam(),
+}
+
+
+def with_setting(name, value):
+    """Two classifiers, of which the second one has a parameter or a setting of a value."""
+    is_of_sgd = "momentum" in name
+    given = VALUES | {"solver": SGD()} if is_of_sgd else VALUES
+    return classifier(**given), clone(classifier(**given)).set_params(**{name: value})
 
 
 @pytest.mark.parametrize("name", RECIPE)
 def test_the_recipe_carries_the_parameter(name):
     value, read = RECIPE[name]
+    usual, changed = (model._method().recipe(400) for model in with_setting(name, value))
+    assert read(usual) != value
     assert read(classifier()._method().recipe(400)) != value
-    assert read(classifier(**{name: value})._method().recipe(400)) == value
+    assert read(changed) == value
 
 
 @pytest.mark.parametrize("name", PLAN)
 def test_the_plan_carries_the_parameter(name):
     value, read = PLAN[name]
-    plans = [
-        model._method().plan(400, model._method().recipe(400)) for model in (classifier(), classifier(**{name: value}))
-    ]
-    assert read(plans[0]) != value and read(plans[1]) == value
+    models = (classifier(), *with_setting(name, value))
+    plans = [model._method().plan(400, model._method().recipe(400)) for model in models]
+    assert read(plans[0]) != value and read(plans[1]) != value and read(plans[2]) == value
+
+
+def test_every_setting_is_asked_above():
+    settings = {name for name in classifier(**VALUES).get_params() if "__" in name}
+    settings |= {f"solver__{name}" for name in SGD().get_params()}
+    elsewhere = {"activation__name", "device__name", "device__distributed", "feedback__alignment"}
+    assert settings - elsewhere == {name for name in {**RECIPE, **PLAN} if "__" in name}
 
 
 def test_rows_are_skipped_by_default_with_the_default_feedback_alone():
     def tolerance(**parameters):
         return classifier(**parameters)._method().recipe(400).tol_error
 
-    assert tolerance() == 0.01 and tolerance(tol_error=0.0) == 0.0
-    others = [{"feedback": "random"}, {"scheme": "backprop"}, {"activation_bits": 4}, {"preconditioner": "kfac"}]
+    assert tolerance() == 0.01 and tolerance(feedback=Feedback(tol_error=0.0)) == 0.0
+    others = [{"feedback": "random"}, {"scheme": "backprop"}, {"activation": ApproximateActivation(bits=4)}]
+    others += [{"preconditioner": "kfac"}]
     assert [tolerance(**other) for other in others] == [0.0] * 4
 
 
@@ -93,11 +129,11 @@ def test_patience_is_with_the_score_or_with_the_loss():
         assert (plan.patience, plan.loss_patience) == patience
 
 
-def test_kfac_params_arrive():
+def test_constants_of_kfac_arrive():
     given = {"damping": 0.1, "kl_clip": 0.2, "factor_decay": 0.3, "factor_interval": 4, "eigen_interval": 6}
     given |= {"interval_growth": 2.0, "damping_decay": 0.5, "milestones": (3,)}
     assert set(given) == {field.name for field in dataclasses.fields(KFACRecipe)}
-    assert classifier(preconditioner="kfac", kfac_params=given)._method().recipe(400).kfac == KFACRecipe(**given)
+    assert classifier(preconditioner=KFAC(**given))._method().recipe(400).kfac == KFACRecipe(**given)
 
 
 @pytest.mark.parametrize(
@@ -115,9 +151,9 @@ def test_kfac_params_arrive():
     ],
     ids=str,
 )
-def test_wrong_kfac_params_are_named(wrong):
-    with pytest.raises(ValueError, match=rf"kfac_params\['{next(iter(wrong))}'\] must be"):
-        classifier(preconditioner="kfac", kfac_params=wrong).fit(X, Y)
+def test_wrong_constants_of_kfac_are_named(wrong):
+    with pytest.raises(ValueError, match=rf"preconditioner__{next(iter(wrong))} must be"):
+        classifier(preconditioner=KFAC(**wrong)).fit(X, Y)
 
 
 def test_validation_fraction_and_weights_of_held_out_rows():
@@ -140,8 +176,8 @@ def test_a_device_that_cannot_be_used_is_named(device):
 
 @pytest.mark.parametrize("shape", [8, "88", (8.0, 8.0), (8, 8, 1, 1), (-8, -8)])
 def test_an_image_shape_is_integers(shape):
-    with pytest.raises(ValueError, match=r"image_shape must be \(H, W\)"):
-        classifier(image_shape=shape).fit(X, Y)
+    with pytest.raises(ValueError, match=r"network__image_shape must be \(H, W\)"):
+        classifier(network=ImageNetwork(shape)).fit(X, Y)
 
 
 # ---- going on ----
@@ -163,13 +199,13 @@ def test_a_warm_start_keeps_features_targets_and_classes():
     "change",
     [
         {"feedback": "sparse"},
-        {"feedback_init": "uniform"},
-        {"feedback_shared": True},
+        {"feedback": Feedback("random", init="uniform")},
+        {"feedback": Feedback("random", shared=True)},
         {"solver": "sgd"},
         {"scheme": "backprop"},
         {"preconditioner": "kfac"},
         {"activation": "tanh"},
-        {"precision": "float64"},
+        {"device": Device(precision="float64")},
     ],
     ids=str,
 )
@@ -183,7 +219,7 @@ def test_what_training_stands_on_may_not_change(change):
     np.testing.assert_array_equal(model.predict_proba(X), before)
 
 
-@pytest.mark.parametrize("change", [{"alpha": 5.0}, {"learning_rate_init": 0.1}, {"beta_1": 0.1}])
+@pytest.mark.parametrize("change", [{"alpha": 5.0}, {"learning_rate_init": 0.1}, {"solver": Adam(beta_1=0.1)}])
 def test_other_parameters_may_change(change):
     model = classifier(warm_start=True).fit(X, Y)
     same = classifier(warm_start=True).fit(X, Y).fit(X, Y)
@@ -193,7 +229,7 @@ def test_other_parameters_may_change(change):
 @pytest.mark.parametrize("init", ["normal", "product", "sign_product"])
 def test_binary_feedback_stays_what_it_was(init, monkeypatch):
     """Signs made from the first weights are kept; drawn ones come back with the seed."""
-    model = classifier(feedback="binary", feedback_init=init, warm_start=True, random_state=None)
+    model = classifier(feedback=Feedback("binary", init=init), warm_start=True, random_state=None)
     seen = []
     real = DirectFeedback.network_plan
 
@@ -225,9 +261,9 @@ def test_held_out_rows_stay_held_out():
 
 
 def test_what_an_earlier_fit_left_is_gone():
-    model = classifier(early_stopping=True, alignment=True).fit(X, Y)
+    model = classifier(early_stopping=True, feedback=Feedback(alignment=True)).fit(X, Y)
     assert model.temperature_ != 1.0
-    model.set_params(early_stopping=False, alignment=False).fit(X, Y)
+    model.set_params(early_stopping=False, feedback__alignment=False).fit(X, Y)
     assert model.temperature_ == 1.0
     assert not {"validation_scores_", "best_validation_score_", "alignment_"} & set(vars(model))
 
@@ -299,10 +335,10 @@ def test_a_regression_stream_may_start_with_one_row():
 
 def test_dkp_and_low_bits_exclude_each_other():
     with pytest.raises(ValueError, match="reads exact activations"):
-        classifier(feedback="dkp", activation_bits=4).fit(X, Y)
-    for parameters in ({"feedback": "dkp"}, {"feedback": "learned"}, {"activation_bits": 4}):
+        classifier(feedback="dkp", activation=ApproximateActivation(bits=4)).fit(X, Y)
+    for parameters in ({"feedback": "dkp"}, {"feedback": "learned"}, {"activation": ApproximateActivation()}):
         with pytest.raises(ValueError, match="look at each process's share"):
-            classifier(distributed=True, **parameters).fit(X, Y)
+            classifier(device=Device(distributed=True), **parameters).fit(X, Y)
 
 
 # ---- threads ----

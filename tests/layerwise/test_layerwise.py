@@ -11,10 +11,16 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import (
+    SGD,
+    Adam,
+    AdamW,
+    Device,
     DFAClassifier,
     DFARegressor,
+    ImageNetwork,
     LayerwiseMLP,
     LayerwiseMLPRegressor,
+    Partitions,
 )
 from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.layerwise import estimators
@@ -29,15 +35,17 @@ A, B = load_diabetes(return_X_y=True)
 A, B = A[:200], B[:200]
 
 
-SMALL = {"hidden_layer_sizes": (16, 16), "interlayer": None, "random_state": 0, "max_iter": 6}
+SMALL = {"hidden_layer_sizes": (16, 16), "random_state": 0, "max_iter": 6}
 
 
 def classifier(**parameters):
-    return LayerwiseMLP(**SMALL | parameters)
+    """A small network with nothing between its layers; parameters, and settings of one, as a grid names them."""
+    return LayerwiseMLP(**SMALL, partitions=Partitions(interlayer=None)).set_params(**parameters)
 
 
 def regressor(**parameters):
-    return LayerwiseMLPRegressor(**SMALL | parameters)
+    """The same for numbers."""
+    return LayerwiseMLPRegressor(**SMALL, partitions=Partitions(interlayer=None)).set_params(**parameters)
 
 
 def assert_same_weights(first, second):
@@ -57,24 +65,27 @@ def features(model, k=None):
 
 # ---- every parameter arrives ----
 
+# {name: (parameters, what they say, where it must arrive)}
 RECIPE = {
-    "solver": ("sgd", lambda r: r.optimizer.name),
-    "momentum": (0.5, lambda r: r.optimizer.momentum),
-    "nesterovs_momentum": (False, lambda r: r.optimizer.nesterov),
-    "beta_1": (0.5, lambda r: r.optimizer.beta_1),
-    "beta_2": (0.6, lambda r: r.optimizer.beta_2),
-    "epsilon": (1e-3, lambda r: r.optimizer.epsilon),
-    "alpha": (0.1, lambda r: r.optimizer.alpha),
-    "output": ("expgb", lambda r: r.output),
-    "batch_size": (33, lambda r: r.batch_size),
-    "precision": ("float64", lambda r: r.precision),
+    "solver": ({"solver": "sgd"}, "sgd", lambda r: r.optimizer.name),
+    "momentum": ({"solver": SGD(momentum=0.5)}, 0.5, lambda r: r.optimizer.momentum),
+    "nesterovs_momentum": ({"solver": SGD(nesterovs_momentum=False)}, False, lambda r: r.optimizer.nesterov),
+    "beta_1": ({"solver": Adam(beta_1=0.5)}, 0.5, lambda r: r.optimizer.beta_1),
+    "beta_2": ({"solver": AdamW(beta_2=0.6)}, 0.6, lambda r: r.optimizer.beta_2),
+    "epsilon": ({"solver": Adam(epsilon=1e-3)}, 1e-3, lambda r: r.optimizer.epsilon),
+    "alpha": ({"alpha": 0.1}, 0.1, lambda r: r.optimizer.alpha),
+    "output": ({"output": "expgb"}, "expgb", lambda r: r.output),
+    "batch_size": ({"batch_size": 33}, 33, lambda r: r.batch_size),
+    "precision": ({"device": Device(precision="float64")}, "float64", lambda r: r.precision),
 }
 PLAN = {
-    "batch_size": (33, lambda p: p.batch_size),
-    "learning_rate_init": (0.5, lambda p: p.rate),
-    "learning_rate": ("step", lambda p: p.schedule),
-    "warmup_fraction": (0.2, lambda p: p.warmup),
-    "tol": (0.5, lambda p: p.tol),
+    "batch_size": ({"batch_size": 33}, 33, lambda p: p.batch_size),
+    "shuffle": ({"shuffle": False}, False, lambda p: p.shuffle),
+    "learning_rate_init": ({"learning_rate_init": 0.5}, 0.5, lambda p: p.rate),
+    "learning_rate": ({"learning_rate": "step"}, "step", lambda p: p.schedule),
+    "power_t": ({"solver": Adam(power_t=0.25)}, 0.25, lambda p: p.power_t),
+    "warmup_fraction": ({"solver": Adam(warmup_fraction=0.2)}, 0.2, lambda p: p.warmup),
+    "tol": ({"tol": 0.5}, 0.5, lambda p: p.tol),
 }
 RULE = {
     "local_loss": ("predsim", lambda r: r.loss),
@@ -87,16 +98,16 @@ RULE = {
 
 @pytest.mark.parametrize("name", RECIPE)
 def test_the_recipe_carries_the_parameter(name):
-    value, read = RECIPE[name]
+    parameters, value, read = RECIPE[name]
     assert read(classifier()._method().recipe(400)) != value
-    recipe = classifier(**{name: value})._method().recipe(400)
+    recipe = classifier(**parameters)._method().recipe(400)
     assert read(recipe) == value and recipe.scheme == "backprop"
 
 
 @pytest.mark.parametrize("name", PLAN)
 def test_the_plans_carry_the_parameter(name):
-    value, read = PLAN[name]
-    for model, carries in ((classifier(), False), (classifier(**{name: value}), True)):
+    parameters, value, read = PLAN[name]
+    for model, carries in ((classifier(), False), (classifier(**parameters), True)):
         ((first, second),) = model._method()._plans(400, [model._method().batch_size_of(400)] * 2)
         assert (read(first) == value) == (read(second) == value) == carries
 
@@ -105,7 +116,8 @@ def test_the_plans_carry_the_parameter(name):
 def test_the_rule_carries_the_parameter_and_matters(name):
     value, read = RULE[name]
     plain = {"classes_": np.arange(10)}
-    models = [classifier(head_depth=1), classifier(**{"head_depth": 1, name: value})]
+    usual = {"interlayer": None, "head_depth": 1}
+    models = [classifier(partitions=Partitions(**given)) for given in (usual, usual | {name: value})]
     for model in models:
         vars(model).update(plain)
     rules = [model._method().network_plan(64, 10).rule for model in models]
@@ -124,10 +136,13 @@ def test_patience_is_with_the_score_or_with_the_loss():
 
 
 def test_partitions():
-    models = [classifier(hidden_layer_sizes=(16, 16, 16), n_partitions=k, max_iter=3).fit(X, Y) for k in (None, 2, 1)]
+    models = [
+        classifier(hidden_layer_sizes=(16, 16, 16), partitions__n_partitions=k, max_iter=3).fit(X, Y)
+        for k in (None, 2, 1)
+    ]
     assert [model.partitions_ for model in models] == [[(0, 1), (1, 2), (2, 3)], [(0, 2), (2, 3)], [(0, 3)]]
     assert [len(model.heads_) for model in models] == [2, 1, 0]
-    wide = classifier(hidden_layer_sizes=(10, 10, 40), n_partitions=2, max_iter=2).fit(X, Y)
+    wide = classifier(hidden_layer_sizes=(10, 10, 40), partitions__n_partitions=2, max_iter=2).fit(X, Y)
     assert wide.partitions_ == [(0, 2), (2, 3)]
 
 
@@ -135,7 +150,7 @@ def test_partitions():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_one_partition_is_backprop_bit_for_bit(order, weighted):
     weight = np.random.default_rng(0).uniform(0.5, 2, 300) if weighted else None
-    model = classifier(n_partitions=1, order=order).fit(X, Y, weight)
+    model = classifier(partitions__n_partitions=1, order=order).fit(X, Y, weight)
     exact = DFAClassifier((16, 16), scheme="backprop", max_iter=6, random_state=0).fit(X, Y, weight)
     assert_same_weights(model, exact)
     # the simultaneous loss is a mean of means
@@ -147,7 +162,7 @@ def test_one_partition_is_backprop_bit_for_bit(order, weighted):
 def test_one_partition_of_a_regressor_is_backprop_bit_for_bit(weighted):
     weight = np.random.default_rng(0).uniform(0.5, 2, 200) if weighted else None
     given = {"max_iter": 5, "random_state": 0, "early_stopping": True}
-    model = LayerwiseMLPRegressor((16, 16), n_partitions=1, **given).fit(A, B, weight)
+    model = LayerwiseMLPRegressor((16, 16), partitions=1, **given).fit(A, B, weight)
     exact = DFARegressor((16, 16), scheme="backprop", **given).fit(A, B, weight)
     assert_same_weights(model, exact)
     assert model.loss_curve_ == exact.loss_curve_ and model.validation_scores_ == exact.validation_scores_
@@ -161,19 +176,21 @@ def test_early_stopping_of_one_partition_is_that_of_backprop():
         "n_iter_no_change": 3,
         "learning_rate_init": 0.01,
     }
-    model = LayerwiseMLP((16, 16), n_partitions=1, **given).fit(X, Y)
+    model = LayerwiseMLP((16, 16), partitions=1, **given).fit(X, Y)
     exact = DFAClassifier((16, 16), scheme="backprop", **given).fit(X, Y)
     assert model.n_iter_ == exact.n_iter_ < 30 and model.temperature_ == exact.temperature_
     np.testing.assert_array_equal(model.predict_proba(X), exact.predict_proba(X))
 
 
 def test_orders():
-    models = {order: classifier(order=order, n_laps=2, max_iter=8).fit(X, Y) for order in ("sequential", "laps")}
+    models = {
+        order: classifier(order=order, partitions__n_laps=2, max_iter=8).fit(X, Y) for order in ("sequential", "laps")
+    }
     together = classifier(order="simultaneous").fit(X, Y)
     np.testing.assert_array_equal(together.layer_n_iter_, [6, 6])
     assert together.n_iter_ == len(together.loss_curve_) == 6
     assert differ(models["sequential"], models["laps"])
-    assert_same_weights(classifier(order="laps", n_laps=1).fit(X, Y), classifier().fit(X, Y))
+    assert_same_weights(classifier(order="laps", partitions__n_laps=1).fit(X, Y), classifier().fit(X, Y))
     for model in models.values():
         np.testing.assert_array_equal(model.layer_n_iter_, [4, 4])
     # in laps the loss of the first layer goes on where it was
@@ -191,17 +208,23 @@ def test_epochs_are_shared_out(order, total):
 
 def test_every_turn_has_an_epoch():
     assert classifier(max_iter=1).fit(X, Y).layer_n_iter_.tolist() == [1, 1]
-    assert classifier(max_iter=1, order="laps", n_laps=2).fit(X, Y).layer_n_iter_.tolist() == [2, 2]
+    assert classifier(max_iter=1, order="laps", partitions__n_laps=2).fit(X, Y).layer_n_iter_.tolist() == [2, 2]
 
 
 def test_automatic_epochs_and_rates():
-    plans = {k: classifier(max_iter="auto", n_partitions=k)._method()._plans(300, [16] * k)[0] for k in (1, 2)}
+    plans = {
+        k: classifier(max_iter="auto", partitions__n_partitions=k)._method()._plans(300, [16] * k)[0] for k in (1, 2)
+    }
     epochs = {k: sum(plan.n_epochs for plan in turns) for k, turns in plans.items()}
     exact = DFAClassifier(max_iter="auto")
     assert epochs[1] == epochs[2] == exact._method().plan(300, exact._method().recipe(300)).n_epochs
     rates = {k: classifier(hidden_layer_sizes=(8,) * k)._method().rate for k in (1, 2, 4, 6)}
     assert rates == {1: 0.001, 2: 0.002, 4: 0.004, 6: 0.004}
-    assert classifier(order="simultaneous")._method().rate == classifier(n_partitions=1)._method().rate == 0.001
+    assert (
+        classifier(order="simultaneous")._method().rate
+        == classifier(partitions__n_partitions=1)._method().rate
+        == 0.001
+    )
 
 
 # ---- what teaches a layer ----
@@ -210,24 +233,24 @@ def test_automatic_epochs_and_rates():
 @pytest.mark.parametrize("local_loss", ["pred", "sim", "predsim"])
 @pytest.mark.parametrize("order", ["sequential", "simultaneous"])
 def test_every_local_loss_learns(local_loss, order):
-    model = classifier(local_loss=local_loss, order=order, max_iter=30, learning_rate_init=0.01).fit(X, Y)
+    model = classifier(partitions__local_loss=local_loss, order=order, max_iter=30, learning_rate_init=0.01).fit(X, Y)
     assert model.score(X_TEST, Y_TEST) > 0.7
 
 
 @pytest.mark.parametrize("interlayer", [None, "overparametrise", "lookahead", "transport", "window"])
 def test_every_interlayer_learns(interlayer):
-    parameters = {"interlayer": interlayer, "max_iter": 30, "hidden_layer_sizes": (24, 24, 24)}
+    parameters = {"partitions__interlayer": interlayer, "max_iter": 30, "hidden_layer_sizes": (24, 24, 24)}
     model = classifier(**parameters, learning_rate_init=0.01).fit(X, Y)
     assert model.score(X_TEST, Y_TEST) > 0.7
     assert [w.shape for w in model.coefs_] == [(64, 24), (24, 24), (24, 24), (24, 10)]
 
 
 def test_heads_have_their_depth_and_width():
-    shapes = {
-        (depth, width): [w.shape for w in classifier(head_depth=depth, head_width=width).fit(X, Y).heads_[0]["coefs"]]
-        for depth, width in ((0, None), (1, None), (3, 5))
-    }
-    assert shapes == {
+    found = {}
+    for depth, width in ((0, None), (1, None), (3, 5)):
+        model = classifier(partitions__head_depth=depth, partitions__head_width=width).fit(X, Y)
+        found[depth, width] = [w.shape for w in model.heads_[0]["coefs"]]
+    assert found == {
         (0, None): [(16, 10)],
         (1, None): [(16, 16), (16, 10)],
         (3, 5): [(16, 5), (5, 5), (5, 5), (5, 10)],
@@ -235,8 +258,10 @@ def test_heads_have_their_depth_and_width():
 
 
 def test_an_identity_start_begins_where_the_layer_below_ended():
-    slow = {"learning_rate": "constant", "learning_rate_init": 1e-7, "interlayer": None}
-    near, random = (classifier(layer_start=start, **slow).fit(X, Y).coefs_[1] for start in ("identity", "random"))
+    slow = {"learning_rate": "constant", "learning_rate_init": 1e-7, "partitions__interlayer": None}
+    near, random = (
+        classifier(partitions__layer_start=start, **slow).fit(X, Y).coefs_[1] for start in ("identity", "random")
+    )
     assert np.abs(np.diag(near) - 1).max() < 0.1 < np.abs(np.diag(random) - 1).max()
     assert np.abs(near - np.diag(np.diag(near))).max() < 0.1
 
@@ -262,16 +287,16 @@ def test_batches_grow_with_the_budget_and_rates_with_their_root():
     usual = classifier(**small).fit(X, Y)
     assert usual.batch_sizes_ == [4, 4]
     budget = int(usual.layer_bytes_.max()) + 2000
-    model = classifier(**small, memory_budget=budget).fit(X, Y)
+    model = classifier(**small, partitions__memory_budget=budget).fit(X, Y)
     assert np.all(model.layer_bytes_ <= budget) and min(model.batch_sizes_) > 4
     assert model.batch_sizes_[1] > model.batch_sizes_[0]  # the narrower layer has room for more
     (plans,) = model._method()._plans(300, model.batch_sizes_)
     assert [plan.batch_size for plan in plans] == model.batch_sizes_
     assert [plan.rate for plan in plans] == pytest.approx([0.01 * np.sqrt(m / 4) for m in model.batch_sizes_])
-    most = classifier(**small, memory_budget=10**9).fit(X, Y)
+    most = classifier(**small, partitions__memory_budget=10**9).fit(X, Y)
     assert most.batch_sizes_ == [15, 15]  # a twentieth of the rows
     assert np.array_equal(most.layer_n_iter_, usual.layer_n_iter_)
-    less = classifier(**small, memory_budget=int(usual.layer_bytes_.max()) - 700).fit(X, Y)
+    less = classifier(**small, partitions__memory_budget=int(usual.layer_bytes_.max()) - 700).fit(X, Y)
     assert less.batch_sizes_[0] < 4
 
 
@@ -281,7 +306,7 @@ def test_a_budget_of_all_partitions_at_once(monkeypatch):
     budget = int(usual.layer_bytes_.sum()) + 2000
     seen, real = [], DenseStack.begin
     monkeypatch.setattr(DenseStack, "begin", lambda stack, k, size, together: seen.append(size) or real(stack, k, size))
-    model = classifier(**small, memory_budget=budget).fit(X, Y)
+    model = classifier(**small, partitions__memory_budget=budget).fit(X, Y)
     assert model.layer_bytes_.sum() <= budget and model.batch_sizes_[0] == model.batch_sizes_[1] > 4
     assert set(seen) == {model.batch_sizes_[0]}
     recipe = model._method().recipe(300)
@@ -295,21 +320,21 @@ def test_a_budget_of_all_partitions_at_once(monkeypatch):
 @pytest.mark.parametrize(("order", "name"), [("sequential", "layer 1"), ("simultaneous", "all layers")])
 def test_a_budget_that_is_too_small_says_what_is_needed(order, name):
     with pytest.raises(
-        ValueError, match=rf"memory_budget=1000 bytes is too small for {name}: .* need (\d+) b"
+        ValueError, match=rf"partitions__memory_budget=1000 bytes is too small for {name}: .* need (\d+) b"
     ) as found:
-        classifier(memory_budget=1000, order=order).fit(X, Y)
+        classifier(partitions__memory_budget=1000, order=order).fit(X, Y)
     needed = int(str(found.value).split("need ")[1].split()[0])
-    assert classifier(memory_budget=needed, order=order, max_iter=2).fit(X, Y).batch_sizes_[0] == 1
+    assert classifier(partitions__memory_budget=needed, order=order, max_iter=2).fit(X, Y).batch_sizes_[0] == 1
     with pytest.raises(ValueError, match="too small"):
-        classifier(memory_budget=needed - 1, order=order, max_iter=2).fit(X, Y)
+        classifier(partitions__memory_budget=needed - 1, order=order, max_iter=2).fit(X, Y)
 
 
 def test_the_upper_layer_may_be_the_one_that_does_not_fit():
     bytes_ = classifier(hidden_layer_sizes=(4, 64), max_iter=2, batch_size=1).fit(X[:40], Y[:40]).layer_bytes_
     with pytest.raises(ValueError, match="too small for layer 2"):
-        classifier(hidden_layer_sizes=(4, 64), memory_budget=int(bytes_[0])).fit(X, Y)
+        classifier(hidden_layer_sizes=(4, 64), partitions__memory_budget=int(bytes_[0])).fit(X, Y)
     with pytest.raises(ValueError, match="too small for layers 1 to 2"):
-        classifier(n_partitions=1, memory_budget=10).fit(X, Y)
+        classifier(partitions__n_partitions=1, partitions__memory_budget=10).fit(X, Y)
 
 
 @pytest.mark.parametrize("order", ["sequential", "laps"])
@@ -319,7 +344,7 @@ def test_a_file_is_as_good_as_memory(monkeypatch, tmp_path, order):
     real = layerwise.train
     monkeypatch.setattr(layerwise, "train", lambda *a, **k: seen.append(len(os.listdir(tmp_path))) or real(*a, **k))
     for cache in ("memory", "memmap"):
-        models.append(classifier(cache=cache, order=order, hidden_layer_sizes=(16, 16, 8)).fit(X, Y))
+        models.append(classifier(partitions__cache=cache, order=order, hidden_layer_sizes=(16, 16, 8)).fit(X, Y))
     assert_same_weights(*models)
     assert models[0].loss_curve_ == pytest.approx(models[1].loss_curve_, rel=1e-12)
     half = len(seen) // 2
@@ -329,12 +354,14 @@ def test_a_file_is_as_good_as_memory(monkeypatch, tmp_path, order):
 
 def test_other_caches():
     slow = {"solver": "sgd", "learning_rate_init": 0.01}
-    exact, half, nothing = (classifier(cache=cache, **slow).fit(X, Y) for cache in ("memory", "float16", None))
+    exact, half, nothing = (
+        classifier(partitions__cache=cache, **slow).fit(X, Y) for cache in ("memory", "float16", None)
+    )
     assert_close(nothing.predict_proba(X), exact.predict_proba(X), "float32")
     assert_close(half.predict_proba(X), exact.predict_proba(X), "float16", scale=0.01)
     assert differ(half, exact)
     with pytest.raises(ValueError, match="cache='float16' holds features up to 65504"):
-        classifier(cache="float16", input_encoding=None).fit(X * 1e6, Y)
+        classifier(partitions__cache="float16", input_encoding=None).fit(X * 1e6, Y)
 
 
 def test_fewer_rows_go_on(monkeypatch):
@@ -342,9 +369,10 @@ def test_fewer_rows_go_on(monkeypatch):
     monkeypatch.setattr(
         layerwise, "train", lambda ex, rows, *a, **k: seen.append(len(rows.x)) or real(ex, rows, *a, **k)
     )
-    model = classifier(subsample=0.5, hidden_layer_sizes=(16, 16, 16), max_iter=30, learning_rate_init=0.01).fit(X, Y)
+    deep = {"hidden_layer_sizes": (16, 16, 16)}
+    model = classifier(**deep, partitions__subsample=0.5, max_iter=30, learning_rate_init=0.01).fit(X, Y)
     assert seen == [300, 150, 75] and model.score(X_TEST, Y_TEST) > 0.7
-    classifier(hidden_layer_sizes=(16, 16, 16)).fit(X, Y)
+    classifier(**deep).fit(X, Y)
     assert seen[3:] == [300, 300, 300]
 
 
@@ -359,8 +387,8 @@ def test_a_solved_readout_is_ridge_on_the_features(order, interlayer, weighted):
     """Normal equations: the gradient of the squared error is in proportion to the weights, and the mean error is 0."""
     weight = np.random.default_rng(0).uniform(0.5, 2, 300) if weighted else np.ones(300)
     given = weight if weighted else None
-    parameters = {"order": order, "interlayer": interlayer, "precision": "float64"}
-    model = classifier(refit_head=True, **parameters).fit(X, Y, given)
+    parameters = {"order": order, "partitions__interlayer": interlayer, "device": Device(precision="float64")}
+    model = classifier(partitions__refit_head=True, **parameters).fit(X, Y, given)
     plain = classifier(**parameters).fit(X, Y, given)
     for k in (0, 1):
         np.testing.assert_array_equal(model.coefs_[k], plain.coefs_[k])
@@ -377,7 +405,7 @@ def test_a_solved_readout_is_ridge_on_the_features(order, interlayer, weighted):
 
 
 def test_probabilities_of_a_solved_readout_are_linear():
-    model = classifier(refit_head=True, max_iter=20).fit(X, Y)
+    model = classifier(partitions__refit_head=True, max_iter=20).fit(X, Y)
     p = model.predict_proba(X_TEST)
     assert np.isfinite(p).all() and p.min() >= 0 and model.score(X_TEST, Y_TEST) > 0.7
     assert_close(p.sum(axis=1), np.ones(200), "float64")
@@ -390,12 +418,12 @@ def test_probabilities_of_a_solved_readout_are_linear():
 
 
 def test_only_a_solved_readout_is_read_as_one(monkeypatch):
-    stream = classifier(refit_head=True).partial_fit(X, Y, classes=np.arange(10))
+    stream = classifier(partitions__refit_head=True).partial_fit(X, Y, classes=np.arange(10))
     assert_close(stream.predict_proba(X), softmax(stream._raw_outputs(X), axis=1), "float64")
-    solved = classifier(refit_head=True).fit(X, Y)
+    solved = classifier(partitions__refit_head=True).fit(X, Y)
     assert solved._trained.targets.link == "linear"
     assert solved.partial_fit(X, Y)._trained.targets.link == "softmax"
-    broken = classifier(refit_head=True, solver="sgd", learning_rate_init=1e30)
+    broken = classifier(partitions__refit_head=True, solver="sgd", learning_rate_init=1e30)
     with pytest.raises(FloatingPointError):
         broken.fit(X, Y)
     assert_close(broken.predict_proba(X), softmax(broken._raw_outputs(X), axis=1), "float64")
@@ -403,7 +431,7 @@ def test_only_a_solved_readout_is_read_as_one(monkeypatch):
 
 
 def test_a_regressor_with_a_solved_readout():
-    plain, solved = regressor(), regressor(refit_head=True)
+    plain, solved = regressor(), regressor(partitions__refit_head=True)
     errors = [np.mean((model.fit(A, B).predict(A) - B) ** 2) for model in (plain, solved)]
     assert errors[1] < errors[0]
     assert np.isfinite(solved.predict(A)).all()
@@ -457,10 +485,11 @@ def test_given_validation_rows_are_watched(order):
 @pytest.mark.parametrize("refit_head", [False, True])
 def test_layer_scores_are_those_of_the_stages(order, refit_head):
     """Those of a readout that was solved for, too: the head before it is thrown away."""
-    model = classifier(max_iter=10, order=order, refit_head=refit_head).fit(X, Y)
+    given = {"max_iter": 10, "order": order, "partitions__refit_head": refit_head}
+    model = classifier(**given).fit(X, Y)
     stages = [np.mean(stage == Y) for stage in model.staged_predict(X)]
     assert_close(model.layer_scores_, stages, "float64")
-    watched = classifier(max_iter=10, order=order, refit_head=refit_head).fit(X, Y, X_val=X_TEST, y_val=Y_TEST)
+    watched = classifier(**given).fit(X, Y, X_val=X_TEST, y_val=Y_TEST)
     stages = [np.mean(stage == Y_TEST) for stage in watched.staged_predict(X_TEST)]
     assert_close(watched.layer_scores_, stages, "float64")
 
@@ -505,7 +534,7 @@ def test_a_balanced_stream_is_refused():
 def test_two_classes_with_names():
     data, labels = load_breast_cancer(return_X_y=True)
     names = np.array(["bad", "good"])[labels]
-    model = classifier(max_iter=20, local_loss="predsim").fit(data, names)
+    model = classifier(max_iter=20, partitions__local_loss="predsim").fit(data, names)
     assert model.score(data, names) > 0.9 and set(model.predict(data)) == {"bad", "good"}
     assert all(set(stage) <= {"bad", "good"} for stage in model.staged_predict(data))
     with pytest.raises(ValueError, match="one class"):
@@ -515,7 +544,7 @@ def test_two_classes_with_names():
 @pytest.mark.parametrize("local_loss", ["pred", "predsim"])
 def test_several_targets(local_loss):
     targets = np.column_stack([B, 1e3 * A[:, 0] - 7])
-    model = regressor(max_iter=60, learning_rate_init=0.01, local_loss=local_loss).fit(A, targets)
+    model = regressor(max_iter=60, learning_rate_init=0.01, partitions__local_loss=local_loss).fit(A, targets)
     assert model.predict(A).shape == (200, 2) and model.score(A, targets) > 0.5
     stages = list(model.staged_predict(A))
     assert len(stages) == 2 and stages[0].shape == (200, 2)
@@ -539,12 +568,13 @@ def test_layer_scores_of_numbers():
 def test_torch_is_the_compiled_network():
     pytest.importorskip("torch")
     for parameters in (
-        {"order": "simultaneous", "local_loss": "predsim", "head_depth": 1},
-        {"interlayer": "overparametrise", "refit_head": True},
-        {"interlayer": "window"},
+        {"order": "simultaneous", "partitions__local_loss": "predsim", "partitions__head_depth": 1},
+        {"partitions__interlayer": "overparametrise", "partitions__refit_head": True},
+        {"partitions__interlayer": "window"},
     ):
-        shared = parameters | {"precision": "float64", "solver": "sgd", "learning_rate_init": 0.01, "max_iter": 2}
-        compiled, torched = (classifier(**shared, device=device).fit(X, Y) for device in ("cpu", "torch:cpu"))
+        shared = parameters | {"solver": "sgd", "learning_rate_init": 0.01, "max_iter": 2}
+        devices = [Device(name, precision="float64") for name in ("cpu", "torch:cpu")]
+        compiled, torched = (classifier(**shared, device=device).fit(X, Y) for device in devices)
         # sums in another order; factors come from a singular value decomposition
         assert_close(torched.predict_proba(X), compiled.predict_proba(X), "float64", scale=1e4)
         assert len(list(torched.staged_predict(X))) == len(compiled.partitions_)
@@ -553,8 +583,8 @@ def test_torch_is_the_compiled_network():
 @pytest.mark.parametrize("order", ["sequential", "simultaneous"])
 def test_small_images(order):
     pytest.importorskip("torch")
-    shape = {"image_shape": (8, 8), "conv_layer_sizes": (8, 16), "hidden_layer_sizes": (16,)}
-    model = classifier(**shape, order=order, max_iter=12, learning_rate_init=0.01, n_partitions=2).fit(X, Y)
+    shape = {"network": ImageNetwork((8, 8), (8, 16)), "hidden_layer_sizes": (16,)}
+    model = classifier(**shape, order=order, max_iter=12, learning_rate_init=0.01, partitions__n_partitions=2).fit(X, Y)
     assert model.score(X_TEST, Y_TEST) > 0.6 and len(model.partitions_) == 2
     *_, last = model.staged_predict(X_TEST)
     np.testing.assert_array_equal(last, model.predict(X_TEST))
@@ -562,7 +592,7 @@ def test_small_images(order):
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     loaded.partial_fit(X, Y)
     assert len(classifier(**shape, max_iter=1).fit(X[:50], Y[:50]).partitions_) == 3
-    none = {"image_shape": (8, 8), "conv_layer_sizes": (), "hidden_layer_sizes": ()}
+    none = {"network": ImageNetwork((8, 8), ()), "hidden_layer_sizes": ()}
     assert classifier(**none).fit(X, Y).partitions_ == [(0, 0)]
 
 
@@ -574,14 +604,14 @@ def test_a_given_network():
     model = classifier(network=network, max_iter=12, learning_rate_init=0.01).fit(X, Y)
     assert model.score(X_TEST, Y_TEST) > 0.6 and torch.equal(network[0].weight, before)
     assert len(list(model.staged_predict(X))) == 2
-    with pytest.raises(ValueError, match="n_partitions=9, but the network has 2 hidden stages"):
-        classifier(network=network, n_partitions=9).fit(X, Y)
+    with pytest.raises(ValueError, match="partitions=9, but the network has 2 hidden stages"):
+        classifier(network=network, partitions__n_partitions=9).fit(X, Y)
 
 
 def test_predicting_draws_nothing():
     pytest.importorskip("torch")
     state = np.random.RandomState(0)
-    shape = {"image_shape": (8, 8), "conv_layer_sizes": (4,), "hidden_layer_sizes": (8,)}
+    shape = {"network": ImageNetwork((8, 8), (4,)), "hidden_layer_sizes": (8,)}
     model = classifier(**shape, max_iter=1, random_state=state).fit(X[:100], Y[:100])
     before = state.get_state()[1:3]
     model.predict(X[:5]), list(model.staged_predict(X[:5]))
@@ -602,7 +632,11 @@ def test_a_batch_of_one_row_has_no_statistics():
 def test_layers_one_by_one_learn_what_backprop_learns():
     data, labels = load_digits(return_X_y=True)
     data, test, labels, test_labels = train_test_split(data, labels, stratify=labels, random_state=0)
-    for parameters in ({}, {"order": "simultaneous", "local_loss": "predsim"}, {"refit_head": True}):
+    for parameters in (
+        {},
+        {"order": "simultaneous", "partitions": Partitions(local_loss="predsim")},
+        {"partitions": Partitions(refit_head=True)},
+    ):
         model = LayerwiseMLP((48, 48), random_state=0, max_iter=24, learning_rate_init=3e-3, **parameters)
         assert model.fit(data, labels).score(test, test_labels) > 0.95
 

@@ -6,12 +6,12 @@ import pickle
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_analytic import DFAClassifier, LayerDiagnosticsDisplay
+from sklearn_analytic import SGD, Device, DFAClassifier, ImageNetwork, LayerDiagnosticsDisplay, Partitions
 from sklearn_analytic.layerwise.dense_stack import DenseStack
 from tests.checks import assert_close
 from tests.layerwise.test_layerwise import (
@@ -63,13 +63,13 @@ def test_another_network_is_no_warm_start(hidden, cut):
     [
         {"solver": "sgd"},
         {"activation": "tanh"},
-        {"precision": "float64"},
-        {"n_partitions": 1},
-        {"local_loss": "sim"},
-        {"head_depth": 1},
-        {"head_width": 3},
-        {"layer_start": "random"},
-        {"interlayer": "window"},
+        {"device": Device(precision="float64")},
+        {"partitions__n_partitions": 1},
+        {"partitions__local_loss": "sim"},
+        {"partitions__head_depth": 1},
+        {"partitions__head_width": 3},
+        {"partitions__layer_start": "random"},
+        {"partitions__interlayer": "window"},
         {"output": "linear"},
     ],
     ids=str,
@@ -197,7 +197,8 @@ def test_callbacks_see_a_group_for_every_partition():
 @pytest.mark.usefixtures("needs_callbacks")
 def test_callbacks_see_laps_of_different_lengths():
     recorder = Recorder()
-    classifier(order="laps", n_laps=2, max_iter=7, refit_head=True).set_callbacks(recorder).fit(X, Y)
+    model = classifier(order="laps", partitions__n_laps=2, max_iter=7, partitions__refit_head=True)
+    model.set_callbacks(recorder).fit(X, Y)
     numbers = [1, 2, 2, 2]
     assert recorder.seen == groups([(f"partition {1 + k % 2}", n) for k, n in enumerate(numbers)])
 
@@ -206,7 +207,7 @@ def test_callbacks_see_laps_of_different_lengths():
 def test_callbacks_see_laps_that_end_early():
     recorder = Recorder()
     early = {"early_stopping": True, "tol": 1.0, "hidden_layer_sizes": (8, 8, 8)}
-    classifier(order="laps", n_laps=2, max_iter=12, **early).set_callbacks(recorder).fit(X, Y)
+    classifier(order="laps", partitions__n_laps=2, max_iter=12, **early).set_callbacks(recorder).fit(X, Y)
     names = [entry[0] for entry in recorder.seen if entry[0].startswith("partition")]
     assert names == ["partition 1", "partition 2"] * 2
 
@@ -229,7 +230,12 @@ def test_a_callback_ends_its_partition():
 
 @pytest.mark.parametrize("order", ["sequential", "simultaneous"])
 def test_a_seed_gives_the_same_bits_and_leaves_the_global_state(order):
-    parameters = {"order": order, "local_loss": "predsim", "head_depth": 1, "subsample": 0.7}
+    parameters = {
+        "order": order,
+        "partitions__local_loss": "predsim",
+        "partitions__head_depth": 1,
+        "partitions__subsample": 0.7,
+    }
     np.random.seed(7)  # noqa: NPY002 - the global state is what must not move
     first, again = (classifier(**parameters).fit(X, Y) for _ in range(2))
     assert_same_weights(first, again)
@@ -241,18 +247,23 @@ def test_a_seed_gives_the_same_bits_and_leaves_the_global_state(order):
 
 
 def test_double_precision():
-    model = classifier(precision="float64").fit(X, Y)
+    model = classifier(device=Device(precision="float64")).fit(X, Y)
     assert {w.dtype for w in model.coefs_ + model.heads_[0]["coefs"]} == {np.dtype("float64")}
     assert {w.dtype for w in classifier().fit(X, Y).coefs_} == {np.dtype("float32")}
 
 
+def settings_of(model):
+    """All parameters and their settings; a value that has some is its kind."""
+    return {k: type(v) if isinstance(v, BaseEstimator) else v for k, v in model.get_params().items()}
+
+
 def test_pickles_pipelines_and_searches():
     pipeline = make_pipeline(StandardScaler(), classifier(max_iter=2))
-    search = GridSearchCV(pipeline, {"layerwisemlp__head_depth": [0, 1]}, cv=2).fit(X, Y)
+    search = GridSearchCV(pipeline, {"layerwisemlp__partitions__head_depth": [0, 1]}, cv=2).fit(X, Y)
     best = search.best_estimator_
     copy = pickle.loads(pickle.dumps(best))
     np.testing.assert_array_equal(copy.predict_proba(X), best.predict_proba(X))
-    assert clone(best[-1]).get_params() == best[-1].get_params()
+    assert settings_of(clone(best[-1])) == settings_of(best[-1])
 
 
 def test_diagnostics_are_drawn():
@@ -261,7 +272,7 @@ def test_diagnostics_are_drawn():
     import matplotlib.pyplot as plt
 
     early = {"early_stopping": True, "tol": 1.0, "hidden_layer_sizes": (8, 8, 8)}
-    for model in (classifier(**early).fit(X, Y), regressor(n_partitions=1).fit(A, B)):
+    for model in (classifier(**early).fit(X, Y), regressor(partitions__n_partitions=1).fit(A, B)):
         display = LayerDiagnosticsDisplay.from_estimator(model)
         np.testing.assert_array_equal(display.scores_, model.layer_scores_)
         assert len(display.layer_names) == len(model.layer_scores_)
@@ -281,41 +292,41 @@ def test_diagnostics_have_an_entry_for_every_partition():
 
 WRONG = [
     ({"order": "random"}, "order must be one of"),
-    ({"n_laps": 0}, "n_laps must be a positive integer"),
-    ({"n_partitions": 0}, "n_partitions must be a positive integer"),
-    ({"n_partitions": "2"}, "n_partitions must be a positive integer"),
-    ({"n_partitions": 3}, "n_partitions=3 is more than the 2 hidden layers"),
-    ({"local_loss": "hsic"}, "local_loss must be one of"),
-    ({"head_depth": 4}, "head_depth must be 0, 1, 2 or 3"),
-    ({"head_depth": 0.5}, "head_depth must be 0, 1, 2 or 3"),
-    ({"head_depth": True}, "head_depth must be 0, 1, 2 or 3"),
-    ({"subsample": np.nan}, "subsample must be a number above 0"),
-    ({"head_width": 0}, "head_width must be a positive integer"),
-    ({"layer_start": "zeros"}, "layer_start must be one of"),
-    ({"interlayer": "ridge"}, "interlayer must be one of"),
-    ({"memory_budget": 0}, "memory_budget must be a positive integer"),
-    ({"memory_budget": 1e6}, "memory_budget must be a positive integer"),
-    ({"cache": "disk"}, "cache must be one of"),
-    ({"subsample": 0}, "subsample must be a number above 0"),
-    ({"subsample": 1.5}, "subsample must be a number above 0"),
-    ({"refit_head": 1}, "refit_head must be True or False"),
+    ({"partitions": Partitions(n_laps=0)}, "partitions__n_laps must be a positive integer"),
+    ({"partitions": 0}, "partitions must be a positive integer or None"),
+    ({"partitions": Partitions("2")}, "partitions must be a positive integer or None"),
+    ({"partitions": 3}, "partitions=3 is more than the 2 hidden layers"),
+    ({"partitions": Partitions(local_loss="hsic")}, "partitions__local_loss must be one of"),
+    ({"partitions": Partitions(head_depth=4)}, "partitions__head_depth must be 0, 1, 2 or 3"),
+    ({"partitions": Partitions(head_depth=0.5)}, "partitions__head_depth must be 0, 1, 2 or 3"),
+    ({"partitions": Partitions(head_depth=True)}, "partitions__head_depth must be 0, 1, 2 or 3"),
+    ({"partitions": Partitions(subsample=np.nan)}, "partitions__subsample must be a number above 0"),
+    ({"partitions": Partitions(head_width=0)}, "partitions__head_width must be a positive integer"),
+    ({"partitions": Partitions(layer_start="zeros")}, "partitions__layer_start must be one of"),
+    ({"partitions": Partitions(interlayer="ridge")}, "partitions__interlayer must be one of"),
+    ({"partitions": Partitions(memory_budget=0)}, "partitions__memory_budget must be a positive integer"),
+    ({"partitions": Partitions(memory_budget=1e6)}, "partitions__memory_budget must be a positive integer"),
+    ({"partitions": Partitions(cache="disk")}, "partitions__cache must be one of"),
+    ({"partitions": Partitions(subsample=0)}, "partitions__subsample must be a number above 0"),
+    ({"partitions": Partitions(subsample=1.5)}, "partitions__subsample must be a number above 0"),
+    ({"partitions": Partitions(refit_head=1)}, "partitions__refit_head must be True or False"),
     ({"output": "sigmoid"}, "output must be one of"),
     ({"activation": "gelu"}, "activation must be one of"),
     ({"solver": "lbfgs"}, "solver must be one of"),
-    ({"momentum": 1.0}, "momentum must be a number"),
+    ({"solver": SGD(momentum=1.0)}, "solver__momentum must be a number"),
     ({"learning_rate_init": 0}, "learning_rate_init must be a number above 0"),
     ({"learning_rate_init": "fast"}, "learning_rate_init must be"),
     ({"batch_size": 0}, "batch_size must be a positive integer"),
     ({"max_iter": 0}, "max_iter must be a positive integer"),
     ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes must be"),
     ({"hidden_layer_sizes": "8"}, "hidden_layer_sizes must be"),
-    ({"image_shape": (8,)}, "image_shape must be"),
-    ({"image_shape": (8, 8), "conv_layer_sizes": 8}, "conv_layer_sizes must be a sequence"),
+    ({"network": ImageNetwork((8,))}, "network__image_shape must be"),
+    ({"network": ImageNetwork((8, 8), 8)}, "network__conv_layer_sizes must be a sequence"),
     ({"network": 3}, "network"),
     ({"input_encoding": "minmax"}, "input_encoding must be one of"),
-    ({"precision": "float16"}, "precision must be one of"),
+    ({"device": Device(precision="float16")}, "device__precision must be one of"),
     ({"early_stopping": 1}, "early_stopping must be True or False"),
-    ({"distributed": True, "random_state": None}, "needs an integer random_state"),
+    ({"device": Device(distributed=True), "random_state": None}, "needs an integer random_state"),
     ({"device": "meta"}, "device='meta'"),
 ]
 
@@ -333,15 +344,17 @@ def test_wrong_parameters_are_named(parameters, message):
 @pytest.mark.parametrize("order", ["sequential", "simultaneous", "laps"])
 def test_few_layers(hidden, order):
     parameters = {"hidden_layer_sizes": hidden, "order": order, "max_iter": 3}
-    model = classifier(**parameters, refit_head=True, local_loss="predsim", head_depth=1).fit(X, Y)
+    model = classifier(
+        **parameters, partitions__refit_head=True, partitions__local_loss="predsim", partitions__head_depth=1
+    ).fit(X, Y)
     assert model.partitions_ == [(0, 0) if hidden == () else (0, 1)] and model.exit_ == 0
     (stage,) = model.staged_predict(X)
     np.testing.assert_array_equal(stage, model.predict(X))
     exact = DFAClassifier(hidden, scheme="backprop", max_iter=3, random_state=0).fit(X, Y)
     if order != "laps" and hidden != ():
         np.testing.assert_array_equal(model.coefs_[0], exact.coefs_[0])
-    with pytest.raises(ValueError, match="n_partitions=2 is more than"):
-        classifier(**parameters, n_partitions=2).fit(X, Y)
+    with pytest.raises(ValueError, match="partitions=2 is more than"):
+        classifier(**parameters, partitions__n_partitions=2).fit(X, Y)
 
 
 @pytest.mark.parametrize("order", ["sequential", "simultaneous", "laps"])
@@ -407,7 +420,7 @@ def test_a_failure_in_the_second_layer_keeps_the_first(monkeypatch, result):
 def test_partitions_are_named_by_their_layers(monkeypatch):
     failing(monkeypatch, 1, lambda: np.nan)
     with pytest.raises(FloatingPointError, match="training of layers 3 to 4 diverged"):
-        classifier(hidden_layer_sizes=(8, 8, 8, 8), n_partitions=2).fit(X, Y)
+        classifier(hidden_layer_sizes=(8, 8, 8, 8), partitions__n_partitions=2).fit(X, Y)
 
 
 @pytest.mark.usefixtures("needs_callbacks")
@@ -442,7 +455,7 @@ def test_a_full_disk_changes_nothing(monkeypatch, tmp_path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    fresh, fitted = classifier(cache="memmap"), classifier(cache="memmap").fit(X, Y)
+    fresh, fitted = classifier(partitions__cache="memmap"), classifier(partitions__cache="memmap").fit(X, Y)
     before = fitted.predict_proba(X)
     state = sorted(vars(fitted))
     monkeypatch.setattr(os, "fdopen", Full)
@@ -470,6 +483,8 @@ def test_bad_rows_leave_the_old_fit():
 @pytest.mark.parametrize("order", ["sequential", "simultaneous"])
 def test_very_few_rows(order):
     rows = np.array([0, 1, 10, 11])
-    model = classifier(order=order, local_loss="predsim", batch_size=1, subsample=0.5).fit(X[rows], Y[rows])
+    model = classifier(order=order, partitions__local_loss="predsim", batch_size=1, partitions__subsample=0.5).fit(
+        X[rows], Y[rows]
+    )
     assert np.isfinite(model.predict_proba(X)).all()
-    assert regressor(order=order, local_loss="sim").fit(A[:3], B[:3]).predict(A[:2]).shape == (2,)
+    assert regressor(order=order, partitions__local_loss="sim").fit(A[:3], B[:3]).predict(A[:2]).shape == (2,)

@@ -506,8 +506,8 @@ def test_what_hidden_stages_put_out():
 
 
 BAD = {
-    "too many": (4, r"n_partitions=4, but the network has 3 hidden stages"),
-    "none": (0, r"n_partitions=0, but the network has 3 hidden stages"),
+    "too many": (4, r"partitions=4, but the network has 3 hidden stages"),
+    "none": (0, r"partitions=0, but the network has 3 hidden stages"),
     "gap": ([(0, 1), (2, 3)], r"partitions=\[\(0, 1\), \(2, 3\)\] must be consecutive"),
     "empty": ([(0, 1), (1, 1), (1, 3)], "must be consecutive, non-empty"),
     "short": ([(0, 2)], "stop at 3"),

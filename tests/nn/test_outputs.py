@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
-from sklearn_analytic import DFAClassifier, PrivateDFAClassifier
+from sklearn_analytic import Device, DFAClassifier, Feedback, PrivateDFAClassifier
 from sklearn_analytic.backend import training
 from sklearn_analytic.backend import training as kernels
 from sklearn_analytic.export.calibration import log_outputs
@@ -244,7 +244,7 @@ def test_devices_agree(digits, rule):
     pytest.importorskip("torch")
     X, X_test, y, _ = digits
     first, second = (
-        classifier(rule, precision="float64", device=device).set_params(max_iter=3).fit(X, y)
+        classifier(rule, device=Device(device, precision="float64")).set_params(max_iter=3).fit(X, y)
         for device in ("cpu", "torch:cpu")
     )
     # a few dozen steps of Adam magnify rounding
@@ -303,7 +303,7 @@ def test_automatic_skipping_is_of_softmax_alone():
 
     assert skipped_below() > 0
     assert [skipped_below(output=rule) for rule in RULES] == [0, 0, 0]
-    assert skipped_below(output="expgb", tol_error=0.05) == 0.05
+    assert skipped_below(output="expgb", feedback=Feedback(tol_error=0.05)) == 0.05
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -87,10 +87,10 @@ def test_a_fit_imports_no_compiler():
     """It takes 2 seconds of every process, and nothing is compiled by it."""
     script = (
         "import sys, numpy as np\n"
-        "from sklearn_analytic import DFAClassifier, DecoupledMLPClassifier, LayerwiseMLP\n"
+        "from sklearn_analytic import DFAClassifier, DecoupledMLPClassifier, ImageNetwork, LayerwiseMLP\n"
         "X, y = np.random.default_rng(0).standard_normal((64, 16)), np.arange(64) % 3\n"
         "shared = {'max_iter': 1, 'random_state': 0, 'tol': 0}\n"
-        "DFAClassifier((8,), image_shape=(4, 4), conv_layer_sizes=(2,), feedback='dkp', **shared).fit(X, y)\n"
+        "DFAClassifier((8,), network=ImageNetwork((4, 4), (2,)), feedback='dkp', **shared).fit(X, y)\n"
         "DecoupledMLPClassifier((8, 8), device='torch:cpu', **shared).fit(X, y)\n"
         "LayerwiseMLP((8, 8), device='torch:cpu', **shared).fit(X, y)\n"
         "print([m for m in ('torch._dynamo', 'torch._inductor', 'sympy') if m in sys.modules])\n"

@@ -7,11 +7,11 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_analytic import PrivacyLeakWarning, PrivateDFAClassifier
+from sklearn_analytic import SGD, Photonic, PrivacyLeakWarning, PrivateDFAClassifier
 from sklearn_analytic.private import method as _private_method
 from sklearn_analytic.private.accountants import prv_epsilon, rdp_epsilon
 from sklearn_analytic.private.photonic import photonic_epsilon
@@ -35,7 +35,12 @@ def model(hidden=(8,), **changes):
     return PrivateDFAClassifier(hidden, **(settings | {"batch_size": 50, "random_state": 0} | changes))
 
 
-PHOTONIC = {"mechanism": "photonic", "optical_floor": 1e4}
+PHOTONIC = {"mechanism": Photonic(1e4)}
+
+
+def settings_of(estimator):
+    """All parameters and their settings; a value that has some is its kind."""
+    return {k: type(v) if isinstance(v, BaseEstimator) else v for k, v in estimator.get_params().items()}
 
 
 # ---- the budget ----
@@ -58,7 +63,7 @@ def test_the_reported_budget_is_that_of_the_accountant(accountant, spent):
 
 
 def test_the_photonic_budget_is_that_of_its_bounds():
-    fitted = model(**PHOTONIC, optical_input_norm=2.0, activation="logistic").fit(*blobs())
+    fitted = model(mechanism=Photonic(1e4, input_norm=2.0), activation="logistic").fit(*blobs())
     bounds = photonic_bounds((4, 8, 3), "logistic", 2.0, 0.5, 1e4)
     noise = (fitted.optical_noise_scale_, fitted.noise_multiplier_)
     assert fitted.epsilon_spent_ == photonic_epsilon(bounds, *noise, 1 / 6, 30, 1e-5)
@@ -128,10 +133,10 @@ def test_feedback_that_reads_rows_is_refused(name):
 
 
 def test_photonic_without_a_floor_is_refused():
-    with pytest.raises(ValueError, match="Without it the mechanism is not private"):
+    with pytest.raises(ValueError, match="has no floor, without which nothing is private"):
         model(mechanism="photonic").fit(*blobs())
-    with pytest.raises(ValueError, match="optical_floor above 50"):
-        model(mechanism="photonic", optical_floor=50.0, epsilon=0.1).fit(*blobs())
+    with pytest.raises(ValueError, match="mechanism__floor above 50"):
+        model(mechanism=Photonic(50.0), epsilon=0.1).fit(*blobs())
 
 
 # ---- what is public ----
@@ -268,15 +273,20 @@ WRONG = [
     {"activation": "softplus"},
     {"solver": "lbfgs"},
     {"learning_rate_init": 0},
-    {"learning_rate": "invscaling"},
-    {"momentum": 1.0},
+    {"learning_rate": "adaptive"},
+    {"learning_rate": "linear"},
+    {"solver": "adamw"},
+    {"solver": SGD(momentum=1.0)},
     {"batch_size": 0},
     {"max_iter": 0},
     {"precision": "float16"},
     {"hidden_layer_sizes": (0,)},
     PHOTONIC | {"scheme": "backprop"},
     PHOTONIC | {"hidden_layer_sizes": ()},
-    PHOTONIC | {"optical_error_norm": 0.0},
+    {"mechanism": "photonic"},
+    {"mechanism": Photonic(0.0)},
+    {"mechanism": Photonic(1e4, input_norm=0.0)},
+    {"mechanism": Photonic(1e4, error_norm=0.0)},
 ]
 
 
@@ -304,7 +314,7 @@ def test_pickle_and_clone(changes):
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
     assert again.epsilon_spent_ == fitted.epsilon_spent_
-    assert clone(fitted).get_params() == fitted.get_params()
+    assert settings_of(clone(fitted)) == settings_of(fitted)
 
 
 def test_sparse_rows_and_strings():
@@ -313,6 +323,12 @@ def test_sparse_rows_and_strings():
     dense, sparse = (model(classes=labels).fit(rows, labels[y]) for rows in (X, sp.csr_array(X)))
     np.testing.assert_array_equal(dense.coefs_[0], sparse.coefs_[0])
     assert set(sparse.predict(sp.csr_array(X))) <= set(labels)
+
+
+def test_plain_steps_look_at_none_ahead_unless_they_are_asked_to():
+    given = ("sgd", SGD(momentum=0.5, nesterovs_momentum=False), SGD())
+    found = [model(solver=solver)._method().recipe(N).optimizer for solver in given]
+    assert [(o.momentum, o.nesterov) for o in found] == [(0.9, False), (0.5, False), (0.9, True)]
 
 
 def test_automatic_sizes():

@@ -21,6 +21,7 @@ sys.path.insert(0, str(DOCS / "_ext"))
 
 import benchmark_tables  # noqa: E402
 import host_links  # noqa: E402
+import parameter_groups  # noqa: E402
 
 FOLDERS = ("", "user_guide", "theory", "benchmarks")
 PAGES = sorted(page for folder in FOLDERS for page in (DOCS / folder).glob("*.md"))
@@ -157,6 +158,36 @@ def test_the_flowchart_is_up_to_date():
     sys.path.insert(0, str(DOCS))
     flowchart = importlib.import_module("make_flowchart")
     assert flowchart.TARGET.read_text() == flowchart.drawing()
+
+
+def _estimators():
+    """The public estimators."""
+    return [kind for name in sklearn_analytic.__all__ if hasattr(kind := getattr(sklearn_analytic, name), "fit")]
+
+
+@pytest.mark.parametrize("estimator", _estimators(), ids=lambda kind: kind.__name__)
+def test_every_parameter_is_in_a_group(estimator):
+    names = estimator._get_param_names()
+    assert [name for name in names if parameter_groups.group_of(name) is None] == []
+
+
+def test_other_parameters_have_headings_and_follow_the_first_ones():
+    entry = "    **{}** : float, default=1\n        What **tol** : is no entry.\n"
+    first, shuffle, device, fitted = map(entry.format, ("alpha", "shuffle", "device", "coef_"))
+    page = f"Text.\n\n:Parameters:\n\n{first}\n:Attributes:\n\n{fitted}\n:Other Parameters:\n\n{shuffle}\n{device}"
+    found = "\n".join(parameter_groups.grouped(page.split("\n")))
+    heading = "    .. rubric:: {}\n\n".format
+    others = f"{heading('Layers and training')}{shuffle}\n{heading('Computing')}{device}"
+    assert found.startswith(f"Text.\n\n:Parameters:\n\n{first}\n:Other Parameters:\n\n{others}")
+    assert "* - Layers and training\n         - ``alpha``, ``shuffle``\n" in found
+    assert found.endswith(f":Attributes:\n\n{fitted}") and "rubric:: Method" not in found
+    assert parameter_groups.grouped(["Text.", "", ":Parameters:"]) == ["Text.", "", ":Parameters:"]
+
+
+def test_the_tables_of_old_names_are_one():
+    table = re.compile(r"^\| Before \| Now \|\n(?:\|.*\n)+", flags=re.M)
+    found = [table.findall((ROOT / page).read_text()) for page in ("docs/migration.md", "CHANGELOG.md")]
+    assert len(found[0]) == 1 and found[0] == found[1]
 
 
 # ------------------------------------------------------------------ figures

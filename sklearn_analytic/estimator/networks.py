@@ -1,0 +1,255 @@
+"""What a network is made of, as values: dense layers, convolutions or recurrences below them, or a Sequential of torch.
+
+``network=None`` stands for dense layers alone. ``hidden_layer_sizes`` and ``activation`` stay parameters of their own.
+"""
+
+import math
+import numbers
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sklearn_analytic.estimator.checks import check_positive_integer, check_sizes, hidden_sizes, one_of
+from sklearn_analytic.estimator.value import Value, standing_for, store
+from sklearn_analytic.nn import torch_module
+
+_CHECKS, _NETWORKS = "sklearn_analytic.nn._torch_checks", "sklearn_analytic.nn._torch_networks"
+_STAGES = "sklearn_analytic.nn._torch_stages"
+
+
+class Network(Value):
+    """What lies below the dense layers."""
+
+    parameter = "network"
+    is_plain = False  # dense layers alone
+    is_given = False  # with weights of its own
+    n_channels = 1  # of an image; one scale for everything else
+    normalization = None
+
+    @classmethod
+    def of(cls, given):
+        """Return ``network`` as a value."""
+        if isinstance(given, cls):
+            return given
+        if isinstance(given, Value | str | numbers.Number | type):
+            kinds = "DenseNetwork(...), ImageNetwork(...), SequenceNetwork(...)"
+            raise ValueError(f"network must be {kinds}, a torch.nn.Sequential or None, got {given!r}.")
+        return standing_for(DenseNetwork) if given is None else GivenNetwork(given)
+
+    @classmethod
+    def of_earlier(cls, state):
+        """Return ``network`` as an earlier version says it."""
+        names = ("image_shape", "conv_layer_sizes", "recurrent_layer_sizes", "sequence_length", "normalization")
+        image, conv, recurrent, steps, normalization = (state.pop(name, None) for name in names)
+        normalization = "batch" if state.pop("batch_norm", False) else normalization
+        if image is not None:
+            return ImageNetwork(image, conv, normalization=normalization)
+        if recurrent is not None:
+            return SequenceNetwork(steps, recurrent)
+        return DenseNetwork(normalization=normalization) if normalization is not None else state["network"]
+
+    @property
+    def torch_for(self):
+        """What needs torch, in words, or None."""
+        return f"network={self!r}"
+
+    def has_dense_hidden_layer(self, hidden):
+        """Return whether projected errors have a layer to go to."""
+        return len(hidden) > 0
+
+    def check_columns(self, n_features):
+        """Refuse rows of another shape."""
+        return
+
+
+class DenseNetwork(Network):
+    """Dense layers alone, what ``network=None`` stands for; with a normalisation they need torch.
+
+    Parameters
+    ----------
+    normalization : {"batch", "layer"} or None, default=None
+        Normalisation of hidden layers, which tolerates older gradients. Moving averages are updated once per batch.
+
+    Examples
+    --------
+    >>> from sklearn_analytic import DecoupledMLPClassifier, DenseNetwork
+    >>> DecoupledMLPClassifier(network=DenseNetwork(normalization="layer")).network.normalization
+    'layer'
+    """
+
+    checks: ClassVar = {"normalization": one_of((None, "batch", "layer"))}
+    is_plain = True
+
+    def __init__(self, *, normalization=None):
+        store(self, locals())
+
+    @property
+    def torch_for(self):
+        """What needs torch: normalised networks are written in it."""
+        return None if self.normalization is None else f"network__normalization={self.normalization!r}"
+
+    def n_layers(self, hidden):
+        """Return the number of hidden layers."""
+        return len(hidden)
+
+    def builder(self, hidden, activation, n_inputs, n_outputs):
+        """Return a function of a generator that builds the torch network."""
+        sizes = (n_inputs, *hidden, n_outputs)
+        return partial(torch_module(_NETWORKS).dense_network, sizes, activation, normalization=self.normalization)
+
+
+class ImageNetwork(Network):
+    """Blocks of 3x3 convolutions and 2x2 pooling below the dense layers; rows are flattened images. Needs torch.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W) or (C, H, W).
+    conv_layer_sizes : sequence of int or of sequences of int, default=(32, 64)
+        Channels of the blocks; ((32, 32), (64, 64)) has two convolutions before each pooling. Modules of
+        ``scheme="modular"`` end at poolings, so that sparse feedback between convolutions needs such blocks.
+    normalization : {"batch"} or None, default=None
+        Whether convolutions are normalised.
+
+    Examples
+    --------
+    >>> from sklearn_analytic import DFAClassifier, ImageNetwork
+    >>> DFAClassifier((64,), network=ImageNetwork((8, 8), conv_layer_sizes=(16,))).network.image_shape
+    (8, 8)
+    """
+
+    def __init__(self, image_shape, conv_layer_sizes=(32, 64), *, normalization=None):
+        store(self, locals())
+
+    @property
+    def conv(self):
+        """Channels of the convolutions, in blocks between poolings."""
+        return conv_blocks(self.conv_layer_sizes)
+
+    @property
+    def n_channels(self):
+        """Channels of an image, each with a scale."""
+        return self.image_shape[0] if len(self.image_shape) == 3 else 1
+
+    def n_layers(self, hidden):
+        """Return the number of hidden layers."""
+        return sum(map(len, self.conv)) + len(hidden)
+
+    def builder(self, hidden, activation, n_inputs, n_outputs):
+        """Return a function of a generator that builds the torch network."""
+        shape, conv, parts = tuple(self.image_shape), self.conv, torch_module(_NETWORKS)
+        normalized = self.normalization == "batch"
+        return lambda generator: parts.image_network(shape, conv, hidden, n_outputs, activation, normalized, generator)
+
+    def check_columns(self, n_features):
+        """Refuse rows that are no images of the given shape."""
+        shape = tuple(self.image_shape)
+        if math.prod(shape) != n_features:
+            n_values = math.prod(shape)
+            raise ValueError(f"network__image_shape={shape} has {n_values} values, but X has {n_features} features.")
+
+    def check(self):
+        """Refuse settings that mean nothing."""
+        value = self.image_shape
+        sides = value if isinstance(value, list | tuple | np.ndarray) else ()
+        if len(sides) not in (2, 3) or not all(isinstance(v, int | np.integer) and v > 0 for v in sides):
+            raise ValueError(f"network__image_shape must be (H, W) or (C, H, W), positive integers, got {value!r}.")
+        if self.normalization not in (None, "batch"):
+            raise ValueError(
+                f"network__normalization must be 'batch' or None over convolutions, got {self.normalization!r}: "
+                "'layer' is for dense layers."
+            )
+        conv_blocks(self.conv_layer_sizes)
+
+
+class SequenceNetwork(Network):
+    """Recurrent tanh layers below the dense layers; rows are flattened sequences. Needs torch.
+
+    Parameters
+    ----------
+    sequence_length : int
+        Steps of a sequence.
+    recurrent_layer_sizes : int or sequence of int, default=(64,)
+        Units of the recurrent layers.
+
+    Examples
+    --------
+    >>> from sklearn_analytic import DFAClassifier, SequenceNetwork
+    >>> DFAClassifier((32,), network=SequenceNetwork(8, 24)).network
+    SequenceNetwork(recurrent_layer_sizes=24, sequence_length=8)
+    """
+
+    checks: ClassVar = {
+        "sequence_length": check_positive_integer,
+        "recurrent_layer_sizes": check_sizes,
+    }
+
+    def __init__(self, sequence_length, recurrent_layer_sizes=(64,)):
+        store(self, locals())
+
+    def n_layers(self, hidden):
+        """Return the number of hidden layers."""
+        return len(hidden_sizes(self.recurrent_layer_sizes)) + len(hidden)
+
+    def builder(self, hidden, activation, n_inputs, n_outputs):
+        """Return a function of a generator that builds the torch network."""
+        parts, recurrent = torch_module(_NETWORKS), hidden_sizes(self.recurrent_layer_sizes)
+        return lambda generator: parts.recurrent_network(
+            self.sequence_length, n_inputs, recurrent, hidden, n_outputs, activation, generator
+        )
+
+    def check_columns(self, n_features):
+        """Refuse rows that are no sequences of the given length."""
+        if n_features % self.sequence_length:
+            raise ValueError(
+                f"network__sequence_length={self.sequence_length} does not divide the {n_features} features of a row: "
+                "give the number of steps of a flattened sequence."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class GivenNetwork:
+    """A Sequential of torch, trained from its own weights as a copy."""
+
+    module: Any
+    is_plain, is_given, n_channels, normalization, torch_for = False, True, 1, None, "network"
+
+    def n_layers(self, hidden):
+        """Return the number of hidden layers."""
+        return torch_module(_STAGES).n_stages(self.module) - 1
+
+    def has_dense_hidden_layer(self, hidden):
+        """Return whether projected errors have a layer to go to."""
+        return torch_module(_STAGES).has_dense_hidden_layer(self.module)
+
+    def builder(self, hidden, activation, n_inputs, n_outputs):
+        """Return a function of a generator that copies the network."""
+        torch_module(_CHECKS).check_sequential(self.module)
+        return partial(_copied, self.module, n_inputs, n_outputs)
+
+    def check_columns(self, n_features):
+        """Its first layer does."""
+        return
+
+
+def conv_blocks(value):
+    """Return ``conv_layer_sizes`` as a tuple of tuples of positive integers."""
+    try:
+        blocks = [hidden_sizes(block) for block in value]
+    except (TypeError, ValueError):
+        blocks = [()]
+    if not all(blocks):
+        raise ValueError(
+            "network__conv_layer_sizes must be a sequence of positive integers, or of sequences of them (several "
+            f"convolutions before a pooling), got {value!r}."
+        )
+    return tuple(blocks)
+
+
+def _copied(network, n_inputs, n_outputs, generator):
+    """A copy of a given network, weights included, whose output was checked."""
+    network = torch_module(_NETWORKS).trainable_copy(network)
+    torch_module(_CHECKS).check_network(network, n_inputs, n_outputs)
+    return network

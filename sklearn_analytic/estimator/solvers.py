@@ -1,0 +1,133 @@
+"""Update rules as values: what ``solver="adam"`` stands for, and their constants."""
+
+from typing import ClassVar
+
+from sklearn_analytic.estimator.checks import FACTOR, NOT_NEGATIVE, check_flag, real
+from sklearn_analytic.estimator.value import Value, standing_for, store
+from sklearn_analytic.nn import Optimizer
+
+
+class Solver(Value):
+    """An update rule: its constants, and those of its learning rates."""
+
+    parameter = "solver"
+    checks: ClassVar = {
+        "power_t": NOT_NEGATIVE,
+        "warmup_fraction": real(0, 1, "at least 0 and below 1", open_high=True),
+    }
+
+    @classmethod
+    def of(cls, given):
+        """Return ``solver`` as a value."""
+        if isinstance(given, cls):
+            return given
+        if isinstance(given, str) and given in SOLVERS:
+            return standing_for(SOLVERS[given])
+        raise ValueError(f"solver must be one of {sorted(SOLVERS)}, Adam(...), AdamW(...) or SGD(...), got {given!r}.")
+
+    @classmethod
+    def of_earlier(cls, state):
+        """Return ``solver`` as an earlier version says it, which had the constants of all."""
+        own, names = SOLVERS[state["solver"]], {name for kind in SOLVERS.values() for name in kind.checks}
+        value = own(**{name: state.pop(name) for name in names if name in state and name in own.checks})
+        for name in names:
+            state.pop(name, None)
+        return value if value.get_params() != own().get_params() else state["solver"]
+
+
+class Adam(Solver):
+    """Adam, what ``solver="adam"`` stands for.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+        Decay of the means of the gradient and of its square.
+    epsilon : float > 0, default=1e-8
+        Added to the root of the latter.
+    power_t : float >= 0, default=0.5
+        Exponent of ``learning_rate="invscaling"``.
+    warmup_fraction : float in [0, 1), default=0.0
+        Share of the steps in which the rate rises linearly.
+
+    References
+    ----------
+    D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Examples
+    --------
+    >>> from sklearn_analytic import Adam, DFAClassifier
+    >>> DFAClassifier(solver=Adam(beta_1=0.8)).get_params()["solver__beta_1"]
+    0.8
+    """
+
+    name = "adam"
+    checks: ClassVar = Solver.checks | {
+        "beta_1": FACTOR,
+        "beta_2": FACTOR,
+        "epsilon": real(0, 1, "above 0", open_low=True),
+    }
+
+    def __init__(self, *, beta_1=0.9, beta_2=0.999, epsilon=1e-8, power_t=0.5, warmup_fraction=0.0):
+        store(self, locals())
+
+    def optimizer(self, alpha):
+        """Return the rule with a penalty, as the core reads it."""
+        return Optimizer(self.name, beta_1=self.beta_1, beta_2=self.beta_2, epsilon=self.epsilon, alpha=alpha)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, what ``solver="adamw"`` stands for: ``alpha`` shrinks weights beside the steps.
+
+    Parameters
+    ----------
+    beta_1, beta_2, epsilon, power_t, warmup_fraction : float
+        As in :class:`Adam`.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    Examples
+    --------
+    >>> from sklearn_analytic import AdamW, DFAClassifier
+    >>> DFAClassifier(solver=AdamW(warmup_fraction=0.1), alpha=0.01).solver.warmup_fraction
+    0.1
+    """
+
+    name = "adamw"
+
+    def __init__(self, *, beta_1=0.9, beta_2=0.999, epsilon=1e-8, power_t=0.5, warmup_fraction=0.0):
+        store(self, locals())
+
+
+class SGD(Solver):
+    """Stochastic gradient descent with momentum, what ``solver="sgd"`` stands for.
+
+    Parameters
+    ----------
+    momentum : float in [0, 1), default=0.9
+        Decay of the mean of past steps.
+    nesterovs_momentum : bool, default=True
+        Whether a step looks ahead.
+    power_t, warmup_fraction : float
+        As in :class:`Adam`.
+
+    Examples
+    --------
+    >>> from sklearn_analytic import DFAClassifier, SGD
+    >>> DFAClassifier(solver=SGD(momentum=0.5), learning_rate_init=0.1).solver
+    SGD(momentum=0.5)
+    """
+
+    name = "sgd"
+    checks: ClassVar = Solver.checks | {"momentum": FACTOR, "nesterovs_momentum": check_flag}
+
+    def __init__(self, *, momentum=0.9, nesterovs_momentum=True, power_t=0.5, warmup_fraction=0.0):
+        store(self, locals())
+
+    def optimizer(self, alpha):
+        """Return the rule with a penalty, as the core reads it."""
+        return Optimizer(self.name, self.momentum, self.nesterovs_momentum, alpha=alpha)
+
+
+SOLVERS = {kind.name: kind for kind in (Adam, AdamW, SGD)}
