@@ -45,7 +45,7 @@ module_seconds_, utilisation_ : ndarray of shape (K,)
 module_activation_bytes_ : ndarray of shape (K,)
     Most bytes of activations that waited for backward passes at once.
 activation_bytes_ : dict
-    Their sum as "stored" and "exact"; "shared" is 0.
+    The sum of ``module_activation_bytes_`` as "stored" and "exact"; "shared" is 0.
 timeline_ : structured ndarray
     The last 600 operations of each module, after ``partial_fit`` those of the last block: module, kind ("forward",
     "backward", "update"), batch, begin and end in seconds, and the module's number of updates. See

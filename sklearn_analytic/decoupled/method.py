@@ -162,5 +162,5 @@ class DecoupledTraining(GradientMethod):
         if given.batch_compensation is not None and not self.rule().recompute:
             raise ValueError(
                 f"pipeline__batch_compensation={given.batch_compensation!r} makes up for the second forward pass of "
-                "recompute=True, which is off: choose schedule='dtrp' or pipeline__recompute=True, or no compensation."
+                "pipeline__recompute=True, which is off: choose that or schedule='dtrp', or no compensation."
             )

@@ -32,8 +32,7 @@ def data_parallel(estimator, n_workers=2, *, compression=None, timeout=300.0):
     estimator : estimator
         A gradient estimator whose batches can be shared out: :class:`~sklearn_analytic.DFAClassifier`,
         :class:`~sklearn_analytic.LayerwiseMLP` or a regressor of theirs. It is cloned, and never changed.
-        ``device="cpu"`` trains with torch
-        ("torch:cpu"); with ``device="cuda"`` the process of rank r uses GPU r.
+        ``device="cpu"`` trains with torch ("torch:cpu"); with ``device="cuda"`` the process of rank r uses GPU r.
     n_workers : int, default=2
         Processes; each gets its share of the cores.
     compression : {"entropy"} or None, default=None

@@ -24,7 +24,7 @@ from sklearn_analytic.backend import (
     rows_are_few,
 )
 from sklearn_analytic.estimator.checks import check_all
-from sklearn_analytic.estimator.value import Value, defaults_of, kinds_with
+from sklearn_analytic.estimator.value import Value, advice_on, defaults_of
 from sklearn_analytic.estimator.version_stamp import warn_of_version
 from sklearn_analytic.export.verbs import to_onnx, to_sklearn
 from sklearn_analytic.features import cast_like
@@ -80,6 +80,7 @@ class AnalyticEstimator(BaseEstimator):
     """Base of all estimators: reading X, versioned pickles, exports."""
 
     to_sklearn, to_onnx = to_sklearn, to_onnx
+    _kinds_of_values = ()  # of parameters
 
     def set_params(self, **params):
         """Set parameters; settings of a value by ``parameter__setting``, as in nested grids.
@@ -98,8 +99,7 @@ class AnalyticEstimator(BaseEstimator):
             parameter, _, setting = name.partition("__")
             owner = params.get(parameter, getattr(self, parameter, None))
             if setting and hasattr(self, parameter) and not hasattr(owner, "set_params"):
-                kinds = " or ".join(f"{kind}({setting}=...)" for kind in kinds_with(parameter, setting))
-                advice = f"give {parameter}={kinds} first" if kinds else f"{parameter} has no settings"
+                advice = advice_on(name, owner, self._kinds_of_values)
                 raise ValueError(f"{name} cannot be set, as {parameter}={owner!r}: {advice}.")
         return super().set_params(**params)
 

@@ -1,12 +1,14 @@
 """What watches a fit: scikit-learn's callbacks (1.9 and later), a task per epoch or block, and checkpoint files."""
 
 import logging
+import numbers
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import wraps
 from inspect import signature
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -64,12 +66,18 @@ def _remembered(arguments):
 @contextmanager
 def _shown(estimator):
     """Show a fit that is ``verbose``: by a progress bar, where none is set, or by messages that are seen."""
-    if not getattr(estimator, "verbose", False):
+    if not _is_verbose(estimator):
         yield
         return
     bar = _progress_bar(estimator)
-    with _messages_seen() if bar is None else _with_bar(estimator, bar):
+    with _MESSAGES if bar is None else _with_bar(estimator, bar):
         yield
+
+
+def _is_verbose(estimator):
+    """Whether an estimator tells of its fit; what is neither a flag nor a level is refused by the fit."""
+    verbose = getattr(estimator, "verbose", False)
+    return isinstance(verbose, bool | np.bool_ | numbers.Integral) and verbose > 0
 
 
 def _progress_bar(estimator):
@@ -96,20 +104,41 @@ def _with_bar(estimator, bar):
         estimator.set_callbacks(*callbacks)
 
 
-@contextmanager
-def _messages_seen():
-    """Let messages of fits pass, to where the caller sends them or else to standard error."""
-    handlers = [] if _LOGGER.hasHandlers() else [logging.StreamHandler()]
-    before = _LOGGER.level
-    for handler in handlers:
-        _LOGGER.addHandler(handler)
-    _LOGGER.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        _LOGGER.setLevel(before)
-        for handler in handlers:
-            _LOGGER.removeHandler(handler)
+class _Messages:
+    """Lets messages pass while verbose fits run, in any thread, to where the caller sends them or to standard error."""
+
+    def __init__(self):
+        self._lock, self._n_fits, self._level, self._handler = Lock(), 0, None, None
+
+    def __enter__(self):
+        """The first fit opens the way."""
+        with self._lock:
+            if self._n_fits == 0:
+                self._level, self._handler = _LOGGER.level, None if _LOGGER.hasHandlers() else logging.StreamHandler()
+                if self._handler is not None:
+                    _LOGGER.addHandler(self._handler)
+                _LOGGER.setLevel(logging.INFO)
+            self._n_fits += 1
+
+    def __exit__(self, *error):
+        """The last one leaves it as it was."""
+        with self._lock:
+            self._n_fits -= 1
+            if self._n_fits == 0:
+                _LOGGER.setLevel(self._level)
+                if self._handler is not None:
+                    _LOGGER.removeHandler(self._handler)
+
+
+_MESSAGES = _Messages()
+
+
+def tell_of_block(estimator):
+    """Say in a message that a verbose estimator has trained on a block of a stream, and its loss."""
+    if _is_verbose(estimator):
+        with _MESSAGES:
+            name, n_blocks, loss = type(estimator).__name__, estimator.n_iter_, estimator.loss_
+            _LOGGER.info("%s: block %d, loss %.6g", name, n_blocks, loss)
 
 
 class EpochTasks:
@@ -168,7 +197,7 @@ class EpochTasks:
         """Say in a message what a progress bar would show, and the loss."""
         group, before, in_all = self._counted
         self._counted = group, before + 1, in_all
-        if not getattr(self._estimator, "verbose", False) or not _LOGGER.isEnabledFor(logging.INFO):
+        if not _is_verbose(self._estimator) or not _LOGGER.isEnabledFor(logging.INFO):
             return
         place = f"{before + 1}" if in_all is None else f"{before + 1} of {in_all}"
         parts = [f"{type(self._estimator).__name__}: {group}{self._task_name} {place}"]

@@ -76,7 +76,7 @@ def check_flag(name, value):
 
 def check_verbose(name, value):
     """Refuse what is neither a boolean nor a number of at least 0, as some know it from boosters."""
-    if isinstance(value, bool | np.bool_ | numbers.Integral) and value >= 0:
+    if isinstance(value, bool | np.bool_ | numbers.Integral) and not value < 0:
         return
     raise ValueError(f"{name} must be True or False, or an integer of at least 0, got {value!r}.")
 

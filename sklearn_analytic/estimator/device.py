@@ -11,9 +11,17 @@ from sklearn_analytic.estimator.value import Value, store
 
 def check_device(name, value):
     """Refuse a device that cannot be used, before anything is trained."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string such as 'cpu' or 'cuda', or Device(...), got {value!r}.")
     get_backend(value)
     if value.removeprefix("torch:").startswith("meta"):
         raise ValueError(f"{name}={value!r} holds no numbers: choose 'cpu', 'torch:cpu' or 'cuda'.")
+
+
+def _check_distributed(name, value):
+    """Refuse what is no way to train together."""
+    if not (isinstance(value, bool | np.bool_) or (isinstance(value, str) and value == "entropy")):
+        raise ValueError(f"{name} must be True, False or 'entropy', got {value!r}.")
 
 
 class Device(Value):
@@ -41,7 +49,11 @@ class Device(Value):
     """
 
     parameter, first = "device", "name"
-    checks: ClassVar = {"name": check_device, "precision": one_of(("float32", "float64", "bfloat16"))}
+    checks: ClassVar = {
+        "name": check_device,
+        "precision": one_of(("float32", "float64", "bfloat16")),
+        "distributed": _check_distributed,
+    }
     earlier: ClassVar = {"precision": "precision", "distributed": "distributed"}
 
     def __init__(self, name="cpu", *, precision="float32", distributed=False):

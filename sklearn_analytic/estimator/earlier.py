@@ -11,7 +11,6 @@ from sklearn_analytic.estimator.epoch_targets import NetworkClasses, NetworkNumb
 from sklearn_analytic.estimator.late_scales import fresh_moments
 from sklearn_analytic.estimator.learned import Judges, Learned, Solved, Stage, Trained, layout, shapes
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets
-from sklearn_analytic.estimator.value import Value
 from sklearn_analytic.features._audit import Contents
 from sklearn_analytic.linalg._columns import with_columns
 from sklearn_analytic.linalg._rows import embedded
@@ -90,10 +89,10 @@ def _solved(state):
 
 
 def with_parameters(state, kinds, names):
-    """Return a state whose flat parameters of earlier versions are settings of values, of parameters of these names."""
+    """Return a state whose flat parameters of earlier versions, other than these names, are settings of values."""
     state = dict(state)
     for kind in kinds:
-        if kind.parameter in names and not isinstance(state.get(kind.parameter), Value):
+        if kind.earlier.keys() & state.keys() - set(names):
             state[kind.parameter] = kind.of_earlier(state)
     return state
 

@@ -13,7 +13,7 @@ from sklearn_analytic.backend import backend_for
 from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator import epochs
 from sklearn_analytic.estimator.base import AnalyticEstimator
-from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, EpochTasks, tell_of_block, with_callbacks
 from sklearn_analytic.estimator.checks import check_choice
 from sklearn_analytic.estimator.device import Device
 from sklearn_analytic.estimator.earlier import with_parameters, with_trained
@@ -51,6 +51,11 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
     @abstractmethod
     def _kind_of_method(self):
         """The class of values that the parameters become."""
+
+    @property
+    def _kinds_of_values(self):
+        """Parameters that are values."""
+        return self._kind_of_method.kinds
 
     def _method(self):
         """What the parameters say, as a value."""
@@ -102,6 +107,7 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
             targets, X, y, weights = self._kind_of_targets.of_block(method, X, y, sample_weight, classes, known)
             written = None if before is None else self._written(before)
             self._keep(epochs.absorb(method, targets, X, y, weights, before, written))
+        tell_of_block(self)
         return self
 
     def _partial_fit_blocks(self, blocks, y, sample_weight, classes):
@@ -192,7 +198,7 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
 
     def __setstate__(self, state):
         """Take state of earlier versions, too."""
-        super().__setstate__(with_trained(with_parameters(state, self._kind_of_method.kinds, self._get_param_names())))
+        super().__setstate__(with_trained(with_parameters(state, self._kinds_of_values, self._get_param_names())))
 
     def __sklearn_tags__(self):
         """Declare what the estimator accepts."""

@@ -131,8 +131,8 @@ def narrowed(values, dtype, what):
         found = values.astype(dtype, copy=False)
     if not np.isfinite(found).all():
         raise ValueError(
-            f"{what} that {np.dtype(dtype).name} cannot hold: use precision='float64', or an input_encoding for X and "
-            "a smaller unit for y."
+            f"{what} that {np.dtype(dtype).name} cannot hold: use precision='float64' (of PrivateDFAClassifier, else "
+            "of device=Device(...)), or an input_encoding for X and a smaller unit for y."
         )
     return found
 

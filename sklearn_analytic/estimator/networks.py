@@ -23,6 +23,9 @@ class Network(Value):
     """What lies below the dense layers."""
 
     parameter = "network"
+    earlier: ClassVar = dict.fromkeys(
+        ("image_shape", "conv_layer_sizes", "batch_norm", "recurrent_layer_sizes", "sequence_length", "normalization")
+    )
     is_plain = False  # dense layers alone
     is_given = False  # with weights of its own
     n_channels = 1  # of an image; one scale for everything else
@@ -41,14 +44,17 @@ class Network(Value):
     @classmethod
     def of_earlier(cls, state):
         """Return ``network`` as an earlier version says it."""
-        names = ("image_shape", "conv_layer_sizes", "recurrent_layer_sizes", "sequence_length", "normalization")
-        image, conv, recurrent, steps, normalization = (state.pop(name, None) for name in names)
-        normalization = "batch" if state.pop("batch_norm", False) else normalization
-        if image is not None:
-            return ImageNetwork(image, conv, normalization=normalization)
+        image, conv, normed, recurrent, steps, normalization = (state.pop(name, None) for name in cls.earlier)
+        if image is not None:  # ``batch_norm`` was of convolutions alone
+            return ImageNetwork(image, conv, normalization="batch" if normed else normalization)
         if recurrent is not None:
             return SequenceNetwork(steps, recurrent)
         return DenseNetwork(normalization=normalization) if normalization is not None else state["network"]
+
+    @classmethod
+    def choices(cls):
+        """Return what may lie below."""
+        return [DenseNetwork, ImageNetwork, SequenceNetwork]
 
     @property
     def torch_for(self):
@@ -156,7 +162,7 @@ class ImageNetwork(Network):
         sides = value if isinstance(value, list | tuple | np.ndarray) else ()
         if len(sides) not in (2, 3) or not all(isinstance(v, int | np.integer) and v > 0 for v in sides):
             raise ValueError(f"network__image_shape must be (H, W) or (C, H, W), positive integers, got {value!r}.")
-        if self.normalization not in (None, "batch"):
+        if not (self.normalization is None or (isinstance(self.normalization, str) and self.normalization == "batch")):
             raise ValueError(
                 f"network__normalization must be 'batch' or None over convolutions, got {self.normalization!r}: "
                 "'layer' is for dense layers."

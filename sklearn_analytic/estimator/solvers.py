@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from sklearn_analytic.estimator.checks import FACTOR, NOT_NEGATIVE, check_flag, real
-from sklearn_analytic.estimator.value import Value, standing_for, store
+from sklearn_analytic.estimator.value import Value, defaults_of, standing_for, store
 from sklearn_analytic.nn import Optimizer
 
 
@@ -11,6 +11,9 @@ class Solver(Value):
     """An update rule: its constants, and those of its learning rates."""
 
     parameter = "solver"
+    earlier: ClassVar = dict.fromkeys(
+        ("momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon", "warmup_fraction")
+    )
     checks: ClassVar = {
         "power_t": NOT_NEGATIVE,
         "warmup_fraction": real(0, 1, "at least 0 and below 1", open_high=True),
@@ -27,12 +30,17 @@ class Solver(Value):
 
     @classmethod
     def of_earlier(cls, state):
-        """Return ``solver`` as an earlier version says it, which had the constants of all."""
-        own, names = SOLVERS[state["solver"]], {name for kind in SOLVERS.values() for name in kind.checks}
-        value = own(**{name: state.pop(name) for name in names if name in state and name in own.checks})
-        for name in names:
-            state.pop(name, None)
-        return value if value.get_params() != own().get_params() else state["solver"]
+        """Return ``solver`` as an earlier version says it, which had the constants of all rules."""
+        given = {name: state.pop(name) for name in cls.earlier if name in state}
+        own = SOLVERS.get(state["solver"]) if isinstance(state["solver"], str) else None
+        usual = {} if own is None else defaults_of(own)
+        said = {name: value for name, value in given.items() if name in usual and value != usual[name]}
+        return own(**said) if said else state["solver"]
+
+    @classmethod
+    def choices(cls):
+        """Return the rules."""
+        return list(SOLVERS.values())
 
 
 class Adam(Solver):

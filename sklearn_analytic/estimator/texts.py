@@ -82,8 +82,8 @@ learning_rate_init : float > 0
     Largest learning rate; ``partial_fit`` keeps it constant.
 learning_rate : {"cosine", "constant", "step", "invscaling", "adaptive"}
     Schedule of a fit. "step" divides by 10 after half and three quarters of it. The last two are scikit-learn's:
-    "invscaling" divides by :math:`(1 + t)^p` where t rows were seen before the epoch and p is ``power_t`` of the
-    solver; "adaptive" divides by 5 where training would end for want of progress, and ends at 1e-6.
+    "invscaling" divides by :math:`(1 + t)^p`, t being the rows that the fit has seen before the epoch and p the
+    solver's ``power_t``; "adaptive" divides by 5 where training would end for want of progress, and ends at 1e-6.
 alpha : float >= 0
     L2 penalty ``alpha / 2 ||W||^2`` of the mean loss; decoupled weight decay with "adamw". Scikit-learn's networks
     divide theirs by the rows of a batch: an ``alpha`` of theirs is ``alpha / batch_size`` here.
@@ -165,7 +165,7 @@ FITTED_TRAINING = """
 n_iter_ : int
     Epochs, of the last ``fit`` and the ``partial_fit`` calls after it.
 t_ : int
-    Rows that all steps have read.
+    Training rows times epochs, over all fits and blocks that went on from each other.
 loss_, loss_curve_ : float, list of float
     Mean training loss of the last and of every epoch, with the penalty.
 best_loss_ : float or None

@@ -4,6 +4,7 @@ from functools import lru_cache
 from inspect import signature
 from typing import ClassVar
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklearn_analytic.estimator.checks import check_all
@@ -33,6 +34,10 @@ class Value(BaseEstimator):
     checks: ClassVar = {}  # {setting: check(name, value)}
     earlier: ClassVar = {}  # {parameter of earlier versions: setting}
 
+    def __setstate__(self, state):
+        """Take state of earlier versions, too: settings of later ones have their defaults."""
+        super().__setstate__(defaults_of(type(self)) | state)
+
     @classmethod
     def of(cls, given):
         """Return a parameter as a value of this kind; that of another parameter is refused."""
@@ -48,10 +53,21 @@ class Value(BaseEstimator):
         given = {setting: state.pop(name) for name, setting in cls.earlier.items() if name in state}
         if cls.first is not None and cls.parameter in state:
             given[cls.first] = state[cls.parameter]
-        simple = {name: value for name, value in given.items() if name == cls.first}
-        value = cls(**given)
-        says_more = value.get_params(deep=False) != cls(**simple).get_params(deep=False)
-        return value if says_more else simple.get(cls.first)
+        usual = defaults_of(cls)
+        says_more = any(not np.array_equal(value, usual[name]) for name, value in given.items() if name != cls.first)
+        return cls(**given) if says_more else given.get(cls.first)
+
+    @classmethod
+    def choices(cls):
+        """Return the classes of which a value of this kind may be."""
+        return [cls]
+
+    @classmethod
+    def written(cls, given, setting):
+        """Return how a user writes a value with a setting, where another word or number has stood for one."""
+        needed = [name for name in cls._get_param_names() if name not in {*defaults_of(cls), cls.first, setting}]
+        first = [repr(given)] if cls.first is not None and given is not None else []
+        return f"{cls.__name__}({', '.join([*first, *(f'{name}=...' for name in [*needed, setting])])})"
 
     @classmethod
     def name_of(cls, setting):
@@ -69,7 +85,12 @@ def defaults_of(kind):
     return {parameter.name: parameter.default for parameter in given if parameter.default is not parameter.empty}
 
 
-def kinds_with(parameter, setting, kind=Value):
-    """Return the names of the values of a parameter that have a setting."""
-    own = [kind.__name__] if kind.parameter == parameter and setting in kind._get_param_names() else []
-    return own + [name for below in kind.__subclasses__() for name in kinds_with(parameter, setting, below)]
+def advice_on(name, given, kinds):
+    """Return what to write where a setting is asked of a parameter that is no value, as one of the kinds of values."""
+    parameter, _, setting = name.partition("__")
+    choices = [kind for asked in kinds if asked.parameter == parameter for kind in asked.choices()]
+    known = sorted({known for kind in choices for known in kind._get_param_names()})
+    if setting in known:
+        written = [kind.written(given, setting) for kind in choices if setting in kind._get_param_names()]
+        return f"give {parameter}={' or '.join(written)} first"
+    return f"its settings are {known}" if known else f"{parameter} has no settings"

@@ -1,5 +1,6 @@
 """Settings of direct feedback alignment as values: feedback, the K-FAC preconditioner, approximate activations."""
 
+import numbers
 from typing import ClassVar
 
 from sklearn_analytic.estimator.checks import (
@@ -155,6 +156,7 @@ class KFAC(Value):
     """
 
     parameter = "preconditioner"
+    earlier: ClassVar = {"kfac_params": None}
     checks: ClassVar = {
         "damping": POSITIVE,
         "kl_clip": _check_clip,
@@ -228,6 +230,7 @@ class ApproximateActivation(Value):
     """
 
     parameter, first = "activation", "name"
+    earlier: ClassVar = {"activation_bits": "bits"}
 
     def __init__(self, name="relu", *, bits=4):
         store(self, locals())
@@ -245,5 +248,5 @@ class ApproximateActivation(Value):
 
     def check(self):
         """Refuse other bits."""
-        if self.bits not in (None, 4, 8) or isinstance(self.bits, bool | float):
+        if not (self.bits is None or (isinstance(self.bits, numbers.Integral) and self.bits in (4, 8))):
             raise ValueError(f"activation__bits must be 4, 8 or None, got {self.bits!r}.")

@@ -32,9 +32,9 @@ learning_rate_init : float > 0 or "auto"
     Largest learning rate. "auto" is .001 for one partition and for "simultaneous", and .001 times their number, at
     most .004, for partitions that take turns: each has its share of the epochs alone.
 learning_rate : {"cosine", "constant", "step", "invscaling", "adaptive"}
-    Schedule over the epochs of each partition. "step" divides by 10 after half and three quarters of them. The last two
-    are scikit-learn's: "invscaling" divides by :math:`(1 + t)^p` where t rows were seen before the epoch and p is
-    ``power_t`` of the solver; "adaptive" divides by 5 where training would end for want of progress, and ends at 1e-6.
+    Schedule of each partition's epochs. "step" divides by 10 after half and three quarters of them. The last two are
+    scikit-learn's: "invscaling" divides by :math:`(1 + t)^p`, t being the rows that it has seen before the epoch and p
+    the solver's ``power_t``; "adaptive" divides by 5 where training would end for want of progress, and ends at 1e-6.
 max_iter : int or "auto"
     Epochs of all partitions together, shared out evenly, each at least one; with "simultaneous", epochs. "auto" is
     about 2000 steps, in 30 to 200 epochs, as for backpropagation.
@@ -50,6 +50,9 @@ warm_start : bool
 OWN_FITTED = """
 n_iter_ : int
     Epochs of all partitions, of the last ``fit`` and the ``partial_fit`` calls after it.
+loss_, loss_curve_ : float, list of float
+    Mean training loss of the last and of every epoch, with the penalty: of the partition in training under its head,
+    or with ``order="simultaneous"`` of the one that predicts.
 activation_bytes_ : dict
     Bytes of hidden activations of one batch of the largest partition.
 heads_ : list of dict

@@ -170,14 +170,19 @@ class LayerwiseTraining(GradientMethod):
     @property
     def rate(self):
         """The learning rate: "auto" takes larger steps where partitions share the epochs."""
-        if self.learning_rate_init != "auto":
+        if not self._has_automatic_rate:
             return self.learning_rate_init
         return _RATE if self.order == "simultaneous" else _RATE * min(self._n_partitions(), _MOST_TIMES)
 
     @property
     def stream_rate(self):
         """That of partitions side by side."""
-        return _RATE if self.learning_rate_init == "auto" else self.learning_rate_init
+        return _RATE if self._has_automatic_rate else self.learning_rate_init
+
+    @property
+    def _has_automatic_rate(self):
+        """Whether the partitions settle the learning rate."""
+        return isinstance(self.learning_rate_init, str) and self.learning_rate_init == "auto"
 
     def _n_partitions(self):
         """Partitions of the network."""

@@ -207,9 +207,7 @@ class Whole(NetworkPlan):
 
 
 def check_distributed(distributed, random_state):
-    """Refuse what is no way to train together, and processes that would not draw the same numbers."""
-    if distributed != "entropy" and not isinstance(distributed, bool | np.bool_):
-        raise ValueError(f"device__distributed must be True, False or 'entropy', got {distributed!r}.")
+    """Refuse processes that would not draw the same numbers."""
     if distributed and not isinstance(random_state, int | np.integer):
         raise ValueError(
             f"device__distributed={distributed!r} needs an integer random_state: all processes draw the same numbers."

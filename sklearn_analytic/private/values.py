@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 from sklearn_analytic.estimator.checks import POSITIVE
-from sklearn_analytic.estimator.solvers import SGD, AdamW, Solver
-from sklearn_analytic.estimator.value import Value, standing_for, store
+from sklearn_analytic.estimator.solvers import SGD, Adam, AdamW, Solver
+from sklearn_analytic.estimator.value import Value, defaults_of, standing_for, store
 
 
 class Photonic(Value):
@@ -59,26 +59,32 @@ class Photonic(Value):
     def of_earlier(cls, state):
         """Return ``mechanism`` as an earlier version says it."""
         given = {setting: state.pop(name) for name, setting in cls.earlier.items() if name in state}
-        return cls(**given) if state["mechanism"] == "photonic" else state["mechanism"]
+        return cls(**given) if state["mechanism"] == "photonic" and "floor" in given else state["mechanism"]
 
 
 class PrivateSolver(Solver):
     """The rules that take noised gradients; a word for one stands for what the published methods do."""
 
+    earlier: ClassVar = {"momentum": "momentum"}
+
     @classmethod
     def of(cls, given):
         """Return ``solver`` as a value: "sgd" looks at no step ahead."""
-        if isinstance(given, AdamW) or (isinstance(given, str) and given == AdamW.name):
-            raise ValueError(
-                f"solver must be 'sgd', 'adam', SGD(...) or Adam(...), got {given!r}: nothing decays here."
-            )
         if isinstance(given, str) and given == "sgd":
             return standing_for(SGD, nesterovs_momentum=False)
+        is_word = isinstance(given, str) and given == "adam"
+        if not (is_word or (isinstance(given, SGD | Adam) and not isinstance(given, AdamW))):
+            raise ValueError(f"solver must be 'sgd', 'adam', SGD(...) or Adam(...), got {given!r}.")
         return Solver.of(given)
 
     @classmethod
     def of_earlier(cls, state):
         """Return ``solver`` as an earlier version says it, with the momentum beside."""
-        momentum = state.pop("momentum", 0.9)
-        is_usual = state["solver"] != "sgd" or momentum == 0.9
+        momentum, usual = state.pop("momentum"), defaults_of(SGD)["momentum"]
+        is_usual = state["solver"] != "sgd" or momentum == usual
         return state["solver"] if is_usual else SGD(momentum=momentum, nesterovs_momentum=False)
+
+    @classmethod
+    def choices(cls):
+        """Return the rules that take noise."""
+        return [Adam, SGD]

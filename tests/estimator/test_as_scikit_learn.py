@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -176,7 +177,7 @@ def test_a_verbose_fit_says_so_where_nothing_draws(monkeypatch, caplog):
     monkeypatch.setattr(callbacks, "ProgressBar", None)
     model = DFAClassifier((6,), max_iter=3, n_iter_no_change=np.inf, verbose=True, random_state=0)
     model.fit(X, Y, X_val=X, y_val=Y)
-    quiet = clone(model).set_params(verbose=False).fit(X, Y)
+    quiet = clone(model).set_params(verbose=False).fit(X, Y, X_val=X, y_val=Y)
     LayerwiseMLP((6,), max_iter=2, n_iter_no_change=np.inf, verbose=True, random_state=0).fit(X, Y)
     said = [record.getMessage() for record in caplog.records if record.name == "sklearn_analytic"]
     assert len(said) == 5 and said[0].startswith("DFAClassifier: epoch 1 of 3, loss ")
@@ -217,7 +218,24 @@ def test_a_verbose_fit_has_a_progress_bar_where_there_is_one(monkeypatch):
     assert len(seen) == 2  # the caller's bar alone
 
 
-@pytest.mark.parametrize("value", ["yes", -1, 0.5, None])
+def test_messages_come_from_every_thread(monkeypatch, caplog):
+    from sklearn_analytic.estimator import callbacks
+
+    monkeypatch.setattr(callbacks, "ProgressBar", None)
+    options = {"max_iter": 40, "n_iter_no_change": np.inf, "verbose": True, "random_state": 0}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda k: DFAClassifier((4,), **options).fit(X, Y), range(8)))
+    said = [record for record in caplog.records if record.name == "sklearn_analytic"]
+    assert len(said) == 8 * 40 and logging.getLogger("sklearn_analytic").level == logging.NOTSET
+
+
+def test_a_verbose_stream_tells_of_blocks(caplog):
+    model = DFAClassifier((6,), verbose=True, random_state=0).partial_fit(X, Y, classes=[0, 1, 2]).partial_fit(X, Y)
+    said = [record.getMessage() for record in caplog.records if record.name == "sklearn_analytic"]
+    assert said[1] == f"DFAClassifier: block 2, loss {model.loss_:.6g}" and len(said) == 2
+
+
+@pytest.mark.parametrize("value", ["yes", -1, 0.5, None, np.array([1, 2])])
 def test_verbose_is_a_flag_or_a_level(value):
     with pytest.raises(ValueError, match="verbose must be True or False"):
         DFAClassifier(verbose=value).fit(X, Y)

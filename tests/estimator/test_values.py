@@ -96,7 +96,7 @@ def test_settings_that_do_not_exist_are_refused(holder):
 def test_settings_of_what_has_none_say_which_value_has_them():
     model = sa.DecoupledMLPClassifier(device="torch:cpu")
     messages = {
-        "device__precision": r"device='torch:cpu': give device=Device\(precision=...\) first",
+        "device__precision": r"device='torch:cpu': give device=Device\('torch:cpu', precision=...\) first",
         "network__image_shape": r"network=None: give network=ImageNetwork\(image_shape=...\) first",
         "pipeline__shrink": r"pipeline=None: give pipeline=PipelineRule\(shrink=...\) first",
         "n_modules__shrink": "n_modules=2: n_modules has no settings",
