@@ -129,9 +129,9 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
         image_shape=None,
         device="cpu",
         random_state=None,
+        verbose=False,
         precision="auto",
         block_size=None,
-        verbose=False,
     ):
         store(self, locals())
 
@@ -220,9 +220,9 @@ class ClosedFormMLPRegressor(RegressorMixin, AuditedEstimator):
         image_shape=None,
         device="cpu",
         random_state=None,
+        verbose=False,
         precision="auto",
         block_size=None,
-        verbose=False,
     ):
         store(self, locals())
 

@@ -106,9 +106,9 @@ class CPNetClassifier(ClassifierFace, AuditedEstimator):
         alpha="loo",
         class_weight=None,
         random_state=None,
+        verbose=False,
         device="cpu",
         block_size=None,
-        verbose=False,
     ):
         store(self, locals())
 

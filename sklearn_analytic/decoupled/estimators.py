@@ -132,6 +132,8 @@ class DecoupledMLPClassifier(EpochClassifier):
         max_iter="auto",
         early_stopping=False,
         random_state=None,
+        warm_start=False,
+        verbose=False,
         network=None,
         output="softmax",
         learning_rate="cosine",
@@ -144,8 +146,6 @@ class DecoupledMLPClassifier(EpochClassifier):
         input_encoding="auto",
         class_weight=None,
         device="cpu",
-        warm_start=False,
-        verbose=False,
     ):
         store(self, locals())
 
@@ -213,6 +213,8 @@ class DecoupledMLPRegressor(EpochRegressor):
         max_iter="auto",
         early_stopping=False,
         random_state=None,
+        warm_start=False,
+        verbose=False,
         network=None,
         learning_rate="cosine",
         alpha=0.0,
@@ -223,7 +225,5 @@ class DecoupledMLPRegressor(EpochRegressor):
         pipeline=None,
         input_encoding="auto",
         device="cpu",
-        warm_start=False,
-        verbose=False,
     ):
         store(self, locals())

@@ -14,6 +14,7 @@ import textwrap
 
 # The groups in which parameters come, in docstrings after the ten that matter first, and on the pages of the API.
 GROUPS = {
+    "Estimator": ("random_state", "warm_start", "verbose"),
     "Layers and training": (
         "hidden_layer_sizes",
         "activation",
@@ -56,7 +57,6 @@ GROUPS = {
     ),
     "Data": ("input_encoding", "class_weight", "image_shape", "epsilon", "delta", "data_norm", "bounds", "classes"),
     "Computing": ("device", "precision", "block_size"),
-    "Estimator": ("warm_start", "verbose", "random_state"),
 }
 N_FIRST = 10  # parameters that matter first
 

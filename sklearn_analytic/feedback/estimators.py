@@ -111,6 +111,8 @@ class DFAClassifier(EpochClassifier):
         max_iter="auto",
         early_stopping=False,
         random_state=None,
+        warm_start=False,
+        verbose=False,
         network=None,
         output="softmax",
         learning_rate="cosine",
@@ -123,8 +125,6 @@ class DFAClassifier(EpochClassifier):
         input_encoding="auto",
         class_weight=None,
         device="cpu",
-        warm_start=False,
-        verbose=False,
     ):
         store(self, locals())
 
@@ -191,6 +191,8 @@ class DFARegressor(EpochRegressor):
         max_iter="auto",
         early_stopping=False,
         random_state=None,
+        warm_start=False,
+        verbose=False,
         network=None,
         learning_rate="cosine",
         alpha=0.0,
@@ -201,7 +203,5 @@ class DFARegressor(EpochRegressor):
         preconditioner=None,
         input_encoding="auto",
         device="cpu",
-        warm_start=False,
-        verbose=False,
     ):
         store(self, locals())

@@ -158,6 +158,8 @@ class LayerwiseMLP(EpochClassifier):
         max_iter="auto",
         early_stopping=False,
         random_state=None,
+        warm_start=False,
+        verbose=False,
         network=None,
         output="softmax",
         learning_rate="cosine",
@@ -169,8 +171,6 @@ class LayerwiseMLP(EpochClassifier):
         input_encoding="auto",
         class_weight=None,
         device="cpu",
-        warm_start=False,
-        verbose=False,
     ):
         store(self, locals())
 
@@ -270,6 +270,8 @@ class LayerwiseMLPRegressor(EpochRegressor):
         max_iter="auto",
         early_stopping=False,
         random_state=None,
+        warm_start=False,
+        verbose=False,
         network=None,
         learning_rate="cosine",
         alpha=0.0,
@@ -279,8 +281,6 @@ class LayerwiseMLPRegressor(EpochRegressor):
         validation_fraction=0.1,
         input_encoding="auto",
         device="cpu",
-        warm_start=False,
-        verbose=False,
     ):
         store(self, locals())
 

@@ -307,8 +307,8 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
         rcond=None,
         random_state=None,
         device="cpu",
-        block_size=None,
         verbose=False,
+        block_size=None,
     ):
         store(self, locals())
 
@@ -392,8 +392,8 @@ class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
         class_weight=None,
         random_state=None,
         device="cpu",
-        block_size=None,
         verbose=False,
+        block_size=None,
     ):
         store(self, locals())
 

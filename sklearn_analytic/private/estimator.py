@@ -190,6 +190,7 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
         learning_rate_init=0.1,
         max_iter="auto",
         random_state=None,
+        verbose=False,
         activation="tanh",
         output="softmax",
         solver="sgd",
@@ -202,7 +203,6 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
         mechanism="gaussian",
         accountant="prv",
         precision="float32",
-        verbose=False,
     ):
         store(self, locals())
 

@@ -481,6 +481,13 @@ def test_parameters_that_matter_first_are_documented_first_with_their_defaults(k
     assert [name for name, default in first + others if default is None] == []
 
 
+@estimators
+def test_other_parameters_come_in_their_groups(kind):
+    groups, names = list(_texts().GROUPS), list(_parameters(kind))[_texts().N_FIRST :]
+    places = [groups.index(_texts().group_of(name)) for name in names]
+    assert places == sorted(places)
+
+
 def test_all_values_of_parameters_are_public():
     below, values = [importlib.import_module(f"{PACKAGE}.estimator.value").Value], set()
     for kind in below:
