@@ -376,7 +376,7 @@ def test_the_value_of_another_parameter_is_refused(digits, parameters, message):
 
 def test_a_setting_of_a_word_says_which_value_has_it():
     model = small(feedback="sparse", max_iter=1)
-    with pytest.raises(ValueError, match=r"feedback='sparse': give feedback=Feedback\(density=...\) first"):
+    with pytest.raises(ValueError, match=r"feedback='sparse': give feedback=Feedback\('sparse', density=...\) first"):
         model.set_params(feedback__density=0.2)
     with pytest.raises(ValueError, match=r"solver='adam': give solver=Adam\(beta_1=...\) or AdamW\(beta_1=...\) first"):
         model.set_params(solver__beta_1=0.2)
