@@ -5,7 +5,7 @@ numpydoc puts "Other Parameters" below the attributes; here they follow the firs
 
 import re
 
-from sklearn_analytic.estimator.texts import GROUPS
+from sklearn_analytic.estimator.texts import GROUPS, group_of
 
 FIRST, OTHERS = ":Parameters:", ":Other Parameters:"
 SECTION = re.compile(r":[A-Z][\w ]*:$|\.\. rubric::")
@@ -22,11 +22,6 @@ def grouped(lines):
     place = next(k for k, part in enumerate(kept) if part is first) + 1
     kept[place:place] = [_with_headings(others), _table(_names(first) + _names(others))]
     return [line for part in kept for line in part]
-
-
-def group_of(name):
-    """The group of a parameter, or None."""
-    return next((group for group, names in GROUPS.items() if name in names), None)
 
 
 def _sections(lines):

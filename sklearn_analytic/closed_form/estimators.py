@@ -45,7 +45,7 @@ precision : {"auto", "float32", "float64", "tf32", "bfloat16"}
     operands, features rounded to bfloat16, their sums in float32 and float64.
 """
 
-FITTED = """
+OWN_FITTED = """
 candidates_ : list of dict
     What the automatic choice tried ("hidden", "scale", "refits") and its leave-one-out "error" on few rows.
 exit_ : int
@@ -56,7 +56,7 @@ blend_ : ndarray
     Weights of the network, the trees, the network on the trees' errors, and the joint ridge.
 """
 
-FITTED += FITTED_ROWS + FITTED_COLUMNS
+FITTED = OWN_FITTED + FITTED_ROWS + FITTED_COLUMNS
 
 
 @documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)

@@ -64,8 +64,8 @@ FACTOR = real(0, 1, "at least 0 and below 1", open_high=True)
 
 
 def or_word(check, word):
-    """Return a check that lets a word pass."""
-    return lambda name, value: None if isinstance(value, str) and value == word else check(name, value)
+    """Return a check that lets a word, or None, pass."""
+    return lambda name, value: None if isinstance(value, type(word)) and value == word else check(name, value)
 
 
 def check_flag(name, value):

@@ -9,7 +9,7 @@ from sklearn_analytic.estimator.checks import one_of
 from sklearn_analytic.estimator.value import Value, store
 
 
-def check_device(name, value):
+def _check_device(name, value):
     """Refuse a device that cannot be used, before anything is trained."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string such as 'cpu' or 'cuda', or Device(...), got {value!r}.")
@@ -50,7 +50,7 @@ class Device(Value):
 
     parameter, first = "device", "name"
     checks: ClassVar = {
-        "name": check_device,
+        "name": _check_device,
         "precision": one_of(("float32", "float64", "bfloat16")),
         "distributed": _check_distributed,
     }

@@ -29,6 +29,7 @@ class Network(Value):
     is_plain = False  # dense layers alone
     is_given = False  # with weights of its own
     n_channels = 1  # of an image; one scale for everything else
+    n_below = 0  # layers below the dense ones
     normalization = None
 
     @classmethod
@@ -60,6 +61,10 @@ class Network(Value):
     def torch_for(self):
         """What needs torch, in words, or None."""
         return f"network={self!r}"
+
+    def n_layers(self, hidden):
+        """Return the number of hidden layers."""
+        return self.n_below + len(hidden)
 
     def has_dense_hidden_layer(self, hidden):
         """Return whether projected errors have a layer to go to."""
@@ -95,10 +100,6 @@ class DenseNetwork(Network):
     def torch_for(self):
         """What needs torch: normalised networks are written in it."""
         return None if self.normalization is None else f"network__normalization={self.normalization!r}"
-
-    def n_layers(self, hidden):
-        """Return the number of hidden layers."""
-        return len(hidden)
 
     def builder(self, hidden, activation, n_inputs, n_outputs):
         """Return a function of a generator that builds the torch network."""
@@ -139,9 +140,10 @@ class ImageNetwork(Network):
         """Channels of an image, each with a scale."""
         return self.image_shape[0] if len(self.image_shape) == 3 else 1
 
-    def n_layers(self, hidden):
-        """Return the number of hidden layers."""
-        return sum(map(len, self.conv)) + len(hidden)
+    @property
+    def n_below(self):
+        """Convolutions."""
+        return sum(map(len, self.conv))
 
     def builder(self, hidden, activation, n_inputs, n_outputs):
         """Return a function of a generator that builds the torch network."""
@@ -195,9 +197,10 @@ class SequenceNetwork(Network):
     def __init__(self, sequence_length, recurrent_layer_sizes=(64,)):
         store(self, locals())
 
-    def n_layers(self, hidden):
-        """Return the number of hidden layers."""
-        return len(hidden_sizes(self.recurrent_layer_sizes)) + len(hidden)
+    @property
+    def n_below(self):
+        """Recurrent layers."""
+        return len(hidden_sizes(self.recurrent_layer_sizes))
 
     def builder(self, hidden, activation, n_inputs, n_outputs):
         """Return a function of a generator that builds the torch network."""

@@ -104,9 +104,6 @@ class AdamW(Adam):
 
     name = "adamw"
 
-    def __init__(self, *, beta_1=0.9, beta_2=0.999, epsilon=1e-8, power_t=0.5, warmup_fraction=0.0):
-        store(self, locals())
-
 
 class SGD(Solver):
     """Stochastic gradient descent with momentum, what ``solver="sgd"`` stands for.

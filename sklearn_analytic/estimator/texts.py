@@ -260,8 +260,8 @@ classes : array-like or None, default=None
 
 
 def group_of(name):
-    """Return the group of a parameter."""
-    return next(group for group, names in GROUPS.items() if name in names)
+    """Return the group of a parameter, or None."""
+    return next((group for group, names in GROUPS.items() if name in names), None)
 
 
 def filled(**texts):

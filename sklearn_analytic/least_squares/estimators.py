@@ -229,7 +229,7 @@ random_state : int, RandomState or None
     Seed of the hidden layers.
 """
 
-FITTED = """
+OWN_FITTED = """
 readout_coef_ : ndarray of shape (h,) or (n_targets, h)
     W of the units of the last hidden layer, where there is one.
 readout_intercept_ : float or ndarray of shape (n_targets,)
@@ -252,7 +252,7 @@ scenarios_ : dict or None
     With "recursive", how many blocks were "inside" the row space, of "full_rank", or "mixed".
 """
 
-FITTED += FITTED_ROWS + FITTED_COLUMNS
+FITTED = OWN_FITTED + FITTED_ROWS + FITTED_COLUMNS
 
 
 @documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)

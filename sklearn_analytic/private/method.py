@@ -17,6 +17,7 @@ from sklearn_analytic.estimator.checks import (
     check_verbose,
     hidden_sizes,
     one_of,
+    or_word,
     positive_integer_or,
     real,
 )
@@ -79,11 +80,6 @@ def _check_epsilon(name, value):
         POSITIVE(name, value)
 
 
-def _or_none(check):
-    """A check that lets None pass."""
-    return lambda name, value: None if value is None else check(name, value)
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PrivateTraining(Method):
     """Steps of a plain network whose gradients are clipped and noised; training is never gone on from."""
@@ -120,7 +116,7 @@ class PrivateTraining(Method):
         "hidden_layer_sizes": check_sizes,
         "epsilon": _check_epsilon,
         "delta": real(0, 1, "above 0 and below 1", True, True),
-        "data_norm": _or_none(POSITIVE),
+        "data_norm": or_word(POSITIVE, None),
         "max_grad_norm": POSITIVE,
         "accountant": one_of(("prv", "rdp")),
         "scheme": one_of(("dfa", "backprop")),
