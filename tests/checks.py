@@ -276,9 +276,9 @@ def _raises_value_error(estimator, block):
 
 def _bad_blocks(X, y, weight, has_width):
     """Named blocks, each wrong in one way; a wrong width only where the width is known."""
-    holed, infinite, unweighable = X.copy(), X.copy(), weight.copy()
-    holed[3, 1], infinite[5, 0], unweighable[2] = np.nan, np.inf, np.nan
-    yield "NaN in X", (holed, y, weight)
+    low, infinite, unweighable = X.copy(), X.copy(), weight.copy()
+    low[3, 1], infinite[5, 0], unweighable[2] = -np.inf, np.inf, np.nan
+    yield "-inf in X", (low, y, weight)
     yield "inf in X", (infinite, y, weight)
     yield "NaN in sample_weight", (X, y, unweighable)
     yield "too few targets", (X, y[:-1], weight)

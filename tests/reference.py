@@ -403,3 +403,25 @@ def entropy_rank(features):
     values = np.sqrt(np.clip(np.linalg.eigvalsh(features.T @ features), 0, None))
     p = values[values > 1e-7 * values.max()] / values.sum()
     return math.prod(share**-share for share in p)
+
+
+def smoothing_of_levels(levels, y):
+    """Variance within levels over that between them, by the analysis of variance, within 1 and 1000."""
+    groups = [y[levels == level] for level in np.unique(levels)]
+    n, k = len(y), len(groups)
+    within = sum(((g - g.mean(axis=0)) ** 2).sum() for g in groups) / max(n - k, 1)
+    between = sum(len(g) * ((g.mean(axis=0) - y.mean(axis=0)) ** 2).sum() for g in groups) / max(k - 1, 1)
+    typical = (n - sum(len(g) ** 2 for g in groups) / n) / max(k - 1, 1)
+    variance = (between - within) / typical
+    return float(np.clip(within / variance if variance > 0 else 1000.0, 1.0, 1000.0))
+
+
+def level_means(levels, y, folds, smoothing):
+    """For every row the smoothed mean of its level, over that of all, of the rows of other folds; and of all rows."""
+
+    def mean(inside, level):
+        own = inside & (levels == level)
+        return (y[own] - y[inside].mean(axis=0)).sum(axis=0) / (own.sum() + smoothing)
+
+    held_out = np.array([mean(folds != fold, level) for level, fold in zip(levels, folds, strict=True)])
+    return held_out, {level: mean(np.ones(len(y), bool), level) for level in np.unique(levels)}

@@ -124,7 +124,7 @@ def _spoiled(block, kind):
         "too few targets": lambda: (X, y[:-1], weight),
         "too few weights": lambda: (X, y, weight[:-1]),
         "too few columns": lambda: (X[:, :-1], y, weight),
-        "a missing number": lambda: (np.where(np.arange(4) == 2, np.nan, X), y, weight),
+        "an infinite number": lambda: (np.where(np.arange(4) == 2, np.inf, X), y, weight),
         "words": lambda: (np.full(X.shape, "word"), y, weight),
         "three axes": lambda: (X[:, :, None], y, weight),
         "negative weights": lambda: (X, y, -weight),
@@ -133,7 +133,7 @@ def _spoiled(block, kind):
 
 
 SPOILS = (
-    *("too few targets", "too few weights", "too few columns", "a missing number", "words", "three axes"),
+    *("too few targets", "too few weights", "too few columns", "an infinite number", "words", "three axes"),
     *("negative weights", "no pair"),
 )
 

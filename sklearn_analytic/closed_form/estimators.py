@@ -125,6 +125,7 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
         alpha="loo",
         n_refits=3,
         input_encoding="auto",
+        categorical_features="from_dtype",
         class_weight=None,
         image_shape=None,
         device="cpu",
@@ -217,6 +218,7 @@ class ClosedFormMLPRegressor(RegressorMixin, AuditedEstimator):
         alpha="loo",
         n_refits=3,
         input_encoding="auto",
+        categorical_features="from_dtype",
         image_shape=None,
         device="cpu",
         random_state=None,
@@ -311,4 +313,5 @@ def _importances(estimator):
     check_is_fitted(estimator)
     learned, method = estimator._learned, estimator._method()
     score = estimator._scorer([estimator._solved.chosen])
-    return rank_importances(learned.judges.audit.x, score, method.host_backend())
+    shares = rank_importances(learned.judges.audit.x, score, method.host_backend())
+    return shares if learned.table is None else learned.table.by_column(shares)

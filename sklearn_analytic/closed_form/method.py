@@ -10,7 +10,14 @@ from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, 
 from sklearn_analytic.closed_form.network import build_network
 from sklearn_analytic.closed_form.readout import best_readout, solve_readouts
 from sklearn_analytic.estimator.audited import AuditedMethod
-from sklearn_analytic.estimator.checks import check_verbose, hidden_sizes, one_of, positive_integer_or, ridge
+from sklearn_analytic.estimator.checks import (
+    check_categorical,
+    check_verbose,
+    hidden_sizes,
+    one_of,
+    positive_integer_or,
+    ridge,
+)
 from sklearn_analytic.features import CONSTRUCTIONS, ENCODINGS, IMAGE_CONSTRUCTIONS
 
 _DTYPES = dict.fromkeys(("float32", "tf32", "bfloat16"), np.float32) | {"auto": None, "float64": np.float64}
@@ -42,6 +49,7 @@ class ClosedFormMethod(AuditedMethod):
     precision: str
     verbose: Any
     class_weight: Any = None
+    categorical_features: Any = "from_dtype"
 
     build_rows = 200_000  # trees learn from more rows than layers do
     grows_trees = True
@@ -56,6 +64,7 @@ class ClosedFormMethod(AuditedMethod):
         "block_size": positive_integer_or(None),
         "precision": one_of(_DTYPES),
         "verbose": check_verbose,
+        "categorical_features": check_categorical,
     }
 
     def check(self):
@@ -93,6 +102,11 @@ class ClosedFormMethod(AuditedMethod):
     def all_digits(self):
         """Return whether the solve needs sums in float64: they are decomposed, or not ridged."""
         return self.alpha == "gcv" if isinstance(self.alpha, str) else not np.all(np.asarray(self.alpha) > 0)
+
+    @property
+    def reads_tables(self):
+        """Whether columns of X may become several: not where they are pixels."""
+        return self.image_shape is None
 
     @property
     def widths(self):

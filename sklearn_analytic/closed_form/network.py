@@ -184,7 +184,8 @@ def build_network(method, building, backend):
         layers = (HiddenLayer(cell_layer(encoding.transform(contents.x, backend)), "encoded"), *layers)
     # Trees are grown on all rows, the audit's too: every row's score comes from a member that is blind to it.
     grown = (tree_rows.x, tree_rows.targets, tree_rows.weights, generator)
-    scores = None if encoding.on_common_scale else fit_leaf_scores(*grown, shares=tree_rows.shares)
+    sides = {"shares": tree_rows.shares, "lacking": building.lacking}
+    scores = None if encoding.on_common_scale else fit_leaf_scores(*grown, **sides)
     return ClosedFormNetwork(encoding, layers, carries_input, scores, candidates=tuple(candidates), **rest)
 
 

@@ -104,6 +104,7 @@ class CPNetClassifier(ClassifierFace, AuditedEstimator):
         skip=True,
         exit="loo",
         alpha="loo",
+        categorical_features="from_dtype",
         class_weight=None,
         random_state=None,
         verbose=False,

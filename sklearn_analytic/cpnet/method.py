@@ -9,6 +9,7 @@ from sklearn_analytic.backend import ACTIVATION_NAMES, get_backend
 from sklearn_analytic.cpnet.network import build_network
 from sklearn_analytic.estimator.audited import AuditedMethod
 from sklearn_analytic.estimator.checks import (
+    check_categorical,
     check_flag,
     check_positive_integer,
     check_verbose,
@@ -40,6 +41,7 @@ class CPNetMethod(AuditedMethod):
     exit: str
     alpha: Any
     class_weight: Any
+    categorical_features: Any
     block_size: Any
     random_state: Any
     device: str
@@ -58,6 +60,7 @@ class CPNetMethod(AuditedMethod):
         "block_size": positive_integer_or(None),
         "alpha": ridge("loo", "gcv", grid=False),
         "verbose": check_verbose,
+        "categorical_features": check_categorical,
     }
 
     def check(self):

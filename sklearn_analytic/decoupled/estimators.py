@@ -144,6 +144,7 @@ class DecoupledMLPClassifier(EpochClassifier):
         validation_fraction=0.1,
         pipeline=None,
         input_encoding="auto",
+        categorical_features="from_dtype",
         class_weight=None,
         device="cpu",
     ):
@@ -224,6 +225,7 @@ class DecoupledMLPRegressor(EpochRegressor):
         validation_fraction=0.1,
         pipeline=None,
         input_encoding="auto",
+        categorical_features="from_dtype",
         device="cpu",
     ):
         store(self, locals())

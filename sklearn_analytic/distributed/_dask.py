@@ -9,19 +9,21 @@ from dask import delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.distributed._dask_kinds import known_collection
-from sklearn_analytic.distributed._dask_work import All, Fold, Mapped, Taken, answers, done_to, merged
+from sklearn_analytic.distributed._dask_work import All, Fold, Mapped, Taken, answers, done_to, medians_of_part, merged
 from sklearn_analytic.estimator.statistics_file import detached
+from sklearn_analytic.features._table_survey import Survey
 from sklearn_analytic.io._checks import RowSource, refuse_gaps
+from sklearn_analytic.io._columns import Columns
 from sklearn_analytic.io._passes import Block, RowBlocks
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
 
-_MERGEABLE = (NormalEquations, TriangularFactor)
+_MERGEABLE = (NormalEquations, TriangularFactor, Survey)
 _FRAMES = "dask.dataframe"
 # Targets travel to the workers with the tasks: they can be sent again when a worker is lost, scattered data cannot.
 _LARGE_GRAPHS = "distributed.admin.large-graph-warning-threshold"
 
 
-def opened(x, y, sample_weight, check):
+def opened(x, y, sample_weight, check, columns_of):
     """Return :class:`DaskRows`, and all targets and weights on the host; features stay where they are."""
     collection = known_collection(x)
     for name, other in (("y", y), ("sample_weight", sample_weight)):
@@ -33,8 +35,10 @@ def opened(x, y, sample_weight, check):
     if not sum(sizes):
         raise ValueError(f"Found no rows in the {len(parts)} partitions of X while a minimum of 1 is required.")
     filled = [number for number, size in enumerate(sizes) if size]
-    chosen = (tuple(values[number] for number in filled) for values in (parts, sizes, range(len(parts))))
-    return DaskRows(*chosen, collection.n_columns), y, sample_weight
+    chosen = [tuple(values[number] for number in filled) for values in (parts, sizes, range(len(parts)))]
+    columns = collection.columns(columns_of)
+    fills = None if columns.has_categories else _computed(delayed(medians_of_part, pure=False)(chosen[0][0]))[0]
+    return DaskRows(*chosen, collection.n_columns, columns, fills is None, fills), y, sample_weight
 
 
 def _check_divisions(x, other, name):
@@ -74,16 +78,19 @@ class DaskRows(RowSource):
     sizes: tuple  # rows of every partition
     numbers: tuple  # of the partitions in the collection, for messages
     n_columns: int
+    columns: Columns  # how those of every partition are read
+    lacks: bool = True  # whether any value may be missing
+    fills: Any = None  # medians of the first partition, where none of it is
 
     @property
     def shape(self):
         """Rows and columns."""
         return sum(self.sizes), self.n_columns
 
-    def in_blocks(self, y, weight, block_size):
+    def in_blocks(self, y, weight, block_size, missing=False):
         """Return the rows with coded targets and weights."""
         refuse_gaps(y, "y")
-        return DaskBlocks(self, y, weight, block_size)
+        return DaskBlocks(self, y, weight, block_size, missing)
 
 
 @dataclass(frozen=True)
@@ -98,10 +105,16 @@ class DaskBlocks(RowBlocks):
     y: Any
     weight: Any | None
     block_size: int
+    missing: bool = False  # whether values may be
+
+    @property
+    def _reading(self):
+        """How a worker reads rows."""
+        return self.source.columns, self.missing
 
     def __iter__(self):
         for part, number, rows in self._spans():
-            x = _computed(_run(_kept(All(self.n_columns)), part, number, rows.stop - rows.start))[0]
+            x = _computed(_run(_kept(All(*self._reading)), part, number, rows.stop - rows.start))[0]
             yield Block(x, self.y[rows], None if self.weight is None else self.weight[rows])
 
     @property
@@ -127,7 +140,7 @@ class DaskBlocks(RowBlocks):
                 "A fit on a Dask collection adds up partitions, and needs sums that start empty and can be merged: "
                 "the recursion cannot be. Use solver='auto', 'qr' or 'gram'."
             )
-        work = _kept(Fold(self.n_columns, start, step, backend, self.block_size))
+        work = _kept(Fold(*self._reading, start, step, backend, self.block_size))
         sums = []
         for part, number, rows in self._spans():
             weight = None if self.weight is None else self.weight[rows]
@@ -137,16 +150,18 @@ class DaskBlocks(RowBlocks):
             after_block(total.on(backend))
         return total
 
-    def map_rows(self, function):
+    def map_rows(self, function, y=None):
         """Return ``function(rows)`` of all partitions, concatenated: one pass that brings only the results."""
-        work = _kept(Mapped(self.n_columns, function))
-        tasks = [_run(work, part, number, rows.stop - rows.start) for part, number, rows in self._spans()]
+        work, tasks = _kept(Mapped(*self._reading, function)), []
+        for part, number, rows in self._spans():
+            given = () if y is None else (y[rows],)
+            tasks.append(_run(work, part, number, rows.stop - rows.start, *given))
         return np.concatenate(_computed(*tasks))
 
     def take(self, indices):
         """Return the rows and targets at ``indices``: one pass over the partitions that hold any."""
         unique, inverse = np.unique(indices, return_inverse=True)
-        work, tasks = _kept(Taken(self.n_columns)), []
+        work, tasks = _kept(Taken(*self._reading)), []
         for part, number, rows in self._spans():
             inside = unique[(unique >= rows.start) & (unique < rows.stop)] - rows.start
             if len(inside):

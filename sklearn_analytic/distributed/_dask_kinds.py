@@ -1,14 +1,18 @@
 """Dask arrays and dataframes alike: an example row, tasks for the partitions, their lengths, lazy answers."""
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 from dask import delayed
 
 from sklearn_analytic.distributed._dask_work import n_rows_of
+from sklearn_analytic.io._columns import raw_rows
+from sklearn_analytic.io._raw_columns import is_plain
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,12 @@ class _Array:
         """Return one row of the dtype."""
         kind = self.x.dtype if self.x.dtype.kind in "biuf" else np.float64
         return np.zeros((1, self.n_columns), kind)
+
+    def columns(self, columns_of):
+        """Return how the columns are read: as those of arrays of numbers."""
+        if self.x.dtype.kind not in "biuf":
+            return merged_columns(self.parts(), columns_of, None)
+        return columns_of(self.example())
 
     def parts(self):
         """Return a task for each chunk of rows."""
@@ -64,9 +74,24 @@ class _Frame:
     def example(self):
         """Return one row with the names of the columns."""
         dtypes = [dtype for dtype in self.x.dtypes if isinstance(dtype, np.dtype) and dtype.kind in "biuf"]
-        dtype = np.result_type(*dtypes) if dtypes and len(dtypes) == self.n_columns else np.float64
         frame = type(self.x._meta)
+        if not self._is_plain:  # what is missing can always be read
+            return frame(np.full((1, self.n_columns), None, dtype=object), columns=self.x.columns)
+        dtype = np.result_type(*dtypes) if dtypes and len(dtypes) == self.n_columns else np.float64
         return frame(np.zeros((1, self.n_columns), dtype), columns=self.x.columns)
+
+    @property
+    def _is_plain(self):
+        """Whether all columns hold NumPy's own numbers."""
+        return is_plain(self.x._meta)
+
+    def columns(self, columns_of):
+        """Return how the columns are read: by all partitions, where some are no numbers."""
+        names = list(self.x.columns)
+        found = columns_of(self.x._meta, names) if self._is_plain else None
+        if found is None or found.has_categories:
+            return merged_columns(self.parts(), columns_of, names)
+        return found
 
     def parts(self):
         """Return a task for each partition."""
@@ -79,6 +104,18 @@ class _Frame:
     def mapped(self, function, estimator, name, empty):
         """Return a lazy array of unknown lengths."""
         return self.x.map_partitions(function, estimator, name, empty, meta=empty)
+
+
+def merged_columns(parts, columns_of, names):
+    """Return how the columns of all partitions are read: one pass, which brings back their levels alone."""
+    found = dask.compute(*(delayed(_columns_of_part, pure=False)(part, columns_of, names) for part in parts))
+    found = [columns for columns in found if columns is not None]
+    return functools.reduce(type(found[0]).merged, found).in_order()
+
+
+def _columns_of_part(part, columns_of, names):
+    """How the columns of a partition with rows are read."""
+    return columns_of(raw_rows(part), names) if part.shape[0] else None
 
 
 _KINDS = {"Array": _Array, "DataFrame": _Frame}

@@ -7,7 +7,8 @@ import numpy as np
 from dask.sizeof import sizeof
 
 from sklearn_analytic.backend._threads import one_blas_thread
-from sklearn_analytic.io._checks import checked_array, dense_rows, host, told_of
+from sklearn_analytic.io._checks import dense_rows, host, told_of
+from sklearn_analytic.io._columns import Columns, medians_of_whole, raw_rows, rows_by
 from sklearn_analytic.io._passes import Block, short_block_size
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
 
@@ -34,22 +35,28 @@ def done_to(work, part, *given):
 class Work:
     """Something done to the rows of one partition, which are checked first."""
 
-    n_columns: int
+    columns: Columns
+    missing: bool  # whether values may be
 
     def __call__(self, part, number, n_rows, *given):
-        if part.shape != (n_rows, self.n_columns):
+        due = n_rows, len(self.columns.kinds)
+        if part.shape != due:
             raise ValueError(
-                f"Partition {number} of X has shape {part.shape}, but {(n_rows, self.n_columns)} was announced. Call "
+                f"Partition {number} of X has shape {part.shape}, but {due} was announced. Call "
                 "compute_chunk_sizes() on a Dask array whose chunks are not what they say."
             )
         with one_blas_thread(), told_of(f"Partition {number} of X: "):
-            return self.done(checked_array(part), *given)
+            return self.done(rows_by(self.columns, raw_rows(part)), *given)
+
+    def dense(self, rows):
+        """Return rows dense and checked, on the host."""
+        return host(dense_rows(rows, self.missing))
 
     def pieces(self, rows):
         """Yield dense, checked pieces near 16 MiB with the slices that they are."""
-        size = short_block_size(self.n_columns)
+        size = short_block_size(rows.shape[1])
         for start in range(0, rows.shape[0], size):
-            yield host(dense_rows(rows[start : start + size]))
+            yield self.dense(rows[start : start + size])
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Taken(Work):
 
     def done(self, rows, index):
         """Return the rows at ``index``, dense."""
-        return host(dense_rows(rows[index]))
+        return self.dense(rows[index])
 
 
 @dataclass(frozen=True)
@@ -76,9 +83,14 @@ class Mapped(Work):
 
     function: Any
 
-    def done(self, rows):
+    def done(self, rows, y=None):
         """Return the function's results, concatenated."""
-        return np.concatenate([self.function(piece) for piece in self.pieces(rows)])
+        parts, first = [], 0
+        for piece in self.pieces(rows):
+            given = () if y is None else (y[first : first + len(piece)],)
+            parts.append(self.function(piece, *given))
+            first += len(piece)
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -94,9 +106,14 @@ class Fold(Work):
         """Return the statistic, on the host."""
         statistic = self.start.on(self.backend)
         for piece in Block(rows, y, weight).pieces(self.block_size):
-            block = Block(host(dense_rows(piece.x)), piece.y, piece.weight)
+            block = Block(self.dense(piece.x), piece.y, piece.weight)
             statistic = self.step(statistic, block, self.backend)
         return statistic.to_host(self.backend)
+
+
+def medians_of_part(part):
+    """Return the medians of the columns of a partition, or None where any value is missing."""
+    return medians_of_whole(raw_rows(part))
 
 
 def merged(one, two):

@@ -21,6 +21,7 @@ from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.learned import ENOUGH, Judges, Solved, Stage, kept_rows, n_used
 from sklearn_analytic.estimator.reduction import Method, ReductionEstimator
 from sklearn_analytic.estimator.statistics_file import columns_of, take_columns
+from sklearn_analytic.estimator.table import Coding, learn_table
 from sklearn_analytic.estimator.weights import (
     none_vanishing,
     refuse_extreme_weights,
@@ -41,7 +42,8 @@ from sklearn_analytic.features._audit import (
     shares_again,
 )
 from sklearn_analytic.features._sampling import TrainingRows, repeat
-from sklearn_analytic.io._checks import dense_rows, host, refuse_gaps
+from sklearn_analytic.io._checks import dense_rows, host
+from sklearn_analytic.io._columns import CodedRows
 from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.linalg import NormalEquations
 
@@ -58,6 +60,7 @@ class Building:
     names: Any  # of the targets' columns; None of numbers
     judges: Audit  # rows that judge later, copies one by one where these are draws
     generator: np.random.Generator
+    lacking: np.ndarray | None = None  # (q, 2) columns of numbers, each with that of its indicator of missing values
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class AuditedMethod(Method):
     """How a network is built and solved; a subclass says with which layers, and what chooses among its exits."""
 
     passes = 2
+    reads_tables = True  # whether columns of X may become several
     build_rows = 30_000  # layers are built from at most so many rows, drawn by weight
     holds_out = True  # whether audit rows build no layer
     grows_trees = False  # on all rows, each of which a tree that is blind to it scores
@@ -124,11 +128,12 @@ class AuditedMethod(Method):
         if learned.network is not None:
             n_rows = n_used(first.y, first.weight) + n_used(y, copies)
             if n_rows < min(2 * first.built, ENOUGH):
-                kept = kept_rows(*first.joined(host(dense_rows(X)), y, copies))
+                rows = X if isinstance(X, CodedRows) else host(dense_rows(X, missing=True))
+                kept = kept_rows(*first.joined(rows, y, copies))
                 return replace(self._extended(learned, X, y, copies, progress), first=replace(kept, built=first.built))
-            refuse_gaps(host(X), "X")  # before kept rows stand above them: the error counts rows
+            dense_rows(X, missing=True)  # before kept rows stand above them: an error counts rows
             X, y, copies = first.joined(X, y, copies)
-        anew = replace(learned, network=None, statistic=None, first=kept_rows(X, y, copies))
+        anew = replace(learned, network=None, statistic=None, first=kept_rows(X, y, copies), table=None)
         return self._extended(anew, X, y, copies, progress)
 
     def _extended(self, learned, X, y, copies, progress):
@@ -139,7 +144,13 @@ class AuditedMethod(Method):
         weights = learned.targets.weights(y, self.class_weight, copies)
         if weighs_nothing(weights, not building and learned.statistic is not None):
             return learned
-        rows = rows_in_blocks(X, learned.targets.coded(y), weights, self.rows_per_block(X.shape[1]))
+        coded, backend = learned.targets.coded(y), self.backend_of(X)
+        if building:
+            table = learn_table(X, coded, copies, Coding.of(learned.targets), self.reads_tables)
+            learned = replace(learned, table=table)
+        if learned.table is not None:
+            X = learned.table.rows(X, Coding.of(learned.targets))
+        rows = rows_in_blocks(X, coded, weights, self.rows_per_block(X.shape[1]))
         if progress.resumed:
             contents = learned.judges.contents
             spread = contents.are_draws and self.grows_trees
@@ -148,14 +159,14 @@ class AuditedMethod(Method):
             progress.begin_pass("layers")
             learned, shares = self._judged(learned, rows, y, copies)
         if shares is not None and self.grows_trees:
-            rows = replace(rows, weight=shares)
+            rows = rows.reweighted(shares)
         network, n_columns = learned.network, learned.targets.n_columns
         start = learned.statistic
         if start is None:
             start = NormalEquations.empty(network.n_features + network.n_scores, n_columns + network.n_scores)
         rows = rows.resized(self.rows_per_block(start.n_features))
         step = AddBlock(self, network, learned.targets, learned.judges.contents.are_draws)
-        return replace(learned, statistic=progress.reduce(learned, rows, start, step, self.backend_of(X)))
+        return replace(learned, statistic=progress.reduce(learned, rows, start, step, backend))
 
     def _judged(self, learned, rows, y, copies):
         """What was learned with new rows among those that judge, and the weight of every row in every fold, if any.
@@ -167,7 +178,8 @@ class AuditedMethod(Method):
             seed = seed_of(self.random_state) if judges is None else judges.seed
             contents, judged = settle(rows, y, copies, seed)
             judges = Judges(seed, contents, judged.audit, len(judged.audit.hashes), fresh_id())
-            network = self.built(self._building(judges, learned.targets, rows, judged))
+            building = self._building(judges, learned.targets, rows, judged)
+            network = self.built(replace(building, lacking=learned.table.encoding.pairs))
             return replace(learned, network=network, judges=judges), judged.shares
         salt = judges.shard + (0 if learned.statistic is None else learned.statistic.n_rows)
         judged = judge_more(judges.contents, rows, y, copies, salt)

@@ -39,7 +39,9 @@ from sklearn_analytic.io._checks import (
     refuse_gaps,
     refuse_kinds,
 )
+from sklearn_analytic.io._columns import columns_of_rows, raw_rows, rows_by
 from sklearn_analytic.io._passes import short_block_size
+from sklearn_analytic.io._raw_columns import names_of
 
 _VERSION_KEY = "_sklearn_analytic_version"
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # what scikit-learn still needs after an error
@@ -81,6 +83,8 @@ class AnalyticEstimator(BaseEstimator):
 
     to_sklearn, to_onnx = to_sklearn, to_onnx
     _kinds_of_values = ()  # of parameters
+    # How raw rows become numbers: nothing before a fit, and of earlier versions' models, which read numbers alone.
+    _table = None
 
     def set_params(self, **params):
         """Set parameters; settings of a value by ``parameter__setting``, as in nested grids.
@@ -113,6 +117,12 @@ class AnalyticEstimator(BaseEstimator):
         known = {key: value for key, value in state.items() if key != _VERSION_KEY}
         super().__setstate__(defaults_of(type(self)) | known)  # parameters of later versions have their defaults
 
+    def __sklearn_tags__(self):
+        """Declare what columns may hold: categories, text, and nothing."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
     def _computation(self):
         """What prediction computes, as a value; an estimator that does not say cannot be exported."""
         raise NotImplementedError(f"{type(self).__name__} cannot be exported: use pickle, joblib or skops.")
@@ -131,25 +141,36 @@ class AnalyticEstimator(BaseEstimator):
             raise
 
     @contextmanager
-    def _named_values(self, X=None):
+    def _named_values(self, names=None):
         """Let an error about a value of X or y name this estimator, and the column as X does or as the fit knows it."""
         try:
             yield
         except UnreadableValueError as error:
-            names = getattr(X, "columns", getattr(self, "feature_names_in_", None))
+            names = getattr(self, "feature_names_in_", None) if names is None else names
             raise error.named(type(self).__name__, names) from error.__cause__
 
     def _read_features(self, X, reset):
-        """Record or compare feature names and count; return X ready to be sliced, unchecked in its values."""
-        refuse_collection(self, X)
-        names = X
+        """Record or compare feature names and count; return X ready to be sliced, unchecked in its values.
+
+        Categories have their levels numbered, as the first rows or the fit have them.
+        """
+        names = names_of(X)
+        X = self._raw_rows(X, reset)
+        columns = self._columns_of(X, names) if reset else self._known_columns
         with self._named_values(names):
-            X = checked_array(X, type(self).__name__)
+            return rows_by(columns, X)
+
+    def _raw_rows(self, X, reset):
+        """Record or compare feature names and count; return X as a table whose columns can be read."""
+        refuse_collection(self, X)
+        given = X
+        with self._named_values(names_of(given)):
+            X = raw_rows(X, type(self).__name__)
         if not is_tensor(X):
-            validate_data(self, names, reset=reset, skip_check_array=True)
+            validate_data(self, given, reset=reset, skip_check_array=True)
         elif reset:  # forgets the names of an earlier frame
             validate_data(self, np.empty((1, X.shape[1])), reset=True, skip_check_array=True)
-        n_features = X.shape[1] if X.ndim == 2 else 0
+        n_features = X.shape[1] if len(X.shape) == 2 else 0
         if reset:
             self.n_features_in_ = n_features
         elif n_features != self.n_features_in_:
@@ -165,6 +186,15 @@ class AnalyticEstimator(BaseEstimator):
                 )
         return X
 
+    def _columns_of(self, X, names=None):
+        """How the columns of raw rows are to be read."""
+        return columns_of_rows(X, getattr(self, "categorical_features", None), names_of(X) or names)
+
+    @property
+    def _known_columns(self):
+        """How columns are read, once rows have shown it."""
+        return None if self._table is None else self._table.columns
+
     def _backend_of(self, X):
         """What computes on rows: a tensor stays where it is, all else goes to ``device``."""
         return backend_for(X, self.device)
@@ -174,9 +204,12 @@ class AnalyticEstimator(BaseEstimator):
 
         ``n_features`` is the width of what the function computes on the way: blocks are short where it is wide.
         """
-        X = self._read_features(X, reset=False)
-        with self._named_values(), self._few_threads(X.shape):
-            return self._mapped(X, function, n_features)
+        table = self._table
+        names, X = names_of(X), self._raw_rows(X, reset=False)
+        with self._named_values(names), self._few_threads(X.shape):
+            if table is None:
+                return self._mapped(checked_array(X), function, n_features, dense_rows)
+            return self._mapped(rows_by(table.columns, X), function, n_features, table.dense)
 
     def _few_threads(self, shape):
         """A context of one thread of BLAS, where more would wait for each other on rows of that shape."""
@@ -184,14 +217,14 @@ class AnalyticEstimator(BaseEstimator):
         widest = max((int(n) for n in asked if isinstance(n, numbers.Integral)), default=0)
         return one_blas_thread(rows_are_few(shape, widest))
 
-    def _mapped(self, X, function, n_features):
-        """Compute on blocks of X, whose shape is checked."""
+    def _mapped(self, X, function, n_features, dense):
+        """Compute on blocks of X, whose shape is checked, as ``dense`` makes them."""
         backend = self._backend_of(X)
         size = short_block_size(max(X.shape[1], n_features))
         parts = []
         with backend.memory_advice(min(size, X.shape[0]), max(X.shape[1], n_features), "the rows of X per call"):
             for start in range(0, X.shape[0], size):
-                rows = backend.asarray(dense_rows(X[start : start + size]))
+                rows = backend.asarray(dense(X[start : start + size]))
                 parts.append(function(rows, backend))
         if is_tensor(X):
             return backend.concatenate(parts).to(X.device)
@@ -268,9 +301,9 @@ def _refuse_missing_labels(y):
     dtype = getattr(y, "dtype", None)
     labels = np.asarray(y) if isinstance(y, list | tuple) or str(dtype).lower() in ("object", "string", "str") else None
     if labels is not None and labels.dtype == object:
-        row = next((i for i, label in enumerate(labels.ravel()) if is_missing(label)), None)
-        if row is not None:
-            raise UnreadableValueError("y", np.nan, row, None)
+        missing = [i for i, label in enumerate(labels.ravel()) if is_missing(label)]
+        if missing:
+            raise UnreadableValueError("y", np.nan, missing[0], None, len(missing))
 
 
 def class_labels(y, X):

@@ -153,6 +153,7 @@ class EpochTasks:
         self._estimator, self._data = estimator, data | (_GIVEN.get() or {})
         self._context = self._group = None
         self._counted = "", 0, None  # group, tasks so far and in all, for messages
+        self.begun = False
 
     def show(self, X, y):
         """Give callbacks that score on training rows these: not all are in memory."""
@@ -160,7 +161,7 @@ class EpochTasks:
 
     def begin(self, n_tasks):
         """Tell callbacks that a fit of so many epochs, or groups of epochs, begins."""
-        self._counted = "", 0, n_tasks
+        self._counted, self.begun = ("", 0, n_tasks), True
         start = getattr(self._estimator, "_init_callback_context", None)
         self._context = None if start is None else start(max_subtasks=n_tasks)
         if self._context is not None:

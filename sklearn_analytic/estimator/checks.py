@@ -5,6 +5,7 @@ A table {parameter: check(name, value)} stands beside every group of parameters,
 
 import math
 import numbers
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -121,3 +122,11 @@ def hidden_sizes(value, auto=False, name="hidden_layer_sizes"):
 def check_sizes(name, value):
     """Refuse what is no widths of layers."""
     hidden_sizes(value, name=name)
+
+
+def check_categorical(name, value):
+    """Refuse what names no columns."""
+    if value is None or (isinstance(value, str) and value == "from_dtype"):
+        return
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{name} must be 'from_dtype', None, or a mask, indices or names of columns, got {value!r}.")

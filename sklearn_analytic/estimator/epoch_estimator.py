@@ -28,7 +28,9 @@ from sklearn_analytic.estimator.written_weights import refuse_misfits
 from sklearn_analytic.export.computation import dense_computation
 from sklearn_analytic.io import Blocks
 from sklearn_analytic.io._checks import dense_rows, host, lazily
-from sklearn_analytic.io._passes import rows_in_blocks, short_block_size
+from sklearn_analytic.io._columns import CodedRows, plain_columns, rows_by
+from sklearn_analytic.io._passes import short_block_size
+from sklearn_analytic.io._raw_columns import names_of
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened
 from sklearn_analytic.nn._losses import class_outputs
@@ -46,6 +48,11 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
     """
 
     _trained = None  # before any fit
+
+    @property
+    def _table(self):
+        """How raw rows become numbers."""
+        return None if self._trained is None else self._trained.reading.table
 
     @property
     @abstractmethod
@@ -71,18 +78,17 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
         tasks = EpochTasks(self, {"X": None, "y": None})
         # callbacks that score on training rows get a first block of them; others need not keep it in memory
         show = tasks.show if getattr(self, "_skl_callbacks", None) else lambda x, y: None
-        source, y, weights = opened(blocks, lambda x, first: self._read_features(x, reset=first), show)
-        method.check_columns(source.n_columns)
+        source, y, weights = opened(blocks, self._raw_rows, self._columns_of, show)
         targets, y, weights = self._kind_of_targets.of_source(method, source, y, weights)
         weights = None if weights is None else mean_one(weights)
-        rows = rows_in_blocks(source, y, weights, max(source.sizes))
-        held_out = self._held_out(method, targets, *held_out)
+        held_out = self._held_out(method, targets, source.columns, *held_out)
 
         def outputs(trained):
-            return host(self._outputs(held_out[0], method, trained, trained.attributes))
+            function, width = self._function(method, trained, trained.attributes)
+            return host(self._mapped(held_out[0], function, width, trained.reading.table.dense))
 
         judge = None if held_out is None else lambda trained: targets.score(outputs(trained), *held_out[1:])
-        trained, history, error = epochs.fit_source(method, targets, rows, source.sizes, tasks, judge)
+        trained, history, error = epochs.fit_source(method, targets, source, y, weights, tasks, judge)
         if error is None and history.failure:  # while rows were judged
             error = method.failure(history, LAST_GOOD if history.losses else BEFORE_FIT)
         if error is not None and not history.losses:
@@ -106,7 +112,8 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
             known = None if before is None else before.targets
             targets, X, y, weights = self._kind_of_targets.of_block(method, X, y, sample_weight, classes, known)
             written = None if before is None else self._written(before)
-            self._keep(epochs.absorb(method, targets, X, y, weights, before, written))
+            table, X = epochs.in_numbers(method, targets, X, y, weights, before)
+            self._keep(epochs.absorb(method, targets, X, y, weights, table, before, written))
         tell_of_block(self)
         return self
 
@@ -129,21 +136,25 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
         method.check()
         return method
 
-    def _held_out(self, method, targets, X_val, y_val, sample_weight_val):
+    def _held_out(self, method, targets, columns, X_val, y_val, sample_weight_val):
         """Given validation rows as (X, coded, weights), or None; half a pair is an error."""
         if X_val is None and y_val is None and sample_weight_val is None:
             return None
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val must be given together (and sample_weight_val with them, if at all).")
-        with called("X", "X_val"), self._named_values(X_val):
-            X_val = self._read_features(X_val, reset=False)
-            size = short_block_size(X_val.shape[1])
+        with called("X", "X_val"), self._named_values(names_of(X_val)):
+            X_val = rows_by(columns, self._raw_rows(X_val, reset=False))
+            size, missing = short_block_size(X_val.shape[1]), columns is not None
             for start in range(0, X_val.shape[0], size):  # their values, while it is known which rows they are
-                dense_rows(X_val[start : start + size])
+                dense_rows(X_val[start : start + size], missing)
         with called("y", "y_val"), self._named_values():
             coded = targets.coded(targets.read(y_val, X_val), method.weight_dtype)
         with called("sample_weight", "sample_weight_val"), self._named_values():
             return X_val, coded, checked_weights(sample_weight_val, X_val.shape[0])
+
+    def _columns_of_numbers(self, before):
+        """How the columns of rows without names are read."""
+        return plain_columns(self.n_features_in_) if before is None else self._known_columns
 
     def _keep(self, trained):
         """Take what training has left behind, and publish it."""
@@ -216,13 +227,21 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
 
     def _outputs(self, X, method, trained, fitted, forward=_forward):
         """Raw outputs of rows by fitted weights."""
+        return self._map_blocks(X, *self._function(method, trained, fitted, forward))
+
+    def _function(self, method, trained, fitted, forward=_forward):
+        """The function of encoded rows that gives raw outputs, and the columns of what it reads."""
         network = self._network(method, trained, fitted)
         forward, reading = forward(network, fitted), trained.reading
 
         def outputs(rows, backend):
             return backend.asarray(forward(reading.encoded(rows, host(rows).dtype)))
 
-        return self._map_blocks(X, outputs, n_features=reading.width(self.n_features_in_))
+        return outputs, reading.width(self._encoded_width(reading.table))
+
+    def _encoded_width(self, table):
+        """Columns of rows as a table encodes them."""
+        return self.n_features_in_ if table is None else table.n_columns
 
     def _backend_of(self, X):
         """What computes on rows: a tensor stays where it is, all else goes to ``device``, where that is a parameter."""
@@ -230,7 +249,7 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
 
     def _network(self, method, trained, fitted):
         """The plan of a network whose weights can be read."""
-        width = trained.reading.width(self.n_features_in_)
+        width = trained.reading.width(self._encoded_width(trained.reading.table))
         network = method.network_plan(width, trained.targets.n_outputs, trained)
         refuse_misfits(fitted, trained.shapes, network.reads)
         return network
@@ -277,10 +296,14 @@ def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight
         X = self._read_features(X, reset=before is None)
         known = None if before is None else before.targets
         targets, X, y, weights = self._kind_of_targets.of_rows(method, X, y, sample_weight, known)
-        held_out = self._held_out(method, targets, X_val, y_val, sample_weight_val)
+        columns = X.columns if isinstance(X, CodedRows) else self._columns_of_numbers(before)
+        held_out = self._held_out(method, targets, columns, X_val, y_val, sample_weight_val)
         tasks = EpochTasks(self, {"X": X, "y": y})
         written = None if before is None else self._written(before)
-        trained, history = epochs.fit(method, targets, X, y, weights, tasks, held_out, before, written)
+        table, X = epochs.in_numbers(method, targets, X, y, weights, before)
+        if held_out is not None and table is not None:
+            held_out = (table.all_dense(held_out[0]), *held_out[1:])
+        trained, history = epochs.fit(method, targets, X, y, weights, tasks, table, held_out, before, written)
         if history.failure and not history.losses and self._trained is not None:
             tasks.end()
             raise method.failure(history, BEFORE_FIT)

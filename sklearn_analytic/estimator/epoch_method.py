@@ -11,6 +11,7 @@ from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator.checks import (
     NOT_NEGATIVE,
     POSITIVE,
+    check_categorical,
     check_flag,
     check_positive_integer,
     check_sizes,
@@ -66,6 +67,7 @@ class GradientMethod(Method):
     device: Device
     output: str = "identity"  # the rule by which outputs are trained; that of classifiers is a parameter
     class_weight: Any = None
+    categorical_features: Any = "from_dtype"
 
     kinds = (Solver, Network, Device)
     checks: ClassVar = {
@@ -83,6 +85,7 @@ class GradientMethod(Method):
         "tol": NOT_NEGATIVE,
         "learning_rate": one_of(SCHEDULES),
         "input_encoding": one_of((None,), ENCODINGS),
+        "categorical_features": check_categorical,
     }
 
     # ---- the network and its rows ----
@@ -115,6 +118,11 @@ class GradientMethod(Method):
     def n_groups(self):
         """Groups of columns that wake up together, or None."""
         return self.scaling.groups_to_wake
+
+    @property
+    def reads_tables(self):
+        """Whether columns of X may become several: not where they are pixels or steps, or a network is given."""
+        return self.network.is_plain
 
     def check_columns(self, n_features):
         """Refuse rows that are no images or sequences of the given shape."""

@@ -26,6 +26,7 @@ class Reading:
 
     encoding: Any = None  # None: as they are
     moments: Any = None  # (3, d) of columns that may wake up; None where none can
+    table: Any = None  # how raw rows become numbers, before all that
 
     @classmethod
     def begun(cls, encoding):
@@ -59,7 +60,7 @@ class Reading:
             (host(dense_rows(X[start : start + size])), None if weights is None else weights[start : start + size])
             for start in range(0, X.shape[0], size)
         )
-        return Reading(*woken(self.encoding, self.moments, blocks, n_groups))
+        return Reading(*woken(self.encoding, self.moments, blocks, n_groups), self.table)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,10 @@ from sklearn_analytic.backend import one_blas_thread, rows_are_few
 from sklearn_analytic.estimator.base import FromParameters, seed_of
 from sklearn_analytic.estimator.epoch_rows import called, most_encoded, positive_rows, relative
 from sklearn_analytic.estimator.learned import Trained, layout, shapes
+from sklearn_analytic.estimator.table import Coding, learn_table
 from sklearn_analytic.estimator.written_weights import take_written
+from sklearn_analytic.io._checks import UnreadableValueError
+from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.nn import Plan, Rows, train
 from sklearn_analytic.nn._training import Pace, train_by
 
@@ -94,6 +97,12 @@ class Method(FromParameters, ABC):
     shuffle = True  # whether rows come in another order in every epoch
     watched_names = ()  # of fitted attributes that :meth:`watch` adds rows to
 
+    reads_tables = True  # whether columns of X may become several
+
+    def table(self, X, y, weights, coding):
+        """Return how raw rows become numbers, learned from training rows."""
+        return learn_table(X, y, weights, coding, self.reads_tables)
+
     def check_columns(self, n_features):
         """Refuse rows that do not have the shape that parameters tell."""
         return
@@ -160,8 +169,15 @@ class Method(FromParameters, ABC):
 # ---- all rows at once ----
 
 
-def fit(method, targets, X, y, weights, tasks, held_out=None, before=None, written=None):
-    """Train on all rows; return what that leaves behind, and the history.
+def in_numbers(method, targets, X, y, weights, before=None):
+    """Return the table of rows of a fit, that of ``before`` if there is one, and the rows as it encodes them."""
+    coding = Coding.of(targets, is_coded=False)
+    table = method.table(X, y, weights, coding) if before is None else before.reading.table
+    return table, X if table is None else table.learned(X, y, coding)
+
+
+def fit(method, targets, X, y, weights, tasks, table, held_out=None, before=None, written=None):
+    """Train on all rows, which come as ``table`` encodes them; return what that leaves behind, and the history.
 
     It goes on from ``before``, with the weights that were ``written`` since. ``held_out`` are rows to watch.
     """
@@ -169,7 +185,7 @@ def fit(method, targets, X, y, weights, tasks, held_out=None, before=None, writt
     coded, named = targets.coded(y, method.weight_dtype), "X" if held_out is None else "X_val"
     seed, generator = method.begun() if before is None else (before.seed, _generator_of(before))
     part, held_out = method.split(X, coded, weights, held_out, seed)
-    reading = method.reading(part[0], part[2], generator) if before is None else before.reading
+    reading = _reading(method, part[0], part[2], generator, table) if before is None else before.reading
     if before is not None or len(part[1]) > most_encoded(X.shape[1]):
         reading = reading.woken(part[0], part[2], method.n_groups)
     rows = _rows(method, reading, *part)
@@ -215,18 +231,24 @@ class Stretch:
         return Plan(1, n, rate * self.slower, whole.schedule, whole.warmup, **place, **kept)
 
 
-def absorb(method, targets, X, y, weights, before=None, written=None, stretch=None, outcome=BEFORE_BLOCK):
+def _reading(method, X, weights, generator, table):
+    """How columns are read that a table has encoded."""
+    return replace(method.reading(X, weights, generator), table=table)
+
+
+def absorb(method, targets, X, y, weights, table=None, before=None, written=None, stretch=None, outcome=BEFORE_BLOCK):
     """Train on one block of a stream, an epoch of its own; return what all blocks so far leave behind.
 
-    The first one settles the encoding and the network; in a fit over many a block has a stretch of its steps, and all
-    that is settled comes with ``before``. ``outcome`` says what becomes of the estimator where the block ends early.
+    Rows come as ``table`` encodes them. The first block settles the encoding and the network; in a fit over many a
+    block has a stretch of its steps, and all that is settled comes with ``before``. ``outcome`` says what becomes of
+    the estimator where the block ends early.
     """
     method.check_columns(X.shape[1])
     seed = seed_of(method.random_state) if before is None else before.seed
     generator = np.random.default_rng([seed, 0]) if before is None else _generator_of(before)
     coded = targets.coded(y, method.weight_dtype)
     if before is None:
-        reading = method.reading(X, weights, generator)
+        reading = _reading(method, X, weights, generator, table)
     else:
         reading = before.reading.woken(X, weights, method.n_groups)
     _refuse_far(weights)
@@ -267,18 +289,34 @@ def _refuse_far(weights):
 # ---- epoch by epoch over a source ----
 
 
-def fit_source(method, targets, rows, sizes, tasks, judge=None):
+def fit_source(method, targets, source, y, weights, tasks, judge=None):
     """Train on blocks that are read again in every epoch; return what that leaves behind, the history, and an error.
 
-    ``rows`` are checked blocks of ``sizes`` with targets and weights, ``judge(trained)`` the score of rows that are
-    watched. An error, an interrupt too, is handed back beside the last good weights.
+    ``judge(trained)`` is the score of rows that are watched. An error, an interrupt too, is handed back beside the last
+    good weights. Values that are missing where the first block has not shown it let training begin anew, once.
     """
-    seed = seed_of(method.random_state)
-    reading = method.reading_of_source(rows, np.random.default_rng(seed))
+    try:
+        trained, history, error = _over_source(method, targets, source, y, weights, tasks, judge)
+        if source.lacks or history.losses or not getattr(error, "is_gap", False):
+            return trained, history, error
+    except UnreadableValueError as gap:
+        if source.lacks or not gap.is_gap:
+            raise
+    return _over_source(method, targets, replace(source, lacks=True), y, weights, tasks, judge)
+
+
+def _over_source(method, targets, source, y, weights, tasks, judge):
+    """Training over all epochs, by a table that is learned first."""
+    seed, coding = seed_of(method.random_state), Coding.of(targets, is_coded=False)
+    table = method.table(source, y, weights, coding)
+    method.check_columns(table.n_columns)
+    rows = rows_in_blocks(table.rows(source, coding), y, weights, max(source.sizes))
+    reading = replace(method.reading_of_source(rows, np.random.default_rng(seed)), table=table)
     n = rows.n_rows if rows.weight is None else int(np.sum(rows.weight > 0))
     plan = method.plan(n, method.recipe(n))
-    stream = _Stream(method, targets, rows, sizes, plan, Trained(targets, reading, seed=seed))
-    tasks.begin(plan.n_epochs)
+    stream = _Stream(method, targets, rows, source.sizes, plan, Trained(targets, reading, seed=seed))
+    if not tasks.begun:
+        tasks.begin(plan.n_epochs)
     score = None if judge is None else lambda: judge(stream.trained)
     told = lambda epoch, history: tasks.epoch(lambda: so_far(stream.trained, history))  # noqa: E731
     history = train_by(stream.epoch, stream, plan, stream.pace, score=score, after_epoch=told)
@@ -317,7 +355,7 @@ class _Stream:
                 x, y, w = positive_rows(block.x, block.y, block.weight)
                 if len(x):
                     stretch = Stretch(first, total, seen, self.pace.factor, self._plan)
-                    found = absorb(self._method, self._targets, x, y, w, self.trained, stretch=stretch, outcome=outcome)
+                    found = absorb(self._method, self._targets, x, y, w, None, self.trained, None, stretch, outcome)
                     self.trained, share = found, len(x) if w is None else w.sum()
                     loss, weight = loss + share * found.attributes["loss_"], weight + share
                 first += self._steps[k]

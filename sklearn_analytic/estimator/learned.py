@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn_analytic.backend import backend_for, is_tensor
 from sklearn_analytic.features._audit import Audit, Contents
 from sklearn_analytic.io._checks import dense_rows, host
+from sklearn_analytic.io._columns import CodedRows
 
 ENOUGH = 1000  # rows of positive weight, with which layers stay
 
@@ -22,6 +23,7 @@ class Learned:
     statistic: Any = None  # sums of all rows; None in a shard that has seen none
     judges: Any = None  # of networks that leave-one-out chooses
     first: Any = None  # rows of a young stream, from which layers are to be built anew
+    table: Any = None  # how raw rows become numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,7 @@ class FirstRows:
     y: np.ndarray
     weight: np.ndarray | None
     built: int  # rows of positive weight when layers were last built
+    columns: Any = None  # how they were read, where some hold categories
 
     def joined(self, X, y, weight):
         """Return these rows and a block as one (X, y, weights), of the kind of the block."""
@@ -108,8 +111,9 @@ def kept_rows(X, y, weight):
     if n_rows >= ENOUGH:
         return None
     used = slice(None) if weight is None else weight > 0
-    x = np.array(host(dense_rows(X)))[used]
-    return FirstRows(x, np.array(y)[used], None if weight is None else weight[used], n_rows)
+    x = np.array(host(dense_rows(X, missing=True)))[used]
+    columns = X.columns if isinstance(X, CodedRows) else None
+    return FirstRows(x, np.array(y)[used], None if weight is None else weight[used], n_rows, columns)
 
 
 def n_used(y, weight):
@@ -119,6 +123,8 @@ def n_used(y, weight):
 
 def _below(first, X):
     """Rows of the host above rows of any kind."""
+    if isinstance(X, CodedRows):
+        return X.joined(first)
     if sparse.issparse(X):
         return sparse.vstack([sparse.csr_matrix(first), X], format="csr")
     if is_tensor(X):

@@ -25,7 +25,16 @@ from sklearn_analytic.estimator.statistics_file import columns_of, read_fit, sav
 from sklearn_analytic.estimator.targets import refuse_balanced
 from sklearn_analytic.estimator.weights import checked_weights
 from sklearn_analytic.io import Blocks, auto_block_size
-from sklearn_analytic.io._checks import host, is_collection, lazily, opened_collection
+from sklearn_analytic.io._checks import (
+    RowSource,
+    UnreadableValueError,
+    host,
+    is_collection,
+    lazily,
+    opened_collection,
+)
+from sklearn_analytic.io._columns import rows_by
+from sklearn_analytic.io._raw_columns import names_of
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened, rows_of
 
@@ -68,9 +77,15 @@ class Method(FromParameters, ABC):
 def fit(method, targets, X, y, copies, progress):
     """Return what all rows leave behind, in passes that ``progress`` is told of and may have begun."""
     targets.check_weights(method.class_weight, whole=True)
-    progress.begin(method.passes)
+    progress.begin(None if isinstance(X, RowSource) else method.passes)  # values that are missing are found late
     learned = progress.resume(targets) or Learned(targets)
-    return method.added(learned, X, y, copies, progress, whole=True)
+    try:
+        return method.added(learned, X, y, copies, progress, whole=True)
+    except UnreadableValueError as gap:
+        if not gap.is_gap or not isinstance(X, RowSource) or X.lacks:
+            raise
+    progress.resumed = False  # values are missing, and the first block has not shown it: a table is to be learned
+    return method.added(Learned(targets), replace(X, lacks=True), y, copies, progress, whole=True)
 
 
 def absorb(method, learned, targets, X, y, copies):
@@ -106,6 +121,11 @@ class ReductionEstimator(
     """
 
     _learned = _solved = None  # before any row
+
+    @property
+    def _table(self):
+        """How raw rows become numbers."""
+        return None if self._learned is None else self._learned.table
 
     @abstractmethod
     def _method(self):
@@ -182,7 +202,7 @@ class ReductionEstimator(
                         f"{type(blocks).__name__}."
                     )
                 return self._finished(method, self._fit_stream(method, blocks, progress), progress)
-            X, y, weight = opened(blocks, lambda x, first: self._read_features(x, reset=first), progress.show)
+            X, y, weight = opened(blocks, self._raw_rows, self._columns_of, progress.show)
             progress.mark(y, weight)
             if blocks.feature_names is not None:
                 self.feature_names_in_ = blocks.feature_names
@@ -285,8 +305,8 @@ class ReductionEstimator(
             watched = {"X": X, "y": y}
             if is_collection(X):
                 watched = {"X": None, "y": None}  # callbacks are not made to read it
-                check = partial(self._read_features, reset=True)
-                X, y, sample_weight = opened_collection(X, y, sample_weight, check)
+                check = partial(self._raw_rows, reset=True)
+                X, y, sample_weight = opened_collection(X, y, sample_weight, check, self._columns_of)
             else:
                 X = watched["X"] = self._read_features(X, reset=True)
             progress = FitProgress(self, partial(self._so_far, method), watched)
@@ -336,10 +356,18 @@ class ReductionEstimator(
 
     def _with_rows(self, method, learned, X, y, sample_weight, classes=None):
         """What was learned with a block added."""
-        X = self._read_features(X, reset=learned is None)
+        X = self._rows_of_stream(X, learned)
         targets, y = self._targets_of(y, X, None if learned is None else learned.targets, classes)
         with self._few_threads(X.shape):
             return absorb(method, learned, targets, X, y, checked_weights(sample_weight, X.shape[0]))
+
+    def _rows_of_stream(self, X, learned):
+        """A block with levels numbered as those before; a young stream may have more of them."""
+        first = None if learned is None else learned.first
+        if first is None or first.columns is None:
+            return self._read_features(X, reset=learned is None)
+        names, X = names_of(X), self._raw_rows(X, reset=False)
+        return rows_by(first.columns.merged(self._columns_of(X, names)), X)
 
     def _finished(self, method, learned, progress):
         """Solve, and tell those who watched."""

@@ -55,7 +55,17 @@ GROUPS = {
         "mechanism",
         "accountant",
     ),
-    "Data": ("input_encoding", "class_weight", "image_shape", "epsilon", "delta", "data_norm", "bounds", "classes"),
+    "Data": (
+        "input_encoding",
+        "categorical_features",
+        "class_weight",
+        "image_shape",
+        "epsilon",
+        "delta",
+        "data_norm",
+        "bounds",
+        "classes",
+    ),
     "Computing": ("device", "precision", "block_size"),
 }
 N_FIRST = 10  # parameters that matter first
@@ -109,6 +119,9 @@ input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"} 
     How columns are restated. "auto" is "standard" for plain networks (one scale for all columns where there are
     many, non-negative and of one range, as pixels are), one scale per channel for images, one scale for sequences
     and given networks. ``partial_fit`` learns it from its first block.
+categorical_features : "from_dtype", None, or array-like of bool, int or str
+    Columns that hold categories: those of text, objects and categories, none, or a mask, indices or names of columns.
+    Categories of at most 10 levels become indicators, others means of the target (docs/user_guide/raw_tables.md).
 class_weight : dict, "balanced" or None
     Weights of classes; "balanced" needs all rows at once (``fit``). A dict that leaves classes out (they weigh 1) has
     no other keys, one that weighs every class may have further.
@@ -130,6 +143,9 @@ alpha : {"loo", "gcv"}, float or sequence of float
     the audit rows, by generalised cross-validation (a slower full decomposition), or fixed; 0 is the
     Moore-Penrose solution. Ridges other than 0 and "gcv" grow by 1e-6 of the total weight, so that float32
     products stay definite.
+categorical_features : "from_dtype", None, or array-like of bool, int or str
+    Columns that hold categories: those of text, objects and categories, none, or a mask, indices or names of columns.
+    Categories of at most 10 levels become indicators, others means of the target (docs/user_guide/raw_tables.md).
 class_weight : dict, "balanced" or None
     Weights of classes; "balanced" needs all rows at once (:meth:`fit`) and single labels. A dict that leaves classes
     out (they weigh 1) has no other keys, one that weighs every class may have further.

@@ -7,8 +7,9 @@ from sklearn_analytic.estimator.base import AnalyticEstimator
 from sklearn_analytic.estimator.value import Value
 
 # Where fitted state is at home.
-_KEPT = ("learned", "targets", "epoch_targets", "epoch_rows")
-_STATE = ("features", "linalg", "export.calibration", *(f"estimator.{name}" for name in _KEPT), "closed_form", "cpnet")
+_ESTIMATOR = ("learned", "targets", "epoch_targets", "epoch_rows", "table")
+_ROOMS = ("features", "linalg", "closed_form", "cpnet")
+_STATE = (*_ROOMS, "io._columns", "export.calibration", *(f"estimator.{name}" for name in _ESTIMATOR))
 
 
 def trusted_types(old_names_of):

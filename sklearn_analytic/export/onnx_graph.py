@@ -1,5 +1,6 @@
 """A small builder of ONNX graphs: operations on named values, constants in the dtype of what they meet."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,13 @@ class Value:
 
 
 class Graph:
-    """Nodes and constants in the order in which they were added."""
+    """Nodes and constants in the order in which they were added; none has a name of those that are ``taken``."""
 
-    def __init__(self):
+    def __init__(self, taken=()):
         self._nodes, self._constants = [], []
+        self.prefix = "_" * max(
+            (len(name) - len(name.lstrip("_")) + 1 for name in taken if _is_like_ours(name)), default=0
+        )
 
     def op(self, kind, *inputs, dtype=None, domain="", **attributes):
         """Add a node and return its value, of the dtype of the first input that is a value unless told otherwise.
@@ -29,7 +33,7 @@ class Graph:
         """
         meets = next(value for value in inputs if isinstance(value, Value)).dtype
         names = [self._name(value, meets) for value in inputs]
-        out = Value(f"v{len(self._nodes)}", np.dtype(dtype or meets))
+        out = Value(f"{self.prefix}v{len(self._nodes)}", np.dtype(dtype or meets))
         self._nodes.append(helper.make_node(kind, names, [out.name], domain=domain, **attributes))
         return out
 
@@ -61,24 +65,22 @@ class Graph:
         value = self.concatenate([value, self.held(np.zeros((1, n_columns), value.dtype))], axis=0)
         dtype = np.dtype(dtype or value.dtype)
         body = _Body(self)
-        row = Value(f"row{len(self._nodes)}", value.dtype)
+        row = Value(f"{self.prefix}row{len(self._nodes)}", value.dtype)
         out = function(body, row)
         ends = [_info(row.name, row.dtype, [n_columns]), _info(out.name, dtype, None)]
         inner = helper.make_graph(body.nodes, "row", ends[:1], ends[1:])
         found = self.op("Scan", value, dtype=dtype, body=inner, num_scan_inputs=1)
         return self.op("Slice", found, np.array([0]), np.array([-1]), np.array([0]))
 
-    def model(self, source, outputs, domains, **about):
-        """Return the graph as a model that reads ``source`` (value, columns); ``outputs`` are {name: (value, axes)}."""
-        value, n_columns = source
+    def model(self, sources, outputs, domains, **about):
+        """Return the graph as a model that reads {name: (value, columns)}; ``outputs`` are {name: (value, axes)}."""
         nodes = list(self._nodes)
         infos = []
         for name, (out, shape) in outputs.items():
             nodes.append(helper.make_node("Identity", [out.name], [name]))
             infos.append(_info(name, out.dtype, ["rows", *shape]))
-        graph = helper.make_graph(
-            nodes, about.pop("name"), [_info(value.name, value.dtype, ["rows", n_columns])], infos, self._constants
-        )
+        inputs = [_info(value.name, value.dtype, ["rows", n_columns]) for value, n_columns in sources.values()]
+        graph = helper.make_graph(nodes, about.pop("name"), inputs, infos, self._constants)
         imports = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
         return helper.make_model(graph, opset_imports=imports, ir_version=8, **about)
 
@@ -92,7 +94,7 @@ class Graph:
 
     def _constant(self, array):
         """Add a constant."""
-        name = f"c{len(self._constants)}"
+        name = f"{self.prefix}c{len(self._constants)}"
         self._constants.append(constant(array, name))
         return name
 
@@ -102,7 +104,7 @@ class _Body(Graph):
 
     def __init__(self, around):
         super().__init__()
-        self._around = around
+        self._around, self.prefix = around, around.prefix
 
     @property
     def nodes(self):
@@ -119,6 +121,11 @@ class _Body(Graph):
     def _constant(self, array):
         """Constants belong to the graph around."""
         return self._around._constant(array)
+
+
+def _is_like_ours(name):
+    """Whether a name could be one that a graph gives."""
+    return re.fullmatch(r"_*(v|c|row)\d+(in\d+)?", name) is not None
 
 
 def constant(array, name):

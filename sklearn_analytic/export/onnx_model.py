@@ -12,10 +12,11 @@ from sklearn_analytic._version import __version__
 from sklearn_analytic.export.computation import ROWS
 from sklearn_analytic.export.onnx_continuation import continued, rows_to_continue
 from sklearn_analytic.export.onnx_encodings import ENCODINGS
-from sklearn_analytic.export.onnx_graph import TREES, Graph, Value
+from sklearn_analytic.export.onnx_graph import TREES, Graph
 from sklearn_analytic.export.onnx_heads import HEADS
 from sklearn_analytic.export.onnx_layers import LAYERS
 from sklearn_analytic.export.onnx_patches import IMAGES
+from sklearn_analytic.export.onnx_tables import table_inputs
 from sklearn_analytic.export.onnx_trees import FORESTS
 
 _DOMAINS = {"": 18, TREES: 3}
@@ -28,8 +29,9 @@ def onnx_model(estimator, computation, dtype):
     if dtype not in _DTYPES:
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
     dtype, name = np.dtype(_DTYPES[dtype]), type(estimator).__name__
-    graph, source = Graph(), Value("X", dtype)
-    values = {ROWS: graph.cast(source, dtype if computation.dtype is None else computation.dtype)}
+    graph = Graph(_input_names(estimator))
+    sources, rows = table_inputs(graph, estimator._table, _input_names(estimator), dtype)
+    values = {ROWS: graph.cast(rows, dtype if computation.dtype is None else computation.dtype)}
     if computation.continuation is not None:
         values[ROWS], beyond = rows_to_continue(graph, computation.continuation, values[ROWS])
     for number, step in enumerate(computation.steps):
@@ -39,7 +41,7 @@ def onnx_model(estimator, computation, dtype):
     if computation.continuation is not None:
         outputs = continued(graph, outputs, beyond)
     found = HEADS[type(computation.head)](graph, computation.head, outputs, len(computation.intercept), dtype)
-    model = graph.model((source, estimator.n_features_in_), found, _DOMAINS, **_about(name))
+    model = graph.model(sources, found, _DOMAINS, **_about(name))
     helper.set_model_props(model, _properties(estimator))
     checker.check_model(model)
     return model
@@ -77,6 +79,12 @@ def _readout(graph, computation, features):
 def _about(name):
     """Who made the model, and its name."""
     return {"name": name, "producer_name": "sklearn_analytic", "producer_version": __version__}
+
+
+def _input_names(estimator):
+    """Names of the columns, or numbers."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return [f"x{j}" for j in range(estimator.n_features_in_)] if names is None else names.tolist()
 
 
 def _properties(estimator):

@@ -9,8 +9,23 @@ from sklearn_analytic.features import LeafLayer, LeafScores
 
 def _scores(g, trees, x):
     """The mean over members of the sums of the leaves' values."""
+    x = x if trees.gaps is None else _sided(g, trees.gaps, x, trees.direction.size)
     out = _forest(g, trees.forest, x, trees.values / trees.n_members)
     return g.cast(g.op("Add", g.cast(out, np.float64), trees.mean), x.dtype)
+
+
+def _sided(g, gaps, x, n_columns):
+    """Columns with missing values below all others, and further ones with them above."""
+    numbers, indicators = gaps.columns.T
+    values = g.op("Gather", x, numbers, axis=1)
+    missing = g.op("Greater", g.op("Gather", x, indicators, axis=1), np.array(0.5), dtype=bool)
+    low, high = (
+        g.op("Where", missing, g.held(ends.astype(x.dtype)), values, dtype=x.dtype) for ends in (gaps.low, gaps.high)
+    )
+    place = np.arange(n_columns)
+    place[numbers] = n_columns + np.arange(len(numbers))
+    order = np.append(place, n_columns + len(numbers) + np.arange(len(numbers)))
+    return g.op("Gather", g.concatenate([x, low, high]), order, axis=1)
 
 
 def _leaves(g, layer, x):

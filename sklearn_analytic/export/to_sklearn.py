@@ -17,6 +17,11 @@ _SOFTMAX = ("softmax", "expgb")  # rules under which probabilities are the softm
 
 def sklearn_model(estimator, computation):
     """Return the fitted counterpart of an estimator; NotImplementedError names what has none."""
+    if estimator._table is not None and not estimator._table.is_plain:
+        raise NotImplementedError(
+            f"to_sklearn: this {type(estimator).__name__} reads categories or missing values, which no counterpart "
+            "does. Use to_onnx to run it elsewhere, or pickle, joblib or skops to keep it."
+        )
     clipping, computation = _without_bounds(computation)
     try:
         chain = dense_chain(computation, estimator.n_features_in_)

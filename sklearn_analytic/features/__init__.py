@@ -31,7 +31,7 @@ from sklearn_analytic.features._layers import (
     linear_readout,
     rows_in_reach,
 )
-from sklearn_analytic.features._leaf import N_MEMBERS, LeafLayer, LeafScores, fit_leaf_scores, leaf_layer
+from sklearn_analytic.features._leaf import N_MEMBERS, Gaps, LeafLayer, LeafScores, fit_leaf_scores, leaf_layer
 from sklearn_analytic.features._lpq import BinningLayer, binning_layer, cauchy_layer, lpq_layer
 from sklearn_analytic.features._patches import PatchBank, PatchLayer, patch_layer
 from sklearn_analytic.features._projection import projected_layer
@@ -50,6 +50,7 @@ from sklearn_analytic.features._sampling import (
     row_keys,
     weighted_mean,
 )
+from sklearn_analytic.features._table_encoding import LevelIndicators, LevelMeans, RowFolds, TableEncoding
 from sklearn_analytic.features._targets import target_classes
 from sklearn_analytic.features._trees import BinnedColumns, Forest, GrowthPlan, bin_columns, grow_forest
 
@@ -63,6 +64,7 @@ __all__ = [
     "DenseLayer",
     "ENCODINGS",
     "Forest",
+    "Gaps",
     "GatedLayer",
     "GrowthPlan",
     "HIDDEN",
@@ -71,6 +73,8 @@ __all__ = [
     "LaplaceLayer",
     "LeafLayer",
     "LeafScores",
+    "LevelIndicators",
+    "LevelMeans",
     "N_MEMBERS",
     "PatchBank",
     "PatchLayer",
@@ -78,7 +82,9 @@ __all__ = [
     "RadialLayer",
     "ResidualBlock",
     "ResidualLayer",
+    "RowFolds",
     "RowKeys",
+    "TableEncoding",
     "WeightedEncoding",
     "apply_layers",
     "are_draws",

@@ -37,7 +37,7 @@ def takes_few_values(x):
     return all(len(np.unique(column)) <= _VALUES for column in x.T)
 
 
-def are_draws(x, direction):
+def are_draws(x, direction, categories=None):
     """Return whether new rows will repeat old ones: columns take few values, and rows few of their combinations.
 
     Parameters
@@ -46,6 +46,8 @@ def are_draws(x, direction):
         Distinct rows, whatever their weights and counts.
     direction : ndarray of shape (d,)
         A seeded random direction.
+    categories : ndarray of bool, shape (d,), or None, default=None
+        Columns of levels, which come again by nature, however many there are.
 
     Returns
     -------
@@ -62,7 +64,8 @@ def are_draws(x, direction):
     >>> are_draws(bits, np.array([1.0, 0.3])), are_draws(np.arange(5.0)[:, None] ** 2, np.ones(1))
     (True, False)
     """
-    if not takes_few_values(x) or not all(_recurs(column) for column in x.T):
+    counted = x if categories is None else x[:, ~categories]
+    if not takes_few_values(counted) or not all(_recurs(column) for column in counted.T):
         return False
     if len(x) <= _FEW_CONTENTS:
         return True

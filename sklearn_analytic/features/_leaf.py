@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -116,6 +117,8 @@ class LeafScores:
     exponent : int, default=0
     narrow : bool, default=False
         How else keys are made (:class:`RowKeys`).
+    gaps : Gaps or None, default=None
+        Columns whose missing values may go to either side of a split.
 
     Examples
     --------
@@ -135,10 +138,15 @@ class LeafScores:
     direction: np.ndarray
     exponent: int = 0
     narrow: bool = False
+    gaps: Any = None
 
     def scores(self, x):
         """Return the mean score (n, c) of all members: for rows that no member has seen."""
-        return self.mean + self._sums(self.forest.leaves_of(x)) / self.n_members
+        return self.mean + self._sums(self.forest.leaves_of(self.sided(x))) / self.n_members
+
+    def sided(self, x):
+        """Return the columns that splits ask."""
+        return x if self.gaps is None else self.gaps.sided(x)
 
     def held_out(self, x, folds=None):
         """Return for every row the score (n, c) of the member that is blind to the row's fold.
@@ -151,6 +159,7 @@ class LeafScores:
         out = np.empty((len(x), self.values.shape[1]))
         unseen = np.flatnonzero(folds < 0)
         out[unseen] = self.scores(x[unseen])
+        x = self.sided(x)
         for member, roots in enumerate(np.split(self.forest.roots, self.n_members)):
             own = np.flatnonzero(folds == member)
             out[own] = self.mean + self._sums(replace(self.forest, roots=roots).leaves_of(x[own]))
@@ -163,7 +172,51 @@ class LeafScores:
         return out
 
 
-def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None):
+@dataclass(frozen=True)
+class Gaps:
+    """Columns of numbers of which some are missing: below all others in one column, and above them in another.
+
+    A split then sends what is missing to the side that gains more, and one of the two may split it off.
+
+    Parameters
+    ----------
+    columns : ndarray of int, shape (q, 2)
+        Columns of numbers, each with that of its indicator of missing values.
+    low, high : ndarray of shape (q,)
+        Below and above all values of each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import Gaps
+    >>> Gaps(np.array([[0, 1]]), np.array([-9.0]), np.array([9.0])).sided(np.array([[1.0, 0.0], [2.0, 1.0]]))
+    array([[ 1.,  0.,  1.],
+           [-9.,  1.,  9.]])
+    """
+
+    columns: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def sided(self, x):
+        """Return rows (n, D) with missing values below all others, and a column for each (n, q) with them above."""
+        values, missing = x[:, self.columns[:, 0]], x[:, self.columns[:, 1]] > 0.5
+        out = np.concatenate([x, np.where(missing, self.high.astype(x.dtype), values)], axis=1)
+        out[:, self.columns[:, 0]] = np.where(missing, self.low.astype(x.dtype), values)
+        return out
+
+
+def gaps_of(rows, lacking):
+    """Return :class:`Gaps` of rows with such columns, or None."""
+    if lacking is None or not len(lacking):
+        return None
+    values = np.asarray(rows[:, lacking[:, 0]], dtype=np.float64)
+    low, high = values.min(axis=0), values.max(axis=0)
+    span = np.where(high > low, high - low, 1.0)
+    return Gaps(lacking, low - span, high + span)
+
+
+def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, lacking=None):
     """Return trees grown in four members, each without one fold of the rows, on as many threads as BLAS has.
 
     A row's fold depends on its content alone, so equal rows are held out together, and the held-out score of any
@@ -183,6 +236,8 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None):
         Trees of one member.
     shares : ndarray of shape (n, 4) or None, default=None
         Weight of every row in every fold; None puts a row with all its copies into one, by its content.
+    lacking : ndarray of int, shape (q, 2), or None, default=None
+        Columns of numbers of which some are missing, each with that of its indicator.
 
     Returns
     -------
@@ -206,7 +261,8 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None):
     keys, found = fit_row_keys(lambda function: function(rows), generator.standard_normal(rows.shape[1]), weights)
     hashes = hash_keys(found)
     rows, targets, weights, hashes, shares = _merged(rows, targets, weights, hashes, shares)
-    mean = np.average(targets, axis=0, weights=weights)
+    mean, gaps = np.average(targets, axis=0, weights=weights), gaps_of(rows, lacking)
+    rows = rows if gaps is None else gaps.sided(rows)
     centred, table = targets - mean, bin_columns(rows, weights, hashes)
     folds = _folds(hashes, N_MEMBERS) if shares is None else None
     generators = generator.spawn(N_MEMBERS)
@@ -221,7 +277,7 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None):
     forests = [forest for forest, _ in members]
     values = np.concatenate([value for _, value in members])
     joined = forests[0].joined(forests[1:])
-    return LeafScores(joined, values, mean, N_MEMBERS, keys.direction, keys.exponent, keys.narrow)
+    return LeafScores(joined, values, mean, N_MEMBERS, keys.direction, keys.exponent, keys.narrow, gaps)
 
 
 def _in_threads(function, n):

@@ -123,6 +123,7 @@ class DFAClassifier(EpochClassifier):
         validation_fraction=0.1,
         preconditioner=None,
         input_encoding="auto",
+        categorical_features="from_dtype",
         class_weight=None,
         device="cpu",
     ):
@@ -202,6 +203,7 @@ class DFARegressor(EpochRegressor):
         validation_fraction=0.1,
         preconditioner=None,
         input_encoding="auto",
+        categorical_features="from_dtype",
         device="cpu",
     ):
         store(self, locals())

@@ -258,7 +258,7 @@ class Blocks:
         source : path, list of path, pyarrow.Table or pyarrow.dataset.Dataset
             A file, a folder, several of them, a table, or a dataset with its own filters and partitions.
         X : sequence of str
-            Feature columns, numeric.
+            Feature columns: numbers, dictionaries or text.
         y : str or sequence of str
             The target column, or several.
         sample_weight : str, default=None

@@ -25,7 +25,14 @@ _OPENERS = {"dask": "sklearn_analytic.distributed._dask"}
 
 
 class RowSource(ABC):
-    """Features that are not one array, but are read in passes as if they were: with a shape, and in blocks."""
+    """Features that are not one array, but are read in passes as if they were: with a shape, and in blocks.
+
+    Where columns are all numbers and the first block lacks none, no other is thought to: ``lacks`` is False, and
+    ``fills`` are the medians of that block.
+    """
+
+    lacks = True
+    fills = None
 
     @property
     @abstractmethod
@@ -33,8 +40,16 @@ class RowSource(ABC):
         """Rows and columns."""
 
     @abstractmethod
-    def in_blocks(self, y, weight, block_size):
-        """Return :class:`RowBlocks` of these features with coded targets and weights."""
+    def in_blocks(self, y, weight, block_size, missing=False):
+        """Return :class:`RowBlocks` of these features with coded targets and weights; NaN may be ``missing``."""
+
+
+class LazyRows(ABC):
+    """Rows that are sliced like an array, and made only when they are read."""
+
+    @abstractmethod
+    def dense(self):
+        """Return the rows as an array."""
 
 
 def checked_array(x, estimator=None):
@@ -55,7 +70,7 @@ def checked_array(x, estimator=None):
     if sliceable and x.ndim == 2 and x.dtype.kind in "biuf" and x.shape[0] > 0:
         return x
     try:
-        return _finite_sparse_frame(x) if _has_sparse_columns(x) else _finite_array(x, estimator=estimator)
+        return _sparse_frame(x) if _has_sparse_columns(x) else _array(x, estimator=estimator)
     except UnreadableValueError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
@@ -110,18 +125,18 @@ def _has_sparse_columns(x):
     return any(type(dtype).__name__ == "SparseDtype" for dtype in dtypes)
 
 
-def _finite_sparse_frame(x):
+def _sparse_frame(x):
     """A frame of sparse columns as CSR where all are, and leave out zeros; as an array otherwise."""
     if all(type(dtype).__name__ == "SparseDtype" and dtype.fill_value == 0 for dtype in x.dtypes):
-        return _finite_array(x.sparse.to_coo().tocsr(), accept_sparse="csr")
-    return _finite_array(np.column_stack([np.asarray(x.iloc[:, j]) for j in range(x.shape[1])]))
+        return _array(x.sparse.to_coo().tocsr(), accept_sparse="csr")
+    return _array(np.column_stack([np.asarray(x.iloc[:, j]) for j in range(x.shape[1])]))
 
 
-def _finite_array(x, **options):
-    """Check an array; what is missing or infinite has an error that says where."""
+def _array(x, **options):
+    """Check an array, but for gaps; what is infinite has an error that says where."""
     with np.errstate(over="ignore", invalid="ignore"):  # of casts to float32 and float64
         x = check_array(x, dtype=FLOATS, ensure_all_finite=False, **options)
-    refuse_gaps(x, "X")
+    refuse_infinity(x)
     return x
 
 
@@ -136,28 +151,60 @@ def refuse_gaps(x, input_name):
         raise first_gap(x, input_name) from error
 
 
-def first_gap(x, input_name):
+def is_finished(x):
+    """Whether a block of rows is dense and finite as it comes; False may mean that a longer look is due."""
+    if type(x) is not np.ndarray or x.dtype not in FLOATS or x.ndim != 2 or not x.size or not x.flags.c_contiguous:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(x.sum())
+
+
+def refuse_infinity(x):
+    """Refuse infinity in X, saying where the first is; NaN is what is missing."""
+    data = x.data if sparse.issparse(x) else x
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not math.isfinite(data.sum()) and np.isinf(data).any():
+            raise first_gap(x, "X", np.isinf)
+
+
+def first_gap(x, input_name, is_gap=None):
     """Return the error that says where the first NaN or infinity of an array or a sparse matrix is."""
     if sparse.issparse(x):
         x = x.tocoo()
-        at = np.flatnonzero(~np.isfinite(x.data))[0]
+        at = np.flatnonzero(~np.isfinite(x.data) if is_gap is None else is_gap(x.data))[0]
         return UnreadableValueError(input_name, x.data[at], int(x.row[at]), int(x.col[at]))
     x = np.asarray(x)
     missing = ~np.isfinite(x) if x.dtype.kind in "fc" else np.array(x != x, dtype=bool)
+    missing = missing if is_gap is None else is_gap(x)
     where = np.argwhere(missing)
     if not len(where):
         return UnreadableValueError(input_name, math.nan, None, None)
     row, *column = (int(i) for i in where[0])
     return UnreadableValueError(
-        input_name, x[tuple(where[0])], row, column[0] if column and input_name == "X" else None
+        input_name,
+        x[tuple(where[0])],
+        row,
+        column[0] if column and input_name == "X" else None,
+        int(missing.any(axis=tuple(range(1, x.ndim))).sum()),
     )
+
+
+class UnreadableColumnError(TypeError, ValueError):
+    """A column whose type no estimator reads, what it holds, and what to do: an error of type and of value."""
+
+    def __init__(self, column, found, remedy):
+        super().__init__(column, found, remedy)
+
+    def __str__(self):
+        (number, name), found, remedy = self.args
+        return f"Column {number}{'' if name is None else f' ({name!r})'} of X {found}: {remedy}."
 
 
 class UnreadableValueError(ValueError):
     """A value that no estimator reads, and where it is: an estimator adds its name and that of the column."""
 
-    def __init__(self, input_name, value, row, column, place=""):
-        super().__init__(input_name, value, row, column, place)
+    def __init__(self, input_name, value, row, column, n_rows=1, place=""):
+        super().__init__(input_name, value, row, column, n_rows, place)
 
     def __str__(self):
         return self._said()
@@ -172,6 +219,11 @@ class UnreadableValueError(ValueError):
         name = None if names is None or column is None or column >= len(names) else names[column]
         kind = TypeError if _kind(self.args[1]) == _OBJECT else ValueError  # as NumPy has it
         return kind(self._said(estimator, name))
+
+    @property
+    def is_gap(self):
+        """Whether a value of X is missing."""
+        return self.args[0] == "X" and _kind(self.args[1]) == "NaN"
 
     def _said(self, *names):
         """Return the words of the error."""
@@ -190,10 +242,12 @@ def told_of(place):
         raise ValueError(f"{place}{error}") from error
 
 
-def _unreadable(input_name, value, row, column, estimator=None, column_name=None):
+def _unreadable(input_name, value, row, column, n_rows, estimator=None, column_name=None):
     """Say what was found, where, and what to do."""
     text, kind = isinstance(value, str | bytes), _kind(value)
     place = "" if row is None else f" in row {row}"
+    if n_rows > 1 and input_name != "X":
+        place = f" in {n_rows} rows, first{place}"
     if column is not None:
         place = f" in column {column}{'' if column_name is None else f' ({column_name!r})'}, first{place}"
     who = "The estimator" if estimator is None else estimator
@@ -236,15 +290,19 @@ def is_dataset(x):
     return type(x).__module__.split(".")[0] in _DATASETS
 
 
-def dense_rows(x):
-    """Check one block of rows: dense, two-dimensional, finite, float64 or float32."""
+def dense_rows(x, missing=False):
+    """Check one block of rows: dense, two-dimensional, float64 or float32, finite (but for NaN, if ``missing``)."""
     if is_tensor(x):
-        return checked_tensor(x)
-    if type(x) is np.ndarray and x.dtype in FLOATS and x.ndim == 2 and x.size and x.flags.c_contiguous:
+        return checked_tensor(x, missing)
+    x = x.dense() if isinstance(x, LazyRows) else x
+    if not (type(x) is np.ndarray and x.dtype in FLOATS and x.ndim == 2 and x.size and x.flags.c_contiguous):
+        x = _array(x, accept_sparse="csr", order="C")
+        x = x.toarray(order="C") if sparse.issparse(x) else x
+    if missing:
+        refuse_infinity(x)
+    else:
         refuse_gaps(x, "X")  # all that is left to check: a single row is not worth more
-        return x
-    x = _finite_array(x, accept_sparse="csr", order="C")
-    return x.toarray(order="C") if sparse.issparse(x) else x
+    return x
 
 
 def _readable_tensor(x, estimator):
@@ -264,13 +322,15 @@ def _readable_tensor(x, estimator):
     return x
 
 
-def checked_tensor(x):
-    """Refuse tensors that are not finite rows; integers become float64."""
+def checked_tensor(x, missing=False):
+    """Refuse tensors that are not finite rows (but for NaN, if it may be missing); integers become float64."""
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] == 0:
         raise ValueError(f"X must be a non-empty (n_samples, n_features) tensor, got shape {tuple(x.shape)}.")
     x = x if str(x.dtype) in ("torch.float32", "torch.float64") else x.double()
     if not bool(x.isfinite().all()):
-        raise first_gap(host(x), "X")
+        if not missing:
+            raise first_gap(host(x), "X")
+        refuse_infinity(host(x))
     return x
 
 
@@ -284,12 +344,13 @@ def is_collection(x):
     return _library(x) in _OPENERS
 
 
-def opened_collection(x, y, sample_weight, check):
+def opened_collection(x, y, sample_weight, check, columns_of):
     """Return the features as a ``RowSource``, and targets and weights on the host.
 
-    ``check(example)`` is shown one row of X with the names of its columns.
+    ``check(example)`` is shown one row of X with the names of its columns; ``columns_of(rows, names)`` says how columns
+    are read.
     """
-    return import_module(_OPENERS[_library(x)]).opened(x, y, sample_weight, check)
+    return import_module(_OPENERS[_library(x)]).opened(x, y, sample_weight, check, columns_of)
 
 
 def lazily(method):

@@ -58,6 +58,10 @@ class RowBlocks(ABC):
         """Return the same rows, at most ``block_size`` of which are computed on at a time."""
         return replace(self, block_size=block_size)
 
+    def reweighted(self, weight):
+        """Return the same rows with other weights."""
+        return replace(self, weight=weight)
+
     def rows_before(self, n_blocks):
         """Return the number of rows, of whatever weight, in the first blocks of a pass."""
         raise NotImplementedError(f"{type(self).__name__} cannot go on in the middle.")
@@ -82,12 +86,17 @@ class RowBlocks(ABC):
                 block = piece = None  # or it would stay while the next one is read
             return statistic.to_host(backend)
 
-    def map_rows(self, function):
-        """Return ``function(rows)`` of every block, concatenated: one pass that keeps only the results."""
-        parts = []
+    def map_rows(self, function, y=None):
+        """Return ``function(rows)`` of every block, concatenated: one pass that keeps only the results.
+
+        With ``y`` (n,) the function is one of rows and their part of it.
+        """
+        parts, first = [], 0
         with closing(iter(self)) as blocks:
             for block in blocks:
-                parts.append(function(host(block.x)))
+                given = () if y is None else (y[first : first + len(block.y)],)
+                parts.append(function(host(block.x), *given))
+                first += len(block.y)
                 del block  # or it would stay while the next one is read
         return np.concatenate(parts)
 
@@ -114,6 +123,7 @@ class ArrayBlocks(RowBlocks):
     y: Any
     weight: Any | None
     block_size: int
+    missing: bool = False  # whether values may be
 
     def __iter__(self):
         for start in range(0, self.n_rows, self.block_size):
@@ -121,7 +131,7 @@ class ArrayBlocks(RowBlocks):
             weight = None if self.weight is None else self.weight[rows]
             y = self.y[rows]
             refuse_gaps(y, "y")
-            yield Block(dense_rows(self.x[rows]), y, weight)
+            yield Block(dense_rows(self.x[rows], self.missing), y, weight)
             release_pages(self.x, rows)
             release_pages(self.y, rows)
 
@@ -145,14 +155,17 @@ class ArrayBlocks(RowBlocks):
         if is_dataset(self.x):
             return super().take(indices)
         unique, inverse = np.unique(indices, return_inverse=True)
-        return host(dense_rows(self.x[unique]))[inverse], self.y[indices]
+        return host(dense_rows(self.x[unique], self.missing))[inverse], self.y[indices]
 
 
-def rows_in_blocks(x, y, weight, block_size):
-    """Return rows of an array or of a :class:`RowSource`, with their coded targets and weights, in blocks."""
+def rows_in_blocks(x, y, weight, block_size, missing=False):
+    """Return rows of an array or of a :class:`RowSource`, with their coded targets and weights, in blocks.
+
+    NaN is an error unless values may be ``missing``.
+    """
     if isinstance(x, RowSource):
-        return x.in_blocks(y, weight, block_size)
-    return ArrayBlocks(x, y, weight, block_size)
+        return x.in_blocks(y, weight, block_size, missing)
+    return ArrayBlocks(x, y, weight, block_size, missing)
 
 
 def auto_block_size(n_columns):

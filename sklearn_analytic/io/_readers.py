@@ -18,6 +18,7 @@ _IN_MEMORY = ("numpy", "scipy", "torch", "pandas", "polars", "pyarrow")
 # How X is made sliceable by position, and y and weights an array, by the library that they come from.
 _SLICEABLE = {"builtins": np.asarray, "pandas": lambda x: x.reset_index(drop=True)}
 _HELD = dict.fromkeys(("builtins", "pandas", "polars", "pyarrow"), np.asarray)
+_NUMBERS = ("int", "uint", "half", "float", "double", "bool", "decimal")  # types of Arrow, by how they begin
 _TILE = 1024  # rows that are filled column by column while they stay in cache
 
 
@@ -236,9 +237,15 @@ class ArrowReader(Reader):
         return np.array(self.x, dtype=object)
 
     def read(self, start):
-        """Blocks as row-major arrays; those before ``start`` are read and dropped."""
+        """Blocks as row-major arrays, or as tables where not all is numbers; those before ``start`` are dropped."""
         for parts in itertools.islice(self._blocks([*self.x, *self.y]), start, None):
-            yield matrix(parts, self.x), self._targets_of(parts), self._weight_of(parts)
+            x = matrix(parts, self.x) if self._all_numbers else table(parts, self.x)
+            yield x, self._targets_of(parts), self._weight_of(parts)
+
+    @property
+    def _all_numbers(self):
+        """Whether every column of X holds numbers."""
+        return all(str(self.dataset.schema.field(name).type).startswith(_NUMBERS) for name in self.x)
 
     def targets(self):
         """Blocks of the target columns alone."""
@@ -331,6 +338,11 @@ def _all_float32(columns):
     return all(values.dtype == np.float32 for part in columns for values in part)
 
 
+def table(parts, names):
+    """Columns of record batches as one table of Arrow."""
+    return needed("pyarrow", "io").Table.from_batches(parts).select(list(names))
+
+
 def vector(parts, name):
     """One column of record batches as an array."""
     return np.concatenate([column(part, name) for part in parts])
@@ -349,7 +361,7 @@ def _numbers(batch, name):
     values, kind = batch.column(name), str(batch.column(name).type)
     if kind.startswith(("decimal", "bool")):
         values = values.cast("float64")
-    values = column(batch, name) if "dictionary" in kind else values.to_numpy(zero_copy_only=False)
+    values = values.to_numpy(zero_copy_only=False)
     if values.dtype.kind not in "biuf":
         raise TypeError(f"column {name!r} holds {kind}, not numbers: encode it before, or leave it out.")
     return values
@@ -373,6 +385,9 @@ def member(group, name, path):
 def opened_dataset(source, format):
     """Paths, a table or a dataset as a dataset of Apache Arrow."""
     arrow = needed("pyarrow.dataset", "io")
+    if format == "csv":  # by itself Arrow reads an empty cell of text as text
+        options = needed("pyarrow.csv", "io").ConvertOptions(strings_can_be_null=True)
+        format = arrow.CsvFileFormat(convert_options=options)
     if isinstance(source, arrow.Dataset):
         return source
     if isinstance(source, str | Path):

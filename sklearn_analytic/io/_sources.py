@@ -8,7 +8,9 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_analytic.io._checks import RowSource, dense_rows, host, refuse_gaps, told_of
+from sklearn_analytic.io._columns import Columns, medians_of_whole, rows_by
 from sklearn_analytic.io._passes import Block, RowBlocks
+from sklearn_analytic.io._raw_columns import is_plain
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,18 @@ class SourceRows(RowSource):
     check: Any  # function of a block's X that compares its columns with those of the fit
     sizes: tuple  # rows of every block; 0 are passed over
     n_columns: int
+    columns: Columns  # how those of every block are read
+    lacks: bool = True  # whether any value may be missing
+    fills: np.ndarray | None = None  # medians of the first block, where none of it is
 
     @property
     def shape(self):
         """Rows and columns."""
         return sum(self.sizes), self.n_columns
 
-    def in_blocks(self, y, weight, block_size):
+    def in_blocks(self, y, weight, block_size, missing=False):
         """Return the rows with coded targets and weights."""
-        return SourceBlocks(self, y, weight, block_size)
+        return SourceBlocks(self, y, weight, block_size, missing=missing)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class SourceBlocks(RowBlocks):
     weight: Any | None
     block_size: int
     first: int = 0
+    missing: bool = False  # whether values may be
 
     def __iter__(self):
         sizes = self.source.sizes
@@ -61,7 +67,8 @@ class SourceBlocks(RowBlocks):
         with numbered(number):
             refuse_gaps(self.y[rows], "y")
             weight = None if self.weight is None else self.weight[rows]
-            return Block(host(dense_rows(self.source.check(x))), self.y[rows], weight)
+            x = rows_by(self.source.columns, self.source.check(x))
+            return Block(host(dense_rows(x, self.missing)), self.y[rows], weight)
 
     def rows_before(self, n_blocks):
         """Return the number of rows in the first blocks, of those that have rows."""
@@ -99,22 +106,27 @@ def numbered(number):
     return told_of(f"Block {number}: ")
 
 
-def opened(blocks, check, show=None):
+def opened(blocks, check, columns_of, show=None):
     """Return :class:`SourceRows`, all targets and all weights (or None): one pass over the targets.
 
-    ``check(x, first)`` returns a block's X, checked; with ``first`` it settles the columns. ``show(x, y)`` is given
-    the first block with rows.
+    ``check(x, first)`` returns a block's X, checked; with ``first`` it settles the columns. ``columns_of(x)`` says how
+    those of a block are read: a further pass, where they are not all numbers. ``show(x, y)`` is given the first block
+    with rows.
     """
     with closing(blocks.read()) as stream:
         x, y = next((block[:2] for block in stream if rows_of(block[0])), (None, None))
     if x is None:
         raise ValueError("fit_blocks got no rows: the source is empty.")
-    n_columns = check(x, True).shape[1]
+    raw = check(x, True)
+    n_columns, columns = raw.shape[1], columns_of(raw)
+    fills = None if columns.has_categories else medians_of_whole(raw)
     if show is not None:
         show(x, y)
-    del x, y
     # A reader that picks columns by name gives no others.
     check_more = _itself if blocks.feature_names is not None else lambda x: check(x, False)
+    if not is_plain(raw) or columns.has_categories:
+        columns = _columns_of_all(blocks, check_more, columns_of)
+    del x, y, raw
     targets, weights, sizes = [], [], []
     with closing(blocks.targets()) as stream:
         for number, (y, weight) in enumerate(stream):
@@ -129,7 +141,21 @@ def opened(blocks, check, show=None):
             "The source gave rows once and then none: from_iterable needs something that begins anew each time, such "
             "as a function that returns a new iterator."
         )
-    return SourceRows(blocks, check_more, tuple(sizes), n_columns), np.concatenate(targets), _joined(weights, targets)
+    rows = SourceRows(blocks, check_more, tuple(sizes), n_columns, columns, fills is None, fills)
+    return rows, np.concatenate(targets), _joined(weights, targets)
+
+
+def _columns_of_all(blocks, check, columns_of):
+    """How the columns are read, by all blocks: one pass."""
+    columns = None
+    with closing(blocks.read()) as stream:
+        for number, (x, *_) in enumerate(stream):
+            if rows_of(x):
+                with numbered(number):
+                    own = columns_of(check(x))
+                    columns = own if columns is None else columns.merged(own)
+            del x
+    return columns.in_order()
 
 
 def _check_kind(number, y, before):

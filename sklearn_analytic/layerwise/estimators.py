@@ -169,6 +169,7 @@ class LayerwiseMLP(EpochClassifier):
         n_iter_no_change=10,
         validation_fraction=0.1,
         input_encoding="auto",
+        categorical_features="from_dtype",
         class_weight=None,
         device="cpu",
     ):
@@ -280,6 +281,7 @@ class LayerwiseMLPRegressor(EpochRegressor):
         n_iter_no_change=10,
         validation_fraction=0.1,
         input_encoding="auto",
+        categorical_features="from_dtype",
         device="cpu",
     ):
         store(self, locals())

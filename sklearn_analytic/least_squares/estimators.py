@@ -144,7 +144,10 @@ class BlockwiseEstimator(ReductionEstimator):
                 "keep: fit anew."
             )
         coef = self._solved.chosen.coef
-        return input_shares(self._learned.network, coef, statistic.columns, self.n_features_in_)
+        table = self._table
+        n_columns = self.n_features_in_ if table is None else table.n_columns
+        shares = input_shares(self._learned.network, coef, statistic.columns, n_columns)
+        return shares if table is None else table.by_column(shares)
 
     def _shaped(self, name, hidden):
         """Weights and constants of the readout as scikit-learn's linear models have them."""
@@ -193,7 +196,9 @@ class BlockwiseEstimator(ReductionEstimator):
     def _n_features_out(self):
         """Width of :meth:`transform`, for the names of its columns."""
         layers = self._learned.network
-        return layers[-1].n_units if layers else self.n_features_in_
+        if layers:
+            return layers[-1].n_units
+        return self.n_features_in_ if self._table is None else self._table.n_columns
 
     def _computation(self):
         """Hidden layers in turn, and the readout of the last."""
@@ -305,6 +310,7 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
         alpha=0.0,
         fit_intercept=True,
         rcond=None,
+        categorical_features="from_dtype",
         random_state=None,
         device="cpu",
         verbose=False,
@@ -389,10 +395,11 @@ class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
         alpha=0.0,
         fit_intercept=True,
         rcond=None,
+        categorical_features="from_dtype",
         class_weight=None,
         random_state=None,
-        device="cpu",
         verbose=False,
+        device="cpu",
         block_size=None,
     ):
         store(self, locals())

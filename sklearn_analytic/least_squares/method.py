@@ -9,6 +9,7 @@ import numpy as np
 from sklearn_analytic.backend import ACTIVATION_NAMES, get_backend
 from sklearn_analytic.estimator.base import seed_of
 from sklearn_analytic.estimator.checks import (
+    check_categorical,
     check_flag,
     check_sizes,
     check_verbose,
@@ -19,6 +20,7 @@ from sklearn_analytic.estimator.checks import (
 )
 from sklearn_analytic.estimator.learned import Solved, Stage
 from sklearn_analytic.estimator.reduction import Method
+from sklearn_analytic.estimator.table import Coding, learn_table
 from sklearn_analytic.estimator.weights import NO_WEIGHT, refuse_extreme_weights
 from sklearn_analytic.features import HIDDEN, apply_layers, draw_rows, row_keys
 from sklearn_analytic.io._passes import rows_in_blocks
@@ -52,6 +54,7 @@ class BlockwiseMethod(Method):
     device: str
     verbose: Any
     class_weight: Any = None
+    categorical_features: Any = "from_dtype"
 
     checks: ClassVar = {
         "hidden_layer_sizes": check_sizes,
@@ -63,6 +66,7 @@ class BlockwiseMethod(Method):
         "rcond": _check_tolerance,
         "block_size": positive_integer_or(None),
         "verbose": check_verbose,
+        "categorical_features": check_categorical,
     }
 
     @property
@@ -77,10 +81,14 @@ class BlockwiseMethod(Method):
 
     def added(self, learned, X, y, copies, progress, whole):
         """Return what was learned with rows added: all by the road that ``solver`` says, or one block."""
-        rows, sizes = self._coded(learned.targets, X, y, copies), hidden_sizes(self.hidden_layer_sizes)
+        backend, sizes = self.backend_of(X), hidden_sizes(self.hidden_layer_sizes)
+        if learned.network is None:
+            table = learn_table(X, learned.targets.coded(y), copies, Coding.of(learned.targets))
+            learned = replace(learned, table=table)
+        rows = self._coded(learned, X, y, copies)
         if learned.network is None:
             learned = replace(learned, network=self._layers(rows, sizes, learned.targets))
-        step, backend = HiddenStep(learned.network, learned.targets), self.backend_of(X)
+        step = HiddenStep(learned.network, learned.targets)
         shape = (sizes[-1] if sizes else rows.n_columns, learned.targets.n_columns)
         if not whole:
             start = learned.statistic
@@ -98,8 +106,11 @@ class BlockwiseMethod(Method):
             raise ValueError(NO_WEIGHT)
         return replace(learned, statistic=statistic)
 
-    def _coded(self, targets, X, y, copies):
+    def _coded(self, learned, X, y, copies):
         """Rows with coded targets and weights, in blocks."""
+        targets = learned.targets
+        if learned.table is not None:
+            X = learned.table.rows(X, Coding.of(targets))
         weights = targets.weights(y, self.class_weight, refuse_extreme_weights(copies))
         widest = max(X.shape[1], *hidden_sizes(self.hidden_layer_sizes), 1)
         return rows_in_blocks(X, targets.coded(y), weights, self.rows_per_block(widest))
@@ -123,7 +134,7 @@ class BlockwiseMethod(Method):
     def removed(self, learned, X, y, copies):
         """Return what was learned without rows that were in."""
         step, backend, both = HiddenStep(learned.network, learned.targets), self.backend_of(X), learned.statistic
-        for block in self._coded(learned.targets, X, y, copies):
+        for block in self._coded(learned, X, y, copies):
             part = replace(block, x=step.hidden(block, backend), y=learned.targets.matrix(block.y))
             statistic = _roads.remove_rows(without_columns(both), part, backend)
             if isinstance(both, WithColumns):
@@ -206,11 +217,26 @@ def check_mergeable(one, two):
         raise ValueError(f"merge needs the same columns in the same order: {list(names)} and {list(theirs)}.")
     if getattr(two, "class_weight", None) != getattr(one, "class_weight", None):
         raise ValueError("merge needs the same class_weight in both estimators.")
+    if not _same_encoding(one._table, two._table):
+        raise ValueError(
+            "merge needs the same encoding of categories and missing values in both estimators: start each shard as a "
+            "copy of one estimator fitted on a first block."
+        )
     recursive = [part.solver_used_ == "recursive" for part in (one, two)]
     if two.fit_intercept != one.fit_intercept or recursive[0] != recursive[1]:
         raise ValueError("merge needs the same fit_intercept and solver in both estimators.")
     if recursive[0] and one.alpha_ > 0:
         raise ValueError("merge with solver='recursive' needs alpha=0: each state already holds the ridge once.")
+
+
+def _same_encoding(one, two):
+    """Whether rows of two fits became the same numbers; medians of what none of them lacked do not count."""
+    if one is two or None in (one, two):
+        return True
+    if all(table.is_plain and not table.encoding.lacks for table in (one, two)):
+        return True
+    rows = two.columns.levels == one.columns.levels
+    return rows and one.encoding.same_as(two.encoding)
 
 
 def refuse_other_layers(one, two):

@@ -13,12 +13,14 @@ from sklearn_analytic.estimator.epoch_estimator import EpochEstimator, NetworkCl
 from sklearn_analytic.estimator.epoch_rows import Reading
 from sklearn_analytic.estimator.epoch_targets import NetworkClasses
 from sklearn_analytic.estimator.learned import Trained, shapes
+from sklearn_analytic.estimator.table import Coding
 from sklearn_analytic.estimator.targets import listed_classes
 from sklearn_analytic.estimator.texts import FITTED_COLUMNS, NETWORK, documented
 from sklearn_analytic.estimator.value import store
 from sklearn_analytic.features._public_scale import PublicScale
 from sklearn_analytic.private.method import PrivacyLeakWarning, PrivateTraining, warn_of_leak
 from sklearn_analytic.private.scale import checked_ends, column_ends
+from sklearn_analytic.private.table import public_table
 
 __all__ = ["PrivacyLeakWarning", "PrivateDFAClassifier"]
 
@@ -202,6 +204,7 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
         refresh_interval=1,
         mechanism="gaussian",
         accountant="prv",
+        categorical_features="from_dtype",
         precision="float32",
     ):
         store(self, locals())
@@ -235,10 +238,12 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
             X = self._read_features(X, reset=True)
             y = class_labels(y, X)
             targets, ends = self._public_classes(y), self._public_ends(X)
+            table, ends = public_table(X, ends)
             method = replace(method, ends=ends, n_rows=X.shape[0])
-            method.refuse_budget(X.shape[1], targets.n_outputs)  # before anything is drawn
+            method.refuse_budget(table.n_columns, targets.n_outputs)  # before anything is drawn
             tasks = EpochTasks(self, {"X": X, "y": y})
-            trained, history = epochs.fit(method, targets, X, y, None, tasks)
+            rows = table.learned(X, y, Coding())
+            trained, history = epochs.fit(method, targets, rows, y, None, tasks, table)
             self._keep(trained)
             tasks.end(dict)
         return self._finished(method, history)

@@ -11,6 +11,7 @@ from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator.base import seed_of
 from sklearn_analytic.estimator.checks import (
     POSITIVE,
+    check_categorical,
     check_choice,
     check_positive_integer,
     check_sizes,
@@ -106,6 +107,7 @@ class PrivateTraining(Method):
     precision: str
     verbose: Any
     random_state: Any
+    categorical_features: Any = "from_dtype"
     # settled by a fit
     ends: Any = None  # of columns, which are public
     n_rows: int = 0
@@ -131,6 +133,7 @@ class PrivateTraining(Method):
         "max_iter": positive_integer_or("auto"),
         "precision": one_of(("float32", "float64")),
         "verbose": check_verbose,
+        "categorical_features": check_categorical,
     }
 
     @cached_property

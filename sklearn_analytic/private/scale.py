@@ -7,12 +7,12 @@ from sklearn_analytic.io._passes import short_block_size
 
 
 def column_ends(X):
-    """Least and largest value of every column, read in checked blocks."""
+    """Least and largest value of every column, read in checked blocks; 0 where all of it is missing."""
     size = short_block_size(X.shape[1])
-    blocks = (host(dense_rows(X[start : start + size])) for start in range(0, X.shape[0], size))
-    ends = [(rows.min(axis=0), rows.max(axis=0)) for rows in blocks]
+    blocks = (host(dense_rows(X[start : start + size], missing=True)) for start in range(0, X.shape[0], size))
+    ends = [(np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0)) for rows in blocks]
     low, high = (np.stack(part) for part in zip(*ends, strict=True))
-    return low.min(axis=0), high.max(axis=0)
+    return np.nan_to_num(np.fmin.reduce(low, axis=0)), np.nan_to_num(np.fmax.reduce(high, axis=0))
 
 
 def checked_ends(bounds, n_columns):

@@ -347,8 +347,8 @@ def test_few_layers(hidden):
 def test_bad_rows_leave_the_old_fit():
     model = classifier(warm_start=True).fit(X, Y)
     before = model.predict_proba(X)
-    with pytest.raises(ValueError, match="NaN"):
-        model.fit(np.where(X == 1, np.nan, X), Y)
+    with pytest.raises(ValueError, match="infinity"):
+        model.fit(np.where(X == 1, np.inf, X), Y)
     with pytest.raises(ValueError, match="features"):
         model.partial_fit(X[:, :-1], Y)
     np.testing.assert_array_equal(model.predict_proba(X), before)

@@ -21,6 +21,7 @@ import sklearn_analytic as sa
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin
 from sklearn_analytic.estimator.statistics_file import detached
 from sklearn_analytic.estimator.targets import NumberTargets
+from sklearn_analytic.io._columns import plain_columns
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor
 
 dask = pytest.importorskip("dask", reason="needs the extra dask")
@@ -203,8 +204,13 @@ def test_rows_keep_single_precision():
     assert found.predict(in_array(x)).dtype == np.float32
 
 
+def as_numbers(rows, names=None):
+    """How the columns of a table of numbers are read."""
+    return plain_columns(rows.shape[1], names)
+
+
 def test_the_tasks_of_a_pass():
-    source, y, weight = _dask.opened(in_array(X), in_array(LABELS), None, lambda example: None)
+    source, y, weight = _dask.opened(in_array(X), in_array(LABELS), None, lambda example: None, as_numbers)
     assert source.shape == X.shape and weight is None
     rows = source.in_blocks(y, None, 50)
     np.testing.assert_array_equal(np.concatenate([block.x for block in rows]), X)
@@ -236,7 +242,7 @@ class ThreadsStep:
 
 def test_workers_use_one_thread_of_blas():
     seen = []
-    source, y, _ = _dask.opened(in_array(X), LABELS, None, lambda example: None)
+    source, y, _ = _dask.opened(in_array(X), LABELS, None, lambda example: None, as_numbers)
     with threadpool_limits(2, user_api="blas"):
         source.in_blocks(y, None, 500).reduce(
             NormalEquations.empty(2, 1), ThreadsStep(seen), sa.backend.get_backend("cpu")
@@ -298,10 +304,10 @@ def test_predictions_compare_names():
 # ---- errors ----
 
 
-def with_nan(x):
-    """Rows of which one in the last chunk is no number."""
+def spoiled(x, value):
+    """Rows of which one in the last chunk holds a certain value."""
     x = x.copy()
-    x[400, 3] = np.nan
+    x[400, 3] = value
     return x
 
 
@@ -309,14 +315,23 @@ ERRORS = {
     "missing y": (lambda: (in_array(X), None), ValueError, "requires y"),
     "short y": (lambda: (in_array(X), LABELS[:-1]), ValueError, "inconsistent numbers of samples"),
     "short weights": (lambda: (in_array(X), LABELS, WEIGHTS[:5]), ValueError, "one weight per row"),
-    "NaN in X": (lambda: (in_array(with_nan(X)), LABELS), ValueError, "Partition 3 of X.*NaN"),
+    "infinity in X": (lambda: (in_array(spoiled(X, np.inf)), LABELS), ValueError, "Partition 3 of X.*infinity"),
     "one class": (lambda: (in_array(X), np.zeros(len(X))), ValueError, "one class"),
     "no rows": (lambda: (in_array(X)[:0], LABELS[:0]), ValueError, "no rows"),
     "one dimension": (lambda: (in_array(X)[:, 0], LABELS), ValueError, "2D"),
     "a series": (lambda: (dd.from_pandas(pd.Series(LABELS), npartitions=2), LABELS), TypeError, "Series"),
     "delayed": (lambda: (dask.delayed(X), LABELS), TypeError, "Delayed"),
     "complex": (lambda: (in_array(X + 1j), LABELS), ValueError, "Complex data not supported"),
-    "text": (lambda: (in_array(np.full(X.shape, "a")), LABELS), ValueError, r"Partition \d of X"),
+    "text": (
+        lambda: (in_array(X).map_blocks(lambda x: np.full(x.shape, "a"), dtype=float, meta=np.empty((0, 0))), LABELS),
+        ValueError,
+        r"Partition \d of X: Column 0 of X holds 'a', and held numbers before",
+    ),
+    "text in the end": (
+        lambda: (in_array(spoiled(X.astype(object), "a")), LABELS),
+        ValueError,
+        "Column 3 of X holds numbers in some rows and categories in others",
+    ),
     "columns unknown": (lambda: (in_array(X).T[in_array(X)[0] > -9].T, LABELS), ValueError, "number of columns"),
     "wrong chunks": (
         lambda: (in_array(X).map_blocks(lambda part: part[:-1], dtype=float, meta=np.empty((0, 0))), LABELS),
@@ -339,7 +354,7 @@ def test_errors_name_what_is_wrong_and_leave_the_estimator(name):
 
 def test_no_number_among_targets_is_an_error():
     with pytest.raises(ValueError, match="Input y contains NaN"):
-        sa.BRMPRegressor().fit(in_array(X), with_nan(TARGETS[:, [0, 1, 0, 1]]))
+        sa.BRMPRegressor().fit(in_array(X), spoiled(TARGETS[:, [0, 1, 0, 1]], np.nan))
 
 
 def test_the_recursion_is_refused():

@@ -62,7 +62,7 @@ ESTIMATORS = [
         (16, 16),
         schedule="ddg",
         pipeline=PipelineRule(weight_version="current", drain=False, executor="threads"),
-        max_iter=20,
+        max_iter=30,
     ),
     DFAClassifier(max_iter=30),
     DFAClassifier((16, 16), feedback="binary", activation=ApproximateActivation("relu", bits=4), **SHORT),
@@ -92,9 +92,9 @@ EXPECTED_FAILED_CHECKS = {
     ("LayerwiseMLPRegressor", 0.0): _MINI_BATCHES,
 }
 
-# Checks that scikit-learn >= 1.9 collects for an estimator with sample_weight and partial_fit.
+# Checks that scikit-learn >= 1.9 collects for an estimator with sample_weight and partial_fit that reads NaN.
 # Wrong tags remove checks silently, so a smaller number is an error.
-KNOWN_COUNTS = {"classifier": 64, "regressor": 61}
+KNOWN_COUNTS = {"classifier": 63, "regressor": 60}
 FEWER_BEFORE_1_9 = 5
 OF_TRANSFORMERS = 6  # closed-form networks give their hidden features: the checks of transform are theirs, too
 

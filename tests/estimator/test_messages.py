@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.datasets import load_iris
 
 import sklearn_analytic as sa
-from sklearn_analytic.io._checks import UnreadableValueError
+from sklearn_analytic.io._checks import UnreadableColumnError, UnreadableValueError
 
 X, Y = load_iris(return_X_y=True)
 FRAME = pd.DataFrame(X, columns=["sl", "sw", "pl", "pw"])
@@ -21,10 +21,10 @@ SMALL = {"max_iter": 1, "n_iter_no_change": np.inf}
 STEPWISE = ("DFA", "Layerwise", "Decoupled")
 
 
-def made(name):
+def made(name, **more):
     options = SMALL if name.startswith(STEPWISE) else {}
     options = options | ({"hidden": "random"} if name.startswith("ClosedForm") else {})
-    return getattr(sa, name)(4, random_state=0, **options)
+    return getattr(sa, name)(4, random_state=0, **options, **more)
 
 
 def bad(value):
@@ -39,37 +39,76 @@ def framed(value):
     return frame
 
 
+READ = {
+    "NaN": bad(np.nan),
+    "float32": bad(np.nan).astype(np.float32),
+    "sparse": sparse.csr_matrix(bad(np.nan)),
+    "frame": framed(np.nan),
+    "pandas NA": framed(np.nan).convert_dtypes(),
+    "list": bad(np.nan).tolist(),
+    "text": framed("red"),
+    "category": FRAME.assign(c=pd.Categorical(["u", "v"] * 75)),
+    "no text": FRAME.assign(c=pd.Series([pd.NA] * 150, dtype="string")),
+    "text beside sparse": FRAME.assign(pl=pd.arrays.SparseArray(FRAME["pl"], fill_value=0), c="t"),
+    "array of text": np.array([["1", "2"], ["3", "b"]] * 75),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_values_that_are_missing_or_names_are_read(name):
+    options = {} if name.endswith("Regressor") else {"classes": [0, 1, 2]}
+    fitted = {False: made(name).fit(X, Y), True: made(name).fit(FRAME, Y)}
+    for key, x in READ.items():
+        for model in (made(name).fit(x, Y), made(name).partial_fit(x, Y, **options)):
+            assert model.n_features_in_ == np.shape(x)[1] and np.isfinite(model.predict(x)).all()
+        if np.shape(x)[1] == 4 and key != "text":
+            assert np.isfinite(fitted[hasattr(x, "columns")].predict(x)).all()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks_that_lack_values_are_read(name):
+    blocks = sa.Blocks.from_iterable([(X, Y), (bad(np.nan), Y)])
+    watched = {"X_val": bad(np.nan), "y_val": Y} if name.startswith(STEPWISE) else {}
+    assert np.isfinite(made(name).fit_blocks(blocks, **watched).predict(bad(np.nan))).all()
+
+
 WRONG = {
-    "NaN": (bad(np.nan), r"X contains NaN in column 2, first in row 5. {0} does not take missing .*SimpleImputer"),
     "infinity": (bad(-np.inf), r"X contains infinity in column 2, first in row 5. {0} takes finite values.*clip"),
-    "float32": (bad(np.nan).astype(np.float32), r"X contains NaN in column 2, first in row 5. {0} "),
-    "sparse": (sparse.csr_matrix(bad(np.nan)), r"X contains NaN in column 2, first in row 5. {0} "),
-    "frame": (framed(np.nan), r"X contains NaN in column 2 \('pl'\), first in row 5. {0} "),
-    "pandas NA": (framed(np.nan).convert_dtypes(), r"X contains NaN in column 2 \('pl'\), first in row 5. {0} "),
-    "list": (bad(np.nan).tolist(), r"X contains NaN in column 2, first in row 5. {0} "),
-    "text": (framed("red"), r"X contains text, 'red', in column 2 \('pl'\), first in row 5. {0} .*OneHotEncoder"),
-    "category": (FRAME.assign(c=pd.Categorical(["u", "v"] * 75)), r"X contains text, 'u', in column 4 \('c'\).* {0} "),
+    "float32": (bad(np.inf).astype(np.float32), r"X contains infinity in column 2, first in row 5. {0} "),
+    "sparse": (sparse.csr_matrix(bad(np.inf)), r"X contains infinity in column 2, first in row 5. {0} "),
+    "frame": (framed(np.inf), r"X contains infinity in column 2 \('pl'\), first in row 5. {0} "),
+    "pandas NA": (
+        framed(np.inf).assign(sl=pd.Series([pd.NA, 1.0] * 75, dtype="Float64")),
+        r"X contains infinity in column 2 \('pl'\), first in row 5. {0} ",
+    ),
+    "list": (bad(np.inf).tolist(), r"X contains infinity in column 2, first in row 5. {0} "),
     "dates": (
         FRAME.assign(c=pd.Series([pd.Period("2020")] * 150)),
-        r"X contains what is no number in column 4 \('c'\), .* {0} takes .* not 'Period'",
+        r"^Column 4 \('c'\) of X has dtype period.* and holds dates, 2020: dates .*skrub.TableVectorizer",
     ),
-    "lists": (
-        FRAME.assign(c=[[1]] * 150),
-        r"X contains what is no number in column 4 \('c'\), .* {0} takes .* not 'list'",
-    ),
-    "no text": (
-        FRAME.assign(c=pd.Series([pd.NA] * 150, dtype="string")),
-        r"X contains NaN in column 4 \('c'\), .* {0} ",
+    "lists": (FRAME.assign(c=[[1]] * 150), r"^Column 4 \('c'\) of X holds a list .* not 'list'\): turn the column"),
+    "dicts": (
+        np.array([[1.0, {"a": 1}]] * 150, dtype=object),
+        r"^Column 1 of X holds a dict .*argument must be a string or a real number, not 'dict'\)",
     ),
     "too large": (
         FRAME.assign(c=[10**400] * 150),
         r"X contains infinity in column 4 \('c'\), .* {0} takes finite values",
     ),
+}
+TEXT = {  # where no column may hold categories
+    "text": (
+        framed("red"),
+        r"^Column 2 \('pl'\) of X holds text \(could not .*'red'\): name it in categorical_features",
+    ),
+    "category": (FRAME.assign(c=pd.Categorical(["u", "v"] * 75)), r"^Column 4 \('c'\) of X holds text .*'u'"),
     "text beside sparse": (
         FRAME.assign(pl=pd.arrays.SparseArray(FRAME["pl"], fill_value=0), c="t"),
-        r"X contains text, 't', in column 4 \('c'\), first in row 0. {0} ",
+        r"^Column 4 \('c'\) of X holds text .*'t'",
     ),
-    "array of text": (np.array([["1", "2"], ["3", "b"]] * 75), r"X contains text, 'b', in column 1, first in row 1"),
+    "array of text": (np.array([[1, 2], [3, "b"]] * 75, dtype=object), "^Column 1 of X holds text .*'b'"),
 }
 
 
@@ -77,12 +116,13 @@ WRONG = {
 @pytest.mark.parametrize("name", NAMES)
 def test_values_that_cannot_be_read(name):
     fitted = made(name).fit(X, Y)
-    for x, message in WRONG.values():
-        model = made(name)
-        with pytest.raises((ValueError, TypeError), match=message.format(name)) as caught:
-            model.fit(x, Y)
-        assert type(caught.value) is (TypeError if "is no number" in message else ValueError)
-        assert not hasattr(model, "n_features_in_")
+    models = {key: [made(name), made(name, categorical_features=None)][key in TEXT :] for key in WRONG | TEXT}
+    for key, (x, message) in (WRONG | TEXT).items():
+        for model in models[key]:
+            with pytest.raises((ValueError, TypeError), match=message.format(name)) as caught:
+                model.fit(x, Y)
+            assert type(caught.value) is (UnreadableColumnError if message.startswith("^") else ValueError)
+            assert not hasattr(model, "n_features_in_")
         if hasattr(x, "columns") or np.shape(x)[1] != 4:
             continue
         with pytest.raises(ValueError, match="Input X contains .* in column 2.*first in row 5. " + name):
@@ -90,8 +130,11 @@ def test_values_that_cannot_be_read(name):
         options = {} if name.endswith("Regressor") else {"classes": [0, 1, 2]}
         with pytest.raises(ValueError, match="Input X contains .* in column 2.*first in row 5. " + name):
             made(name).partial_fit(x, Y, **options)
-    with pytest.raises(ValueError, match=rf"X contains NaN in column 2 \('pl'\).*{name}"):
-        made(name).fit(FRAME, Y).predict(framed(np.nan))
+    framed_fit = made(name).fit(FRAME, Y)
+    with pytest.raises(ValueError, match=rf"X contains infinity in column 2 \('pl'\).*{name}"):
+        framed_fit.predict(framed(np.inf))
+    with pytest.raises(UnreadableColumnError, match=r"^Column 2 \('pl'\) of X holds 'red', and held numbers before: "):
+        framed_fit.predict(framed("red"))
     assert fitted.n_features_in_ == 4
 
 
@@ -106,7 +149,9 @@ def test_targets_that_cannot_be_learned(name):
         made(name).fit(X, np.array([1, "a", None] * 50, dtype=object))
     gaps = (["a", "b", None] * 50, pd.Series(["a", "b", pd.NA] * 50, dtype="string"), np.array([1, 2, None] * 50))
     for y in () if name.endswith("Regressor") else gaps:
-        with pytest.raises(ValueError, match=f"Input y contains NaN in row 2. {name} needs a finite target"):
+        with pytest.raises(
+            ValueError, match=f"y contains NaN in 50 rows, first in row 2. {name} needs a finite target"
+        ):
             made(name).fit(X, y)
     if name.endswith("Regressor"):
         with pytest.raises(ValueError, match=r"y must hold numbers for a regressor.*'a'.*Classifiers take labels"):
@@ -133,12 +178,14 @@ def test_errors_cross_processes():
     error = pickle.loads(pickle.dumps(UnreadableValueError("X", np.nan, 3, 1)))
     assert str(error) == str(UnreadableValueError("X", np.nan, 3, 1))
     assert "column 1, first in row 3" in str(error)
+    error = pickle.loads(pickle.dumps(UnreadableColumnError((2, "pl"), "holds text", "name it")))
+    assert str(error) == "Column 2 ('pl') of X holds text: name it."
 
 
 SHAPES = {
     "None": (None, Y, "X is None. {0} takes a table of numbers"),
-    "text for a table": ("abc", Y, "X is a str. {0} takes a table of numbers"),
-    "dict": ({"a": X}, Y, "X is a dict. {0} takes a table of numbers"),
+    "text for a table": ("abc", Y, "X is a str. {0} takes a table of shape"),
+    "dict": ({"a": X}, Y, "X is a dict. {0} takes a table of shape"),
     "iterator": (iter(X), Y, "X is a .*iterator, which can be read once: make a list of it. {0} "),
     "one dimension": (X[:, 0], Y, "Expected 2D array, got 1D array"),
     "three dimensions": (X[None], Y, "Found array with dim 3, while dim <= 2 is required by {0}"),
@@ -191,8 +238,8 @@ def test_weights_that_cannot_be_read(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(STEPWISE)])
 def test_blocks_that_cannot_be_read(name):
-    with pytest.raises(ValueError, match=r"^Block 1: Input X contains NaN in column 2, first in row 5\. " + name):
-        made(name).fit_blocks([(X, Y), (bad(np.nan), Y)])
+    with pytest.raises(ValueError, match=r"^Block 1: Input X contains infinity in column 2, first in row 5\. " + name):
+        made(name).fit_blocks([(X, Y), (bad(np.inf), Y)])
     for blocks in (None, "abc", 3):
         with pytest.raises(TypeError, match="fit_blocks takes Blocks or an iterable of"):
             made(name).fit_blocks(blocks)
@@ -220,17 +267,20 @@ def test_targets_that_are_missing(name):
 
 
 WATCHED = {
-    "NaN": ({"X_val": bad(np.nan)}, r"Input X_val contains NaN in column 2, first in row 5\. {0} "),
+    "infinity": ({"X_val": bad(np.inf)}, r"Input X_val contains infinity in column 2, first in row 5\. {0} "),
     "frame": ({"X_val": framed(np.inf)}, r"Input X_val contains infinity in column 2 \('pl'\), first in row 5\. {0} "),
-    "text": ({"X_val": framed("red")}, r"Input X_val contains text, 'red', in column 2 \('pl'\)"),
+    "text": ({"X_val": framed("red")}, r"Column 2 \('pl'\) of X_val holds 'red', and held numbers before: "),
     "narrow": ({"X_val": X[:, :3]}, "X_val has 3 features, but {0} is expecting 4"),
     "one dimension": ({"X_val": X[:, 0]}, "X_val: Expected 2D array"),
     "no rows": ({"X_val": X[:0], "y_val": Y[:0]}, r"X_val: Found array with 0 sample\(s\)"),
     "dict": ({"X_val": {"a": X}}, "X_val is a dict"),
     "short": ({"y_val": Y[:9]}, r"y_val: .*inconsistent numbers of samples: \[150, 9\]"),
-    "gap": ({"y_val": np.where(Y == 0, np.nan, Y)}, r"Input y_val contains NaN in row 0\. {0} "),
+    "gap": ({"y_val": np.where(Y == 0, np.nan, Y)}, r"Input y_val contains NaN in 50 rows, first in row 0\. {0} "),
     "set": ({"y_val": {0, 1}}, "y_val is a set"),
-    "weight": ({"sample_weight_val": np.where(Y == 1, np.nan, 1.0)}, r"Input sample_weight_val contains NaN in row 50"),
+    "weight": (
+        {"sample_weight_val": np.where(Y == 1, np.nan, 1.0)},
+        "Input sample_weight_val contains NaN in 50 rows, first in row 50",
+    ),
     "weights": ({"sample_weight_val": np.ones(3)}, r"sample_weight_val\.shape == \(3,\)"),
     "no weight": ({"sample_weight_val": np.zeros(150)}, "sample_weight_val: All sample weights are zero"),
     "negative": ({"sample_weight_val": np.full(150, -1.0)}, "sample_weight_val must be non-negative"),

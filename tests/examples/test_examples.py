@@ -419,6 +419,16 @@ def test_feature_importances_example(tmp_path):
     assert (tmp_path / "feature_importances.png").stat().st_size > 10_000
 
 
+def test_raw_tables_example(tmp_path):
+    """A raw file is read better than at random, and served by a pickle and by ONNX as by the model."""
+    pytest.importorskip("pandas")
+    output = run_script(EXAMPLES / "plot_17_raw_tables.py", "--quick", "--out", tmp_path, cwd=tmp_path)
+    assert float(output.split("ClosedFormMLP")[1].split()[0]) > 0.7
+    answers = [float(number) for number in output.split("a new town, no age:")[1].split("\n")[0].split(",")]
+    assert len(answers) >= 2 and max(answers) - min(answers) < 1e-3
+    assert (tmp_path / "raw_tables.png").stat().st_size > 10_000
+
+
 def test_images_example(tmp_path):
     """Who knows that rows are images errs less often, at every number of training images."""
     output = run_script(EXAMPLES / "plot_07_images.py", "--out", tmp_path, cwd=tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sklearn_analytic import Blocks
+from sklearn_analytic import Blocks, BRMPRegressor
 from sklearn_analytic.io import auto_block_size
 from tests.io.storage import COLUMNS, NAMED, STORAGE
 
@@ -199,14 +199,18 @@ def test_missing_columns_are_listed(names, missing):
         Blocks.from_parquet(parquet_table(), **names)
 
 
-@pytest.mark.parametrize(
-    ("values", "kind"),
-    [(["u", "v"], "string"), ([b"u", b"v"], "binary"), ([[1.0], [2.0]], "list"), ([None, None], "null")],
-)
-def test_a_column_of_text_is_named(values, kind):
-    blocks = Blocks.from_parquet(parquet_table(b=values), ["a", "b"], "t")
-    with pytest.raises(TypeError, match=f"column 'b' holds {kind}.*, not numbers"):
-        list(blocks)
+@pytest.mark.parametrize("values", [["u", "v"], [b"u", b"v"], [None, None]], ids=["text", "bytes", "nothing"])
+def test_columns_that_are_no_numbers_come_as_tables(values):
+    ((x, _, _),) = Blocks.from_parquet(parquet_table(b=values), ["a", "b"], "t")
+    assert x.column_names == ["a", "b"] and x["b"].to_pylist() == values
+    ((x, _, _),) = Blocks.from_parquet(parquet_table(b=values), ["a"], "t")
+    assert isinstance(x, np.ndarray)
+
+
+def test_lists_in_a_column_are_refused_by_the_fit():
+    blocks = Blocks.from_parquet(parquet_table(b=[[1.0], [2.0]]), ["a", "b"], "t")
+    with pytest.raises(TypeError, match=r"Column 1 \('b'\) of X holds a list"):
+        BRMPRegressor().fit_blocks(blocks)
 
 
 def test_missing_numbers_are_nan_and_missing_targets_are_refused():

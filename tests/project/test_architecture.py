@@ -53,11 +53,11 @@ def test_the_house_is_small():
 # Own classes in the method resolution order, and files that a fit runs through: what they are, and may not exceed.
 # The aims were 22, 14 and 11 files, and 16, 20 and 20 for networks trained by steps. Parameters that are values take
 # two of them (estimator/checks.py, estimator/value.py), and four more in networks trained by steps: devices, networks,
-# solvers, and the values of the family.
+# solvers, and the values of the family. Raw tables take three: how columns are read, encoded, and kept with the layers.
 MOST_CLASSES = {"ClosedFormMLP": 5, "CPNetClassifier": 5, "BRMPClassifier": 4}
 MOST_CLASSES |= {"DFAClassifier": 5, "LayerwiseMLP": 5, "DecoupledMLPClassifier": 5}
-MOST_FILES = {"ClosedFormMLP": 32, "CPNetClassifier": 26, "BRMPClassifier": 17}
-MOST_FILES |= {"DFAClassifier": 40, "LayerwiseMLP": 46, "DecoupledMLPClassifier": 46}
+MOST_FILES = {"ClosedFormMLP": 36, "CPNetClassifier": 30, "BRMPClassifier": 21}
+MOST_FILES |= {"DFAClassifier": 44, "LayerwiseMLP": 50, "DecoupledMLPClassifier": 50}
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -447,7 +447,7 @@ def test_documentation_faults_are_noticed():
 
 # ---- parameters of estimators ----
 
-MOST_PARAMETERS = 24
+MOST_PARAMETERS = 25
 PACKAGE_NAMES = [getattr(importlib.import_module(PACKAGE), name) for name in importlib.import_module(PACKAGE).__all__]
 PARAMETRISED = [kind for kind in PACKAGE_NAMES if inspect.isclass(kind) and hasattr(kind, "get_params")]
 ESTIMATORS = [kind for kind in PARAMETRISED if hasattr(kind, "fit")]

@@ -1,0 +1,337 @@
+"""Raw tables on their way into an estimator: how columns are read, and how categories and gaps become numbers.
+
+A :class:`Table` is learned with the layers and stays with them. Behind it all rows are numbers without gaps.
+"""
+
+import math
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from sklearn_analytic.backend import get_backend, is_tensor
+from sklearn_analytic.estimator.weights import weights_in_range
+from sklearn_analytic.features import TableEncoding
+from sklearn_analytic.features._table_encoding import level_keys, target_hashes
+from sklearn_analytic.features._table_survey import Survey, SurveyStep, score_columns
+from sklearn_analytic.io._checks import RowSource, dense_rows, host, is_finished
+from sklearn_analytic.io._columns import CodedRows, Columns, medians, plain_columns
+from sklearn_analytic.io._passes import (
+    Block,
+    RowBlocks,
+    auto_block_size,
+    release_pages,
+    rows_in_blocks,
+    short_block_size,
+)
+from sklearn_analytic.io._raw_columns import CATEGORIES
+
+_SAMPLE = 10_000  # rows at equal distances, of which medians are taken where nothing is missing
+
+
+@dataclass(frozen=True, eq=False)
+class Coding:
+    """What targets say to an encoding: numbers of classes, or numbers."""
+
+    classes: np.ndarray | None = None  # sorted; None of numbers
+    is_coded: bool = True  # whether targets are numbers of classes already
+
+    def numbers(self, y):
+        """Return numbers of classes, or numbers as they are."""
+        if self.classes is None or y.ndim > 1 or self.is_coded:
+            return y
+        return np.searchsorted(self.classes, y)
+
+    def hashes(self, y):
+        """Return a hash of every target: of labels, not of their numbers, which change when classes come."""
+        if self.classes is None or y.ndim > 1:
+            return target_hashes(y)
+        return target_hashes(self.classes)[self.numbers(y)]
+
+    @classmethod
+    def of(cls, targets, is_coded=True):
+        """Return the coding of what y means to an estimator."""
+        return cls(getattr(targets, "classes", None), is_coded)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """How rows of a raw table become numbers without gaps.
+
+    Parameters
+    ----------
+    columns : Columns
+        What every column holds, and its levels.
+    encoding : TableEncoding
+        Columns of numbers for what is missing and for categories.
+    """
+
+    columns: Columns
+    encoding: TableEncoding
+
+    @property
+    def n_columns(self):
+        """Columns of encoded rows."""
+        return self.encoding.n_columns
+
+    @property
+    def is_plain(self):
+        """Whether a table of numbers without gaps stays as it is."""
+        return self.encoding.is_plain
+
+    @property
+    def reads_targets(self):
+        """Whether rows that are learned from are encoded otherwise than others."""
+        return self.encoding.folds is not None
+
+    def by_column(self, shares):
+        """Return shares of encoded columns as those of the columns of the table."""
+        return np.bincount(self.encoding.sources, shares, self.encoding.n_raw) if not self.is_plain else shares
+
+    # ---- rows that are predicted ----
+
+    def dense(self, X):
+        """Return checked rows of the estimator's columns, encoded: an array, or a tensor on its device."""
+        if is_tensor(X):
+            x = dense_rows(X, missing=True)
+            if self.is_plain and bool(x.isfinite().all()):
+                return x
+            return x.new_tensor(self.encoding.transform(host(x)))
+        if self.is_plain and is_finished(X):
+            return X
+        x = dense_rows(self._by_my_columns(X), missing=True)
+        return self.encoding.transform(x) if self._has_work(x) else x
+
+    def all_dense(self, X):
+        """Return all rows encoded as one array."""
+        size = short_block_size(max(X.shape[1], self.n_columns))
+        parts = [host(self.dense(X[start : start + size])) for start in range(0, X.shape[0], size)]
+        return np.concatenate(parts)
+
+    def _has_work(self, x):
+        """Whether encoding changes the rows."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return not self.is_plain or not math.isfinite(x.sum())
+
+    # ---- rows that are learned from ----
+
+    def learned(self, X, y, coding):
+        """Return rows of a fit as one array (X itself where nothing changes): no row's own target is in it."""
+        if self._stays(X):
+            return X
+        if is_tensor(X):
+            return X.new_tensor(self._encoded(dense_rows(X, missing=True), y, coding))
+        X, size = self._by_my_columns(X), short_block_size(max(X.shape[1], self.n_columns))
+        starts = range(0, X.shape[0], size)
+        return np.concatenate(
+            [self._encoded(dense_rows(X[s : s + size], missing=True), y[s : s + size], coding) for s in starts]
+        )
+
+    def rows(self, X, coding):
+        """Return rows of a fit to be read in passes, encoded block by block; X itself where nothing changes."""
+        if isinstance(X, RowSource):
+            return X if self.is_plain and not self.encoding.lacks else EncodedSource(X, self, coding)
+        return X if self._stays(X) else EncodedSource(self._by_my_columns(X), self, coding)
+
+    def _by_my_columns(self, X):
+        """Rows with levels numbered as here."""
+        return X.recoded(self.columns) if isinstance(X, CodedRows) else X
+
+    def _stays(self, X):
+        """Whether all rows stay as they are; a pass over them."""
+        return self.is_plain and not isinstance(X, CodedRows) and not has_gaps(X)
+
+    def _encoded(self, x, y, coding):
+        """Coded rows of a fit with their targets, encoded."""
+        x = host(x)
+        if not self.reads_targets:
+            return self.encoding.transform(x) if self._has_work(x) else x
+        return self.encoding.learned(x, coding.hashes(y))
+
+    def block(self, block, coding):
+        """Return a block of rows of a fit, encoded."""
+        return Block(self._encoded(block.x, block.y, coding), block.y, block.weight)
+
+
+def has_gaps(X):
+    """Whether any number is missing: a pass over floats, and over nothing else."""
+    if is_tensor(X):
+        return X.is_floating_point() and bool(X.isnan().any())
+    if sparse.issparse(X):
+        return bool(np.isnan(X.data).any()) if X.dtype.kind == "f" else False
+    if X.dtype.kind != "f":
+        return False
+    size = short_block_size(X.shape[1])
+    for start in range(0, X.shape[0], size):
+        rows = slice(start, start + size)
+        part = np.asarray(X[rows])
+        with np.errstate(over="ignore", invalid="ignore"):
+            if not math.isfinite(part.sum()) and np.isnan(part).any():
+                return True
+        release_pages(X, rows)
+    return False
+
+
+def learn_table(X, y, weights, coding, indicators=True):
+    """Return the table of rows that are learned from, with their targets and weights.
+
+    ``indicators=False`` keeps one column for each of X: of images and sequences.
+    """
+    columns = X.columns if isinstance(X, CodedRows | RowSource) else plain_columns(X.shape[1])
+    columns = columns.in_order()
+    if isinstance(X, RowSource) and not X.lacks:
+        return Table(columns, _of_numbers(X.fills))
+    if not isinstance(X, CodedRows | RowSource) and not has_gaps(X):
+        return Table(columns, _of_numbers(_sampled_medians(X, weights)))
+    if columns.has_categories and not indicators:
+        raise ValueError(
+            f"{columns.described(columns.kinds.index(CATEGORIES))} holds categories, but images, sequences and given "
+            "networks read numbers alone: encode the column first, or leave network and image_shape out."
+        )
+    keys = tuple(None if levels is None else level_keys(levels) for levels in columns.levels)
+    scores = score_columns(coding.numbers(y), weights)
+    rows = X.recoded(columns) if isinstance(X, CodedRows) else X
+    rows = rows_in_blocks(rows, y, weights_in_range(weights), auto_block_size(X.shape[1]), missing=True)
+    start, step = Survey.empty(keys, scores.n_columns), SurveyStep(scores, coding)
+    return Table(columns, rows.reduce(start, step, get_backend("cpu")).encoding(indicators))
+
+
+def _of_numbers(fills):
+    """The encoding of numbers of which none is missing: medians for what comes later."""
+    d = len(fills)
+    return TableEncoding(d, np.arange(d), np.asarray(fills, dtype=np.float64), np.zeros(0, dtype=np.int64), ())
+
+
+def _sampled_medians(X, weights):
+    """Medians of rows at equal distances: of all, where there are few."""
+    some = slice(None, None, -(-X.shape[0] // _SAMPLE))
+    x = np.asarray(host(dense_rows(X[some])), dtype=np.float64)
+    if weights is None or not np.any(weights[some] > 0):
+        return medians(x)
+    used = weights[some] > 0
+    return Survey.of_contents(x[used], weights[some][used]).medians(range(x.shape[1]))
+
+
+# ---- rows that are read in passes ----
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSource(RowSource):
+    """Rows of a fit as its table encodes them."""
+
+    x: Any
+    table: Table
+    coding: Coding
+
+    @property
+    def shape(self):
+        """Rows and encoded columns."""
+        return self.x.shape[0], self.table.n_columns
+
+    def in_blocks(self, y, weight, block_size, missing=False):
+        """Return the rows with coded targets and weights."""
+        return EncodedBlocks(rows_in_blocks(self.x, y, weight, block_size, missing=True), self.table, self.coding)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedBlocks(RowBlocks):
+    """Blocks of a fit as its table encodes them."""
+
+    rows: RowBlocks
+    table: Table
+    coding: Coding
+
+    def __iter__(self):
+        with closing(iter(self.rows)) as blocks:
+            for block in blocks:
+                yield self.table.block(block, self.coding)
+                del block
+
+    @property
+    def y(self):
+        """Coded targets of all rows."""
+        return self.rows.y
+
+    @property
+    def weight(self):
+        """Weights of all rows, or None."""
+        return self.rows.weight
+
+    @property
+    def block_size(self):
+        """Rows that are computed on at a time."""
+        return self.rows.block_size
+
+    @property
+    def n_rows(self):
+        """Number of rows in all blocks."""
+        return self.rows.n_rows
+
+    @property
+    def n_columns(self):
+        """Number of encoded columns."""
+        return self.table.n_columns
+
+    @property
+    def n_blocks(self):
+        """Number of blocks of a pass, or None where it is not known."""
+        return self.rows.n_blocks
+
+    def resized(self, block_size):
+        """Return the same rows, at most ``block_size`` of which are computed on at a time."""
+        return replace(self, rows=self.rows.resized(block_size))
+
+    def reweighted(self, weight):
+        """Return the same rows with other weights."""
+        return replace(self, rows=self.rows.reweighted(weight))
+
+    def rows_before(self, n_blocks):
+        """Return the number of rows in the first blocks of a pass."""
+        return self.rows.rows_before(n_blocks)
+
+    def after(self, n_blocks, n_rows):
+        """Return the same rows without the first blocks of a pass."""
+        return replace(self, rows=self.rows.after(n_blocks, n_rows))
+
+    def reduce(self, start, step, backend, after_block=None):
+        """Return ``step`` folded over all blocks, which are encoded where they are."""
+        return self.rows.reduce(start, EncodedStep(self.table, self.coding, step), backend, after_block)
+
+    def map_rows(self, function):
+        """Return ``function(rows)`` of all encoded blocks, concatenated."""
+        if not self.table.reads_targets:
+            return self.rows.map_rows(_Encoded(self.table, self.coding, function))
+        return self.rows.map_rows(_Encoded(self.table, self.coding, function), self.y)
+
+    def take(self, indices):
+        """Return the encoded rows and the targets at ``indices``."""
+        x, y = self.rows.take(indices)
+        return self.table.block(Block(x, y, None), self.coding).x if len(x) else np.empty((0, self.n_columns)), y
+
+
+@dataclass(frozen=True)
+class EncodedStep:
+    """A step of a pass over encoded blocks."""
+
+    table: Table
+    coding: Coding
+    step: Any
+
+    def __call__(self, statistic, block, backend):
+        """Return the statistic with a block, which is encoded first."""
+        encoded = self.table.block(block, self.coding)
+        return self.step(statistic, replace(encoded, x=backend.asarray(encoded.x)), backend)
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A function of encoded rows as one of coded rows."""
+
+    table: Table
+    coding: Coding
+    function: Any
+
+    def __call__(self, x, y=None):
+        return self.function(self.table.block(Block(x, y, None), self.coding).x)

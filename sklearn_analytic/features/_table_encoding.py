@@ -1,0 +1,369 @@
+"""Raw tables as numbers without gaps: medians and indicators for gaps, indicators or means for categories."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_analytic.features._sampling import hash_keys, mix_bits, row_keys
+
+N_FOLDS = 5  # of rows, each of which is encoded by means over the others
+ALL = N_FOLDS  # means over all rows: for rows that no fit has seen
+_GRID = 2.0**30  # steps of a unit
+_GAP_SALT, _CATEGORY_SALT, _FOLD_SALT = np.uint64(0x9E37), np.uint64(0x79B9), np.uint64(0x7F4A)
+
+
+@dataclass(frozen=True, eq=False)
+class LevelIndicators:
+    """Ones for some levels of a column of categories; all others are the rest.
+
+    Parameters
+    ----------
+    column : int
+        Of the table.
+    levels : ndarray of int
+        Numbers of the levels that have a column; the number after the last is that of missing values.
+    n_levels : int
+        Levels of the column, missing values and unseen levels apart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import LevelIndicators
+    >>> LevelIndicators(0, np.array([0, 2]), 2).transform(np.array([0.0, 1.0, np.nan, -1.0]), None)
+    array([[1., 0.],
+           [0., 0.],
+           [0., 1.],
+           [0., 0.]])
+    """
+
+    column: int
+    levels: np.ndarray
+    n_levels: int
+
+    @property
+    def n_columns(self):
+        """Columns of the encoded rows."""
+        return len(self.levels)
+
+    @property
+    def table(self):
+        """What stands for every level, for missing values and for unseen levels (n_levels + 2, n_columns)."""
+        return (np.arange(self.n_levels + 2)[:, None] == self.levels) * 1.0
+
+    def transform(self, codes, folds):
+        """Return the encoded column (n, n_columns) of coded levels."""
+        return self.table[_places(codes, self.n_levels)]
+
+
+@dataclass(frozen=True, eq=False)
+class LevelMeans:
+    r"""Smoothed means of the target per level over its mean, of the rows of other folds where a row is one of the fit.
+
+    .. math:: m_l = \frac{S_l - W_l \bar y}{W_l + a}
+
+    Parameters
+    ----------
+    column : int
+        Of the table.
+    means : ndarray of shape (n_folds + 1, n_levels + 2, c)
+        Without every fold, and over all rows; of every level, of missing values and of unseen levels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import LevelMeans
+    >>> means = np.array([[[0.0], [1.0], [0.5], [0.5]]] * 6)
+    >>> LevelMeans(0, means).transform(np.array([1.0, -1.0]), None).ravel()
+    array([1. , 0.5])
+    """
+
+    column: int
+    means: np.ndarray
+
+    @property
+    def n_levels(self):
+        """Levels of the column, missing values and unseen levels apart."""
+        return self.means.shape[1] - 2
+
+    @property
+    def n_columns(self):
+        """Columns of the encoded rows."""
+        return self.means.shape[2]
+
+    @property
+    def table(self):
+        """What stands for every level of rows that no fit has seen."""
+        return self.means[ALL]
+
+    def transform(self, codes, folds):
+        """Return the encoded column (n, n_columns); ``folds`` are of every row, or its shares in each, or None."""
+        places = _places(codes, self.n_levels)
+        if folds is None:
+            return self.means[ALL, places]
+        if folds.ndim == 1:
+            return self.means[folds, places]
+        return on_grid(np.einsum("nk,knc->nc", folds, self.means[:, places]))
+
+
+@dataclass(frozen=True, eq=False)
+class RowFolds:
+    """The fold of every row that is learned from, by its content, and by its target where copies are draws.
+
+    Parameters
+    ----------
+    level_keys : tuple
+        Of every column of categories the keys of its levels, of missing values and of unseen levels
+        (:func:`level_keys`); None for numbers.
+    groups : ndarray of shape (g,), uint64, or None, default=None
+        Sorted hashes of the contents and targets of a fit whose copies are draws; None where copies of a row are in
+        one fold.
+    shares : ndarray of shape (g, n_folds) or None, default=None
+        Share of each in every fold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import RowFolds
+    >>> folds = RowFolds((None,)).of(np.array([[1.0], [2.0], [1.0]]), None)
+    >>> bool(folds[0] == folds[2])
+    True
+    """
+
+    level_keys: tuple
+    groups: np.ndarray | None = None
+    shares: np.ndarray | None = None
+
+    def of(self, x, target_hashes):
+        """Return the fold (n,) of every row, or its shares (n, n_folds + 1) in each; the last is of no fold."""
+        contents, draws = table_hashes(x, self.level_keys)
+        if self.groups is None:
+            return folds_of(draws)
+        wanted = contents ^ target_hashes
+        place = np.minimum(np.searchsorted(self.groups, wanted), len(self.groups) - 1)
+        known = self.groups[place] == wanted
+        out = np.zeros((len(x), N_FOLDS + 1))
+        out[known, :N_FOLDS] = self.shares[place[known]]
+        out[~known, ALL] = 1.0  # rows of later blocks, whose targets no mean has seen
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class TableEncoding:
+    """Columns of numbers without gaps, made of coded rows of a table.
+
+    Parameters
+    ----------
+    n_raw : int
+        Columns of the table.
+    numbers : ndarray of int, shape (p,)
+        Columns of numbers, of which there are some.
+    fills : ndarray of shape (p,)
+        What stands for a missing value of each: the median.
+    lacking : ndarray of int, shape (q,)
+        Which of ``numbers`` have an indicator of missing values beside them.
+    categories : tuple
+        Encodings of columns of categories.
+    folds : RowFolds or None, default=None
+        Of rows that are learned from, where their targets are in the encoding of categories.
+    lacks : bool, default=False
+        Whether rows that it was learned from lacked any number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import TableEncoding
+    >>> encoding = TableEncoding(1, np.array([0]), np.array([5.0]), np.array([0]), ())
+    >>> encoding.transform(np.array([[1.0], [np.nan]]))
+    array([[1., 0.],
+           [5., 1.]])
+    """
+
+    n_raw: int
+    numbers: np.ndarray
+    fills: np.ndarray
+    lacking: np.ndarray
+    categories: tuple
+    folds: RowFolds | None = None
+    lacks: bool = False
+
+    @property
+    def n_columns(self):
+        """Columns of the encoded rows; a table that says nothing is one column of zeros."""
+        return max(len(self.numbers) + len(self.lacking) + sum(part.n_columns for part in self.categories), 1)
+
+    @property
+    def is_plain(self):
+        """Whether rows without gaps stay as they are."""
+        return len(self.numbers) == self.n_raw and not len(self.lacking)
+
+    @property
+    def sources(self):
+        """The column of the table that every encoded column comes from."""
+        parts = [self.numbers, self.numbers[self.lacking]]
+        parts += [np.full(part.n_columns, part.column) for part in self.categories]
+        found = np.concatenate(parts).astype(np.int64)
+        return found if len(found) else np.zeros(1, dtype=np.int64)
+
+    @property
+    def pairs(self):
+        """Encoded columns (q, 2) of numbers that have an indicator of missing values, with that of the indicator."""
+        return np.column_stack([self.lacking, len(self.numbers) + np.arange(len(self.lacking))]).astype(np.int64)
+
+    def same_as(self, other):
+        """Return whether all rows are encoded alike."""
+        mine, theirs = ([e.numbers, e.fills, e.lacking, *(part.table for part in e.categories)] for e in (self, other))
+        return len(mine) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+    def transform(self, x, folds=None):
+        """Return the encoded rows (n, D) of coded rows (n, d), in their dtype.
+
+        ``folds`` are those of rows that are learned from (:class:`RowFolds`).
+        """
+        values = x if self.is_plain else x[:, self.numbers]
+        gaps = np.isnan(values)
+        if gaps.any():
+            values = np.where(gaps, self.fills.astype(values.dtype), values)
+        if self.is_plain:
+            return values
+        out = np.zeros((len(x), self.n_columns), dtype=x.dtype)
+        place = len(self.numbers) + len(self.lacking)
+        out[:, : len(self.numbers)] = values
+        out[:, len(self.numbers) : place] = gaps[:, self.lacking]
+        for part in self.categories:
+            out[:, place : place + part.n_columns] = part.transform(x[:, part.column], folds)
+            place += part.n_columns
+        return out
+
+    def learned(self, x, target_hashes):
+        """Return the encoded rows of rows that are learned from: no row's own target is in them."""
+        return self.transform(x, None if self.folds is None else self.folds.of(x, target_hashes))
+
+
+def on_grid(means):
+    """Means of targets, in units of deviations, on a grid: the order of sums must not tell rows apart."""
+    return np.round(means * _GRID) / _GRID
+
+
+def folds_of(draws):
+    """Return the fold (n,) of rows by their content."""
+    return (mix_bits(draws ^ _FOLD_SALT) % np.uint64(N_FOLDS)).astype(np.int64)
+
+
+def _places(codes, n_levels):
+    """Rows of a table of levels: those known, then missing values, then unseen levels."""
+    gaps = np.isnan(codes)
+    places = np.where(gaps, n_levels, codes).astype(np.int64)
+    return np.where(places < 0, n_levels + 1, places)
+
+
+def level_keys(levels):
+    """Return numbers in [0, 1) that stand for levels, whatever other levels there are, missing values and unseen ones.
+
+    Parameters
+    ----------
+    levels : sequence of str or number
+        Levels of a column.
+
+    Returns
+    -------
+    ndarray of shape (n_levels + 2,)
+        Equal for equal levels.
+
+    Examples
+    --------
+    >>> from sklearn_analytic.features._table_encoding import level_keys
+    >>> bool(level_keys(["a", "b"])[1] == level_keys(["b"])[0])
+    True
+    """
+    words = [f"text {level}" if isinstance(level, str) else f"number {float(level)}" for level in levels]
+    return np.append([text_hash(word) / 2.0**64 for word in words], [-2.0, -1.0])
+
+
+def table_hashes(x, level_keys):
+    """Return two hashes of the content of every coded row.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+        Coded rows, with gaps.
+    level_keys : tuple
+        Of every column of categories the keys of its levels (:func:`level_keys`), None for numbers.
+
+    Returns
+    -------
+    contents : ndarray of shape (n,), uint64
+        Equal for equal rows.
+    draws : ndarray of shape (n,), uint64
+        The same, whatever power of two scales all numbers: what draws follow. Rows that are such multiples of each
+        other share it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features._table_encoding import table_hashes
+    >>> x = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, np.nan]])
+    >>> contents, draws = table_hashes(np.vstack([x, 4 * x]), (None, None))
+    >>> len(np.unique(contents)), bool(draws[1] == draws[4]), len(np.unique(draws))
+    (6, True, 2)
+    """
+    is_category = np.array([keys is not None for keys in level_keys])
+    direction = np.random.default_rng(0).standard_normal(len(is_category))
+    gaps = np.isnan(x)
+    keys = _projected(np.where(gaps, 0.0, x)[:, ~is_category], direction[~is_category])
+    others = np.zeros(len(x), dtype=np.uint64)
+    if is_category.any():
+        coded = [level_keys[j][_places(x[:, j], len(level_keys[j]) - 2)] for j in np.flatnonzero(is_category)]
+        others ^= mix_bits(hash_keys(row_keys(np.column_stack(coded), direction[is_category])) ^ _CATEGORY_SALT)
+    if gaps.any():
+        others ^= mix_bits(hash_keys(row_keys(gaps * 1.0, direction)) ^ _GAP_SALT)
+    return hash_keys(keys) ^ others, hash_keys(np.frexp(keys)[0]) ^ others
+
+
+def _projected(x, direction):
+    """Projections of rows; of a row whose sum would be infinite, over a power of two."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        keys = row_keys(x, direction)
+        far = ~np.isfinite(keys)
+        if far.any():
+            size = np.frexp(np.max(np.abs(x[far]), axis=1))[1]
+            keys[far] = row_keys(np.ldexp(x[far], -size[:, None]), direction)
+    return keys
+
+
+def target_hashes(y):
+    """Return a hash of every label or target.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,) or (n, c)
+        Labels, or numbers.
+
+    Returns
+    -------
+    ndarray of shape (n,), uint64
+        Equal for equal targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features._table_encoding import target_hashes
+    >>> found = target_hashes(np.array(["a", "b", "a"]))
+    >>> bool(found[0] == found[2]), bool(found[0] == found[1])
+    (True, False)
+    """
+    columns = np.reshape(y, (len(y), -1)).T
+    found = np.zeros(len(y), dtype=np.uint64)
+    for j, column in enumerate(columns):
+        if column.dtype.kind in "biuf":
+            own = hash_keys(column.astype(np.float64))
+        else:
+            labels, codes = np.unique(column.astype(str), return_inverse=True)
+            own = np.array([text_hash(label) for label in labels], dtype=np.uint64)[codes]
+        found ^= mix_bits(own + np.uint64(j + 1))
+    return found
+
+
+def text_hash(text):
+    """A hash of 64 bits that is the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
