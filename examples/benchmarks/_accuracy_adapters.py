@@ -23,6 +23,34 @@ class Relabelled(ClassifierMixin, BaseEstimator):
         return self.classifier.predict_proba(X)
 
 
+class CatBoost(BaseEstimator):
+    """A CatBoost model on a frame whose nominal columns are categories; a missing one is a level of its own.
+
+    CatBoost takes text but no missing text, and has to be told which columns are nominal.
+    """
+
+    def __init__(self, model):
+        self.model = model
+
+    def fit(self, X, y):
+        nominal = list(X.select_dtypes("category").columns)
+        self.model.fit(_as_text(X), y, cat_features=nominal)
+        self.classes_ = self.model.classes_  # empty in regression
+        return self
+
+    def predict(self, X):
+        return np.ravel(self.model.predict(_as_text(X)))  # one column of many classes
+
+    def predict_proba(self, X):
+        return self.model.predict_proba(_as_text(X))
+
+
+def _as_text(X):
+    """The frame with its categories as text, "missing" where there is none."""
+    nominal = X.select_dtypes("category").columns
+    return X.assign(**{name: X[name].astype(object).where(X[name].notna(), "missing") for name in nominal})
+
+
 class XRFM(RegressorMixin, BaseEstimator):
     """xRFM with its defaults; the validation part that it needs is a seeded fifth of the rows.
 

@@ -55,6 +55,11 @@ class Task:
     seed: int
     threads: int
 
+    @property
+    def classes(self):
+        """Whether it is classification."""
+        return self.smallest_class > 0
+
 
 class LeftOut(Exception):
     """A contender that the protocol leaves out of a data set."""
@@ -77,7 +82,7 @@ def ours(name, **parameters):
     return builder
 
 
-def _optional(module, name, wrap=lambda model: model, **parameters):
+def optional(module, name, wrap=lambda model: model, **parameters):
     """A boosting library; imported late, so that its absence is a listed failure."""
 
     def builder(task):
@@ -136,21 +141,21 @@ def _check_svm_rows(task):
         raise LeftOut(f"support vector machines are run up to {SVM_ROWS} training rows")
 
 
-def _logistic(task):
+def logistic(task):
     return (LogisticRegression(max_iter=1000),)
 
 
-def _ridge(task):
+def ridge(task):
     return (RidgeCV(alphas=RIDGE_ALPHAS),)
 
 
-def _hist_gb(task):
+def hist_gb(task):
     # As for the MLP: by default it stops early above 10,000 rows, on a stratified part.
     stop = "auto" if task.smallest_class > 1 else False
     return (HistGradientBoostingClassifier(early_stopping=stop, random_state=task.seed),)
 
 
-def _hist_gb_regressor(task):
+def hist_gb_regressor(task):
     return (HistGradientBoostingRegressor(random_state=task.seed),)
 
 
@@ -173,12 +178,12 @@ CLASSIFIERS = {
     "mlp": (_mlp, True),
     "nystroem_ridge": (_nystroem(RidgeClassifierCV), True),
     "svc": (_svc, True),
-    "logistic": (_logistic, True),
-    "lightgbm": (_optional("lightgbm", "LGBMClassifier", verbosity=-1), False),
+    "logistic": (logistic, True),
+    "lightgbm": (optional("lightgbm", "LGBMClassifier", verbosity=-1), False),
     # The default minimum hessian of a leaf (1e-3) lets boosting diverge with many classes.
-    "lightgbm_mcw1": (_optional("lightgbm", "LGBMClassifier", verbosity=-1, min_child_weight=1.0), False),
-    "xgboost": (_optional("xgboost", "XGBClassifier", wrap=Relabelled), False),
-    "hist_gb": (_hist_gb, False),
+    "lightgbm_mcw1": (optional("lightgbm", "LGBMClassifier", verbosity=-1, min_child_weight=1.0), False),
+    "xgboost": (optional("xgboost", "XGBClassifier", wrap=Relabelled), False),
+    "hist_gb": (hist_gb, False),
     "random_forest": (_forest(RandomForestClassifier), False),
     "xrfm": (_xrfm(Relabelled), True),
 }
@@ -187,12 +192,12 @@ REGRESSORS = {
     "brmp_linear": (ours("BRMPRegressor", alpha="gcv"), True),
     "brmp_hidden": (ours("BRMPRegressor", hidden_layer_sizes=(HIDDEN,), alpha="gcv"), True),
     "mlp": (_mlp_regressor, True),
-    "ridge": (_ridge, True),
+    "ridge": (ridge, True),
     "nystroem_ridge": (_nystroem(RidgeCV), True),
     "svr": (_svr, True),
-    "lightgbm": (_optional("lightgbm", "LGBMRegressor", verbosity=-1), False),
-    "xgboost": (_optional("xgboost", "XGBRegressor"), False),
-    "hist_gb": (_hist_gb_regressor, False),
+    "lightgbm": (optional("lightgbm", "LGBMRegressor", verbosity=-1), False),
+    "xgboost": (optional("xgboost", "XGBRegressor"), False),
+    "hist_gb": (hist_gb_regressor, False),
     "random_forest": (_forest(RandomForestRegressor), False),
     "xrfm": (_xrfm(_scaled_target), True),
 }

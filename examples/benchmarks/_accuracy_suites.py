@@ -4,10 +4,12 @@ A score is a function of the fitted model, its prediction, and the test part.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from _accuracy_mixed_tables import GENERATED, table_names
 from _common import is_classification
+from sklearn.metrics import roc_auc_score
 
 IMAGES = ("mnist", "fashion_mnist", "cifar10_jpeg_10k", "coil20", "orl_faces")
 CLIP = 1e-15  # of probabilities in the log-loss: a wrong and certain answer costs 34.5
@@ -31,6 +33,13 @@ def log_loss(model, prediction, X_test, y_test):
     return float(-np.mean(np.log(np.clip(chosen, CLIP, 1.0))))
 
 
+def auc(model, prediction, X_test, y_test):
+    """Area under the ROC curve of two classes, else None."""
+    if not hasattr(model, "predict_proba") or len(model.classes_) != 2:
+        return None
+    return float(roc_auc_score(y_test == model.classes_[1], model.predict_proba(X_test)[:, 1]))
+
+
 def r2(model, prediction, X_test, y_test):
     return 1.0 - rmse_over_std(model, prediction, X_test, y_test) ** 2
 
@@ -45,9 +54,15 @@ def rmse_over_std(model, prediction, X_test, y_test):
     return float(np.sqrt(np.mean(error**2)) / target.std())
 
 
+def rmse(model, prediction, X_test, y_test):
+    """Root mean squared error in units of the target."""
+    error = np.asarray(prediction, np.float64) - np.asarray(y_test, np.float64)
+    return float(np.sqrt(np.mean(error**2)))
+
+
 @dataclass(frozen=True)
 class Kind:
-    """What is predicted: a score that ranks (higher is better), a loss (lower), bundled sets."""
+    """What is predicted: a score that ranks (higher is better), a loss (lower), bundled sets, further measures."""
 
     name: str
     score: Callable
@@ -55,9 +70,19 @@ class Kind:
     titles: tuple
     bundled: tuple
     quick_contenders: tuple
+    more: tuple = ()
 
     def measures(self):
+        """The score and the loss, which the summary is made of."""
         return {function.__name__: function for function in (self.score, self.loss)}
+
+    def recorded(self):
+        """All that goes into a row."""
+        return self.measures() | {function.__name__: function for function in self.more}
+
+    def of(self, n_classes):
+        """The kind of one set, as in :class:`Mixed`."""
+        return self
 
 
 CLASSIFICATION = Kind(
@@ -79,23 +104,51 @@ REGRESSION = Kind(
 
 
 @dataclass(frozen=True)
-class Suite:
-    """A group of data sets, its default bound on the training rows, and whether X is pixels."""
+class Mixed:
+    """Sets of both kinds in one suite, with the same contenders."""
 
-    kind: Kind
+    name: str
+    classification: Kind
+    regression: Kind
+    bundled: tuple
+    quick_contenders: tuple
+
+    def of(self, n_classes):
+        """The kind of a set with that many classes, 0 in regression."""
+        return self.classification if n_classes else self.regression
+
+
+MIXED = Mixed(
+    name="mixed",
+    classification=replace(CLASSIFICATION, more=(auc,)),
+    regression=replace(REGRESSION, more=(rmse,)),
+    bundled=GENERATED,
+    quick_contenders=("ours native", "target encoder + ours", "hist_gb", "linear"),
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A group of data sets, its default bound on the training rows, whether X is pixels, whether it is a raw frame."""
+
+    kind: Kind | Mixed
     train_rows: int
     pixels: bool = False
+    raw: bool = False
 
 
 SUITES = {
     "tabular": Suite(CLASSIFICATION, train_rows=10_000),
     "regression": Suite(REGRESSION, train_rows=10_000),
     "images": Suite(CLASSIFICATION, train_rows=0, pixels=True),
+    "mixed": Suite(MIXED, train_rows=10_000, raw=True),
 }
 
 
 def suite_names(suite, folder):
-    """The sets of one suite: images are known by name, the rest by the type of the targets."""
+    """The sets of one suite: images are known by name, raw tables by their folder, the rest by the type of targets."""
+    if SUITES[suite].raw:
+        return table_names(folder)
     return [path.stem for path in sorted(folder.glob("*.npz")) if _suite_of(path) == suite]
 
 

@@ -24,6 +24,7 @@ def columns(kind):
         "fit s (geo. mean)": ("fit_seconds", ".3f"),
         "fit / MLP's": ("fit_ratio", ".3f"),
         f"fit / MLP's, n >= {LARGE}": ("fit_ratio_large", ".3f"),
+        "fit processor s (geo. mean)": ("fit_cpu_seconds", ".3f"),
         "predict s (geo. mean)": ("predict_seconds", ".4f"),
         "mean rank": ("mean_rank", ".2f"),
     }
@@ -38,7 +39,7 @@ def summarise(rows, kind):
     Contenders with no score at all do not shrink the common sets.
     """
     names = list(dict.fromkeys(row["contender"] for row in rows))
-    keys = (*kind.measures(), "fit_seconds", "predict_seconds", "n_train")
+    keys = (*kind.measures(), "fit_seconds", "fit_cpu_seconds", "predict_seconds", "n_train")
     table = {name: _by_set(rows, name, keys) for name in names}
     score, _ = kind.measures()
     ranks = _ranks(table, score)
@@ -54,7 +55,8 @@ def _by_set(rows, name, keys):
         if row["contender"] == name:
             groups.setdefault(row["dataset"], []).append(row)
     return {
-        dataset: {key: _complete_mean([row[key] for row in group]) for key in keys} for dataset, group in groups.items()
+        dataset: {key: _complete_mean([row.get(key) for row in group]) for key in keys}
+        for dataset, group in groups.items()
     }
 
 
@@ -94,6 +96,7 @@ def _times(name, table):
         "fit_ratio": _ratio(fit, reference),
         "fit_ratio_large": _ratio(large, reference),
         "n_fit_ratio_large": sum(key in reference for key in large),
+        "fit_cpu_seconds": geometric_mean(_pick(table[name], "fit_cpu_seconds").values()),
         "predict_seconds": geometric_mean(_pick(table[name], "predict_seconds").values()),
     }
 
@@ -128,13 +131,23 @@ def _ranks(table, score):
 
 def report(record, kind):
     """Markdown: settings, the summary table, and every failure."""
-    sets = dict.fromkeys(row["dataset"] for row in record["rows"])
-    failed = [row for row in record["rows"] if row["error"]]
-    lines = [f"Data sets ({len(sets)}): {', '.join(sets)}.", "", f"Settings: {record['settings']}."]
-    lines += ["", markdown_table(record["summary"], _filled(columns(kind), record["summary"]))]
-    lines += [f"Without a score: {len(failed)}", ""] if failed else []
-    lines += [f"* {row['dataset']}, {row['contender']}: {row['error']}" for row in failed]
+    lines = [*heading(record), "", table(record["summary"], kind), *failures(record["rows"])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def heading(record):
+    sets = dict.fromkeys(row["dataset"] for row in record["rows"])
+    return [f"Data sets ({len(sets)}): {', '.join(sets)}.", "", f"Settings: {record['settings']}."]
+
+
+def table(summary, kind):
+    return markdown_table(summary, _filled(columns(kind), summary))
+
+
+def failures(rows):
+    failed = [row for row in rows if row["error"]]
+    lines = [f"Without a score: {len(failed)}", ""] if failed else []
+    return lines + [f"* {row['dataset']}, {row['contender']}: {row['error']}" for row in failed]
 
 
 def _filled(table_columns, summary):

@@ -20,7 +20,20 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-PACKAGES = ("sklearn_analytic", "numpy", "scipy", "scikit-learn", "numba", "torch", "lightgbm", "xgboost", "xrfm")
+PACKAGES = (
+    "sklearn_analytic",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "numba",
+    "pandas",
+    "torch",
+    "lightgbm",
+    "xgboost",
+    "catboost",
+    "skrub",
+    "xrfm",
+)
 DATA_VARIABLE = "SKLEARN_ANALYTIC_DATA"
 
 

@@ -5,22 +5,27 @@ One command runs every contender on every set of a suite and prints a Markdown t
     python examples/benchmarks/accuracy.py --suite tabular --data DIR --json tabular.json
     python examples/benchmarks/accuracy.py --suite regression --data DIR --json regression.json
     python examples/benchmarks/accuracy.py --suite images --data DIR --only mnist
+    python examples/benchmarks/accuracy.py --suite mixed --data DIR --seeds 0 1 2 --threads 1
     python examples/benchmarks/accuracy.py --quick              # bundled sets, no --data
 
 DIR holds one .npz per set (``X, y``, with ``test_masks`` or without, or ``X_train, y_train,
 X_test, y_test``); the environment variable SKLEARN_ANALYTIC_DATA may name it instead. Integer
-targets are classes, floating-point targets are regression.
+targets are classes, floating-point targets are regression. The mixed suite reads raw tables from
+DIR/mixed, as ``_accuracy_mixed_tables.py`` says.
 
 Scores: accuracy and log-loss; in regression R2 and the root mean squared error in standard
-deviations of the test targets.
+deviations of the test targets. Mixed tables also have the area under the ROC curve (two classes)
+or the error in units of the target. Seconds are those of the wall, and in ``*_cpu_seconds`` those
+of the processor in all threads of the process.
 
 Protocol. A set's own split where it has one (the first of several), else a random quarter for
 the test (seeded, stratified by class). At most 10,000 training rows of a table, every row of an
 image set (``--max-train-rows``, 0 for all). The data set is the outer loop and the contender the
 inner one, in an order rotated by data set, so that a slow minute of the machine hits all alike.
 Tabular inputs are standardised inside the timed fit, but for trees and for estimators that
-encode their own input; pixels are divided by 255 for all. MLP, SVR and xRFM get standardised
-regression targets. A contender that fails or is left out scores null and is listed.
+encode their own input; pixels are divided by 255 for all; raw tables go to every contender as they
+are. MLP, SVR and xRFM get standardised regression targets. A contender that fails or is left out
+scores null and is listed.
 """
 
 import argparse
@@ -29,13 +34,19 @@ import time
 import warnings
 from pathlib import Path
 
+import _accuracy_mixed_summary
+import _accuracy_summary
 import numpy as np
 from _accuracy_contenders import CONTENDERS, Task, build
+from _accuracy_mixed_contenders import MIXED_CONTENDERS
+from _accuracy_mixed_tables import load_table
 from _accuracy_suites import CLIP, SUITES, suite_names
-from _accuracy_summary import report, summarise
 from _common import data_folder, environment, load, write_json
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
+
+CONTENDERS["mixed"] = MIXED_CONTENDERS
+SECONDS = ("fit_seconds", "predict_seconds", "fit_cpu_seconds", "predict_cpu_seconds")
 
 
 def main():
@@ -50,7 +61,7 @@ def main():
             record["environment"] = environment()  # again: pools appear when a peer is imported
             run_set(name, index, folder, options, record)
     save(options, record)
-    text = report(record, SUITES[options.suite].kind)
+    text = summary(options).report(record, SUITES[options.suite].kind)
     print(text)
     if options.markdown:
         Path(options.markdown).write_text(text)
@@ -113,9 +124,14 @@ def resume(options):
 
 
 def save(options, record):
-    record["summary"] = summarise(record["rows"], SUITES[options.suite].kind)
+    record["summary"] = summary(options).summarise(record["rows"], SUITES[options.suite].kind)
     if options.json:
         write_json(options.json, record)
+
+
+def summary(options):
+    """The module that summarises the suite."""
+    return _accuracy_mixed_summary if SUITES[options.suite].raw else _accuracy_summary
 
 
 def run_set(name, index, folder, options, record):
@@ -134,10 +150,13 @@ def run_set(name, index, folder, options, record):
 
 
 def prepare(name, folder, seed, options):
-    """The split of one set, with rows capped and images scaled to [0, 1]."""
-    X, X_test, y, y_test = load(name, folder, seed)
+    """The split of one set, with rows capped and images scaled to [0, 1]; a raw table stays a frame."""
+    raw = SUITES[options.suite].raw
+    X, X_test, y, y_test = (load_table if raw else load)(name, folder, seed)
     X, y = cap(X, y, options.max_train_rows, seed)
     X_test, y_test = cap(X_test, y_test, options.max_test_rows, seed)
+    if raw:
+        return X, X_test, y, y_test
     if pixels(options):
         X, X_test = (channels_first(part).astype(np.float32) / np.float32(255) for part in (X, X_test))
     return np.asarray(X, np.float32), np.asarray(X_test, np.float32), y, y_test
@@ -162,8 +181,8 @@ def cap(X, y, rows, seed):
     counts = class_counts(y)
     feasible = min(counts, default=0) > 1 and min(rows, len(y) - rows) >= len(counts)
     stratify = y if feasible else None
-    keep, _ = train_test_split(np.arange(len(y)), train_size=rows, random_state=seed, stratify=stratify)
-    return X[keep], y[keep]
+    X, _, y, _ = train_test_split(X, y, train_size=rows, random_state=seed, stratify=stratify)
+    return X, y
 
 
 def class_counts(y):
@@ -174,30 +193,37 @@ def class_counts(y):
 def measure(contender, split, seed, options):
     """Scores and seconds of one contender; an exception becomes the text of the row."""
     X, X_test, y, y_test = split
-    kind, counts = SUITES[options.suite].kind, class_counts(y)
+    counts = class_counts(y)
+    suite = SUITES[options.suite].kind
+    kind = suite.of(len(counts))
     row = {"n_train": len(y), "n_test": len(y_test), "n_features": X.shape[1]}
     row |= {"n_classes": len(counts), "error": None}
-    row |= dict.fromkeys((*kind.measures(), "fit_seconds", "predict_seconds"))
+    row |= dict.fromkeys((*kind.recorded(), *SECONDS))
     task = Task(len(y), min(counts, default=0), pixels(options), X.shape[1], seed, options.threads)
     try:
-        row |= score(build(kind.name, contender, task), kind, X, X_test, y, y_test)
+        row |= score(build(suite.name, contender, task), kind, X, X_test, y, y_test)
     except Exception as error:  # any failure of any contender is a result to be listed
         row["error"] = f"{type(error).__name__}: {error}"[:300]
     return row
 
 
 def score(model, kind, X, X_test, y, y_test):
-    start = time.perf_counter()
-    model.fit(X, y)
-    fitted = time.perf_counter()
-    prediction = model.predict(X_test)
-    predicted = time.perf_counter()
-    scores = {name: function(model, prediction, X_test, y_test) for name, function in kind.measures().items()}
-    return scores | {"fit_seconds": fitted - start, "predict_seconds": predicted - fitted}
+    _, fit, fit_cpu = timed(model.fit, X, y)
+    prediction, predict, predict_cpu = timed(model.predict, X_test)
+    scores = {name: function(model, prediction, X_test, y_test) for name, function in kind.recorded().items()}
+    return scores | dict(zip(SECONDS, (fit, predict, fit_cpu, predict_cpu), strict=True))
+
+
+def timed(function, *arguments):
+    """What a call returns, its wall seconds and its processor seconds."""
+    wall, processor = time.perf_counter(), time.process_time()
+    value = function(*arguments)
+    return value, time.perf_counter() - wall, time.process_time() - processor
 
 
 def progress(row, kind):
-    done = f"{row[kind.score.__name__]:.4f} {row['fit_seconds']:8.2f} s" if row["error"] is None else ""
+    score = kind.of(row["n_classes"]).score.__name__
+    done = f"{row[score]:.4f} {row['fit_seconds']:8.2f} s" if row["error"] is None else ""
     print(f"{row['dataset']:18s} {row['contender']:14s} {done}{row['error'] or ''}", flush=True)
 
 
