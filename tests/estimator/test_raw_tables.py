@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import clone, is_classifier
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
@@ -13,6 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils import get_tags
+from sklearn.utils.fixes import parse_version
 
 import sklearn_analytic
 from sklearn_analytic import (
@@ -149,8 +151,9 @@ def test_every_kind_of_table_gives_the_same_fit(name):
 
 
 def test_columns_of_polars_and_arrow_have_names():
-    for convert in (KINDS["polars"], KINDS["arrow"]):
-        assert made("linear").fit(convert(X), SCORE).feature_names_in_.tolist() == X.columns.tolist()
+    kinds = ("polars", "arrow") if parse_version(sklearn.__version__) >= parse_version("1.9") else ("polars",)
+    for kind in kinds:
+        assert made("linear").fit(KINDS[kind](X), SCORE).feature_names_in_.tolist() == X.columns.tolist()
 
 
 @every
