@@ -87,10 +87,10 @@ class DaskRows(RowSource):
         """Rows and columns."""
         return sum(self.sizes), self.n_columns
 
-    def in_blocks(self, y, weight, block_size, missing=False):
+    def in_blocks(self, y, weight, block_size, missing=False, folds=None):
         """Return the rows with coded targets and weights."""
         refuse_gaps(y, "y")
-        return DaskBlocks(self, y, weight, block_size, missing)
+        return DaskBlocks(self, y, weight, block_size, missing, folds)
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class DaskBlocks(RowBlocks):
     weight: Any | None
     block_size: int
     missing: bool = False  # whether values may be
+    folds: Any | None = None
 
     @property
     def _reading(self):
@@ -115,7 +116,7 @@ class DaskBlocks(RowBlocks):
     def __iter__(self):
         for part, number, rows in self._spans():
             x = _computed(_run(_kept(All(*self._reading)), part, number, rows.stop - rows.start))[0]
-            yield Block(x, self.y[rows], None if self.weight is None else self.weight[rows])
+            yield Block(x, self.y[rows], *self._parts(rows))
 
     @property
     def n_rows(self):
@@ -143,18 +144,17 @@ class DaskBlocks(RowBlocks):
         work = _kept(Fold(*self._reading, start, step, backend, self.block_size))
         sums = []
         for part, number, rows in self._spans():
-            weight = None if self.weight is None else self.weight[rows]
-            sums.append(_run(work, part, number, rows.stop - rows.start, self.y[rows], weight))
+            sums.append(_run(work, part, number, rows.stop - rows.start, self.y[rows], *self._parts(rows)))
         total = _computed(_tree(sums))[0]
         if after_block is not None:
             after_block(total.on(backend))
         return total
 
-    def map_rows(self, function, y=None):
+    def map_rows(self, function):
         """Return ``function(rows)`` of all partitions, concatenated: one pass that brings only the results."""
         work, tasks = _kept(Mapped(*self._reading, function)), []
         for part, number, rows in self._spans():
-            given = () if y is None else (y[rows],)
+            given = () if self.folds is None else (self.folds[rows],)
             tasks.append(_run(work, part, number, rows.stop - rows.start, *given))
         return np.concatenate(_computed(*tasks))
 
@@ -168,6 +168,10 @@ class DaskBlocks(RowBlocks):
                 tasks.append(_run(work, part, number, rows.stop - rows.start, inside))
         found = _computed(*tasks) or [np.empty((0, self.n_columns))]
         return np.concatenate(found)[inverse], self.y[indices]
+
+    def _parts(self, rows):
+        """Weights and folds of some rows, or None."""
+        return (None if part is None else part[rows] for part in (self.weight, self.folds))
 
     def _spans(self):
         """Every partition with its number and the slice of its rows among all."""

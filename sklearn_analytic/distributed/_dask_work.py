@@ -1,6 +1,6 @@
 """What workers do to a partition: check its rows, map them, pick some, or add them up on one thread of BLAS."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -83,11 +83,11 @@ class Mapped(Work):
 
     function: Any
 
-    def done(self, rows, y=None):
+    def done(self, rows, folds=None):
         """Return the function's results, concatenated."""
         parts, first = [], 0
         for piece in self.pieces(rows):
-            given = () if y is None else (y[first : first + len(piece)],)
+            given = () if folds is None else (folds[first : first + len(piece)],)
             parts.append(self.function(piece, *given))
             first += len(piece)
         return np.concatenate(parts)
@@ -102,11 +102,11 @@ class Fold(Work):
     backend: Any
     block_size: int
 
-    def done(self, rows, y, weight):
+    def done(self, rows, y, weight, folds):
         """Return the statistic, on the host."""
         statistic = self.start.on(self.backend)
-        for piece in Block(rows, y, weight).pieces(self.block_size):
-            block = Block(self.dense(piece.x), piece.y, piece.weight)
+        for piece in Block(rows, y, weight, folds).pieces(self.block_size):
+            block = replace(piece, x=self.dense(piece.x))
             statistic = self.step(statistic, block, self.backend)
         return statistic.to_host(self.backend)
 

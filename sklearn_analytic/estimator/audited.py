@@ -21,7 +21,7 @@ from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.learned import ENOUGH, Judges, Solved, Stage, kept_rows, n_used
 from sklearn_analytic.estimator.reduction import Method, ReductionEstimator
 from sklearn_analytic.estimator.statistics_file import columns_of, take_columns
-from sklearn_analytic.estimator.table import Coding, learn_table
+from sklearn_analytic.estimator.table import in_passes
 from sklearn_analytic.estimator.weights import (
     none_vanishing,
     refuse_extreme_weights,
@@ -60,7 +60,7 @@ class Building:
     names: Any  # of the targets' columns; None of numbers
     judges: Audit  # rows that judge later, copies one by one where these are draws
     generator: np.random.Generator
-    lacking: np.ndarray | None = None  # (q, 2) columns of numbers, each with that of its indicator of missing values
+    lacking: np.ndarray | None = None  # (q, 2) columns of numbers with that of their gaps; None of plain tables
 
 
 @dataclass(frozen=True)
@@ -145,11 +145,9 @@ class AuditedMethod(Method):
         if weighs_nothing(weights, not building and learned.statistic is not None):
             return learned
         coded, backend = learned.targets.coded(y), self.backend_of(X)
-        if building:
-            table = learn_table(X, coded, copies, Coding.of(learned.targets), self.reads_tables)
-            learned = replace(learned, table=table)
-        if learned.table is not None:
-            X = learned.table.rows(X, Coding.of(learned.targets))
+        is_first = building or progress.resumed  # later rows have no part in the table
+        X, table = in_passes(learned, X, coded, copies, is_first, self.reads_tables)
+        learned = replace(learned, table=table)
         rows = rows_in_blocks(X, coded, weights, self.rows_per_block(X.shape[1]))
         if progress.resumed:
             contents = learned.judges.contents
@@ -179,7 +177,7 @@ class AuditedMethod(Method):
             contents, judged = settle(rows, y, copies, seed)
             judges = Judges(seed, contents, judged.audit, len(judged.audit.hashes), fresh_id())
             building = self._building(judges, learned.targets, rows, judged)
-            network = self.built(replace(building, lacking=learned.table.encoding.pairs))
+            network = self.built(replace(building, lacking=learned.table.lacking))
             return replace(learned, network=network, judges=judges), judged.shares
         salt = judges.shard + (0 if learned.statistic is None else learned.statistic.n_rows)
         judged = judge_more(judges.contents, rows, y, copies, salt)

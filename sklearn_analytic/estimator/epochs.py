@@ -172,8 +172,11 @@ class Method(FromParameters, ABC):
 def in_numbers(method, targets, X, y, weights, before=None):
     """Return the table of rows of a fit, that of ``before`` if there is one, and the rows as it encodes them."""
     coding = Coding.of(targets, is_coded=False)
-    table = method.table(X, y, weights, coding) if before is None else before.reading.table
-    return table, X if table is None else table.learned(X, y, coding)
+    if before is None:
+        table = method.table(X, y, weights, coding)
+        return table, table.learned(X, table.folds_of(X, y, weights, coding))
+    table = before.reading.table
+    return table, X if table is None else table.learned(X)
 
 
 def fit(method, targets, X, y, weights, tasks, table, held_out=None, before=None, written=None):
@@ -310,7 +313,7 @@ def _over_source(method, targets, source, y, weights, tasks, judge):
     seed, coding = seed_of(method.random_state), Coding.of(targets, is_coded=False)
     table = method.table(source, y, weights, coding)
     method.check_columns(table.n_columns)
-    rows = rows_in_blocks(table.rows(source, coding), y, weights, max(source.sizes))
+    rows = rows_in_blocks(table.rows(source, table.folds_of(source, y, weights, coding)), y, weights, max(source.sizes))
     reading = replace(method.reading_of_source(rows, np.random.default_rng(seed)), table=table)
     n = rows.n_rows if rows.weight is None else int(np.sum(rows.weight > 0))
     plan = method.plan(n, method.recipe(n))
@@ -355,7 +358,9 @@ class _Stream:
                 x, y, w = positive_rows(block.x, block.y, block.weight)
                 if len(x):
                     stretch = Stretch(first, total, seen, self.pace.factor, self._plan)
-                    found = absorb(self._method, self._targets, x, y, w, None, self.trained, None, stretch, outcome)
+                    found = absorb(
+                        self._method, self._targets, x, y, w, before=self.trained, stretch=stretch, outcome=outcome
+                    )
                     self.trained, share = found, len(x) if w is None else w.sum()
                     loss, weight = loss + share * found.attributes["loss_"], weight + share
                 first += self._steps[k]

@@ -13,13 +13,12 @@ from scipy import sparse
 
 from sklearn_analytic.backend import get_backend, is_tensor
 from sklearn_analytic.estimator.weights import weights_in_range
-from sklearn_analytic.features import TableEncoding
+from sklearn_analytic.features import RowFolds, TableEncoding
 from sklearn_analytic.features._table_encoding import level_keys, target_hashes
 from sklearn_analytic.features._table_survey import Survey, SurveyStep, score_columns
 from sklearn_analytic.io._checks import RowSource, dense_rows, host, is_finished
 from sklearn_analytic.io._columns import CodedRows, Columns, medians, plain_columns
 from sklearn_analytic.io._passes import (
-    Block,
     RowBlocks,
     auto_block_size,
     release_pages,
@@ -49,6 +48,12 @@ class Coding:
         if self.classes is None or y.ndim > 1:
             return target_hashes(y)
         return target_hashes(self.classes)[self.numbers(y)]
+
+    def hashes_of_all(self, y):
+        """Return a hash of every target of a whole fit, which no power-of-two unit of numbers changes."""
+        if y.dtype.kind == "f":
+            y = np.ldexp(y, -int(np.frexp(np.max(np.abs(y), initial=0.0))[1]))
+        return self.hashes(y)
 
     @classmethod
     def of(cls, targets, is_coded=True):
@@ -86,6 +91,11 @@ class Table:
         """Whether rows that are learned from are encoded otherwise than others."""
         return self.encoding.folds is not None
 
+    @property
+    def lacking(self):
+        """Encoded columns (q, 2) of numbers with that of their gaps; None where rows stay as they are."""
+        return None if self.is_plain else self.encoding.pairs
+
     def by_column(self, shares):
         """Return shares of encoded columns as those of the columns of the table."""
         return np.bincount(self.encoding.sources, shares, self.encoding.n_raw) if not self.is_plain else shares
@@ -117,23 +127,30 @@ class Table:
 
     # ---- rows that are learned from ----
 
-    def learned(self, X, y, coding):
+    def learned(self, X, folds=None):
         """Return rows of a fit as one array (X itself where nothing changes): no row's own target is in it."""
         if self._stays(X):
             return X
         if is_tensor(X):
-            return X.new_tensor(self._encoded(dense_rows(X, missing=True), y, coding))
+            return X.new_tensor(self.encoded(dense_rows(X, missing=True), folds))
         X, size = self._by_my_columns(X), short_block_size(max(X.shape[1], self.n_columns))
-        starts = range(0, X.shape[0], size)
-        return np.concatenate(
-            [self._encoded(dense_rows(X[s : s + size], missing=True), y[s : s + size], coding) for s in starts]
-        )
+        parts = []
+        for start in range(0, X.shape[0], size):
+            part = slice(start, start + size)
+            parts.append(self.encoded(dense_rows(X[part], missing=True), None if folds is None else folds[part]))
+        return np.concatenate(parts)
 
-    def rows(self, X, coding):
+    def rows(self, X, folds=None):
         """Return rows of a fit to be read in passes, encoded block by block; X itself where nothing changes."""
         if isinstance(X, RowSource):
-            return X if self.is_plain and not self.encoding.lacks else EncodedSource(X, self, coding)
-        return X if self._stays(X) else EncodedSource(self._by_my_columns(X), self, coding)
+            return X if self.is_plain and not self.encoding.lacks else EncodedSource(X, self, folds)
+        return X if self._stays(X) else EncodedSource(self._by_my_columns(X), self, folds)
+
+    def folds_of(self, X, y, weights, coding):
+        """Return the folds of all rows that means are taken of, where copies are draws: a pass; or None."""
+        if self.encoding.folds is None or not self.encoding.folds.are_draws:
+            return None
+        return _copies_in_folds(self.encoding.folds, self._by_my_columns(X), y, weights, coding)
 
     def _by_my_columns(self, X):
         """Rows with levels numbered as here."""
@@ -143,16 +160,10 @@ class Table:
         """Whether all rows stay as they are; a pass over them."""
         return self.is_plain and not isinstance(X, CodedRows) and not has_gaps(X)
 
-    def _encoded(self, x, y, coding):
-        """Coded rows of a fit with their targets, encoded."""
+    def encoded(self, x, folds=None):
+        """Return coded rows of a fit, encoded."""
         x = host(x)
-        if not self.reads_targets:
-            return self.encoding.transform(x) if self._has_work(x) else x
-        return self.encoding.learned(x, coding.hashes(y))
-
-    def block(self, block, coding):
-        """Return a block of rows of a fit, encoded."""
-        return Block(self._encoded(block.x, block.y, coding), block.y, block.weight)
+        return self.encoding.learned(x, folds) if self._has_work(x) else x
 
 
 def has_gaps(X):
@@ -191,11 +202,39 @@ def learn_table(X, y, weights, coding, indicators=True):
             "networks read numbers alone: encode the column first, or leave network and image_shape out."
         )
     keys = tuple(None if levels is None else level_keys(levels) for levels in columns.levels)
-    scores = score_columns(coding.numbers(y), weights)
-    rows = X.recoded(columns) if isinstance(X, CodedRows) else X
-    rows = rows_in_blocks(rows, y, weights_in_range(weights), auto_block_size(X.shape[1]), missing=True)
+    scores, weights = score_columns(coding.numbers(y), weights), weights_in_range(weights)
     start, step = Survey.empty(keys, scores.n_columns), SurveyStep(scores, coding)
-    return Table(columns, rows.reduce(start, step, get_backend("cpu")).encoding(indicators))
+    rows, size = X.recoded(columns) if isinstance(X, CodedRows) else X, auto_block_size(X.shape[1])
+
+    def survey(folds=None):
+        blocks = rows_in_blocks(rows, y, weights, size, missing=True, folds=folds)
+        return blocks.reduce(start, step, get_backend("cpu"))
+
+    found = survey()
+    if found.needs_folds:
+        found = survey(_copies_in_folds(RowFolds(keys, are_draws=True), rows, y, weights, coding))
+    return Table(columns, found.encoding(indicators))
+
+
+def in_passes(learned, X, y, weights, is_first, indicators=True):
+    """Return rows of a closed-form fit to be read in passes, and the table that encodes them.
+
+    The table of what was ``learned``; rows that come before there is any layer settle a new one.
+    """
+    coding, table = Coding.of(learned.targets), learned.table
+    if learned.network is None:
+        table = learn_table(X, y, weights, coding, indicators)
+    if table is None:  # of a model of an earlier version
+        return X, None
+    return table.rows(X, table.folds_of(X, y, weights, coding) if is_first else None), table
+
+
+def _copies_in_folds(folds, rows, y, weights, coding):
+    """The fold of every row that has weight, by its content, its target and its number among its equals."""
+    blocks = rows_in_blocks(rows, y, weights, auto_block_size(rows.shape[1]), missing=True)
+    hashes = blocks.map_rows(folds.hashes)
+    counted = np.ones(len(hashes), dtype=bool) if weights is None else np.asarray(weights) > 0
+    return folds.of_copies(hashes, coding.hashes_of_all(np.asarray(y)), counted)
 
 
 def _of_numbers(fills):
@@ -223,16 +262,16 @@ class EncodedSource(RowSource):
 
     x: Any
     table: Table
-    coding: Coding
+    folds: Any = None  # of all rows, where their content does not tell
 
     @property
     def shape(self):
         """Rows and encoded columns."""
         return self.x.shape[0], self.table.n_columns
 
-    def in_blocks(self, y, weight, block_size, missing=False):
+    def in_blocks(self, y, weight, block_size, missing=False, folds=None):
         """Return the rows with coded targets and weights."""
-        return EncodedBlocks(rows_in_blocks(self.x, y, weight, block_size, missing=True), self.table, self.coding)
+        return EncodedBlocks(rows_in_blocks(self.x, y, weight, block_size, True, self.folds), self.table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,12 +280,11 @@ class EncodedBlocks(RowBlocks):
 
     rows: RowBlocks
     table: Table
-    coding: Coding
 
     def __iter__(self):
         with closing(iter(self.rows)) as blocks:
             for block in blocks:
-                yield self.table.block(block, self.coding)
+                yield replace(block, x=self.table.encoded(block.x, block.folds), folds=None)
                 del block
 
     @property
@@ -297,18 +335,19 @@ class EncodedBlocks(RowBlocks):
 
     def reduce(self, start, step, backend, after_block=None):
         """Return ``step`` folded over all blocks, which are encoded where they are."""
-        return self.rows.reduce(start, EncodedStep(self.table, self.coding, step), backend, after_block)
+        return self.rows.reduce(start, EncodedStep(self.table, step), backend, after_block)
 
     def map_rows(self, function):
         """Return ``function(rows)`` of all encoded blocks, concatenated."""
-        if not self.table.reads_targets:
-            return self.rows.map_rows(_Encoded(self.table, self.coding, function))
-        return self.rows.map_rows(_Encoded(self.table, self.coding, function), self.y)
+        return self.rows.map_rows(_Encoded(self.table, function))
 
     def take(self, indices):
         """Return the encoded rows and the targets at ``indices``."""
         x, y = self.rows.take(indices)
-        return self.table.block(Block(x, y, None), self.coding).x if len(x) else np.empty((0, self.n_columns)), y
+        if not len(x):
+            return np.empty((0, self.n_columns)), y
+        folds = self.rows.folds
+        return self.table.encoded(x, None if folds is None else folds[indices]), y
 
 
 @dataclass(frozen=True)
@@ -316,13 +355,12 @@ class EncodedStep:
     """A step of a pass over encoded blocks."""
 
     table: Table
-    coding: Coding
     step: Any
 
     def __call__(self, statistic, block, backend):
         """Return the statistic with a block, which is encoded first."""
-        encoded = self.table.block(block, self.coding)
-        return self.step(statistic, replace(encoded, x=backend.asarray(encoded.x)), backend)
+        x = backend.asarray(self.table.encoded(block.x, block.folds))
+        return self.step(statistic, replace(block, x=x, folds=None), backend)
 
 
 @dataclass(frozen=True)
@@ -330,8 +368,7 @@ class _Encoded:
     """A function of encoded rows as one of coded rows."""
 
     table: Table
-    coding: Coding
     function: Any
 
-    def __call__(self, x, y=None):
-        return self.function(self.table.block(Block(x, y, None), self.coding).x)
+    def __call__(self, x, folds=None):
+        return self.function(self.table.encoded(x, folds))

@@ -25,7 +25,7 @@ def table_inputs(g, table, names, dtype):
     if not table.columns.has_categories:
         source = Value("X", dtype)
         return {"X": (source, encoding.n_raw)}, _numbers(g, encoding, source, source)
-    free = [f"{name}_in" if name in _OUTPUTS else name for name in names]
+    free = _free_names(names)
     of_columns = [Value(name, _dtype_of(table.columns, j, dtype)) for j, name in enumerate(free)]
     parts = []
     if len(encoding.numbers):
@@ -36,6 +36,19 @@ def table_inputs(g, table, names, dtype):
         parts.append(g.op("Gather", g.held(part.table.astype(dtype)), place, axis=0))
     sources = {value.name: (value, 1) for value in of_columns}
     return sources, g.concatenate(parts) if parts else _zeros(g, of_columns[0], dtype)
+
+
+def _free_names(names):
+    """Names of inputs: those of the columns, with an ending where one is taken or says nothing."""
+    found, taken = [], {*_OUTPUTS, *names}
+    for name in names:
+        free = str(name)
+        while not free or free in _OUTPUTS or free in found:
+            free += "_in"
+            while free in taken:
+                free += "_in"
+        found.append(free)
+    return found
 
 
 def _dtype_of(columns, j, dtype):

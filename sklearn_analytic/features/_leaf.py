@@ -12,6 +12,7 @@ from sklearn_analytic.features._trees import Forest, GrowthPlan, bin_columns, gr
 
 _LAYER_LEAVES = 32  # of a tree whose leaves are hidden units
 _LEAF_ROWS = 20.0
+_HEAVY, _HEAVY_SHARE = 100.0, 0.05  # of a content that no fold holds: rows, and share of them
 N_MEMBERS = 4  # of an ensemble, and folds that they are blind to
 _WEIGHT_GRID = 2.0**-10  # of rows whose mean weight is about 1
 
@@ -119,6 +120,8 @@ class LeafScores:
         How else keys are made (:class:`RowKeys`).
     gaps : Gaps or None, default=None
         Columns whose missing values may go to either side of a split.
+    heavy : ndarray of uint64, or None, default=None
+        Hashes of contents that no fold holds: all members have grown on them.
 
     Examples
     --------
@@ -139,6 +142,7 @@ class LeafScores:
     exponent: int = 0
     narrow: bool = False
     gaps: Any = None
+    heavy: np.ndarray | None = None
 
     def scores(self, x):
         """Return the mean score (n, c) of all members: for rows that no member has seen."""
@@ -155,7 +159,7 @@ class LeafScores:
         """
         if folds is None:
             keys = RowKeys(self.direction, self.exponent, self.narrow)
-            folds = _folds(hash_keys(keys.of(x)), self.n_members)
+            folds = _folds(hash_keys(keys.of(x)), self.n_members, self.heavy)
         out = np.empty((len(x), self.values.shape[1]))
         unseen = np.flatnonzero(folds < 0)
         out[unseen] = self.scores(x[unseen])
@@ -211,9 +215,10 @@ def gaps_of(rows, lacking):
     if lacking is None or not len(lacking):
         return None
     values = np.asarray(rows[:, lacking[:, 0]], dtype=np.float64)
-    low, high = values.min(axis=0), values.max(axis=0)
-    span = np.where(high > low, high - low, 1.0)
-    return Gaps(lacking, low - span, high + span)
+    low, high, most = values.min(axis=0), values.max(axis=0), np.finfo(rows.dtype).max
+    with np.errstate(over="ignore"):  # near the ends of the range
+        span = np.where(high > low, high - low, 1.0)
+        return Gaps(lacking, np.maximum(low - span, -most), np.minimum(high + span, most))
 
 
 def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, lacking=None):
@@ -237,7 +242,8 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, l
     shares : ndarray of shape (n, 4) or None, default=None
         Weight of every row in every fold; None puts a row with all its copies into one, by its content.
     lacking : ndarray of int, shape (q, 2), or None, default=None
-        Columns of numbers of which some are missing, each with that of its indicator.
+        Columns of numbers of which some are missing, each with that of its indicator: of rows of a raw table, whose
+        contents may be heavy; None of plain ones.
 
     Returns
     -------
@@ -264,7 +270,8 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, l
     mean, gaps = np.average(targets, axis=0, weights=weights), gaps_of(rows, lacking)
     rows = rows if gaps is None else gaps.sided(rows)
     centred, table = targets - mean, bin_columns(rows, weights, hashes)
-    folds = _folds(hashes, N_MEMBERS) if shares is None else None
+    heavy = None if lacking is None or shares is not None else _heavy(hashes, weights)
+    folds = _folds(hashes, N_MEMBERS, heavy) if shares is None else None
     generators = generator.spawn(N_MEMBERS)
 
     def grown(member):
@@ -277,7 +284,7 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, l
     forests = [forest for forest, _ in members]
     values = np.concatenate([value for _, value in members])
     joined = forests[0].joined(forests[1:])
-    return LeafScores(joined, values, mean, N_MEMBERS, keys.direction, keys.exponent, keys.narrow, gaps)
+    return LeafScores(joined, values, mean, N_MEMBERS, keys.direction, keys.exponent, keys.narrow, gaps, heavy)
 
 
 def _in_threads(function, n):
@@ -289,9 +296,20 @@ def _in_threads(function, n):
         return list(pool.map(function, range(n)))
 
 
-def _folds(hashes, n_folds):
-    """Fold of every row, by the hash of its content."""
-    return (mix_bits(hashes + np.uint64(1)) % np.uint64(n_folds)).astype(np.int64)
+def _folds(hashes, n_folds, heavy=None):
+    """Fold of every row, by the hash of its content; heavy contents are in none."""
+    folds = (mix_bits(hashes + np.uint64(1)) % np.uint64(n_folds)).astype(np.int64)
+    return folds if heavy is None else np.where(np.isin(hashes, heavy), -1, folds)
+
+
+def _heavy(hashes, weights):
+    """Contents with a large share of all weight, as where all numbers are missing.
+
+    A member that has not seen such a content says nothing of it, and no copy of so many gives its target away.
+    """
+    contents, place = np.unique(hashes, return_inverse=True)
+    mass = np.bincount(place, weights)
+    return contents[mass >= max(_HEAVY, _HEAVY_SHARE * mass.sum())]
 
 
 def _merged(rows, targets, weights, hashes, shares):

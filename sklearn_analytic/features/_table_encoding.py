@@ -9,7 +9,6 @@ from sklearn_analytic.features._sampling import hash_keys, mix_bits, row_keys
 
 N_FOLDS = 5  # of rows, each of which is encoded by means over the others
 ALL = N_FOLDS  # means over all rows: for rows that no fit has seen
-_GRID = 2.0**30  # steps of a unit
 _GAP_SALT, _CATEGORY_SALT, _FOLD_SALT = np.uint64(0x9E37), np.uint64(0x79B9), np.uint64(0x7F4A)
 
 
@@ -97,55 +96,61 @@ class LevelMeans:
         return self.means[ALL]
 
     def transform(self, codes, folds):
-        """Return the encoded column (n, n_columns); ``folds`` are of every row, or its shares in each, or None."""
-        places = _places(codes, self.n_levels)
-        if folds is None:
-            return self.means[ALL, places]
-        if folds.ndim == 1:
-            return self.means[folds, places]
-        return on_grid(np.einsum("nk,knc->nc", folds, self.means[:, places]))
+        """Return the encoded column (n, n_columns); ``folds`` are those of rows that means are taken of, or None."""
+        return self.means[ALL if folds is None else folds, _places(codes, self.n_levels)]
 
 
 @dataclass(frozen=True, eq=False)
 class RowFolds:
-    """The fold of every row that is learned from, by its content, and by its target where copies are draws.
+    """The fold of every row that means of targets are taken of: rows are encoded by the means of the other folds.
+
+    It follows the content of a row, so that copies of a row are held out together. Where copies are draws, each has a
+    fold of its own, which follows its content, its target and its number among its equals.
 
     Parameters
     ----------
     level_keys : tuple
         Of every column of categories the keys of its levels, of missing values and of unseen levels
         (:func:`level_keys`); None for numbers.
-    groups : ndarray of shape (g,), uint64, or None, default=None
-        Sorted hashes of the contents and targets of a fit whose copies are draws; None where copies of a row are in
-        one fold.
-    shares : ndarray of shape (g, n_folds) or None, default=None
-        Share of each in every fold.
+    are_draws : bool, default=False
+        Whether copies of a row are draws.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sklearn_analytic.features import RowFolds
-    >>> folds = RowFolds((None,)).of(np.array([[1.0], [2.0], [1.0]]), None)
+    >>> folds = RowFolds((None,)).of(np.array([[1.0], [2.0], [1.0]]))
     >>> bool(folds[0] == folds[2])
     True
     """
 
     level_keys: tuple
-    groups: np.ndarray | None = None
-    shares: np.ndarray | None = None
+    are_draws: bool = False
 
-    def of(self, x, target_hashes):
-        """Return the fold (n,) of every row, or its shares (n, n_folds + 1) in each; the last is of no fold."""
-        contents, draws = table_hashes(x, self.level_keys)
-        if self.groups is None:
-            return folds_of(draws)
-        wanted = contents ^ target_hashes
-        place = np.minimum(np.searchsorted(self.groups, wanted), len(self.groups) - 1)
-        known = self.groups[place] == wanted
-        out = np.zeros((len(x), N_FOLDS + 1))
-        out[known, :N_FOLDS] = self.shares[place[known]]
-        out[~known, ALL] = 1.0  # rows of later blocks, whose targets no mean has seen
-        return out
+    def of(self, x):
+        """Return the fold (n,) of every row by its content."""
+        return self.dealt(self.hashes(x)[:, 1])
+
+    @staticmethod
+    def dealt(hashes):
+        """Return the fold (n,) that a hash is dealt to."""
+        return (mix_bits(hashes ^ _FOLD_SALT) % np.uint64(N_FOLDS)).astype(np.int64)
+
+    def hashes(self, x):
+        """Return the hashes (n, 2) of every row: of its content, and that which draws follow."""
+        return np.column_stack(table_hashes(x, self.level_keys))
+
+    def of_copies(self, hashes, target_hashes, counted):
+        """Return the fold (n,) of every row of a whole fit, from the :meth:`hashes` of all; others are not counted."""
+        targets = mix_bits(target_hashes + np.uint64(1))
+        equal, draws = hashes[:, 0] ^ targets, hashes[:, 1] ^ targets
+        folds = np.full(len(equal), ALL)
+        kept = np.flatnonzero(counted)
+        order = kept[np.argsort(equal[kept], kind="stable")]
+        fresh = np.append(True, equal[order][1:] != equal[order][:-1])
+        number = np.arange(len(order)) - np.flatnonzero(fresh)[np.cumsum(fresh) - 1]
+        folds[order] = self.dealt(draws[order] ^ mix_bits(number.astype(np.uint64)))
+        return folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,19 +240,14 @@ class TableEncoding:
             place += part.n_columns
         return out
 
-    def learned(self, x, target_hashes):
-        """Return the encoded rows of rows that are learned from: no row's own target is in them."""
-        return self.transform(x, None if self.folds is None else self.folds.of(x, target_hashes))
+    def learned(self, x, folds=None):
+        """Return the encoded rows of rows that are learned from: no row's own target is in them.
 
-
-def on_grid(means):
-    """Means of targets, in units of deviations, on a grid: the order of sums must not tell rows apart."""
-    return np.round(means * _GRID) / _GRID
-
-
-def folds_of(draws):
-    """Return the fold (n,) of rows by their content."""
-    return (mix_bits(draws ^ _FOLD_SALT) % np.uint64(N_FOLDS)).astype(np.int64)
+        Of rows whose copies are draws, ``folds`` are given; those of later rows, of which no mean is taken, are none.
+        """
+        if self.folds is None or self.folds.are_draws:
+            return self.transform(x, folds)
+        return self.transform(x, self.folds.of(x))
 
 
 def _places(codes, n_levels):
@@ -276,8 +276,16 @@ def level_keys(levels):
     >>> bool(level_keys(["a", "b"])[1] == level_keys(["b"])[0])
     True
     """
-    words = [f"text {level}" if isinstance(level, str) else f"number {float(level)}" for level in levels]
+    words = [f"text {level}" if isinstance(level, str) else f"number {_as_float(level)}" for level in levels]
     return np.append([text_hash(word) / 2.0**64 for word in words], [-2.0, -1.0])
+
+
+def _as_float(number):
+    """A number as float64, in which all types of numbers are alike; itself where it is too large for one."""
+    try:
+        return float(number)
+    except OverflowError:
+        return number
 
 
 def table_hashes(x, level_keys):
@@ -310,13 +318,14 @@ def table_hashes(x, level_keys):
     is_category = np.array([keys is not None for keys in level_keys])
     direction = np.random.default_rng(0).standard_normal(len(is_category))
     gaps = np.isnan(x)
+    lacking = gaps.any(axis=1)
     keys = _projected(np.where(gaps, 0.0, x)[:, ~is_category], direction[~is_category])
     others = np.zeros(len(x), dtype=np.uint64)
     if is_category.any():
         coded = [level_keys[j][_places(x[:, j], len(level_keys[j]) - 2)] for j in np.flatnonzero(is_category)]
         others ^= mix_bits(hash_keys(row_keys(np.column_stack(coded), direction[is_category])) ^ _CATEGORY_SALT)
-    if gaps.any():
-        others ^= mix_bits(hash_keys(row_keys(gaps * 1.0, direction)) ^ _GAP_SALT)
+    if lacking.any():
+        others[lacking] ^= mix_bits(hash_keys(row_keys(gaps[lacking] * 1.0, direction)) ^ _GAP_SALT)
     return hash_keys(keys) ^ others, hash_keys(np.frexp(keys)[0]) ^ others
 
 

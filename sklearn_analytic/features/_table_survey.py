@@ -5,15 +5,13 @@ from functools import cached_property
 
 import numpy as np
 
-from sklearn_analytic.features._copies import are_draws, lay_copies
+from sklearn_analytic.features._copies import are_draws
 from sklearn_analytic.features._table_encoding import (
     N_FOLDS,
     LevelIndicators,
     LevelMeans,
     RowFolds,
     TableEncoding,
-    folds_of,
-    on_grid,
     table_hashes,
 )
 from sklearn_analytic.io._checks import host
@@ -23,6 +21,9 @@ _FEW_LEVELS = 10  # of a column that has an indicator for each
 _LEAST = 10.0  # weight of a level that has one, of few rows
 _LEAST_SHARE = 0.1  # as much of all weight is enough
 _IDENTIFIER = 0.05  # share of the rows, below which levels that come again are chance
+_DEPENDENT = 1e-9  # share of variance, below which targets determine each other
+_DOUBT = 2.0  # standard deviations by which means differ that are no chance
+_GRID = 2.0**-36  # of means, in units of deviations: the order of sums must not tell rows apart
 _SMOOTHING = (1.0, 1000.0)  # rows of prior, at least and at most
 _MOST_SCORES = 16  # columns of means; more classes are projected at random
 
@@ -45,7 +46,7 @@ class Survey:
     contents: np.ndarray  # (m, d) these rows
     weights: np.ndarray  # (m,)
     dropped: bool  # whether there were more
-    groups: tuple  # hashes of rows, of rows and targets, weights and targets (g, c), of those contents
+    groups: tuple  # hashes of those rows, of rows with their targets, and weights of these
 
     @classmethod
     def empty(cls, level_keys, n_scores):
@@ -68,7 +69,7 @@ class Survey:
             np.zeros((0, d)),
             np.zeros(0),
             False,
-            (nothing, nothing, np.zeros(0), np.zeros((0, c))),
+            (nothing, nothing, np.zeros(0)),
         )
 
     @classmethod
@@ -103,17 +104,17 @@ class Survey:
         """Return the survey."""
         return self
 
-    def with_rows(self, x, scores, hashes_of_targets, weights):
-        """Return the survey with coded rows (m, d), their targets (m, c), and weights or None."""
+    def with_rows(self, x, scores, hashes_of_targets, weights, folds=None):
+        """Return the survey with coded rows (m, d), their targets (m, c), and weights and folds or None."""
         weights = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=np.float64)
         if not np.all(weights > 0):
             kept = weights > 0
             x, scores, hashes_of_targets = x[kept], scores[kept], hashes_of_targets[kept]
-            weights = weights[kept]
+            weights, folds = weights[kept], None if folds is None else folds[kept]
         if not len(x):
             return self
         gaps, (hashes, draws) = np.isnan(x), table_hashes(x, self.level_keys)
-        folds = folds_of(draws)
+        folds = RowFolds(self.level_keys).dealt(draws) if folds is None else folds
         counts, sums = [], []
         for j in np.flatnonzero(self.is_category):
             n = self._n_levels(j) + 1
@@ -137,7 +138,7 @@ class Survey:
             contents=np.asarray(x[first], dtype=np.float64),
             weights=np.bincount(place, weights),
             dropped=False,
-            groups=_grouped(hashes, hashes ^ hashes_of_targets, weights, scores) if wide else self.groups,
+            groups=_grouped(hashes, hashes ^ hashes_of_targets, weights) if wide else self.groups,
         )
         return self.merge(own._cut())
 
@@ -204,32 +205,17 @@ class Survey:
         numbers = np.flatnonzero(has_values)
         lacking = np.flatnonzero((self.lacking[numbers] > 0) & indicators)
         categories = [self._category(k, int(j)) for k, j in enumerate(np.flatnonzero(self.is_category))]
-        folds = self._folds(categories)
         categories = tuple(part for part in categories if part is not None)
-        d, learned = len(self.is_category), folds if any(isinstance(part, LevelMeans) for part in categories) else None
-        lacks = bool(np.any(self.lacking[~self.is_category] > 0))
-        return TableEncoding(d, numbers, self.medians(numbers), lacking, categories, learned, lacks)
+        means = any(isinstance(part, LevelMeans) for part in categories)
+        folds = RowFolds(self.level_keys, self.are_draws) if means else None
+        lacks, d = bool(np.any(self.lacking[~self.is_category] > 0)), len(self.is_category)
+        return TableEncoding(d, numbers, self.medians(numbers), lacking, categories, folds, lacks)
 
-    def _folds(self, categories):
-        """Folds of the rows that means are taken of."""
-        if not self.are_draws or not any(isinstance(part, LevelMeans) for part in categories):
-            return RowFolds(self.level_keys)
-        order = np.argsort(self.groups[1])
-        return RowFolds(self.level_keys, self.groups[1][order], self._shares[order])
-
-    @cached_property
-    def _shares(self):
-        """Share of every content and target in every fold, where copies are draws.
-
-        Copies of one content are laid end to end by their targets; unit by unit they go to the folds in turn.
-        """
-        hashes, _, weights, scores = self.groups
-        order = scores @ np.random.default_rng(0).uniform(1, 2, self.n_scores)
-        size = np.frexp(np.nanmax(np.abs(self.contents[:, ~self.is_category]), initial=0.0))[1]
-        scaled = np.where(self.is_category, self.contents, np.ldexp(self.contents, -size))
-        own = table_hashes(scaled, self.level_keys)[0][np.searchsorted(self.hashes, hashes)]
-        laid = lay_copies(own, order, weights, self.unit, N_FOLDS).shares(weights)
-        return laid / weights[:, None]
+    @property
+    def needs_folds(self):
+        """Whether means are to be taken once more, by folds of copies that are draws."""
+        used = [np.count_nonzero(counts.sum(axis=0)) for counts in self.counts]
+        return max(used, default=0) > _FEW_LEVELS and self.are_draws
 
     def _category(self, k, j):
         """The encoding of one column of categories, or None where it says nothing."""
@@ -237,7 +223,7 @@ class Survey:
         weights = self.counts[k].sum(axis=0) / self.unit
         used = np.flatnonzero(weights > 0)
         if len(used) > _FEW_LEVELS:
-            return LevelMeans(j, self._means(k)) if self._come_again(k) else None
+            return LevelMeans(j, self._means(k)) if self._tells(k) else None
         if len(used) < 2:
             return None
         least = min(_LEAST, _LEAST_SHARE * weights.sum())
@@ -246,52 +232,45 @@ class Survey:
             chosen = chosen[1:]
         return LevelIndicators(j, chosen, n) if len(chosen) else None
 
-    def _come_again(self, k):
-        """Whether levels come in several folds; where hardly any row has one that does, they are identifiers."""
-        counts = self._by_fold(k)[0]
+    def _tells(self, k):
+        """Whether levels tell of targets: they come in several folds, unlike identifiers, and their means differ."""
+        counts = self.counts[k]
         again = np.sum(counts > 0, axis=0) > 1
-        return counts[:, again].sum() >= _IDENTIFIER * counts.sum()
+        if counts[:, again].sum() < _IDENTIFIER * counts.sum():
+            return False
+        within, between, n_within, n_between, _ = self._variances(k)
+        return between > within * (1 + _DOUBT * np.sqrt(2 / n_within + 2 / n_between))
 
     def _means(self, k):
         """Smoothed means of every level (folds + 1, levels + 2, c), without every fold and over all."""
-        counts, sums = self._by_fold(k)
+        counts, sums = self.counts[k], self.sums[k]
         total, weight = sums.sum(axis=0), counts.sum(axis=0)
-        smoothing = self._smoothing(total, weight)
+        smoothing = self._smoothing(k)
         without = [(total - sums[f], weight - counts[f]) for f in range(N_FOLDS)]
         held_out = np.stack([_smoothed(s, np.maximum(w, 0.0), smoothing) for s, w in without])
         seen = held_out[:, :-1][counts > 0]  # rows that are predicted have no mean beyond those that rows learned by
         means = np.clip(_smoothed(total, weight, smoothing), seen.min(axis=0), seen.max(axis=0))
         means[-1] = 0.0
-        return on_grid(np.concatenate([held_out, means[None]]))
+        return np.round(np.concatenate([held_out, means[None]]) / _GRID) * _GRID
 
-    def _by_fold(self, k):
-        """Weights and sums of a column of categories by fold: of rows, or of copies that are draws."""
-        if not self.are_draws:
-            return self.counts[k], self.sums[k]
-        hashes, _, weights, scores = self.groups
-        shares = self._shares * weights[:, None]
-        j, n = np.flatnonzero(self.is_category)[k], self.counts[k].shape[1]
-        codes = self.contents[np.searchsorted(self.hashes, hashes), j]
-        codes = np.where(np.isnan(codes), n - 1, codes).astype(np.int64)
-        counts, sums = np.zeros_like(self.counts[k]), np.zeros_like(self.sums[k])
-        for f in range(N_FOLDS):
-            counts[f] = np.bincount(codes, shares[:, f], n)
-            for c in range(self.n_scores):
-                sums[f, :, c] = np.bincount(codes, shares[:, f] * scores[:, c], n)
-        return counts, sums
-
-    def _smoothing(self, total, weight):
+    def _smoothing(self, k):
         """Weight of the prior: the variance within levels over that between them (empirical Bayes, by moments)."""
+        within, between, _, _, size = self._variances(k)
+        variance, (low, high) = (between - within) / size, _SMOOTHING
+        return self.unit * float(np.clip(within / variance if variance > 0 else high, low, high))
+
+    def _variances(self, k):
+        """Mean squares within and between levels, their degrees of freedom, and the typical size of a level."""
+        weight, total = self.counts[k].sum(axis=0), self.sums[k].sum(axis=0)
         used, unit = weight > 0, self.unit
         w, s = weight[used], total[used]
-        n, levels = w.sum() / unit, len(w)
-        between = np.sum(s**2 / w[:, None], axis=0) - s.sum(axis=0) ** 2 / w.sum()
-        within = np.maximum(self.squares - np.sum(s**2 / w[:, None], axis=0), 0.0)
-        within = within.sum() / unit / max(n - levels, 1.0)
-        spread = (n - np.sum((w / unit) ** 2) / n) / max(levels - 1, 1)
-        variance = (between.sum() / unit / max(levels - 1, 1) - within) / max(spread, 1e-12)
-        low, high = _SMOOTHING
-        return unit * float(np.clip(within / variance if variance > 0 else high, low, high))
+        n, n_between = w.sum() / unit, max(len(w) - 1, 1)
+        explained = np.sum(s**2 / w[:, None], axis=0)
+        between = np.sum(explained - s.sum(axis=0) ** 2 / w.sum()) / unit / n_between
+        n_within = max(n - len(w), 1.0)
+        within = np.sum(np.maximum(self.squares - explained, 0.0)) / unit / n_within
+        size = (n - np.sum((w / unit) ** 2) / n) / n_between
+        return within, between, n_within, n_between, max(size, 1e-12)
 
 
 def _smoothed(sums, weights, smoothing):
@@ -300,10 +279,10 @@ def _smoothed(sums, weights, smoothing):
     return np.vstack([(sums - weights[:, None] * prior) / (weights + smoothing)[:, None], 0 * prior])
 
 
-def _grouped(hashes, groups, weights, scores):
+def _grouped(hashes, groups, weights):
     """Distinct contents and targets, with their weights."""
     _, first, place = np.unique(groups, return_index=True, return_inverse=True)
-    return hashes[first], groups[first], np.bincount(place, weights, len(first)), scores[first]
+    return hashes[first], groups[first], np.bincount(place, weights, len(first))
 
 
 def _median(values, weights):
@@ -345,15 +324,16 @@ def score_columns(coded, weights=None):
     """
     if coded.ndim == 1 and coded.dtype.kind in "iu":
         n = int(coded.max(initial=0)) + 1
-        table = np.eye(n)[:, 1:] if n == 2 else np.eye(max(n, 1))
-        return ClassScores(_narrow(table))
+        return ClassScores(_narrow(np.eye(max(n, 2))[:, 1:]))  # the first is what the others leave
     coded = np.reshape(np.asarray(coded, dtype=np.float64), (len(coded), -1))
     used = np.ones(len(coded)) if weights is None else np.asarray(weights, dtype=np.float64)
     size = np.max(np.abs(coded), axis=0, initial=0.0)
     size = np.where(size > 0, size, 1.0)
     mean = used @ (coded / size) / used.sum()
     deviation = np.sqrt(used @ (coded / size - mean) ** 2 / used.sum())
-    return NumberScores(size, mean, np.where(deviation > 0, deviation, 1.0), _projection(coded.shape[1]))
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    standardised = (coded / size - mean) / deviation
+    return NumberScores(size, mean, deviation, _independent(standardised.T @ (standardised * used[:, None])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -396,6 +376,16 @@ def _narrow(table):
     return table if projection is None else table @ projection
 
 
+def _independent(gram):
+    """A projection of targets that are many, or that determine each other, or None."""
+    projection = _projection(len(gram))
+    if projection is not None or len(gram) == 1:
+        return projection
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > _DEPENDENT * values[-1]
+    return None if kept.all() else vectors[:, kept]
+
+
 def _projection(n_columns):
     """A random projection of many columns of scores, or None."""
     if n_columns <= _MOST_SCORES:
@@ -416,4 +406,5 @@ class SurveyStep:
     def __call__(self, survey, block, backend):
         """Return the survey with the block."""
         y = np.asarray(block.y)
-        return survey.with_rows(host(block.x), self.scores(self.coding.numbers(y)), self.coding.hashes(y), block.weight)
+        scores, hashes = self.scores(self.coding.numbers(y)), self.coding.hashes(y)
+        return survey.with_rows(host(block.x), scores, hashes, block.weight, block.folds)

@@ -40,8 +40,8 @@ class RowSource(ABC):
         """Rows and columns."""
 
     @abstractmethod
-    def in_blocks(self, y, weight, block_size, missing=False):
-        """Return :class:`RowBlocks` of these features with coded targets and weights; NaN may be ``missing``."""
+    def in_blocks(self, y, weight, block_size, missing=False, folds=None):
+        """Return :class:`RowBlocks` of these features with coded targets, weights and folds; NaN may be ``missing``."""
 
 
 class LazyRows(ABC):

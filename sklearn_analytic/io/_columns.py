@@ -2,6 +2,7 @@
 
 import numbers
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -27,7 +28,6 @@ from sklearn_analytic.io._raw_columns import (
 )
 
 UNSEEN = -1.0  # the code of a level that is not among those that were learned
-_SMALL_INTEGERS = 2**24  # that float32 tells apart
 _ONE_KIND = "a column holds numbers or categories in all blocks and calls: convert it with astype first"
 
 
@@ -57,6 +57,11 @@ class Columns:
         """Whether any column holds categories."""
         return CATEGORIES in self.kinds
 
+    @property
+    def are_numbers(self):
+        """Whether every column holds numbers."""
+        return set(self.kinds) == {NUMBERS}
+
     def merged(self, other):
         """Return the columns of two parts of a table; levels of the other follow those of this one."""
         kinds, levels = [], []
@@ -64,8 +69,9 @@ class Columns:
             if EMPTY not in (one, two) and one != two:
                 raise UnreadableColumnError(self._column(j), f"holds {one} in some rows and {two} in others", _ONE_KIND)
             kinds.append(two if one == EMPTY else one)
-            both = dict.fromkeys((*(self.levels[j] or ()), *(other.levels[j] or ())))
-            levels.append(tuple(both) if kinds[-1] == CATEGORIES else None)
+            mine, theirs = self.levels[j] or (), other.levels[j] or ()
+            self._refuse_other_type(j, mine, theirs)
+            levels.append(tuple(dict.fromkeys((*mine, *theirs))) if kinds[-1] == CATEGORIES else None)
         return replace(self, kinds=tuple(kinds), levels=tuple(levels))
 
     def in_order(self):
@@ -83,9 +89,8 @@ class Columns:
         names = names_of(x) or self.names
         named = self if names is self.names else replace(self, names=tuple(names))
         parts = [named._numbers_of(j, column) for j, column in enumerate(raw_columns(x, names))]
-        few = max((len(levels) for levels in self.levels if levels is not None), default=0) < _SMALL_INTEGERS
-        of_numbers = [p.dtype for p, kind in zip(parts, self.kinds, strict=True) if kind == NUMBERS]
-        narrow = few and of_numbers and all(dtype == np.float32 for dtype in of_numbers)
+        # Means of targets need all digits, whatever numbers are beside them in a block.
+        narrow = not self.has_categories and all(part.dtype == np.float32 for part in parts)
         out = np.empty((len(x), len(parts)), dtype=np.float32 if narrow else np.float64)
         for j, part in enumerate(parts):
             out[:, j] = part
@@ -94,7 +99,7 @@ class Columns:
     def _numbers_of(self, j, column):
         """One column as numbers; refuse what the fit has known as something else."""
         kind = self.kinds[j]
-        if EMPTY in (column.kind, kind):
+        if EMPTY in (column.kind, kind) or (column.kind == NUMBERS != kind and np.isnan(column.values).all()):
             return np.full(len(column.values), np.nan)
         if kind == NUMBERS:
             if column.kind == NUMBERS:
@@ -105,12 +110,29 @@ class Columns:
             return values
         if column.kind == NUMBERS:
             column = leveled(column.values)
-        known = {level: k for k, level in enumerate(self.levels[j])}
+        self._refuse_other_type(j, self.levels[j], column.levels)
+        known = self._numbers_of_levels[j]
         codes = np.array([*(known.get(level, UNSEEN) for level in column.levels), np.nan], dtype=np.float64)
-        text = [isinstance(level, str) for level in column.levels]
-        if column.levels and not any(text) and all(isinstance(level, str) for level in known):
-            raise UnreadableColumnError(self._column(j), f"holds {column.levels[0]!r}, and held text before", _ONE_KIND)
         return codes[column.values]
+
+    @cached_property
+    def _numbers_of_levels(self):
+        """The number of every level, by column: single rows ask for them, too."""
+        return [levels and {level: k for k, level in enumerate(levels)} for levels in self.levels]
+
+    @cached_property
+    def _are_text(self):
+        """Whether all levels of a column are text, or none is, by column; None where some are."""
+        return [None if levels is None else _are_text(levels) for levels in self.levels]
+
+    def _refuse_other_type(self, j, known, levels):
+        """Refuse numbers where all levels were text, and text where all were numbers: none would be known again."""
+        if not known or not levels:
+            return
+        before = self._are_text[j] if known is self.levels[j] else _are_text(known)
+        if {before, _are_text(levels)} == {True, False}:
+            kind = "text" if before else "numbers"
+            raise UnreadableColumnError(self._column(j), f"holds {levels[0]!r}, and held {kind} before", _ONE_KIND)
 
     def _column(self, j):
         """The number of a column and its name."""
@@ -162,7 +184,8 @@ def raw_rows(x, estimator=None):
     if isinstance(x, CodedRows) or (is_frame(x) and not is_plain(x)):
         return x
     if isinstance(x, np.ndarray):
-        return x if x.ndim == 2 and x.dtype.kind in "OSUTmM" and x.size else checked_array(x, estimator)
+        is_table = x.dtype.kind in "OSUTmM" and x.size
+        return _with_rows_and_columns(x) if is_table else checked_array(x, estimator)
     if is_plain(x) or is_frame(x) or not hasattr(x, "__len__"):
         return checked_array(x, estimator)
     refuse_kinds(x, "X", "a table of shape (n_samples, n_features)", estimator)
@@ -170,9 +193,19 @@ def raw_rows(x, estimator=None):
         found = np.asarray(x)
     except (ValueError, TypeError):
         return checked_array(x, estimator)
-    if found.ndim != 2 or found.dtype.kind in "biufc" or not found.size:
+    if found.dtype.kind in "biufc" or not found.size:
         return checked_array(x, estimator)
-    return np.array(x, dtype=object)
+    return _with_rows_and_columns(found if found.ndim != 2 else np.array(x, dtype=object))
+
+
+def _with_rows_and_columns(x):
+    """Refuse objects that are no table, in the words for arrays of numbers."""
+    if x.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {x.ndim}D array instead. Reshape your data with X.reshape(-1, 1) if it holds one "
+            "feature, X.reshape(1, -1) if it holds one row."
+        )
+    return x
 
 
 def marked_columns(categorical, n_columns, names):
@@ -204,7 +237,8 @@ def columns_of_rows(X, categorical, names=None):
     """Return how the columns of rows in memory, which have these names or none, are read."""
     marks = marked_columns(categorical, X.shape[1], names)
     if is_plain(X) and (isinstance(marks, str) or not marks.any()):
-        return plain_columns(X.shape[1], names)
+        columns = plain_columns(X.shape[1], names)
+        return replace(columns, kinds=tuple(EMPTY if missing else NUMBERS for missing in _all_missing(X)))
     return learned_columns(_in_memory(X) if is_plain(X) else X, marks, names)
 
 
@@ -227,7 +261,7 @@ def plain_columns(n_columns, names=None):
 def _coded(X, columns):
     """Rows with numbered levels; an array of numbers where there are none."""
     x = columns.coded(X)
-    return CodedRows(x, columns) if set(columns.kinds) != {NUMBERS} else x
+    return x if columns.are_numbers else CodedRows(x, columns)
 
 
 def medians_of_whole(X):
@@ -242,6 +276,18 @@ def medians(x):
     """Return the medians (d,) of rows: the mean of the two in the middle, which may be as large as numbers are."""
     low, high = (np.quantile(x, 0.5, axis=0, method=method) for method in ("lower", "higher"))
     return 0.5 * low.astype(np.float64) + 0.5 * high.astype(np.float64)
+
+
+def _all_missing(X):
+    """Whether nothing is in a column of numbers, by column: the first row tells of most that something is."""
+    if not X.shape[0]:  # of an example
+        return np.zeros(X.shape[1], dtype=bool)
+    first = dense_rows(X[:1], missing=True)
+    found = np.isnan(np.asarray(host(first)))[0]
+    for j in np.flatnonzero(found):
+        column = X[:, [j]].toarray() if sparse.issparse(X) else host(X[:, j])
+        found[j] = np.isnan(np.asarray(column, dtype=np.float64)).all()
+    return found
 
 
 def _in_memory(X):
@@ -270,6 +316,8 @@ def learned_columns(x, marks, names=None):
                     "name it in categorical_features, or leave that at 'from_dtype'",
                 )
             kind = NUMBERS
+        if kind == NUMBERS and column.kind == NUMBERS and np.isnan(column.values).all():
+            kind = EMPTY
         kinds.append(kind)
         levels.append(None if kind != CATEGORIES else _used(column))
     return Columns(tuple(kinds), tuple(levels), None if names is None else tuple(names), tuple(declared))
@@ -294,6 +342,10 @@ def _used(column):
 
 def _rank(level):
     """Order of levels of all types: numbers first, then text."""
-    if isinstance(level, numbers.Real):
-        return (0, float(level), "")
-    return (1, 0.0, str(level))
+    return (0, level, "") if isinstance(level, numbers.Real) else (1, 0, str(level))
+
+
+def _are_text(levels):
+    """Whether all levels are text, or none is; None where some are."""
+    found = {isinstance(level, str) for level in levels}
+    return found.pop() if len(found) == 1 else None

@@ -21,12 +21,14 @@ class Block:
     x: Any  # (m, d)
     y: Any  # (m,) or (m, c)
     weight: Any | None  # (m,)
+    folds: Any | None = None  # (m,) of rows that means of targets are taken of, where their content does not tell
 
     def pieces(self, size):
         """Yield the block in parts of at most ``size`` rows."""
         for start in range(0, len(self.y), size):
             rows = slice(start, start + size)
-            yield Block(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+            weight, folds = (None if part is None else part[rows] for part in (self.weight, self.folds))
+            yield Block(self.x[rows], self.y[rows], weight, folds)
 
 
 class RowBlocks(ABC):
@@ -86,17 +88,15 @@ class RowBlocks(ABC):
                 block = piece = None  # or it would stay while the next one is read
             return statistic.to_host(backend)
 
-    def map_rows(self, function, y=None):
+    def map_rows(self, function):
         """Return ``function(rows)`` of every block, concatenated: one pass that keeps only the results.
 
-        With ``y`` (n,) the function is one of rows and their part of it.
+        Of rows that have folds it is ``function(rows, folds)``.
         """
-        parts, first = [], 0
+        parts = []
         with closing(iter(self)) as blocks:
             for block in blocks:
-                given = () if y is None else (y[first : first + len(block.y)],)
-                parts.append(function(host(block.x), *given))
-                first += len(block.y)
+                parts.append(function(host(block.x), *(() if block.folds is None else (block.folds,))))
                 del block  # or it would stay while the next one is read
         return np.concatenate(parts)
 
@@ -124,14 +124,15 @@ class ArrayBlocks(RowBlocks):
     weight: Any | None
     block_size: int
     missing: bool = False  # whether values may be
+    folds: Any | None = None
 
     def __iter__(self):
         for start in range(0, self.n_rows, self.block_size):
             rows = slice(start, start + self.block_size)
-            weight = None if self.weight is None else self.weight[rows]
+            weight, folds = (None if part is None else part[rows] for part in (self.weight, self.folds))
             y = self.y[rows]
             refuse_gaps(y, "y")
-            yield Block(dense_rows(self.x[rows], self.missing), y, weight)
+            yield Block(dense_rows(self.x[rows], self.missing), y, weight, folds)
             release_pages(self.x, rows)
             release_pages(self.y, rows)
 
@@ -158,14 +159,14 @@ class ArrayBlocks(RowBlocks):
         return host(dense_rows(self.x[unique], self.missing))[inverse], self.y[indices]
 
 
-def rows_in_blocks(x, y, weight, block_size, missing=False):
+def rows_in_blocks(x, y, weight, block_size, missing=False, folds=None):
     """Return rows of an array or of a :class:`RowSource`, with their coded targets and weights, in blocks.
 
-    NaN is an error unless values may be ``missing``.
+    NaN is an error unless values may be ``missing``; blocks have their part of ``folds``.
     """
     if isinstance(x, RowSource):
-        return x.in_blocks(y, weight, block_size, missing)
-    return ArrayBlocks(x, y, weight, block_size, missing)
+        return x.in_blocks(y, weight, block_size, missing, folds)
+    return ArrayBlocks(x, y, weight, block_size, missing, folds)
 
 
 def auto_block_size(n_columns):

@@ -23,7 +23,7 @@ _POINT_TO_SKRUB = (
     "dates and texts are read by skrub, make_pipeline(skrub.TableVectorizer(), model), or turn the column into "
     "numbers first (year, month, days since a date)"
 )
-_NUMBERS_OF_ARROW = ("int", "uint", "half", "float", "double", "bool", "decimal")  # how its types begin
+NUMBERS_OF_ARROW = ("int", "uint", "half", "float", "double", "bool", "decimal")  # how its types begin
 _DATES_OF_ARROW = ("date", "time", "duration", "month")
 
 
@@ -63,11 +63,6 @@ def raw_columns(x, names=None):
     framed = is_frame(x)
     if not framed:
         x = x if isinstance(x, np.ndarray) else np.array(x, dtype=object)
-        if x.ndim != 2:
-            raise ValueError(
-                f"Expected 2D array, got {x.ndim}D array instead: X has rows and columns. Reshape your data with "
-                "X.reshape(-1, 1) if it holds one feature, X.reshape(1, -1) if it holds one row."
-            )
     names = names_of(x) if framed else names
     for j in range(x.shape[1]):
         where = j, None if names is None else names[j]
@@ -136,7 +131,7 @@ def _of_arrow(x, j, where):
     column, dtype = x.column(j), str(x.schema.types[j])
     if dtype.startswith(_DATES_OF_ARROW):
         raise UnreadableColumnError(where, f"has dtype {dtype}", _POINT_TO_SKRUB)
-    if dtype.startswith(_NUMBERS_OF_ARROW):
+    if dtype.startswith(NUMBERS_OF_ARROW):
         column = column if dtype == "float" else column.cast("float64")
         in_pieces = hasattr(column, "num_chunks")
         return _numbers(np.array(column.to_numpy() if in_pieces else column.to_numpy(zero_copy_only=False)))
@@ -165,7 +160,7 @@ def _of_values(values, where, dtype=None):
     try:
         distinct = list(dict.fromkeys(listed))
     except TypeError:
-        raise _neither(next(value for value in listed if not _has_hash(value)), where) from None
+        raise _neither(next(value for value in listed if not _has_hash(value)), where, dtype or values.dtype) from None
     present = [value for value in distinct if not is_missing(value)]
     if all(is_number(value) for value in present):
         kind = NUMBERS if present else EMPTY
@@ -189,15 +184,15 @@ def _plain(levels, where, dtype):
         if isinstance(level, Decimal):
             level = float(level)
         if not isinstance(level, _LEVELS):
-            raise _neither(level, where)
+            raise _neither(level, where, dtype)
         found.append(level)
     return found
 
 
-def _neither(value, where):
+def _neither(value, where, dtype):
     """The error of a value that is neither a number nor a category."""
     kind = type(value).__name__
-    found = f"holds a {kind} (float() argument must be a string or a real number, not {kind!r})"
+    found = f"has dtype {dtype} and holds a {kind} (float() argument must be a string or a real number, not {kind!r})"
     return UnreadableColumnError(where, found, _CONVERT)
 
 

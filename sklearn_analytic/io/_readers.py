@@ -13,12 +13,12 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_analytic.io._passes import auto_block_size, release_pages
+from sklearn_analytic.io._raw_columns import NUMBERS_OF_ARROW
 
 _IN_MEMORY = ("numpy", "scipy", "torch", "pandas", "polars", "pyarrow")
 # How X is made sliceable by position, and y and weights an array, by the library that they come from.
 _SLICEABLE = {"builtins": np.asarray, "pandas": lambda x: x.reset_index(drop=True)}
 _HELD = dict.fromkeys(("builtins", "pandas", "polars", "pyarrow"), np.asarray)
-_NUMBERS = ("int", "uint", "half", "float", "double", "bool", "decimal")  # types of Arrow, by how they begin
 _TILE = 1024  # rows that are filled column by column while they stay in cache
 
 
@@ -245,7 +245,7 @@ class ArrowReader(Reader):
     @property
     def _all_numbers(self):
         """Whether every column of X holds numbers."""
-        return all(str(self.dataset.schema.field(name).type).startswith(_NUMBERS) for name in self.x)
+        return all(str(self.dataset.schema.field(name).type).startswith(NUMBERS_OF_ARROW) for name in self.x)
 
     def targets(self):
         """Blocks of the target columns alone."""

@@ -30,9 +30,9 @@ class SourceRows(RowSource):
         """Rows and columns."""
         return sum(self.sizes), self.n_columns
 
-    def in_blocks(self, y, weight, block_size, missing=False):
+    def in_blocks(self, y, weight, block_size, missing=False, folds=None):
         """Return the rows with coded targets and weights."""
-        return SourceBlocks(self, y, weight, block_size, missing=missing)
+        return SourceBlocks(self, y, weight, block_size, 0, missing, folds)
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class SourceBlocks(RowBlocks):
     block_size: int
     first: int = 0
     missing: bool = False  # whether values may be
+    folds: Any | None = None
 
     def __iter__(self):
         sizes = self.source.sizes
@@ -66,9 +67,9 @@ class SourceBlocks(RowBlocks):
         """The block's rows, dense and finite, with their targets and weights; errors say which block it is."""
         with numbered(number):
             refuse_gaps(self.y[rows], "y")
-            weight = None if self.weight is None else self.weight[rows]
+            weight, folds = (None if part is None else part[rows] for part in (self.weight, self.folds))
             x = rows_by(self.source.columns, self.source.check(x))
-            return Block(host(dense_rows(x, self.missing)), self.y[rows], weight)
+            return Block(host(dense_rows(x, self.missing)), self.y[rows], weight, folds)
 
     def rows_before(self, n_blocks):
         """Return the number of rows in the first blocks, of those that have rows."""
@@ -124,7 +125,7 @@ def opened(blocks, check, columns_of, show=None):
         show(x, y)
     # A reader that picks columns by name gives no others.
     check_more = _itself if blocks.feature_names is not None else lambda x: check(x, False)
-    if not is_plain(raw) or columns.has_categories:
+    if not is_plain(raw) or not columns.are_numbers:
         columns = _columns_of_all(blocks, check_more, columns_of)
     del x, y, raw
     targets, weights, sizes = [], [], []

@@ -62,6 +62,8 @@ class BlockwiseEstimator(ReductionEstimator):
     def forget(self, X, y, sample_weight=None):
         """Take rows out again that were fitted before: the result equals a fit on the rest.
 
+        The encoding of missing values and categories stays as it is, and so do hidden layers that rows have drawn.
+
         Parameters
         ----------
         X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)

@@ -20,7 +20,7 @@ from sklearn_analytic.estimator.checks import (
 )
 from sklearn_analytic.estimator.learned import Solved, Stage
 from sklearn_analytic.estimator.reduction import Method
-from sklearn_analytic.estimator.table import Coding, learn_table
+from sklearn_analytic.estimator.table import in_passes
 from sklearn_analytic.estimator.weights import NO_WEIGHT, refuse_extreme_weights
 from sklearn_analytic.features import HIDDEN, apply_layers, draw_rows, row_keys
 from sklearn_analytic.io._passes import rows_in_blocks
@@ -82,10 +82,10 @@ class BlockwiseMethod(Method):
     def added(self, learned, X, y, copies, progress, whole):
         """Return what was learned with rows added: all by the road that ``solver`` says, or one block."""
         backend, sizes = self.backend_of(X), hidden_sizes(self.hidden_layer_sizes)
-        if learned.network is None:
-            table = learn_table(X, learned.targets.coded(y), copies, Coding.of(learned.targets))
-            learned = replace(learned, table=table)
-        rows = self._coded(learned, X, y, copies)
+        is_first = learned.network is None or progress.resumed  # later rows have no part in the table
+        X, table = in_passes(learned, X, learned.targets.coded(y), copies, is_first)
+        learned = replace(learned, table=table)
+        rows = self._coded(learned.targets, X, y, copies)
         if learned.network is None:
             learned = replace(learned, network=self._layers(rows, sizes, learned.targets))
         step = HiddenStep(learned.network, learned.targets)
@@ -106,11 +106,8 @@ class BlockwiseMethod(Method):
             raise ValueError(NO_WEIGHT)
         return replace(learned, statistic=statistic)
 
-    def _coded(self, learned, X, y, copies):
+    def _coded(self, targets, X, y, copies):
         """Rows with coded targets and weights, in blocks."""
-        targets = learned.targets
-        if learned.table is not None:
-            X = learned.table.rows(X, Coding.of(targets))
         weights = targets.weights(y, self.class_weight, refuse_extreme_weights(copies))
         widest = max(X.shape[1], *hidden_sizes(self.hidden_layer_sizes), 1)
         return rows_in_blocks(X, targets.coded(y), weights, self.rows_per_block(widest))
@@ -134,7 +131,8 @@ class BlockwiseMethod(Method):
     def removed(self, learned, X, y, copies):
         """Return what was learned without rows that were in."""
         step, backend, both = HiddenStep(learned.network, learned.targets), self.backend_of(X), learned.statistic
-        for block in self._coded(learned, X, y, copies):
+        X, _ = in_passes(learned, X, learned.targets.coded(y), copies, is_first=False)
+        for block in self._coded(learned.targets, X, y, copies):
             part = replace(block, x=step.hidden(block, backend), y=learned.targets.matrix(block.y))
             statistic = _roads.remove_rows(without_columns(both), part, backend)
             if isinstance(both, WithColumns):
@@ -235,8 +233,7 @@ def _same_encoding(one, two):
         return True
     if all(table.is_plain and not table.encoding.lacks for table in (one, two)):
         return True
-    rows = two.columns.levels == one.columns.levels
-    return rows and one.encoding.same_as(two.encoding)
+    return two.columns.levels == one.columns.levels and one.encoding.same_as(two.encoding)
 
 
 def refuse_other_layers(one, two):

@@ -13,7 +13,6 @@ from sklearn_analytic.estimator.epoch_estimator import EpochEstimator, NetworkCl
 from sklearn_analytic.estimator.epoch_rows import Reading
 from sklearn_analytic.estimator.epoch_targets import NetworkClasses
 from sklearn_analytic.estimator.learned import Trained, shapes
-from sklearn_analytic.estimator.table import Coding
 from sklearn_analytic.estimator.targets import listed_classes
 from sklearn_analytic.estimator.texts import FITTED_COLUMNS, NETWORK, documented
 from sklearn_analytic.estimator.value import store
@@ -242,7 +241,7 @@ class PrivateDFAClassifier(NetworkClassifier, EpochEstimator):
             method = replace(method, ends=ends, n_rows=X.shape[0])
             method.refuse_budget(table.n_columns, targets.n_outputs)  # before anything is drawn
             tasks = EpochTasks(self, {"X": X, "y": y})
-            rows = table.learned(X, y, Coding())
+            rows = table.learned(X)
             trained, history = epochs.fit(method, targets, rows, y, None, tasks, table)
             self._keep(trained)
             tasks.end(dict)

@@ -88,10 +88,13 @@ WRONG = {
         FRAME.assign(c=pd.Series([pd.Period("2020")] * 150)),
         r"^Column 4 \('c'\) of X has dtype period.* and holds dates, 2020: dates .*skrub.TableVectorizer",
     ),
-    "lists": (FRAME.assign(c=[[1]] * 150), r"^Column 4 \('c'\) of X holds a list .* not 'list'\): turn the column"),
+    "lists": (
+        FRAME.assign(c=[[1]] * 150),
+        r"^Column 4 \('c'\) of X has dtype object and holds a list .* not 'list'\): turn the column",
+    ),
     "dicts": (
         np.array([[1.0, {"a": 1}]] * 150, dtype=object),
-        r"^Column 1 of X holds a dict .*argument must be a string or a real number, not 'dict'\)",
+        r"^Column 1 of X has dtype object and holds a dict .*argument must be a string or a real number, not 'dict'\)",
     ),
     "too large": (
         FRAME.assign(c=[10**400] * 150),

@@ -317,15 +317,29 @@ def test_a_source_that_lacks_values_late_is_read_anew(name):
     assert_same(made_of, made(name).fit(rows, y), rows=rows)
 
 
-@pytest.mark.parametrize("wide", [False, True], ids=["numbers apart", "names alone"])
+@every_closed_form
+def test_rows_are_read_alike_whatever_their_block_holds(name):
+    rows = X.sort_values("age", na_position="first", ignore_index=True)  # all gaps of numbers are in the first block
+    y = target(name, SCORE[X.sort_values("age", na_position="first").index])
+    whole = made(name).fit(rows, y)
+    assert_same(made(name).fit_blocks(Blocks.from_arrays(rows, y, block_size=60)), whole)
+    parts = [rows[:60], rows[60:120].astype({"size": "float32"}).astype({"size": float}), rows[120:]]
+    labels = [y[:60], y[60:120], y[120:]]
+    narrow = [parts[0], parts[1].assign(size=parts[1]["size"].astype("float32")), parts[2]]
+    one, two = (made(name).fit_blocks(Blocks.from_iterable(list(zip(p, labels, strict=True)))) for p in (parts, narrow))
+    assert_same(two, one)
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["numbers apart", "categories alone"])
 def test_forget_and_merge_are_exact(wide):
     rows = X[["town", "flag"]] if wide else X
     first = BRMPRegressor().partial_fit(rows[:100], SCORE[:100])
     both = copy.deepcopy(first).partial_fit(rows[100:], SCORE[100:])
     assert_same(copy.deepcopy(both).forget(rows[100:], SCORE[100:]), first, rows=rows)
     other = copy.deepcopy(first).partial_fit(rows[100:150], SCORE[100:150])
-    rest = copy.deepcopy(first).partial_fit(rows[150:], SCORE[150:]).forget(rows[:100], SCORE[:100])
-    assert_same(other.merge(rest), both, rows=rows)
+    if not wide:  # rows that the encoding was learned from are encoded as later ones are
+        rest = copy.deepcopy(first).partial_fit(rows[150:], SCORE[150:]).forget(rows[:100], SCORE[:100])
+        assert_same(other.merge(rest), both, rows=rows)
     with pytest.raises(ValueError, match="the same encoding"):
         first.merge(BRMPRegressor().fit(rows[100:], SCORE[100:]))
 
@@ -476,7 +490,7 @@ def test_dates_are_refused_by_name(name, values):
 @every
 @pytest.mark.parametrize(("value", "found"), [([1, 2], "a list"), ({"a": 1}, "a dict")])
 def test_what_is_neither_number_nor_name_is_refused(name, value, found):
-    with pytest.raises(TypeError, match=rf"Column 5 \('odd'\) of X holds {found}"):
+    with pytest.raises(TypeError, match=rf"Column 5 \('odd'\) of X has dtype object and holds {found}"):
         made(name).fit(X.assign(odd=[value] * N), target(name))
 
 
@@ -551,3 +565,92 @@ def test_tensors_with_gaps_stay_tensors():
         )
         assert isinstance(found, torch.Tensor)
         assert_same(model, made(name).fit(rows, y), rows=rows, bound=1e-3)
+
+
+# ---- noise, blocks that lack a column, levels that change ----
+
+
+@pytest.mark.parametrize("n_levels", [30, 300])
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside numbers"])
+def test_noise_is_not_learned_from_categories(n_levels, beside):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"id": [f"id {k}" for k in rng.integers(0, n_levels, 2000)]})
+    rows = rows.assign(x=rng.standard_normal(2000)) if beside else rows
+    model = ClosedFormMLP((20, 20, 20), random_state=0).fit(rows, rng.integers(0, 2, 2000))
+    assert 0.4 < model.loo_score_ < 0.6
+
+
+@pytest.mark.parametrize("name", ["classes", "targets that add up"])
+def test_columns_of_means_are_not_collinear(name):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"id": [f"id {k}" for k in rng.integers(0, 60, 900)], "x": rng.standard_normal(900)})
+    if name == "classes":
+        found = BRMPClassifier().fit(rows, rng.integers(0, 3, 900)).decision_function(rows)
+    else:
+        y = rng.standard_normal((900, 2))
+        found = BRMPRegressor().fit(rows, np.column_stack([y, -y.sum(axis=1)])).predict(rows)
+    assert np.abs(found).max() < 5
+
+
+@pytest.mark.parametrize("name", ["linear", "closed_form", "dfa"])
+def test_a_block_in_which_a_column_is_missing_holds_any_kind(name):
+    y, nothing = target(name), X.assign(kind=np.nan, size=np.nan)
+    whole = pd.concat([nothing[:80], X[80:]])
+    for parts in ([nothing[:80], X[80:]], [X[80:], nothing[:80]]):
+        labels = [y[part.index] for part in parts]
+        blocks = Blocks.from_iterable(list(zip(parts, labels, strict=True)))
+        model = made(name).fit_blocks(blocks)
+        if name != "dfa":
+            assert_same(model, made(name).fit(whole, y))
+        classes = {"classes": np.unique(y)} if is_classifier(model) else {}
+        stream = made(name).partial_fit(parts[0], labels[0], **classes).partial_fit(parts[1], labels[1])
+        assert all(np.isfinite(a).all() for a in answers(stream))
+
+
+@pytest.mark.parametrize(("first", "second"), [(int, str), (str, int)])
+def test_levels_that_were_numbers_are_not_text_later(first, second):
+    codes = np.arange(N) % 5
+    one, two = (X.assign(kind=pd.Categorical(codes.astype(kind).tolist())) for kind in (first, second))
+    model = made("linear").fit(one, SCORE)
+    words = r"Column 3 \('kind'\) of X holds .*, and held (text|numbers) before"
+    for change in (lambda: model.predict(two), lambda: model.partial_fit(two, SCORE)):
+        with pytest.raises(ValueError, match=words):
+            change()
+    with pytest.raises(ValueError, match=words):
+        made("linear").fit_blocks(Blocks.from_iterable([(one, SCORE), (two, SCORE)]))
+
+
+def test_whole_numbers_of_any_size_are_levels():
+    rows = X.assign(kind=[10**400, "a"] * (N // 2))
+    assert made("linear").fit(rows, SCORE).predict(rows).shape == (N,)
+
+
+def test_objects_without_rows_and_columns_are_refused_as_such():
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
+        made("linear").fit(np.array(["a", "b"], dtype=object), [0, 1])
+
+
+def test_names_of_columns_are_names_of_inputs():
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    rows = X.set_axis(["label", "label_in", "", "v0", "c1"], axis=1)
+    model = made("closed_form").fit(rows, target("closed_form"))
+    session = runtime.InferenceSession(model.to_onnx(dtype="float64").SerializeToString())
+    names = [source.name for source in session.get_inputs()]
+    assert len(set(names)) == 5
+    given = {}
+    for j, name in enumerate(names):
+        column = rows.iloc[:, [j]]
+        given[name] = column.fillna("").to_numpy(object) if j > 2 else column.to_numpy(float)
+    np.testing.assert_allclose(session.run(["probabilities"], given)[0], model.predict_proba(rows), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_that_lack_all_are_learned_too(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(1200)
+    lacks = rng.random(1200) < 0.5
+    y = np.where(lacks, 3.0, x) + 0.1 * rng.standard_normal(1200)
+    rows = np.where(lacks, np.nan, x)[:, None]
+    model = ClosedFormMLPRegressor((10, 10, 10), random_state=0).fit(rows[:800], y[:800])
+    assert min(model.score(rows[800:], y[800:]), model.loo_score_) > 0.98

@@ -1,9 +1,11 @@
 """Encodings of raw tables: equal to the textbook, blind to a row's own target, the same however rows are written."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 
-from sklearn_analytic.features import LevelIndicators, LevelMeans
+from sklearn_analytic.features import LevelIndicators, LevelMeans, RowFolds
 from sklearn_analytic.features._table_encoding import level_keys, target_hashes
 from sklearn_analytic.features._table_survey import Survey, score_columns
 from tests import reference
@@ -26,90 +28,128 @@ def rows(seed=0, continuous=True):
 KEYS = (None, level_keys(NAMES), level_keys("abc"))
 
 
-def surveyed(x, y, weights=None):
-    scores = score_columns(y, weights)
-    return Survey.empty(KEYS, scores.n_columns).with_rows(x, scores(y), target_hashes(y), weights)
+def learned(x, y, weights=None, cuts=()):
+    """The encoding of rows, which come in parts, and the folds that copies are dealt to (None where contents are)."""
+    scores, hashes = score_columns(y, weights), target_hashes(y)
+    parts = np.split(np.arange(len(x)), cuts)
+
+    def survey(folds=None):
+        found = [Survey.empty(KEYS, scores.n_columns)] * len(parts)
+        for k, part in enumerate(parts):
+            given = (None if one is None else one[part] for one in (weights, folds))
+            found[k] = found[k].with_rows(x[part], scores(y[part]), hashes[part], *given)
+        return reduce(Survey.merge, found[::-1])
+
+    found, folds = survey(), None
+    if found.needs_folds:
+        dealer = RowFolds(KEYS, are_draws=True)
+        folds = dealer.of_copies(dealer.hashes(x), hashes, np.ones(len(x)) if weights is None else weights > 0)
+        found = survey(folds)
+    return found.encoding(), folds
 
 
-def assert_same_encoding(one, two, x, y):
-    for hashes in (None, target_hashes(y)):
-        a, b = (e.transform(x) if hashes is None else e.learned(x, hashes) for e in (one, two))
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-8)
+def read(x, y, *how, rows=None, **kwargs):
+    """Rows as they are learned from, and as they are predicted."""
+    encoding, folds = learned(x, y, *how, **kwargs)
+    return encoding.learned(x, folds), encoding.transform(x if rows is None else rows)
 
 
 def test_wide_columns_are_means_of_other_folds():
     x, y = rows()
-    encoding = surveyed(x, y).encoding()
+    encoding, _ = learned(x, y)
     levels = np.where(np.isnan(x[:, 1]), N_LEVELS, x[:, 1])
     z = (y - y.mean()) / y.std()
-    folds = encoding.folds.of(x, None)
+    folds = encoding.folds.of(x)
     held_out, over_all = reference.level_means(levels, z, folds, reference.smoothing_of_levels(levels, z))
     place = 2  # after the numbers and the indicator of their gaps
-    np.testing.assert_allclose(encoding.learned(x, None)[:, place], held_out[:, 0], atol=1e-8)
+    np.testing.assert_allclose(encoding.learned(x)[:, place], held_out[:, 0], atol=1e-9)
     due = np.clip([over_all[level][0] for level in levels], held_out.min(), held_out.max())
-    np.testing.assert_allclose(encoding.transform(x)[:, place], due, atol=1e-8)
-    unseen = encoding.transform(np.array([[0.0, -1.0, 0.0]]))
-    np.testing.assert_allclose(unseen[0, place], 0.0, atol=1e-8)  # the mean of all
+    np.testing.assert_allclose(encoding.transform(x)[:, place], due, atol=1e-9)
+    assert encoding.transform(np.array([[0.0, -1.0, 0.0]]))[0, place] == 0  # an unseen level: the mean of all
+
+
+def test_copies_that_are_draws_have_a_fold_each():
+    x, y = rows(continuous=False)
+    encoding, folds = learned(x, y)
+    levels = np.where(np.isnan(x[:, 1]), N_LEVELS, x[:, 1])
+    z = (y - y.mean()) / y.std()
+    held_out, _ = reference.level_means(levels, z, folds, reference.smoothing_of_levels(levels, z))
+    np.testing.assert_allclose(encoding.learned(x, folds)[:, 2], held_out[:, 0], atol=1e-9)
+    assert min(len(set(folds[levels == level])) for level in set(levels)) > 2
 
 
 def test_folds_have_rows_of_every_level():
     x, y = rows()
-    folds = surveyed(x, y).encoding().folds.of(x, None)
+    folds = learned(x, y)[0].folds.of(x)
     assert set(folds) == set(range(5)) and np.bincount(folds).min() > N / 10
 
 
 @pytest.mark.parametrize("continuous", [True, False], ids=["contents apart", "copies are draws"])
 def test_no_target_is_in_its_own_row(continuous):
     x, y = rows(continuous=continuous)
-    before = surveyed(x, y).encoding()
-    assert (before.folds.groups is None) == continuous
+    encoding, folds = learned(x, y)
+    assert encoding.folds.are_draws != continuous
+    folds = encoding.folds.of(x) if continuous else folds
     for i in range(0, N, 37):
         moved = y.copy()
-        moved[i] += 1e-3  # small: neither unit nor order of targets moves by more
-        after = surveyed(x, moved).encoding()
-        own = after.learned(x, target_hashes(moved))[i] - before.learned(x, target_hashes(y))[i]
-        others = after.transform(x)[i] - before.transform(x)[i]
-        assert abs(own[2]) < 0.2 * abs(others[2]) or np.isclose(others[2], 0, atol=1e-8)
+        moved[i] = -100.0
+        scores, own = score_columns(y), np.arange(N) == i
+        for values in (y, moved):  # in the units of y in both
+            survey = Survey.empty(KEYS, 1).with_rows(x, scores(values), target_hashes(values), None, folds)
+            sums, counts = survey.sums[0], survey.counts[0]
+            others = np.delete(np.arange(5), folds[i])
+            place = int(N_LEVELS if np.isnan(x[i, 1]) else x[i, 1])
+            due = scores(y)[~own & (folds != folds[i]) & (np.nan_to_num(x[:, 1], nan=N_LEVELS) == place)]
+            np.testing.assert_allclose(sums[others, place].sum(axis=0), due.sum(axis=0), atol=1e-9)
+            assert counts[others, place].sum() == len(due)
 
 
-def test_random_targets_are_not_remembered():
+@pytest.mark.parametrize("continuous", [True, False], ids=["contents apart", "copies are draws"])
+def test_random_targets_are_not_remembered(continuous, monkeypatch):
+    monkeypatch.setattr(Survey, "_tells", lambda self, k: True)  # or noise would be left out
     rng = np.random.default_rng(0)
-    x, remembered = rows()[0], []
+    x, remembered = rows(continuous=continuous)[0], []
     for _ in range(20):
         noise = rng.standard_normal((N, 1))
-        encoding = surveyed(x, noise).encoding()
-        parts = encoding.learned(x, None), encoding.transform(x)
-        remembered.append([np.corrcoef(part[:, 2], noise[:, 0])[0, 1] for part in parts])
+        remembered.append([np.corrcoef(part[:, 2], noise[:, 0])[0, 1] for part in read(x, noise)])
     held_out, with_its_own = np.mean(remembered, axis=0)
     assert held_out < 0.02 and with_its_own > 0.2  # which is what a leak looks like
+
+
+def test_columns_that_tell_nothing_are_left_out():
+    rng = np.random.default_rng(0)
+    x, kept = rows()[0], 0
+    for _ in range(40):
+        kept += learned(x, rng.standard_normal((N, 1)))[0].folds is not None
+    assert kept < 8
+    identifiers, y = np.arange(20.0)[:, None], np.arange(20.0)[:, None]
+    survey = Survey.empty((level_keys(range(20)),), 1)
+    assert survey.with_rows(identifiers, y, target_hashes(y), None).encoding().categories == ()
 
 
 @pytest.mark.parametrize("continuous", [True, False], ids=["contents apart", "copies are draws"])
 def test_encodings_do_not_depend_on_how_rows_are_written(continuous):
     x, y = rows(continuous=continuous)
-    weights = np.random.default_rng(1).integers(0, 4, N)
-    whole = surveyed(x, y, weights * 1.0).encoding()
-    again, targets = reference.repeated(x, y, weights)
-    assert_same_encoding(whole, surveyed(again, targets).encoding(), x, y)
+    weights = np.random.default_rng(1).integers(0, 4, N) * 1.0
+    whole = read(x, y, weights)
     order = np.random.default_rng(2).permutation(N)
-    assert_same_encoding(whole, surveyed(x[order], y[order], weights[order] * 1.0).encoding(), x, y)
-    scores = score_columns(y, weights * 1.0)
-    parts = [
-        Survey.empty(KEYS, 1).with_rows(x[s], scores(y[s]), target_hashes(y[s]), weights[s] * 1.0)
-        for s in (slice(0, 10), slice(10, 250), slice(250, N))
-    ]
-    assert_same_encoding(whole, parts[2].merge(parts[0]).merge(parts[1]).encoding(), x, y)
-    if continuous:  # where copies are draws, weights are counted: ten times as many rows are ten times as sure
-        assert_same_encoding(whole, surveyed(x, y, weights * 10.0).encoding(), x, y)
+    for found in (read(x, y, weights, cuts=(10, 250)), read(x[order], y[order], weights[order], rows=x)):
+        back = found[0] if found[0].shape == whole[0].shape and found is not None else None
+        np.testing.assert_allclose(np.sort(back, axis=0), np.sort(whole[0], axis=0), atol=1e-9)
+        np.testing.assert_allclose(found[1], whole[1], atol=1e-9)
+    if continuous:  # copies that are draws have folds of their own, which those of a weighted row have not
+        again, targets = reference.repeated(x, y, weights.astype(int))
+        np.testing.assert_allclose(read(again, targets, rows=x)[1], whole[1], atol=1e-9)
+        np.testing.assert_allclose(read(x, y, weights * 10)[1], whole[1], atol=1e-9)
 
 
 @pytest.mark.parametrize("continuous", [True, False], ids=["contents apart", "copies are draws"])
 def test_units_do_not_choose(continuous):
     x, y = rows(continuous=continuous)
-    scaled = x * [1024.0, 1.0, 1.0]
-    one, two = surveyed(x, y).encoding(), surveyed(scaled, 7 * y - 3).encoding()
-    a, b = one.learned(x, target_hashes(y)), two.learned(scaled, target_hashes(7 * y - 3))
-    np.testing.assert_allclose(a[:, 2:], b[:, 2:], atol=1e-8)
+    a = read(x, y)[0]
+    np.testing.assert_allclose(a[:, 2:], read(x * [1024.0, 1.0, 1.0], y)[0][:, 2:], atol=1e-9)
+    if continuous:
+        np.testing.assert_allclose(a[:, 2:], read(x, 7 * y - 3)[0][:, 2:], atol=1e-9)
 
 
 def test_numbers_have_the_weighted_median_and_an_indicator():
@@ -146,11 +186,11 @@ def test_narrow_columns_are_indicators_of_levels_with_weight():
     assert part.levels.tolist() == [1]  # one column says it
 
 
-def test_classes_have_a_column_each():
+def test_classes_but_one_have_a_column_each():
     rng = np.random.default_rng(0)
     x, _ = rows()
-    for n_classes, n_columns in ((2, 1), (4, 4), (40, 16)):
-        y = rng.integers(0, n_classes, N)
+    for n_classes, n_columns in ((2, 1), (4, 3), (40, 16)):
+        y = (np.nan_to_num(x[:, 1]).astype(int) + rng.integers(0, 2, N)) % n_classes
         scores = score_columns(y)
         survey = Survey.empty(KEYS, scores.n_columns).with_rows(x, scores(y), target_hashes(y), None)
         wide = next(part for part in survey.encoding().categories if isinstance(part, LevelMeans))

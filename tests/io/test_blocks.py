@@ -209,7 +209,7 @@ def test_columns_that_are_no_numbers_come_as_tables(values):
 
 def test_lists_in_a_column_are_refused_by_the_fit():
     blocks = Blocks.from_parquet(parquet_table(b=[[1.0], [2.0]]), ["a", "b"], "t")
-    with pytest.raises(TypeError, match=r"Column 1 \('b'\) of X holds a list"):
+    with pytest.raises(TypeError, match=r"Column 1 \('b'\) of X has dtype .* and holds a list"):
         BRMPRegressor().fit_blocks(blocks)
 
 
