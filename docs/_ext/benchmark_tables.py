@@ -78,6 +78,9 @@ def table(name, record):
         return grid(record["rows"], *GRIDS[name])
     if "kappas" in record:
         return conditioning(record)
+    if isinstance(record.get("summary"), dict):
+        parts = [part for part in HEADLINE.get(name, record["summary"]) if _is_records(record["summary"].get(part))]
+        return records([{"part": part} | row for part in parts for row in record["summary"][part]])
     rows = next((record[key] for key in ("summary", "rows") if _is_records(record.get(key))), None)
     if rows is None:
         return listing(record)
