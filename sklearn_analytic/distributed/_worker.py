@@ -28,6 +28,9 @@ def main():
     except BaseException as error:
         _write(folder / f"failure{rank}.pickle", _told(error))
         raise
+    # All is written. At a usual exit, threads of libraries that are still there can abort the process.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _run(folder, rank):
