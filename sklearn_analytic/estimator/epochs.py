@@ -174,7 +174,7 @@ def in_numbers(method, targets, X, y, weights, before=None):
     coding = Coding.of(targets, is_coded=False)
     if before is None:
         table = method.table(X, y, weights, coding)
-        return table, table.learned(X, table.folds_of(X, y, weights, coding))
+        return table, X if table.changes_nothing else table.learned(X, table.folds_of(X, y, weights, coding))
     table = before.reading.table
     return table, X if table is None else table.learned(X)
 

@@ -15,7 +15,7 @@ from sklearn_analytic.backend import get_backend, is_tensor
 from sklearn_analytic.estimator.weights import weights_in_range
 from sklearn_analytic.features import RowFolds, TableEncoding
 from sklearn_analytic.features._table_encoding import level_keys, target_hashes
-from sklearn_analytic.features._table_survey import Survey, SurveyStep, score_columns
+from sklearn_analytic.features._table_survey import Survey, SurveyStep, score_columns, weighted_medians
 from sklearn_analytic.io._checks import RowSource, dense_rows, host, is_finished
 from sklearn_analytic.io._columns import CodedRows, Columns, medians, plain_columns
 from sklearn_analytic.io._passes import (
@@ -87,9 +87,9 @@ class Table:
         return self.encoding.is_plain
 
     @property
-    def reads_targets(self):
-        """Whether rows that are learned from are encoded otherwise than others."""
-        return self.encoding.folds is not None
+    def changes_nothing(self):
+        """Whether all rows that it was learned from are numbers without gaps."""
+        return self.is_plain and not self.encoding.lacks
 
     @property
     def lacking(self):
@@ -143,7 +143,7 @@ class Table:
     def rows(self, X, folds=None):
         """Return rows of a fit to be read in passes, encoded block by block; X itself where nothing changes."""
         if isinstance(X, RowSource):
-            return X if self.is_plain and not self.encoding.lacks else EncodedSource(X, self, folds)
+            return X if self.changes_nothing else EncodedSource(X, self, folds)
         return X if self._stays(X) else EncodedSource(self._by_my_columns(X), self, folds)
 
     def folds_of(self, X, y, weights, coding):
@@ -224,6 +224,8 @@ def in_passes(learned, X, y, weights, is_first, indicators=True):
     coding, table = Coding.of(learned.targets), learned.table
     if learned.network is None:
         table = learn_table(X, y, weights, coding, indicators)
+        if table.changes_nothing:
+            return X, table
     if table is None:  # of a model of an earlier version
         return X, None
     return table.rows(X, table.folds_of(X, y, weights, coding) if is_first else None), table
@@ -250,7 +252,7 @@ def _sampled_medians(X, weights):
     if weights is None or not np.any(weights[some] > 0):
         return medians(x)
     used = weights[some] > 0
-    return Survey.of_contents(x[used], weights[some][used]).medians(range(x.shape[1]))
+    return weighted_medians(x[used], weights[some][used])
 
 
 # ---- rows that are read in passes ----

@@ -70,7 +70,15 @@ GROUPS = {
 }
 N_FIRST = 10  # parameters that matter first
 
-NETWORK = """
+_EVERY = """
+categorical_features : "from_dtype", None, or array-like of bool, int or str
+    Columns that hold categories: those of text, objects and categories, none, or a mask, indices or names of columns.
+    Categories of at most 10 levels become indicators, others means of the target (docs/user_guide/raw_tables.md).
+"""
+
+NETWORK = (
+    _EVERY
+    + """
 hidden_layer_sizes : int or sequence of int
     Units of the dense hidden layers (of the dense head, under convolutions or recurrences); () is none.
 activation : {"relu", "leaky_relu", "tanh", "logistic", "identity"}
@@ -119,9 +127,6 @@ input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"} 
     How columns are restated. "auto" is "standard" for plain networks (one scale for all columns where there are
     many, non-negative and of one range, as pixels are), one scale per channel for images, one scale for sequences
     and given networks. ``partial_fit`` learns it from its first block.
-categorical_features : "from_dtype", None, or array-like of bool, int or str
-    Columns that hold categories: those of text, objects and categories, none, or a mask, indices or names of columns.
-    Categories of at most 10 levels become indicators, others means of the target (docs/user_guide/raw_tables.md).
 class_weight : dict, "balanced" or None
     Weights of classes; "balanced" needs all rows at once (``fit``). A dict that leaves classes out (they weigh 1) has
     no other keys, one that weighs every class may have further.
@@ -136,16 +141,16 @@ verbose : bool
 random_state : int, RandomState or None
     Seed of weights, feedback, heads and order.
 """
+)
 
-CLOSED_FORM = """
+CLOSED_FORM = (
+    _EVERY
+    + """
 alpha : {"loo", "gcv"}, float or sequence of float
     Ridge of the readout, per feature of unit variance: from a default grid or a given one by leave-one-out on
     the audit rows, by generalised cross-validation (a slower full decomposition), or fixed; 0 is the
     Moore-Penrose solution. Ridges other than 0 and "gcv" grow by 1e-6 of the total weight, so that float32
     products stay definite.
-categorical_features : "from_dtype", None, or array-like of bool, int or str
-    Columns that hold categories: those of text, objects and categories, none, or a mask, indices or names of columns.
-    Categories of at most 10 levels become indicators, others means of the target (docs/user_guide/raw_tables.md).
 class_weight : dict, "balanced" or None
     Weights of classes; "balanced" needs all rows at once (:meth:`fit`) and single labels. A dict that leaves classes
     out (they weigh 1) has no other keys, one that weighs every class may have further.
@@ -161,6 +166,7 @@ verbose : bool
     Whether a fit shows its passes and blocks: as a progress bar of scikit-learn's callbacks (1.9 and later, with
     rich), else as messages of the logger "sklearn_analytic".
 """
+)
 
 FITTED_CLASSES = """
 classes_ : ndarray of shape (n_classes,)

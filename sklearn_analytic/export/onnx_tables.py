@@ -40,13 +40,11 @@ def table_inputs(g, table, names, dtype):
 
 def _free_names(names):
     """Names of inputs: those of the columns, with an ending where one is taken or says nothing."""
-    found, taken = [], {*_OUTPUTS, *names}
+    found = []
     for name in names:
-        free = str(name)
-        while not free or free in _OUTPUTS or free in found:
+        free = name
+        while not free or free in (*_OUTPUTS, *found) or (free != name and free in names):
             free += "_in"
-            while free in taken:
-                free += "_in"
         found.append(free)
     return found
 

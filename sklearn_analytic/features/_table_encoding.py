@@ -172,7 +172,7 @@ class TableEncoding:
     folds : RowFolds or None, default=None
         Of rows that are learned from, where their targets are in the encoding of categories.
     lacks : bool, default=False
-        Whether rows that it was learned from lacked any number.
+        Whether rows that it was learned from may lack numbers, those without weight among them.
 
     Examples
     --------

@@ -72,11 +72,6 @@ class Survey:
             (nothing, nothing, np.zeros(0)),
         )
 
-    @classmethod
-    def of_contents(cls, x, weights):
-        """Return the survey of rows of numbers, as far as medians go."""
-        return replace(cls.empty((None,) * x.shape[1], 0), contents=x, weights=weights)
-
     @cached_property
     def is_category(self):
         """Which columns hold categories."""
@@ -195,10 +190,6 @@ class Survey:
             return min(1.0, self.weight / self.n_rows)
         return float(np.mean(self.groups[2])) if len(self.groups[2]) else 1.0
 
-    def medians(self, columns):
-        """Return the weighted median of columns: of all rows, or of a fair sample of distinct ones."""
-        return np.array([_median(self.contents[:, j], self.weights) for j in columns])
-
     def encoding(self, indicators=True):
         """Return the encoding; ``indicators=False`` keeps columns of numbers where they are, one for each."""
         has_values = ~self.is_category & ((self.present > 0) | (not indicators))
@@ -208,8 +199,8 @@ class Survey:
         categories = tuple(part for part in categories if part is not None)
         means = any(isinstance(part, LevelMeans) for part in categories)
         folds = RowFolds(self.level_keys, self.are_draws) if means else None
-        lacks, d = bool(np.any(self.lacking[~self.is_category] > 0)), len(self.is_category)
-        return TableEncoding(d, numbers, self.medians(numbers), lacking, categories, folds, lacks)
+        fills = weighted_medians(self.contents[:, numbers], self.weights)  # of a fair sample, where rows are many
+        return TableEncoding(len(self.is_category), numbers, fills, lacking, categories, folds, lacks=True)
 
     @property
     def needs_folds(self):
@@ -283,6 +274,11 @@ def _grouped(hashes, groups, weights):
     """Distinct contents and targets, with their weights."""
     _, first, place = np.unique(groups, return_index=True, return_inverse=True)
     return hashes[first], groups[first], np.bincount(place, weights, len(first))
+
+
+def weighted_medians(x, weights):
+    """Return the weighted median (d,) of every column of numbers with gaps."""
+    return np.array([_median(column, weights) for column in x.T])
 
 
 def _median(values, weights):

@@ -153,10 +153,13 @@ def refuse_gaps(x, input_name):
 
 def is_finished(x):
     """Whether a block of rows is dense and finite as it comes; False may mean that a longer look is due."""
-    if type(x) is not np.ndarray or x.dtype not in FLOATS or x.ndim != 2 or not x.size or not x.flags.c_contiguous:
-        return False
     with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(x.sum())
+        return _is_dense(x) and math.isfinite(x.sum())
+
+
+def _is_dense(x):
+    """Whether rows are a row-major array of floats: all but its values is as it should be."""
+    return type(x) is np.ndarray and x.dtype in FLOATS and x.ndim == 2 and x.size > 0 and x.flags.c_contiguous
 
 
 def refuse_infinity(x):
@@ -295,12 +298,13 @@ def dense_rows(x, missing=False):
     if is_tensor(x):
         return checked_tensor(x, missing)
     x = x.dense() if isinstance(x, LazyRows) else x
-    if not (type(x) is np.ndarray and x.dtype in FLOATS and x.ndim == 2 and x.size and x.flags.c_contiguous):
+    is_dense = _is_dense(x)
+    if not is_dense:  # infinity is refused on the way
         x = _array(x, accept_sparse="csr", order="C")
         x = x.toarray(order="C") if sparse.issparse(x) else x
-    if missing:
+    if missing and is_dense:
         refuse_infinity(x)
-    else:
+    elif not missing:
         refuse_gaps(x, "X")  # all that is left to check: a single row is not worth more
     return x
 

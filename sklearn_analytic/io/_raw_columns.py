@@ -99,9 +99,7 @@ def _of_pandas(x, j, where):
     series = x.iloc[:, j]
     dtype, kind = series.dtype, getattr(series.dtype, "kind", "O")
     if type(dtype).__name__ == "CategoricalDtype":
-        levels = [
-            level if isinstance(level, str | bool | int | float) else str(level) for level in series.cat.categories
-        ]
+        levels = [level if isinstance(level, _LEVELS) else str(level) for level in series.cat.categories.tolist()]
         return RawColumn(CATEGORIES, series.cat.codes.to_numpy().astype(np.int64), levels, declared=True)
     if kind in "mM":
         raise UnreadableColumnError(where, f"has dtype {dtype}", _POINT_TO_SKRUB)
@@ -165,9 +163,10 @@ def _of_values(values, where, dtype=None):
     if all(is_number(value) for value in present):
         kind = NUMBERS if present else EMPTY
         return RawColumn(kind, _as_floats(listed))
-    levels = list(dict.fromkeys(_plain(present, where, dtype or str(values.dtype))))
+    plain = _plain(present, where, dtype or str(values.dtype))
+    levels = list(dict.fromkeys(plain))
     place = {level: k for k, level in enumerate(levels)}
-    code = {value: -1 if is_missing(value) else place[_plain([value], where, dtype)[0]] for value in distinct}
+    code = dict.fromkeys(distinct, -1) | {value: place[level] for value, level in zip(present, plain, strict=True)}
     return RawColumn(CATEGORIES, np.fromiter(map(code.__getitem__, listed), dtype=np.int64, count=len(listed)), levels)
 
 

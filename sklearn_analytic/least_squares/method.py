@@ -231,7 +231,7 @@ def _same_encoding(one, two):
     """Whether rows of two fits became the same numbers; medians of what none of them lacked do not count."""
     if one is two or None in (one, two):
         return True
-    if all(table.is_plain and not table.encoding.lacks for table in (one, two)):
+    if one.is_plain and two.is_plain:
         return True
     return two.columns.levels == one.columns.levels and one.encoding.same_as(two.encoding)
 

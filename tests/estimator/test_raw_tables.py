@@ -655,3 +655,18 @@ def test_rows_that_lack_all_are_learned_too(seed):
     rows = np.where(lacks, np.nan, x)[:, None]
     model = ClosedFormMLPRegressor((10, 10, 10), random_state=0).fit(rows[:800], y[:800])
     assert min(model.score(rows[800:], y[800:]), model.loo_score_) > 0.98
+
+
+@pytest.mark.parametrize("name", ["linear", "closed_form", "dfa"])
+def test_gaps_in_rows_without_weight_are_no_matter(name):
+    rows, y, weight = X[["size", "flag"]].to_numpy(float), target(name), np.ones(N)
+    weight[200:] = 0.0
+    gaps = rows.copy()
+    gaps[220:, 0] = np.nan
+    found = []
+    for held in (rows, gaps):
+        in_blocks = made(name).fit_blocks(Blocks.from_arrays(held, y, weight, block_size=60))
+        at_once = made(name).fit(held, y, sample_weight=weight)
+        found.append(answers(in_blocks, rows) + answers(at_once, rows))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-9)
