@@ -416,12 +416,16 @@ def smoothing_of_levels(levels, y):
     return float(np.clip(within / variance if variance > 0 else 1000.0, 1.0, 1000.0))
 
 
-def level_means(levels, y, folds, smoothing):
+def level_means(levels, y, folds):
     """For every row the smoothed mean of its level, over that of all, of the rows of other folds; and of all rows."""
 
-    def mean(inside, level):
-        own = inside & (levels == level)
-        return (y[own] - y[inside].mean(axis=0)).sum(axis=0) / (own.sum() + smoothing)
+    def means(inside):
+        smoothing, mean, found = smoothing_of_levels(levels[inside], y[inside]), y[inside].mean(axis=0), {}
+        for level in np.unique(levels):
+            own = inside & (levels == level)
+            found[level] = (y[own] - mean).sum(axis=0) / (own.sum() + smoothing)
+        return found
 
-    held_out = np.array([mean(folds != fold, level) for level, fold in zip(levels, folds, strict=True)])
-    return held_out, {level: mean(np.ones(len(y), bool), level) for level in np.unique(levels)}
+    without = {fold: means(folds != fold) for fold in np.unique(folds)}
+    held_out = np.array([without[fold][level] for level, fold in zip(levels, folds, strict=True)])
+    return held_out, means(np.ones(len(y), bool))

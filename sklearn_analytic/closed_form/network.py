@@ -101,9 +101,11 @@ class ClosedFormNetwork:
         """Return all features side by side, [A | H_1 | ... | H_L], A where it is carried."""
         return self._continued(lambda rows: self._features(rows, backend), x, backend)
 
-    def _continued(self, function, x, backend):
-        """A function of rows, straight on beyond their range."""
-        return function(x) if self.continuation is None else self.continuation.apply(function, x, backend)
+    def _continued(self, function, x, backend, folds=None):
+        """A function of rows and their folds, if any, straight on beyond their range."""
+        if self.continuation is not None:
+            return self.continuation.apply(function, x, backend, folds)
+        return function(x) if folds is None else function(x, folds)
 
     def _features(self, x, backend):
         """All features of rows as they are."""
@@ -145,12 +147,9 @@ class ClosedFormNetwork:
         if self.leaf_scores is None:
             return backend.asarray(np.zeros((x.shape[0], 0)))
         x, host, trees = backend.to_numpy(x), get_backend("cpu"), self.leaf_scores
-        if not held_out or folds is None:
-            return backend.asarray(self._continued(trees.held_out if held_out else trees.scores, x, host))
-        found, unseen = trees.held_out(x, folds), folds < 0
-        if np.any(unseen):  # rows of the fit are all within its range
-            found[unseen] = self._continued(trees.scores, x[unseen], host)
-        return backend.asarray(found)
+        if not held_out:
+            return backend.asarray(self._continued(trees.scores, x, host))
+        return backend.asarray(self._continued(trees.held_out, x, host, folds))
 
     def exit_sizes(self):
         """Return for every layer the number of features that the readout up to it reads."""
@@ -184,7 +183,7 @@ def build_network(method, building, backend):
         layers = (HiddenLayer(cell_layer(encoding.transform(contents.x, backend)), "encoded"), *layers)
     # Trees are grown on all rows, the audit's too: every row's score comes from a member that is blind to it.
     grown = (tree_rows.x, tree_rows.targets, tree_rows.weights, generator)
-    sides = {"shares": tree_rows.shares, "lacking": building.lacking}
+    sides = {"shares": tree_rows.shares, "lacking": building.lacking, "blind": tree_rows.blind}
     scores = None if encoding.on_common_scale else fit_leaf_scores(*grown, **sides)
     return ClosedFormNetwork(encoding, layers, carries_input, scores, candidates=tuple(candidates), **rest)
 

@@ -11,13 +11,14 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_analytic.distributed._dask_kinds import known_collection
 from sklearn_analytic.distributed._dask_work import All, Fold, Mapped, Taken, answers, done_to, medians_of_part, merged
 from sklearn_analytic.estimator.statistics_file import detached
+from sklearn_analytic.features._table_pairs import PairSurvey
 from sklearn_analytic.features._table_survey import Survey
 from sklearn_analytic.io._checks import RowSource, refuse_gaps
 from sklearn_analytic.io._columns import Columns
 from sklearn_analytic.io._passes import Block, RowBlocks
 from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
 
-_MERGEABLE = (NormalEquations, TriangularFactor, Survey)
+_MERGEABLE = (NormalEquations, TriangularFactor, Survey, PairSurvey)
 _FRAMES = "dask.dataframe"
 # Targets travel to the workers with the tasks: they can be sent again when a worker is lost, scattered data cannot.
 _LARGE_GRAPHS = "distributed.admin.large-graph-warning-threshold"

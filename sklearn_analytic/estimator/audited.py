@@ -146,7 +146,7 @@ class AuditedMethod(Method):
             return learned
         coded, backend = learned.targets.coded(y), self.backend_of(X)
         is_first = building or progress.resumed  # later rows have no part in the table
-        X, table = in_passes(learned, X, coded, copies, is_first, self.reads_tables)
+        X, table = in_passes(learned, X, coded, copies, is_first, self.reads_tables, self.grows_trees)
         learned = replace(learned, table=table)
         rows = rows_in_blocks(X, coded, weights, self.rows_per_block(X.shape[1]))
         if progress.resumed:
@@ -178,7 +178,7 @@ class AuditedMethod(Method):
             judges = Judges(seed, contents, judged.audit, len(judged.audit.hashes), fresh_id())
             building = self._building(judges, learned.targets, rows, judged)
             network = self.built(replace(building, lacking=learned.table.lacking))
-            return replace(learned, network=network, judges=judges), judged.shares
+            return replace(learned, network=network, judges=judges, table=learned.table.settled()), judged.shares
         salt = judges.shard + (0 if learned.statistic is None else learned.statistic.n_rows)
         judged = judge_more(judges.contents, rows, y, copies, salt)
         audit = judged.audit if learned.statistic is None else judges.audit.merge(judged.audit, MOST)
@@ -190,15 +190,16 @@ class AuditedMethod(Method):
         weights, generator = full_weights(rows.weight, rows.n_rows), np.random.default_rng([judges.seed, 1])
         left = judged.building if self.holds_out and judged.building is not None else weights
         spread = shares is not None and self.grows_trees  # over folds, of which every tree leaves one out
-        pool = weights if spread else left
+        blinds = self.grows_trees and rows.blinds
+        pool = weights if spread or blinds else left
         chosen, scale = rows_to_build_on(keys, rows.y, pool, unit, self.build_rows, generator)
-        x, coded = rows.take(chosen)
+        x, coded, blind = rows.take_blind(chosen)
         drawn = self._training_rows(targets, x, keys[chosen], coded, pool[chosen] / scale)
         apart = judged.apart
         coded, own_keys = targets.coded(apart.y), judges.contents.keys.of(apart.x)
         audit = self._training_rows(targets, apart.x, own_keys, coded, apart.weights / unit)
-        if spread:
-            trees = replace(drawn, shares=shares[chosen] / scale[:, None])
+        if spread or blinds:
+            trees = replace(drawn, shares=shares[chosen] / scale[:, None] if spread else None, blind=blind)
             drawn = replace(drawn, weights=left[chosen] / scale).used()
         elif self.grows_trees and judged.building is not None:
             trees = drawn.joined(audit)
@@ -271,7 +272,7 @@ class AddBlock:
     are_draws: bool
 
     def __call__(self, statistic, block, backend):
-        x, y, weight, folds = self.method.cast(block.x, backend), block.y, block.weight, None
+        x, y, weight, folds = self.method.cast(block.x, backend), block.y, block.weight, block.folds
         used = len(y) if weight is None else int(np.sum(weight.reshape(len(y), -1).any(axis=1)))
         n_rows = statistic.n_rows + used
         if self.are_draws:

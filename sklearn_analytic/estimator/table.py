@@ -4,27 +4,25 @@ A :class:`Table` is learned with the layers and stays with them. Behind it all r
 """
 
 import math
-from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from sklearn_analytic.backend import get_backend, is_tensor
+from sklearn_analytic.estimator.encoded_rows import EncodedSource
 from sklearn_analytic.estimator.weights import weights_in_range
 from sklearn_analytic.features import RowFolds, TableEncoding
-from sklearn_analytic.features._table_encoding import level_keys, target_hashes
+from sklearn_analytic.features._leaf import BlindRows
+from sklearn_analytic.features._table_crosses import chosen_pairs
+from sklearn_analytic.features._table_encoding import N_FOLDS, level_keys, target_hashes
+from sklearn_analytic.features._table_pairs import PairStep, PairSurvey
 from sklearn_analytic.features._table_survey import Survey, SurveyStep, score_columns, weighted_medians
 from sklearn_analytic.io._checks import RowSource, dense_rows, host, is_finished
 from sklearn_analytic.io._columns import CodedRows, Columns, medians, plain_columns
-from sklearn_analytic.io._passes import (
-    RowBlocks,
-    auto_block_size,
-    release_pages,
-    rows_in_blocks,
-    short_block_size,
-)
+from sklearn_analytic.io._passes import auto_block_size, release_pages, rows_in_blocks, short_block_size
 from sklearn_analytic.io._raw_columns import CATEGORIES
 
 _SAMPLE = 10_000  # rows at equal distances, of which medians are taken where nothing is missing
@@ -71,10 +69,17 @@ class Table:
         What every column holds, and its levels.
     encoding : TableEncoding
         Columns of numbers for what is missing and for categories.
+    blind : callable or None, default=None
+        The encoding without the targets of a fold, until trees have grown.
     """
 
     columns: Columns
     encoding: TableEncoding
+    blind: Any = None
+
+    def settled(self):
+        """Return the table as it stays, when trees have grown."""
+        return replace(self, blind=None)
 
     @property
     def n_columns(self):
@@ -98,7 +103,7 @@ class Table:
 
     def by_column(self, shares):
         """Return shares of encoded columns as those of the columns of the table."""
-        return np.bincount(self.encoding.sources, shares, self.encoding.n_raw) if not self.is_plain else shares
+        return shares if self.is_plain else self.encoding.by_column(shares)
 
     # ---- rows that are predicted ----
 
@@ -165,6 +170,23 @@ class Table:
         x = host(x)
         return self.encoding.learned(x, folds) if self._has_work(x) else x
 
+    def encoded_block(self, block):
+        """Return a block of a fit, encoded, with the folds that trees are blind to, if any."""
+        folds, blinds = block.folds, self.encoding.blinds
+        if blinds:
+            folds = self.encoding.folds.of(host(block.x))
+        return replace(block, x=self.encoded(block.x, folds), folds=folds if blinds else None)
+
+    def blind_rows(self, x):
+        """Return what trees read of coded rows of a fit without the targets of a fold."""
+        encoding = self.encoding
+        folds, hashes, columns = encoding.folds.of(x), encoding.folds.hashes(x), encoding.with_targets
+
+        def without(fold):
+            return self.blind(fold).transform(x, folds)[:, columns]
+
+        return BlindRows(folds, N_FOLDS, columns, without, *hashes.T)
+
 
 def has_gaps(X):
     """Whether any number is missing: a pass over floats, and over nothing else."""
@@ -185,10 +207,11 @@ def has_gaps(X):
     return False
 
 
-def learn_table(X, y, weights, coding, indicators=True):
+def learn_table(X, y, weights, coding, indicators=True, crosses=False):
     """Return the table of rows that are learned from, with their targets and weights.
 
-    ``indicators=False`` keeps one column for each of X: of images and sequences.
+    ``indicators=False`` keeps one column for each of X: of images and sequences. ``crosses`` are for networks with
+    trees: pairs of columns and counts of levels are read, too, and trees are blind to the folds of the rows.
     """
     columns = X.columns if isinstance(X, CodedRows | RowSource) else plain_columns(X.shape[1])
     columns = columns.in_order()
@@ -203,27 +226,35 @@ def learn_table(X, y, weights, coding, indicators=True):
         )
     keys = tuple(None if levels is None else level_keys(levels) for levels in columns.levels)
     scores, weights = score_columns(coding.numbers(y), weights), weights_in_range(weights)
-    start, step = Survey.empty(keys, scores.n_columns), SurveyStep(scores, coding)
     rows, size = X.recoded(columns) if isinstance(X, CodedRows) else X, auto_block_size(X.shape[1])
 
-    def survey(folds=None):
+    def reduced(start, step, folds=None):
         blocks = rows_in_blocks(rows, y, weights, size, missing=True, folds=folds)
         return blocks.reduce(start, step, get_backend("cpu"))
 
+    survey = partial(reduced, Survey.empty(keys, scores.n_columns), SurveyStep(scores, coding))
     found = survey()
     if found.needs_folds:
         found = survey(_copies_in_folds(RowFolds(keys, are_draws=True), rows, y, weights, coding))
-    return Table(columns, found.encoding(indicators))
+    encoding = found.encoding(indicators, crosses)
+    if not (crosses and columns.has_categories) or found.are_draws:
+        return Table(columns, encoding)
+    pairs = chosen_pairs(found, encoding)
+    sums = (
+        reduced(PairSurvey.empty(RowFolds(keys), pairs, scores.n_columns), PairStep(scores, coding)) if pairs else None
+    )
+    encoding = found.crossed(encoding, sums)
+    return Table(columns, encoding, partial(found.blind, encoding, sums) if encoding.blinds else None)
 
 
-def in_passes(learned, X, y, weights, is_first, indicators=True):
+def in_passes(learned, X, y, weights, is_first, indicators=True, crosses=False):
     """Return rows of a closed-form fit to be read in passes, and the table that encodes them.
 
     The table of what was ``learned``; rows that come before there is any layer settle a new one.
     """
     coding, table = Coding.of(learned.targets), learned.table
     if learned.network is None:
-        table = learn_table(X, y, weights, coding, indicators)
+        table = learn_table(X, y, weights, coding, indicators, crosses)
         if table.changes_nothing:
             return X, table
     if table is None:  # of a model of an earlier version
@@ -253,124 +284,3 @@ def _sampled_medians(X, weights):
         return medians(x)
     used = weights[some] > 0
     return weighted_medians(x[used], weights[some][used])
-
-
-# ---- rows that are read in passes ----
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedSource(RowSource):
-    """Rows of a fit as its table encodes them."""
-
-    x: Any
-    table: Table
-    folds: Any = None  # of all rows, where their content does not tell
-
-    @property
-    def shape(self):
-        """Rows and encoded columns."""
-        return self.x.shape[0], self.table.n_columns
-
-    def in_blocks(self, y, weight, block_size, missing=False, folds=None):
-        """Return the rows with coded targets and weights."""
-        return EncodedBlocks(rows_in_blocks(self.x, y, weight, block_size, True, self.folds), self.table)
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedBlocks(RowBlocks):
-    """Blocks of a fit as its table encodes them."""
-
-    rows: RowBlocks
-    table: Table
-
-    def __iter__(self):
-        with closing(iter(self.rows)) as blocks:
-            for block in blocks:
-                yield replace(block, x=self.table.encoded(block.x, block.folds), folds=None)
-                del block
-
-    @property
-    def y(self):
-        """Coded targets of all rows."""
-        return self.rows.y
-
-    @property
-    def weight(self):
-        """Weights of all rows, or None."""
-        return self.rows.weight
-
-    @property
-    def block_size(self):
-        """Rows that are computed on at a time."""
-        return self.rows.block_size
-
-    @property
-    def n_rows(self):
-        """Number of rows in all blocks."""
-        return self.rows.n_rows
-
-    @property
-    def n_columns(self):
-        """Number of encoded columns."""
-        return self.table.n_columns
-
-    @property
-    def n_blocks(self):
-        """Number of blocks of a pass, or None where it is not known."""
-        return self.rows.n_blocks
-
-    def resized(self, block_size):
-        """Return the same rows, at most ``block_size`` of which are computed on at a time."""
-        return replace(self, rows=self.rows.resized(block_size))
-
-    def reweighted(self, weight):
-        """Return the same rows with other weights."""
-        return replace(self, rows=self.rows.reweighted(weight))
-
-    def rows_before(self, n_blocks):
-        """Return the number of rows in the first blocks of a pass."""
-        return self.rows.rows_before(n_blocks)
-
-    def after(self, n_blocks, n_rows):
-        """Return the same rows without the first blocks of a pass."""
-        return replace(self, rows=self.rows.after(n_blocks, n_rows))
-
-    def reduce(self, start, step, backend, after_block=None):
-        """Return ``step`` folded over all blocks, which are encoded where they are."""
-        return self.rows.reduce(start, EncodedStep(self.table, step), backend, after_block)
-
-    def map_rows(self, function):
-        """Return ``function(rows)`` of all encoded blocks, concatenated."""
-        return self.rows.map_rows(_Encoded(self.table, function))
-
-    def take(self, indices):
-        """Return the encoded rows and the targets at ``indices``."""
-        x, y = self.rows.take(indices)
-        if not len(x):
-            return np.empty((0, self.n_columns)), y
-        folds = self.rows.folds
-        return self.table.encoded(x, None if folds is None else folds[indices]), y
-
-
-@dataclass(frozen=True)
-class EncodedStep:
-    """A step of a pass over encoded blocks."""
-
-    table: Table
-    step: Any
-
-    def __call__(self, statistic, block, backend):
-        """Return the statistic with a block, which is encoded first."""
-        x = backend.asarray(self.table.encoded(block.x, block.folds))
-        return self.step(statistic, replace(block, x=x, folds=None), backend)
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    """A function of encoded rows as one of coded rows."""
-
-    table: Table
-    function: Any
-
-    def __call__(self, x, folds=None):
-        return self.function(self.table.encoded(x, folds))

@@ -6,6 +6,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from sklearn_analytic.export.onnx_graph import TREES, Value
+from sklearn_analytic.features import PairMeans
 
 _OUTPUTS = ("label", "probabilities", "scores", "variable")  # names that outputs have
 _INDICES = np.dtype(np.int64)
@@ -32,7 +33,7 @@ def table_inputs(g, table, names, dtype):
         wide = g.concatenate([of_columns[j] for j in encoding.numbers])
         parts.append(_numbers(g, encoding, wide, None))
     for part in encoding.categories:
-        place = _places(g, of_columns[part.column], table.columns.levels[part.column])
+        place = _places_of(g, part, of_columns, table.columns.levels)
         parts.append(g.op("Gather", g.held(part.table.astype(dtype)), place, axis=0))
     sources = {value.name: (value, 1) for value in of_columns}
     return sources, g.concatenate(parts) if parts else _zeros(g, of_columns[0], dtype)
@@ -71,6 +72,25 @@ def _numbers(g, encoding, x, whole):
     if not len(encoding.lacking):
         return filled
     return g.concatenate([filled, g.cast(g.op("Gather", missing, encoding.lacking, axis=1), x.dtype)])
+
+
+def _places_of(g, part, of_columns, levels):
+    """The row (n,) of the table of a part for every row: its level, or its pair of levels."""
+    if not isinstance(part, PairMeans):
+        return _places(g, of_columns[part.column], levels[part.column])
+    first, second = (_places_of_factor(g, factor, of_columns, levels) for factor in (part.first, part.second))
+    number = g.op("Add", g.op("Mul", first, np.array(part.second.n_levels + 2)), second, dtype=_INDICES)
+    cells = part.cells.tolist()
+    numbered = {"keys_int64s": cells, "values_int64s": list(range(len(cells))), "default_int64": len(cells)}
+    return g.op("LabelEncoder", number, dtype=_INDICES, domain=TREES, **numbered)
+
+
+def _places_of_factor(g, factor, of_columns, levels):
+    """The number (n,) of the level of a factor: numbers are compared in float32."""
+    column = of_columns[factor.column]
+    if factor.values is None:
+        return _places(g, column, levels[factor.column])
+    return _places(g, g.cast(column, np.float32), factor.values)
 
 
 def _places(g, column, levels):

@@ -51,6 +51,7 @@ from sklearn_analytic.features._sampling import (
     weighted_mean,
 )
 from sklearn_analytic.features._table_encoding import LevelIndicators, LevelMeans, RowFolds, TableEncoding
+from sklearn_analytic.features._table_pairs import Factor, PairMeans
 from sklearn_analytic.features._targets import target_classes
 from sklearn_analytic.features._trees import BinnedColumns, Forest, GrowthPlan, bin_columns, grow_forest
 
@@ -63,6 +64,7 @@ __all__ = [
     "Copies",
     "DenseLayer",
     "ENCODINGS",
+    "Factor",
     "Forest",
     "Gaps",
     "GatedLayer",
@@ -76,6 +78,7 @@ __all__ = [
     "LevelIndicators",
     "LevelMeans",
     "N_MEMBERS",
+    "PairMeans",
     "PatchBank",
     "PatchLayer",
     "QuantileEncoding",

@@ -35,7 +35,8 @@ class Audit:
     y: np.ndarray  # labels (m,), or numbers (m, c)
     weights: np.ndarray  # of all rows that are equal, or of one copy
     hashes: np.ndarray
-    folds: np.ndarray | None = None  # of copies
+    folds: np.ndarray | None = None  # of copies, or of rows
+    of_rows: bool = False  # whether folds are those of rows by their content
 
     def head(self, size):
         """Return the ``size`` rows with the smallest hashes, and the first of every class."""
@@ -44,24 +45,26 @@ class Audit:
 
     def merge(self, other, size):
         """Return the :meth:`head` of both; a row in both counts once, with both weights."""
-        both = Audit(*(_joined(getattr(self, name), getattr(other, name)) for name in _FIELDS))
+        parts = (_joined(getattr(self, name), getattr(other, name)) for name in _FIELDS)
+        both = Audit(*parts, self.of_rows or other.of_rows)
         equal = both._identities()
         _, first, inverse = np.unique(equal, return_index=True, return_inverse=True)
         weights = np.bincount(inverse, both.weights)[inverse]
         order = first[np.argsort(both.hashes[first], kind="stable")]
-        return Audit(both.x, both.y, weights, both.hashes, both.folds).taken(order).head(size)
+        return replace(both, weights=weights).taken(order).head(size)
 
     def _identities(self):
         """What rows that count once have in common: copies their hash; other rows content and target."""
         if self.y.ndim == 1:
             return self.hashes  # labels are in it
-        contents = self.hashes if self.folds is not None else hash_keys(row_keys(self.x, _direction(self.x)))
+        of_copies = self.folds is not None and not self.of_rows
+        contents = self.hashes if of_copies else hash_keys(row_keys(self.x, _direction(self.x)))
         return contents ^ mix_bits(hash_keys(row_keys(self.y, _direction(self.y))))
 
     def taken(self, index):
         """Return some rows."""
         parts = (getattr(self, name) for name in _FIELDS)
-        return Audit(*(None if part is None else part[index] for part in parts))
+        return Audit(*(None if part is None else part[index] for part in parts), self.of_rows)
 
     def importance(self, targets, shares):
         """Return weights for means over the rows: every class (column of ``targets``) has its share of all data."""
@@ -71,7 +74,7 @@ class Audit:
         return found * (self.weights.sum() / found.sum())
 
 
-_FIELDS = tuple(field.name for field in fields(Audit))
+_FIELDS = tuple(field.name for field in fields(Audit) if field.name != "of_rows")
 
 
 def _joined(one, two):
@@ -191,7 +194,8 @@ def _rows_judged(rows, y, weights, keys, hashes, building):
     marked = (np.arange(len(distinct)) < size) | (rank < least)
     chosen = (weights > 0) & np.isin(hashes, distinct[marked])
     index = np.flatnonzero(chosen)
-    fresh = take_audit(rows.take(index)[0], y[index], weights[index], hashes[index])
+    x, _, folds = rows.take_in_folds(index)
+    fresh = take_audit(x, y[index], weights[index], hashes[index], folds)
     left = np.where(chosen, 0.0, weights)
     return Judged(fresh, keys, left if np.any(left) else None)
 
@@ -224,10 +228,11 @@ def rows_to_build_on(keys, y, pool, unit, most, generator):
     return chosen, pool[chosen]
 
 
-def take_audit(x, y, weights, hashes):
+def take_audit(x, y, weights, hashes, folds=None):
     """Return an audit of given rows, equal rows as one."""
     weights = full_weights(weights, len(hashes))
-    return Audit(x[:0], y[:0], np.zeros(0), hashes[:0]).merge(Audit(x, y, weights, hashes), len(hashes))
+    audit = Audit(x, y, weights, hashes, folds, of_rows=folds is not None)
+    return audit.taken(slice(0, 0)).merge(audit, len(hashes))
 
 
 def audit_size(n_distinct):

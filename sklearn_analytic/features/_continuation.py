@@ -48,16 +48,17 @@ class Continuation:
     from_high: np.ndarray
     reach: np.ndarray
 
-    def apply(self, function, x, backend):
-        """Return ``function`` (n, c) of the rows, continued where they lie outside."""
+    def apply(self, function, x, backend, folds=None):
+        """Return ``function`` (n, c) of the rows and their ``folds``, if any, continued where rows lie outside."""
         wide = backend.asarray(x, np.float64)
         outside = ((wide < backend.asarray(self.low)) | (wide > backend.asarray(self.high))).any(1)
+        given, beyond = ((), ()) if folds is None else ((folds,), (folds[outside],))
         if not bool(outside.any()):
-            return function(x)
+            return function(x, *given)
         inside, inner, ratio = self._points(wide[outside], backend)
         rows = backend.stack_columns([x], [1.0], dtype_name(x))
         rows[outside] = backend.asarray(inside, dtype_name(x))
-        out, back = function(rows), function(backend.asarray(inner, dtype_name(x)))
+        out, back = function(rows, *given), function(backend.asarray(inner, dtype_name(x)), *beyond)
         edge = out[outside]
         out[outside] = edge + backend.asarray(ratio, dtype_name(out)) * (edge - back)
         return out

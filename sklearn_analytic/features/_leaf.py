@@ -158,8 +158,9 @@ class LeafScores:
         Folds are those of the rows' content unless given; in fold -1 are rows that no member has seen.
         """
         if folds is None:
-            keys = RowKeys(self.direction, self.exponent, self.narrow)
-            folds = _folds(hash_keys(keys.of(x)), self.n_members, self.heavy)
+            folds = _folds(self._hashes(x), self.n_members, self.heavy)
+        elif self.heavy is not None and len(self.heavy):
+            folds = _seen_by_all(folds, self._hashes(x), self.heavy)
         out = np.empty((len(x), self.values.shape[1]))
         unseen = np.flatnonzero(folds < 0)
         out[unseen] = self.scores(x[unseen])
@@ -168,6 +169,10 @@ class LeafScores:
             own = np.flatnonzero(folds == member)
             out[own] = self.mean + self._sums(replace(self.forest, roots=roots).leaves_of(x[own]))
         return out
+
+    def _hashes(self, x):
+        """Hashes of the content of rows."""
+        return hash_keys(RowKeys(self.direction, self.exponent, self.narrow).of(x))
 
     def _sums(self, leaves):
         """Sum the values of given leaves."""
@@ -221,11 +226,47 @@ def gaps_of(rows, lacking):
         return Gaps(lacking, np.maximum(low - span, -most), np.minimum(high + span, most))
 
 
-def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, lacking=None):
+@dataclass(frozen=True, eq=False)
+class BlindRows:
+    """Rows some of whose columns are made of targets: every member reads them without those that it is blind to.
+
+    Parameters
+    ----------
+    folds : ndarray of shape (n,)
+        The member that is blind to a row.
+    n_folds : int
+        Number of members.
+    columns : ndarray of int, shape (q,)
+        Columns that are made of targets.
+    without : callable
+        These columns (n, q) without the targets of a fold.
+    contents : ndarray of shape (n,), uint64
+        Hashes of the rows' contents: rows that are read alike may differ.
+    draws : ndarray of shape (n,), uint64
+        Hashes that draws follow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features._leaf import BlindRows
+    >>> BlindRows(np.array([0, 1]), 2, np.array([0]), lambda fold: np.zeros((2, 1)), None, None).n_folds
+    2
+    """
+
+    folds: np.ndarray
+    n_folds: int
+    columns: np.ndarray
+    without: Any
+    contents: np.ndarray
+    draws: np.ndarray
+
+
+def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, lacking=None, blind=None):
     """Return trees grown in four members, each without one fold of the rows, on as many threads as BLAS has.
 
     A row's fold depends on its content alone, so equal rows are held out together, and the held-out score of any
-    row that ever enters a fit is honest. With ``shares`` every member grows without the weight in its fold.
+    row that ever enters a fit is honest. With ``shares`` every member grows without the weight in its fold. With
+    ``blind`` there are as many members as folds of the table, and no member reads a target of its fold in any column.
 
     Parameters
     ----------
@@ -244,6 +285,8 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, l
     lacking : ndarray of int, shape (q, 2), or None, default=None
         Columns of numbers of which some are missing, each with that of its indicator: of rows of a raw table, whose
         contents may be heavy; None of plain ones.
+    blind : BlindRows or None, default=None
+        Folds of the rows, and columns that are made of targets.
 
     Returns
     -------
@@ -265,26 +308,35 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, l
     plan = GrowthPlan() if plan is None else plan
     plan = plan if shares is not None else replace(plan, copy=np.inf)  # copies that are no draws tell of each other
     keys, found = fit_row_keys(lambda function: function(rows), generator.standard_normal(rows.shape[1]), weights)
-    hashes = hash_keys(found)
-    rows, targets, weights, hashes, shares = _merged(rows, targets, weights, hashes, shares)
+    read = hash_keys(found)
+    contents, hashes = (read, read) if blind is None else (blind.contents, blind.draws)
+    kept, weights, shares = _merged(targets, weights, contents, shares)
+    rows, targets, read, hashes = rows[kept], targets[kept], read[kept], hashes[kept]
     mean, gaps = np.average(targets, axis=0, weights=weights), gaps_of(rows, lacking)
-    rows = rows if gaps is None else gaps.sided(rows)
-    centred, table = targets - mean, bin_columns(rows, weights, hashes)
-    heavy = None if lacking is None or shares is not None else _heavy(hashes, weights)
-    folds = _folds(hashes, N_MEMBERS, heavy) if shares is None else None
-    generators = generator.spawn(N_MEMBERS)
+    centred, table = targets - mean, bin_columns(rows if gaps is None else gaps.sided(rows), weights, hashes)
+    heavy = None if lacking is None or shares is not None else _heavy(read, weights)
+    folds, n_members = None, N_MEMBERS
+    if blind is not None:
+        folds, n_members = _seen_by_all(blind.folds[kept], read, heavy), blind.n_folds
+    elif shares is None:
+        folds = _folds(hashes, N_MEMBERS, heavy)
+    generators = generator.spawn(n_members)
 
     def grown(member):
-        own = shares[:, member] if folds is None else np.where(folds == member, weights, 0.0)
-        seen = np.where(weights - own > 1e-9 * weights, weights - own, 0.0)
+        left_out = shares[:, member] if folds is None else np.where(folds == member, weights, 0.0)
+        seen = np.where(weights - left_out > 1e-9 * weights, weights - left_out, 0.0)
         seen = seen if np.any(seen) else weights
-        return grow_forest(table, centred, seen, hashes, plan, generators[member])
+        own = table
+        if blind is not None and len(blind.columns):
+            columns = blind.without(member)[kept].astype(rows.dtype, copy=False)
+            own = table.replaced(blind.columns, bin_columns(columns, weights, hashes))
+        return grow_forest(own, centred, seen, hashes, plan, generators[member])
 
-    members = _in_threads(grown, N_MEMBERS)
+    members = _in_threads(grown, n_members)
     forests = [forest for forest, _ in members]
     values = np.concatenate([value for _, value in members])
     joined = forests[0].joined(forests[1:])
-    return LeafScores(joined, values, mean, N_MEMBERS, keys.direction, keys.exponent, keys.narrow, gaps, heavy)
+    return LeafScores(joined, values, mean, n_members, keys.direction, keys.exponent, keys.narrow, gaps, heavy)
 
 
 def _in_threads(function, n):
@@ -299,6 +351,11 @@ def _in_threads(function, n):
 def _folds(hashes, n_folds, heavy=None):
     """Fold of every row, by the hash of its content; heavy contents are in none."""
     folds = (mix_bits(hashes + np.uint64(1)) % np.uint64(n_folds)).astype(np.int64)
+    return folds if heavy is None else _seen_by_all(folds, hashes, heavy)
+
+
+def _seen_by_all(folds, hashes, heavy):
+    """Folds of rows, none of those with heavy contents."""
     return folds if heavy is None else np.where(np.isin(hashes, heavy), -1, folds)
 
 
@@ -312,20 +369,21 @@ def _heavy(hashes, weights):
     return contents[mass >= max(_HEAVY, _HEAVY_SHARE * mass.sum())]
 
 
-def _merged(rows, targets, weights, hashes, shares):
-    """Equal rows with equal targets as one, copies and weights being the same to trees; weights on a grid.
+def _merged(targets, weights, hashes, shares):
+    """Rows to keep of equal ones with equal targets, copies and weights being the same to trees; weights on a grid.
 
     On it sums of weights and of residuals are exact, so that no order of rows decides a split.
     """
     equal = hashes ^ mix_bits(hash_keys(row_keys(targets, np.random.default_rng(0).standard_normal(targets.shape[1]))))
     _, first, inverse = np.unique(equal, return_index=True, return_inverse=True)
+    kept = slice(None)
     if len(first) < len(equal):
-        rows, targets, hashes, weights = rows[first], targets[first], hashes[first], np.bincount(inverse, weights)
+        kept, weights = first, np.bincount(inverse, weights)
         if shares is not None:
             shares = np.column_stack([np.bincount(inverse, column) for column in shares.T])
     weights = np.maximum(np.round(weights / _WEIGHT_GRID), weights > 0) * _WEIGHT_GRID
     shares = None if shares is None else np.round(shares / _WEIGHT_GRID) * _WEIGHT_GRID
-    return rows, targets, weights, hashes, shares
+    return kept, weights, shares
 
 
 def _hashes(rows, generator):

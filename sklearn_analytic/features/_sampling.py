@@ -4,6 +4,7 @@ The order of rows never matters; a repeated row and a doubled weight are the sam
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -238,6 +239,7 @@ class TrainingRows:
     labels: np.ndarray  # (n,)
     weights: np.ndarray  # (n,)
     shares: np.ndarray | None = None  # (n, folds) weight in every fold, where copies of a row are draws
+    blind: Any = None  # what trees read of all rows without their targets (BlindRows), where columns hold means of them
 
     def drawn(self, most, generator):
         """Return the rows, or ``most`` of them drawn by weight, each of weight 1."""

@@ -29,7 +29,7 @@ class LevelIndicators:
     --------
     >>> import numpy as np
     >>> from sklearn_analytic.features import LevelIndicators
-    >>> LevelIndicators(0, np.array([0, 2]), 2).transform(np.array([0.0, 1.0, np.nan, -1.0]), None)
+    >>> LevelIndicators(0, np.array([0, 2]), 2).transform(np.array([[0.0], [1.0], [np.nan], [-1.0]]), None)
     array([[1., 0.],
            [0., 0.],
            [0., 1.],
@@ -50,9 +50,14 @@ class LevelIndicators:
         """What stands for every level, for missing values and for unseen levels (n_levels + 2, n_columns)."""
         return (np.arange(self.n_levels + 2)[:, None] == self.levels) * 1.0
 
-    def transform(self, codes, folds):
-        """Return the encoded column (n, n_columns) of coded levels."""
-        return self.table[_places(codes, self.n_levels)]
+    @property
+    def columns(self):
+        """Columns of the table that it is made of."""
+        return (self.column,)
+
+    def transform(self, x, folds):
+        """Return the encoded column (n, n_columns) of coded rows."""
+        return self.table[level_places(x[:, self.column], self.n_levels)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +72,21 @@ class LevelMeans:
         Of the table.
     means : ndarray of shape (n_folds + 1, n_levels + 2, c)
         Without every fold, and over all rows; of every level, of missing values and of unseen levels.
+    counted : bool, default=False
+        Whether the last column is the logarithm of one plus the rows of the level.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sklearn_analytic.features import LevelMeans
     >>> means = np.array([[[0.0], [1.0], [0.5], [0.5]]] * 6)
-    >>> LevelMeans(0, means).transform(np.array([1.0, -1.0]), None).ravel()
+    >>> LevelMeans(0, means).transform(np.array([[1.0], [-1.0]]), None).ravel()
     array([1. , 0.5])
     """
 
     column: int
     means: np.ndarray
+    counted: bool = False
 
     @property
     def n_levels(self):
@@ -95,9 +103,14 @@ class LevelMeans:
         """What stands for every level of rows that no fit has seen."""
         return self.means[ALL]
 
-    def transform(self, codes, folds):
+    @property
+    def columns(self):
+        """Columns of the table that it is made of."""
+        return (self.column,)
+
+    def transform(self, x, folds):
         """Return the encoded column (n, n_columns); ``folds`` are those of rows that means are taken of, or None."""
-        return self.means[ALL if folds is None else folds, _places(codes, self.n_levels)]
+        return self.means[ALL if folds is None else folds, level_places(x[:, self.column], self.n_levels)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +127,8 @@ class RowFolds:
         (:func:`level_keys`); None for numbers.
     are_draws : bool, default=False
         Whether copies of a row are draws.
+    of_members : bool, default=False
+        Whether these are the folds that members of an ensemble of trees are blind to, too.
 
     Examples
     --------
@@ -126,6 +141,7 @@ class RowFolds:
 
     level_keys: tuple
     are_draws: bool = False
+    of_members: bool = False
 
     def of(self, x):
         """Return the fold (n,) of every row by its content."""
@@ -202,13 +218,21 @@ class TableEncoding:
         """Whether rows without gaps stay as they are."""
         return len(self.numbers) == self.n_raw and not len(self.lacking)
 
+    def by_column(self, shares):
+        """Return shares of encoded columns as those of the columns of the table; a pair of columns has halves."""
+        owners = [np.column_stack([part, part]) for part in (self.numbers, self.numbers[self.lacking])]
+        owners += [np.tile([part.columns[0], part.columns[-1]], (part.n_columns, 1)) for part in self.categories]
+        found = np.concatenate(owners).astype(np.int64)
+        found = found if len(found) else np.zeros((1, 2), dtype=np.int64)
+        return sum(np.bincount(side, shares / 2, self.n_raw) for side in found.T)
+
     @property
-    def sources(self):
-        """The column of the table that every encoded column comes from."""
-        parts = [self.numbers, self.numbers[self.lacking]]
-        parts += [np.full(part.n_columns, part.column) for part in self.categories]
-        found = np.concatenate(parts).astype(np.int64)
-        return found if len(found) else np.zeros(1, dtype=np.int64)
+    def with_targets(self):
+        """Encoded columns (q,) that hold means of targets."""
+        ends = np.cumsum([len(self.numbers) + len(self.lacking), *(part.n_columns for part in self.categories)])
+        parts = zip(self.categories, ends[:-1], ends[1:], strict=True)
+        found = [np.arange(start, end) for part, start, end in parts if not isinstance(part, LevelIndicators)]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *found])
 
     @property
     def pairs(self):
@@ -236,22 +260,28 @@ class TableEncoding:
         out[:, : len(self.numbers)] = values
         out[:, len(self.numbers) : place] = gaps[:, self.lacking]
         for part in self.categories:
-            out[:, place : place + part.n_columns] = part.transform(x[:, part.column], folds)
+            out[:, place : place + part.n_columns] = part.transform(x, folds)
             place += part.n_columns
         return out
 
     def learned(self, x, folds=None):
         """Return the encoded rows of rows that are learned from: no row's own target is in them.
 
-        Of rows whose copies are draws, ``folds`` are given; those of later rows, of which no mean is taken, are none.
+        ``folds`` are those of the rows unless given. Of rows whose copies are draws they have to be; those of later
+        rows, of which no mean is taken, are none.
         """
-        if self.folds is None or self.folds.are_draws:
-            return self.transform(x, folds)
-        return self.transform(x, self.folds.of(x))
+        if folds is None and self.folds is not None and not self.folds.are_draws:
+            folds = self.folds.of(x)
+        return self.transform(x, folds)
+
+    @property
+    def blinds(self):
+        """Whether trees are blind to the folds of rows."""
+        return self.folds is not None and self.folds.of_members
 
 
-def _places(codes, n_levels):
-    """Rows of a table of levels: those known, then missing values, then unseen levels."""
+def level_places(codes, n_levels):
+    """Return rows (n,) of a table of levels: those known, then missing values, then unseen levels."""
     gaps = np.isnan(codes)
     places = np.where(gaps, n_levels, codes).astype(np.int64)
     return np.where(places < 0, n_levels + 1, places)
@@ -322,7 +352,7 @@ def table_hashes(x, level_keys):
     keys = _projected(np.where(gaps, 0.0, x)[:, ~is_category], direction[~is_category])
     others = np.zeros(len(x), dtype=np.uint64)
     if is_category.any():
-        coded = [level_keys[j][_places(x[:, j], len(level_keys[j]) - 2)] for j in np.flatnonzero(is_category)]
+        coded = [level_keys[j][level_places(x[:, j], len(level_keys[j]) - 2)] for j in np.flatnonzero(is_category)]
         others ^= mix_bits(hash_keys(row_keys(np.column_stack(coded), direction[is_category])) ^ _CATEGORY_SALT)
     if lacking.any():
         others[lacking] ^= mix_bits(hash_keys(row_keys(gaps[lacking] * 1.0, direction)) ^ _GAP_SALT)

@@ -6,6 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from sklearn_analytic.features._copies import are_draws
+from sklearn_analytic.features._level_sums import GRID, LevelSums
+from sklearn_analytic.features._table_crosses import Sample
 from sklearn_analytic.features._table_encoding import (
     N_FOLDS,
     LevelIndicators,
@@ -14,18 +16,19 @@ from sklearn_analytic.features._table_encoding import (
     TableEncoding,
     table_hashes,
 )
+from sklearn_analytic.features._table_pairs import PairMeans
 from sklearn_analytic.io._checks import host
 
 _CONTENTS, _CELLS = 50_000, 4_000_000  # distinct rows that medians are taken of, and their values
 _FEW_LEVELS = 10  # of a column that has an indicator for each
 _LEAST = 10.0  # weight of a level that has one, of few rows
 _LEAST_SHARE = 0.1  # as much of all weight is enough
-_IDENTIFIER = 0.05  # share of the rows, below which levels that come again are chance
+_COUNTED = 1000  # rows, from which on a network with trees reads how many have a level
 _DEPENDENT = 1e-9  # share of variance, below which targets determine each other
-_DOUBT = 2.0  # standard deviations by which means differ that are no chance
-_GRID = 2.0**-36  # of means, in units of deviations: the order of sums must not tell rows apart
-_SMOOTHING = (1.0, 1000.0)  # rows of prior, at least and at most
 _MOST_SCORES = 16  # columns of means; more classes are projected at random
+
+
+_OF_CONTENTS = ("hashes", "draws", "contents", "weights", "targets")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +41,12 @@ class Survey:
     weight: float
     present: np.ndarray  # (d,) weight of rows that have a value
     lacking: np.ndarray  # (d,) and that have none
-    counts: tuple  # of every column of categories: weight (folds, levels + 1)
-    sums: tuple  # weighted targets (folds, levels + 1, c)
-    squares: np.ndarray  # (c,) of targets
+    levels: tuple  # of every column of categories the LevelSums; missing values follow the levels
     hashes: np.ndarray  # (m,) of distinct rows, sorted
     draws: np.ndarray  # (m,) the smallest, where not all are kept
     contents: np.ndarray  # (m, d) these rows
     weights: np.ndarray  # (m,)
+    targets: np.ndarray  # (m, c) sums of their weighted targets
     dropped: bool  # whether there were more
     groups: tuple  # hashes of those rows, of rows with their targets, and weights of these
 
@@ -61,13 +63,12 @@ class Survey:
             0.0,
             np.zeros(d),
             np.zeros(d),
-            tuple(np.zeros((N_FOLDS, n)) for n in sizes),
-            tuple(np.zeros((N_FOLDS, n, c)) for n in sizes),
-            np.zeros(c),
+            tuple(LevelSums.empty(N_FOLDS, n, c) for n in sizes),
             nothing,
             nothing,
             np.zeros((0, d)),
             np.zeros(0),
+            np.zeros((0, c)),
             False,
             (nothing, nothing, np.zeros(0)),
         )
@@ -110,13 +111,11 @@ class Survey:
             return self
         gaps, (hashes, draws) = np.isnan(x), table_hashes(x, self.level_keys)
         folds = RowFolds(self.level_keys).dealt(draws) if folds is None else folds
-        counts, sums = [], []
+        levels = []
         for j in np.flatnonzero(self.is_category):
             n = self._n_levels(j) + 1
-            cell = folds * n + np.where(gaps[:, j], n - 1, x[:, j]).astype(np.int64)
-            counts.append(np.bincount(cell, weights, N_FOLDS * n).reshape(N_FOLDS, n))
-            columns = [np.bincount(cell, weights * column, N_FOLDS * n) for column in scores.T]
-            sums.append(np.stack(columns, axis=-1).reshape(N_FOLDS, n, len(columns)))
+            places = np.where(gaps[:, j], n - 1, x[:, j]).astype(np.int64)
+            levels.append(LevelSums.of(places, n, folds, scores, weights, N_FOLDS))
         _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
         wide = self.is_category.any()
         own = replace(
@@ -125,13 +124,12 @@ class Survey:
             weight=float(weights.sum()),
             present=weights @ ~gaps,
             lacking=weights @ gaps,
-            counts=tuple(counts),
-            sums=tuple(sums),
-            squares=weights @ scores**2,
+            levels=tuple(levels),
             hashes=hashes[first],
             draws=draws[first],
             contents=np.asarray(x[first], dtype=np.float64),
             weights=np.bincount(place, weights),
+            targets=_sums_at(place, scores * weights[:, None], len(first)),
             dropped=False,
             groups=_grouped(hashes, hashes ^ hashes_of_targets, weights) if wide else self.groups,
         )
@@ -152,13 +150,12 @@ class Survey:
             weight=self.weight + other.weight,
             present=self.present + other.present,
             lacking=self.lacking + other.lacking,
-            counts=tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
-            sums=tuple(a + b for a, b in zip(self.sums, other.sums, strict=True)),
-            squares=self.squares + other.squares,
+            levels=tuple(a.merge(b) for a, b in zip(self.levels, other.levels, strict=True)),
             hashes=hashes,
             draws=np.concatenate([self.draws, other.draws])[first],
             contents=np.concatenate([self.contents, other.contents])[first],
             weights=np.bincount(place, np.concatenate([self.weights, other.weights]), len(hashes)),
+            targets=_sums_at(place, np.concatenate([self.targets, other.targets]), len(hashes)),
             dropped=self.dropped or other.dropped,
             groups=groups,
         )._cut()
@@ -169,7 +166,7 @@ class Survey:
         if len(self.hashes) <= most:
             return self
         smallest = np.sort(np.lexsort((self.hashes, self.draws))[:most])
-        kept = {name: getattr(self, name)[smallest] for name in ("hashes", "draws", "contents", "weights")}
+        kept = {name: getattr(self, name)[smallest] for name in _OF_CONTENTS}
         inside = np.isin(self.groups[0], kept["hashes"])
         return replace(self, dropped=True, groups=tuple(part[inside] for part in self.groups), **kept)
 
@@ -190,31 +187,68 @@ class Survey:
             return min(1.0, self.weight / self.n_rows)
         return float(np.mean(self.groups[2])) if len(self.groups[2]) else 1.0
 
-    def encoding(self, indicators=True):
-        """Return the encoding; ``indicators=False`` keeps columns of numbers where they are, one for each."""
+    def encoding(self, indicators=True, crosses=False):
+        """Return the encoding; ``indicators=False`` keeps columns of numbers where they are, one for each.
+
+        With ``crosses``, for a network with trees, wide columns say how many rows have a level, and folds are those
+        that members are blind to.
+        """
         has_values = ~self.is_category & ((self.present > 0) | (not indicators))
         numbers = np.flatnonzero(has_values)
         lacking = np.flatnonzero((self.lacking[numbers] > 0) & indicators)
-        categories = [self._category(k, int(j)) for k, j in enumerate(np.flatnonzero(self.is_category))]
+        counted = self._counts(crosses)
+        categories = [self._category(k, int(j), counted) for k, j in enumerate(np.flatnonzero(self.is_category))]
         categories = tuple(part for part in categories if part is not None)
         means = any(isinstance(part, LevelMeans) for part in categories)
-        folds = RowFolds(self.level_keys, self.are_draws) if means else None
+        folds = RowFolds(self.level_keys, self.are_draws, crosses and not self.are_draws) if means else None
         fills = weighted_medians(self.contents[:, numbers], self.weights)  # of a fair sample, where rows are many
         return TableEncoding(len(self.is_category), numbers, fills, lacking, categories, folds, lacks=True)
+
+    def crossed(self, encoding, pairs):
+        """Return the encoding with pairs of columns beside single ones; ``pairs`` are their sums, or None."""
+        if pairs is None:
+            return encoding
+        means = pairs.means(self.unit, self._counts(crosses=True))
+        folds = RowFolds(self.level_keys, of_members=True)
+        return replace(encoding, categories=(*encoding.categories, *means), folds=folds)
+
+    def blind(self, encoding, pairs, fold):
+        """Return the same columns as those of an encoding, without the targets of a fold, whatever rows it encodes."""
+        places = np.cumsum(self.is_category) - 1
+        single = [part for part in encoding.categories if not isinstance(part, PairMeans)]
+        single = [
+            self._means(places[part.column], part.column, part.counted, fold) if isinstance(part, LevelMeans) else part
+            for part in single
+        ]
+        crossed = () if pairs is None else pairs.means(self.unit, self._counts(crosses=True), fold)
+        return replace(encoding, categories=(*single, *crossed))
+
+    def _counts(self, crosses):
+        """Whether rows of a level are counted: they are many, and trees read them."""
+        return crosses and self.weight >= _COUNTED * self.unit
+
+    def sample(self, most):
+        """Return distinct rows with their mean targets, those with the smallest hashes where there are more."""
+        kept = slice(None)
+        if len(self.hashes) > most:
+            kept = np.sort(np.lexsort((self.hashes, self.draws))[:most])
+        targets = np.round(self.targets[kept] / self.weights[kept, None] / GRID) * GRID
+        x, weights, draws = self.contents[kept], self.weights[kept] / self.unit, self.draws[kept]
+        return Sample(x, targets, weights, RowFolds.dealt(draws), self.hashes[kept], draws)
 
     @property
     def needs_folds(self):
         """Whether means are to be taken once more, by folds of copies that are draws."""
-        used = [np.count_nonzero(counts.sum(axis=0)) for counts in self.counts]
+        used = [np.count_nonzero(sums.counts.sum(axis=0)) for sums in self.levels]
         return max(used, default=0) > _FEW_LEVELS and self.are_draws
 
-    def _category(self, k, j):
+    def _category(self, k, j, counted):
         """The encoding of one column of categories, or None where it says nothing."""
-        n = self._n_levels(j)
-        weights = self.counts[k].sum(axis=0) / self.unit
+        n, sums = self._n_levels(j), self._sums(k)
+        weights = sums.counts.sum(axis=0) / self.unit
         used = np.flatnonzero(weights > 0)
         if len(used) > _FEW_LEVELS:
-            return LevelMeans(j, self._means(k)) if self._tells(k) else None
+            return self._means(k, j, counted) if sums.tell() else None
         if len(used) < 2:
             return None
         least = min(_LEAST, _LEAST_SHARE * weights.sum())
@@ -223,51 +257,18 @@ class Survey:
             chosen = chosen[1:]
         return LevelIndicators(j, chosen, n) if len(chosen) else None
 
-    def _tells(self, k):
-        """Whether levels tell of targets: they come in several folds, unlike identifiers, and their means differ."""
-        counts = self.counts[k]
-        again = np.sum(counts > 0, axis=0) > 1
-        if counts[:, again].sum() < _IDENTIFIER * counts.sum():
-            return False
-        within, between, n_within, n_between, _ = self._variances(k)
-        return between > within * (1 + _DOUBT * np.sqrt(2 / n_within + 2 / n_between))
+    def _means(self, k, j, counted, without=None):
+        """Means of the levels of a column, also without the targets of a fold."""
+        return LevelMeans(j, self._sums(k).means(counted, without), counted)
 
-    def _means(self, k):
-        """Smoothed means of every level (folds + 1, levels + 2, c), without every fold and over all."""
-        counts, sums = self.counts[k], self.sums[k]
-        total, weight = sums.sum(axis=0), counts.sum(axis=0)
-        smoothing = self._smoothing(k)
-        without = [(total - sums[f], weight - counts[f]) for f in range(N_FOLDS)]
-        held_out = np.stack([_smoothed(s, np.maximum(w, 0.0), smoothing) for s, w in without])
-        seen = held_out[:, :-1][counts > 0]  # rows that are predicted have no mean beyond those that rows learned by
-        means = np.clip(_smoothed(total, weight, smoothing), seen.min(axis=0), seen.max(axis=0))
-        means[-1] = 0.0
-        return np.round(np.concatenate([held_out, means[None]]) / _GRID) * _GRID
-
-    def _smoothing(self, k):
-        """Weight of the prior: the variance within levels over that between them (empirical Bayes, by moments)."""
-        within, between, _, _, size = self._variances(k)
-        variance, (low, high) = (between - within) / size, _SMOOTHING
-        return self.unit * float(np.clip(within / variance if variance > 0 else high, low, high))
-
-    def _variances(self, k):
-        """Mean squares within and between levels, their degrees of freedom, and the typical size of a level."""
-        weight, total = self.counts[k].sum(axis=0), self.sums[k].sum(axis=0)
-        used, unit = weight > 0, self.unit
-        w, s = weight[used], total[used]
-        n, n_between = w.sum() / unit, max(len(w) - 1, 1)
-        explained = np.sum(s**2 / w[:, None], axis=0)
-        between = np.sum(explained - s.sum(axis=0) ** 2 / w.sum()) / unit / n_between
-        n_within = max(n - len(w), 1.0)
-        within = np.sum(np.maximum(self.squares - explained, 0.0)) / unit / n_within
-        size = (n - np.sum((w / unit) ** 2) / n) / n_between
-        return within, between, n_within, n_between, max(size, 1e-12)
+    def _sums(self, k):
+        """Sums of a column of categories, in units of its rows."""
+        return replace(self.levels[k], unit=self.unit)
 
 
-def _smoothed(sums, weights, smoothing):
-    """Smoothed means of levels over the mean of all, which unseen ones have: 0."""
-    prior = sums.sum(axis=0) / weights.sum() if weights.sum() > 0 else np.zeros(sums.shape[1])
-    return np.vstack([(sums - weights[:, None] * prior) / (weights + smoothing)[:, None], 0 * prior])
+def _sums_at(places, columns, n):
+    """Sums (n, c) of the columns of rows by their places."""
+    return np.stack([np.bincount(places, column, n) for column in columns.T], axis=-1)
 
 
 def _grouped(hashes, groups, weights):

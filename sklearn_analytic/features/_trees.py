@@ -238,6 +238,14 @@ class BinnedColumns:
         """Bins of every column."""
         return np.array([len(edges) + 1 for edges in self.edges])
 
+    def replaced(self, columns, others):
+        """Return the rows with other columns at these places."""
+        bins, edges = self.bins.copy(), list(self.edges)
+        bins[:, columns] = others.bins
+        for j, own in zip(columns, others.edges, strict=True):
+            edges[j] = own
+        return BinnedColumns(bins, tuple(edges))
+
 
 def bin_columns(x, weights=None, hashes=None):
     """Return rows in bins of about equal weight, split midway between values; heavy values have their own.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sklearn_analytic.features import LevelIndicators, LevelMeans, RowFolds
+from sklearn_analytic.features._level_sums import LevelSums
 from sklearn_analytic.features._table_encoding import level_keys, target_hashes
 from sklearn_analytic.features._table_survey import Survey, score_columns
 from tests import reference
@@ -60,7 +61,7 @@ def test_wide_columns_are_means_of_other_folds():
     levels = np.where(np.isnan(x[:, 1]), N_LEVELS, x[:, 1])
     z = (y - y.mean()) / y.std()
     folds = encoding.folds.of(x)
-    held_out, over_all = reference.level_means(levels, z, folds, reference.smoothing_of_levels(levels, z))
+    held_out, over_all = reference.level_means(levels, z, folds)
     place = 2  # after the numbers and the indicator of their gaps
     np.testing.assert_allclose(encoding.learned(x)[:, place], held_out[:, 0], atol=1e-9)
     due = np.clip([over_all[level][0] for level in levels], held_out.min(), held_out.max())
@@ -68,12 +69,43 @@ def test_wide_columns_are_means_of_other_folds():
     assert encoding.transform(np.array([[0.0, -1.0, 0.0]]))[0, place] == 0  # an unseen level: the mean of all
 
 
+@pytest.mark.parametrize("fold", range(5))
+def test_a_member_reads_what_it_would_without_its_fold(fold):
+    x, y = rows()
+    scores, folds = score_columns(y), RowFolds(KEYS).of(x)
+    survey = Survey.empty(KEYS, 1).with_rows(x, scores(y), target_hashes(y), None)
+    blind = survey.blind(survey.encoding(crosses=True), None, fold)
+    others = folds != fold
+    rest = Survey.empty(KEYS, 1).with_rows(x[others], scores(y)[others], target_hashes(y)[others], None)
+    np.testing.assert_allclose(
+        blind.transform(x, folds)[others, 2], rest.encoding(crosses=True).transform(x, folds)[others, 2], atol=1e-9
+    )
+    own = blind.transform(x, folds)[~others, 2]  # and its own rows as they are read anyway
+    np.testing.assert_allclose(own, survey.encoding(crosses=True).transform(x, folds)[~others, 2], atol=1e-9)
+
+
+def test_rows_of_a_level_are_counted_where_rows_are_many():
+    x, y = (np.tile(part, (4, 1)) for part in rows())
+    x[:, 0] = np.arange(len(x))  # no copies
+    scores = score_columns(y)
+    survey = Survey.empty(KEYS, 1).with_rows(x, scores(y), target_hashes(y), None)
+    plain, counted = survey.encoding(), survey.encoding(crosses=True)
+    assert counted.n_columns == plain.n_columns + 1
+    levels, folds = np.where(np.isnan(x[:, 1]), N_LEVELS, x[:, 1]), counted.folds.of(x)
+    for fold in range(5):
+        others, inside = folds != fold, folds == fold
+        n = np.array([np.sum(levels[others] == level) for level in levels[inside]]) * len(x) / np.sum(others)
+        np.testing.assert_allclose(counted.learned(x)[inside, 2], np.log1p(n), atol=1e-9)
+    few = Survey.empty(KEYS, 1).with_rows(x[:400], scores(y[:400]), target_hashes(y[:400]), None)
+    assert few.encoding(crosses=True).n_columns == plain.n_columns
+
+
 def test_copies_that_are_draws_have_a_fold_each():
     x, y = rows(continuous=False)
     encoding, folds = learned(x, y)
     levels = np.where(np.isnan(x[:, 1]), N_LEVELS, x[:, 1])
     z = (y - y.mean()) / y.std()
-    held_out, _ = reference.level_means(levels, z, folds, reference.smoothing_of_levels(levels, z))
+    held_out, _ = reference.level_means(levels, z, folds)
     np.testing.assert_allclose(encoding.learned(x, folds)[:, 2], held_out[:, 0], atol=1e-9)
     assert min(len(set(folds[levels == level])) for level in set(levels)) > 2
 
@@ -96,7 +128,7 @@ def test_no_target_is_in_its_own_row(continuous):
         scores, own = score_columns(y), np.arange(N) == i
         for values in (y, moved):  # in the units of y in both
             survey = Survey.empty(KEYS, 1).with_rows(x, scores(values), target_hashes(values), None, folds)
-            sums, counts = survey.sums[0], survey.counts[0]
+            sums, counts = survey.levels[0].sums, survey.levels[0].counts
             others = np.delete(np.arange(5), folds[i])
             place = int(N_LEVELS if np.isnan(x[i, 1]) else x[i, 1])
             due = scores(y)[~own & (folds != folds[i]) & (np.nan_to_num(x[:, 1], nan=N_LEVELS) == place)]
@@ -106,7 +138,7 @@ def test_no_target_is_in_its_own_row(continuous):
 
 @pytest.mark.parametrize("continuous", [True, False], ids=["contents apart", "copies are draws"])
 def test_random_targets_are_not_remembered(continuous, monkeypatch):
-    monkeypatch.setattr(Survey, "_tells", lambda self, k: True)  # or noise would be left out
+    monkeypatch.setattr(LevelSums, "tell", lambda self: True)  # or noise would be left out
     rng = np.random.default_rng(0)
     x, remembered = rows(continuous=continuous)[0], []
     for _ in range(20):
