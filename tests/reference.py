@@ -419,8 +419,10 @@ def smoothing_of_levels(levels, y):
 def level_means(levels, y, folds):
     """For every row the smoothed mean of its level, over that of all, of the rows of other folds; and of all rows."""
 
+    smoothing = smoothing_of_levels(levels, y)
+
     def means(inside):
-        smoothing, mean, found = smoothing_of_levels(levels[inside], y[inside]), y[inside].mean(axis=0), {}
+        mean, found = y[inside].mean(axis=0), {}
         for level in np.unique(levels):
             own = inside & (levels == level)
             found[level] = (y[own] - mean).sum(axis=0) / (own.sum() + smoothing)

@@ -1,7 +1,7 @@
 """Peers whose interface is not quite scikit-learn's, behind scikit-learn's."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin, clone
 from sklearn.model_selection import train_test_split
 
 
@@ -74,3 +74,31 @@ class XRFM(RegressorMixin, BaseEstimator):
 
     def predict_proba(self, X):
         return self.model_.predict_proba(X)
+
+
+class NGramsBeside(TransformerMixin, BaseEstimator):
+    """A frame with columns of n-grams beside its wide columns of text: an encoder for each, from 40 levels on."""
+
+    def __init__(self, encoder, least=40):
+        self.encoder = encoder
+        self.least = least
+
+    def fit(self, X, y=None):
+        self.encoders_ = {
+            name: clone(self.encoder).fit(_text(X[name]))
+            for name in X.select_dtypes("category")
+            if X[name].nunique() >= self.least
+        }
+        return self
+
+    def transform(self, X):
+        parts = [X]
+        for name, encoder in self.encoders_.items():
+            columns = encoder.transform(_text(X[name]))
+            parts.append(columns.add_prefix(f"{name}: ").set_index(X.index))
+        return X.join(parts[1:]) if len(parts) > 1 else X
+
+
+def _text(column):
+    """A column of categories as text, with its gaps."""
+    return column.astype(object).astype("string")

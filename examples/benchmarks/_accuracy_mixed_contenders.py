@@ -7,7 +7,7 @@ and peers have the settings that they have there.
 import importlib
 
 import numpy as np
-from _accuracy_adapters import CatBoost, Relabelled
+from _accuracy_adapters import CatBoost, NGramsBeside, Relabelled
 from _accuracy_contenders import hist_gb, hist_gb_regressor, logistic, optional, ours, ridge
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.impute import SimpleImputer
@@ -36,6 +36,12 @@ def _vectorised(task):
     skrub = importlib.import_module("skrub")  # optional: its absence is a listed failure
     vectoriser = skrub.TableVectorizer(high_cardinality=skrub.StringEncoder(random_state=task.seed))
     return (vectoriser, SimpleImputer(add_indicator=True), *network(task))
+
+
+def _n_grams_beside(task):
+    """The frame as it is, and skrub's n-grams of its wide columns of text beside them."""
+    skrub = importlib.import_module("skrub")  # optional: its absence is a listed failure
+    return (NGramsBeside(skrub.StringEncoder(random_state=task.seed)), *network(task))
 
 
 def _linear(task):
@@ -88,6 +94,7 @@ MIXED_CONTENDERS = {
     "ours native": (network, False),
     "target encoder + ours": (_target_encoded, False),
     "skrub + ours": (_vectorised, False),
+    "n-grams beside + ours": (_n_grams_beside, False),
     "hist_gb": (_hist_gb, False),
     "lightgbm": (_lightgbm(), False),
     "lightgbm_mcw1": (_lightgbm(min_child_weight=1.0), False),

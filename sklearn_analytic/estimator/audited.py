@@ -47,6 +47,8 @@ from sklearn_analytic.io._columns import CodedRows
 from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.linalg import NormalEquations
 
+_ROUNDING = 1e-9  # of sums of weights
+
 
 @dataclass(frozen=True)
 class Building:
@@ -190,24 +192,24 @@ class AuditedMethod(Method):
         weights, generator = full_weights(rows.weight, rows.n_rows), np.random.default_rng([judges.seed, 1])
         left = judged.building if self.holds_out and judged.building is not None else weights
         spread = shares is not None and self.grows_trees  # over folds, of which every tree leaves one out
-        blinds = self.grows_trees and rows.blinds
+        blinds = self.grows_trees and judged.contents is not None
         pool = weights if spread or blinds else left
-        chosen, scale = rows_to_build_on(keys, rows.y, pool, unit, self.build_rows, generator)
-        x, coded, blind = rows.take_blind(chosen)
-        drawn = self._training_rows(targets, x, keys[chosen], coded, pool[chosen] / scale)
+        chosen, scale = rows_to_build_on(keys, rows.y, pool, unit, self.build_rows, generator, judged.contents)
+        x, coded, blind = rows.take_blind(chosen) if blinds else (*rows.take(chosen), None)
+        drawn = self._training_rows(targets, x, keys[chosen], coded, _whole(pool[chosen] / scale))
         apart = judged.apart
         coded, own_keys = targets.coded(apart.y), judges.contents.keys.of(apart.x)
-        audit = self._training_rows(targets, apart.x, own_keys, coded, apart.weights / unit)
+        audit = self._training_rows(targets, apart.x, own_keys, coded, _whole(apart.weights / unit))
         if spread or blinds:
             trees = replace(drawn, shares=shares[chosen] / scale[:, None] if spread else None, blind=blind)
-            drawn = replace(drawn, weights=left[chosen] / scale).used()
+            drawn = replace(drawn, weights=_whole(left[chosen] / scale)).used()
         elif self.grows_trees and judged.building is not None:
             trees = drawn.joined(audit)
         else:
             trees = drawn
         used = weights > 0
         repeats = judges.contents.are_draws and repeat(keys[used], weights[used] / unit)
-        total = float(weights.sum()) / unit
+        total = float(_whole(weights.sum() / unit))
         return Building(drawn, audit, trees, total, repeats, targets.names, judged.audit, generator)
 
     def _training_rows(self, targets, x, keys, coded, weights):
@@ -408,6 +410,12 @@ class AuditedEstimator(ReductionEstimator):
         coef, intercept = targets.in_units(readout.coef, readout.intercept)
         steps, read, coef = pruned(*network.steps(), coef)
         return Computation(steps, read, coef, intercept, targets.head(readout.link), wide=True, **known)
+
+
+def _whole(weights):
+    """Numbers of rows without the rounding of sums of weights."""
+    nearest = np.round(weights)
+    return np.where(np.abs(weights - nearest) <= _ROUNDING * nearest, nearest, weights)
 
 
 def _parts(stages):

@@ -103,23 +103,12 @@ class EncodedBlocks(RowBlocks):
         folds = self.rows.folds
         return self.table.encoded(x, None if folds is None else folds[indices]), y
 
-    @property
-    def blinds(self):
-        """Whether rows have folds that trees are blind to."""
-        return self.table.encoding.blinds
-
-    def take_in_folds(self, indices):
-        """Return the encoded rows and the targets at ``indices``, and the folds that trees are blind to, or None."""
-        if not self.blinds:
-            return super().take_in_folds(indices)
-        x, y = self.rows.take(indices)
-        folds = self.table.encoding.folds.of(x)
-        return self.table.encoded(x, folds), y, folds
+    def raw_hashes(self):
+        """Return the hashes (n, 2) of rows of a table with folds that trees are blind to, or None: a pass."""
+        return self.rows.map_rows(self.table.encoding.folds.hashes) if self.table.encoding.blinds else None
 
     def take_blind(self, indices):
         """Return encoded rows and targets at ``indices``, and what trees read without the targets of a fold."""
-        if not self.blinds:
-            return super().take_blind(indices)
         x, y = self.rows.take(indices)
         blind = self.table.blind_rows(x)
         return self.table.encoded(x, blind.folds), y, blind

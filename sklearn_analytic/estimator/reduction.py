@@ -363,11 +363,13 @@ class ReductionEstimator(
 
     def _rows_of_stream(self, X, learned):
         """A block with levels numbered as those before; a young stream may have more of them."""
-        first = None if learned is None else learned.first
-        if first is None or first.columns is None:
-            return self._read_features(X, reset=learned is None)
+        if learned is None:
+            return self._read_features(X, reset=True)
         names, X = names_of(X), self._raw_rows(X, reset=False)
-        return rows_by(first.columns.merged(self._columns_of(X, names)), X)
+        if learned.first is not None and learned.first.columns is not None:
+            return rows_by(learned.first.columns.merged(self._columns_of(X, names)), X)
+        with self._named_values(names):
+            return rows_by(None if learned.table is None else learned.table.columns, X)
 
     def _finished(self, method, learned, progress):
         """Solve, and tell those who watched."""

@@ -99,7 +99,7 @@ class Table:
     @property
     def lacking(self):
         """Encoded columns (q, 2) of numbers with that of their gaps; None where rows stay as they are."""
-        return None if self.is_plain else self.encoding.pairs
+        return None if self.is_plain else self.encoding.gap_columns
 
     def by_column(self, shares):
         """Return shares of encoded columns as those of the columns of the table."""
@@ -179,8 +179,8 @@ class Table:
 
     def blind_rows(self, x):
         """Return what trees read of coded rows of a fit without the targets of a fold."""
-        encoding = self.encoding
-        folds, hashes, columns = encoding.folds.of(x), encoding.folds.hashes(x), encoding.with_targets
+        hashes, columns = self.encoding.folds.hashes(x), self.encoding.with_targets
+        folds = RowFolds.dealt(hashes[:, 1])
 
         def without(fold):
             return self.blind(fold).transform(x, folds)[:, columns]

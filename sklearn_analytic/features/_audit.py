@@ -7,6 +7,7 @@ import numpy as np
 
 from sklearn_analytic.features import (
     N_MEMBERS,
+    RowFolds,
     RowKeys,
     are_draws,
     draw_rows,
@@ -21,6 +22,7 @@ from sklearn_analytic.linalg import NormalEquations, ridge_exits
 
 MOST = 1000
 EVERY_MEMBER = -1  # the fold of copies that no tree has seen
+_FOLD_SALT = np.uint64(0x51ED)
 _FEW_ALPHAS = (1.0, 10.0)  # of small networks
 _SHARE = 4  # at most one distinct row in four
 _OF_CLASS = 5  # rows of every class, or half of those there are
@@ -59,6 +61,8 @@ class Audit:
             return self.hashes  # labels are in it
         of_copies = self.folds is not None and not self.of_rows
         contents = self.hashes if of_copies else hash_keys(row_keys(self.x, _direction(self.x)))
+        if self.of_rows:
+            contents = in_their_folds(contents, self.folds)
         return contents ^ mix_bits(hash_keys(row_keys(self.y, _direction(self.y))))
 
     def taken(self, index):
@@ -117,6 +121,7 @@ class Judged:
     building: np.ndarray | None = None  # (n,) weights, 0 for rows of the audit; None where all rows build
     shares: np.ndarray | None = None  # (n, folds): weight of every row in every fold, where copies are draws
     more: Audit | None = None  # these and further copies, where there are few
+    contents: np.ndarray | None = None  # (n,) hashes of rows of a table that has folds: what is read alike may differ
 
     @property
     def audit(self):
@@ -129,10 +134,11 @@ def settle(rows, y, copies, seed):
     direction = np.random.default_rng(seed).standard_normal(rows.n_columns)
     row_keys_of, keys = fit_row_keys(rows.map_rows, direction, rows.weight)
     weights = full_weights(rows.weight, rows.n_rows)
-    copies, hashes = full_weights(copies, rows.n_rows), content_hashes(keys, y, weights)
+    copies = full_weights(copies, rows.n_rows)
+    raw, hashes = rows.raw_hashes(), content_hashes(keys, y, weights)
     used = np.flatnonzero(weights > 0)
     distinct = used[np.unique(keys[used], return_index=True)[1]]
-    judged = _rows_judged(rows, y, weights, keys, hashes, building=True)
+    judged = _rows_judged(rows, y, weights, keys, hashes, raw, building=True)
     # The audit rows tell most tables that have not few values, without another pass.
     few = len(distinct) <= min(_MOST_CONTENTS, _MOST_CELLS // rows.n_columns)
     if few and takes_few_values(judged.apart.x):
@@ -161,7 +167,7 @@ def judge_more(contents, rows, y, copies, salt):
     keys, weights = rows.map_rows(contents.keys.of), full_weights(rows.weight, rows.n_rows)
     hashes = content_hashes(keys, y, weights)
     if not contents.are_draws:
-        return _rows_judged(rows, y, weights, keys, hashes, building=False)
+        return _rows_judged(rows, y, weights, keys, hashes, rows.raw_hashes(), building=False)
     laid = _laid(keys, y, full_weights(copies, rows.n_rows), weights, contents.copy)
     audit, _ = _drawn(laid, y, weights, hashes, salt, lambda i: rows.take(i)[0])
     return Judged(replace(audit, folds=np.full(len(audit.folds), EVERY_MEMBER)), keys)
@@ -184,8 +190,10 @@ def _laid(keys, y, copies, weights, copy):
     return lay_copies(hash_keys(keys), order, np.where(weights > 0, copies, 0.0), copy, N_MEMBERS)
 
 
-def _rows_judged(rows, y, weights, keys, hashes, building):
-    """Rows with all their copies, by the smallest hashes of row and target."""
+def _rows_judged(rows, y, weights, keys, hashes, raw, building):
+    """Rows with all their copies, by the smallest hashes of row and target (and fold, where they have one)."""
+    folds = None if raw is None else RowFolds.dealt(raw[:, 1])
+    hashes = hashes if raw is None else in_their_folds(hashes, folds)
     used = np.flatnonzero(weights > 0)
     distinct, first = np.unique(hashes[used], return_index=True)
     size = audit_size(len(distinct)) if building else MOST
@@ -194,10 +202,10 @@ def _rows_judged(rows, y, weights, keys, hashes, building):
     marked = (np.arange(len(distinct)) < size) | (rank < least)
     chosen = (weights > 0) & np.isin(hashes, distinct[marked])
     index = np.flatnonzero(chosen)
-    x, _, folds = rows.take_in_folds(index)
-    fresh = take_audit(x, y[index], weights[index], hashes[index], folds)
+    own = None if folds is None else folds[index]
+    fresh = take_audit(rows.take(index)[0], y[index], weights[index], hashes[index], own)
     left = np.where(chosen, 0.0, weights)
-    return Judged(fresh, keys, left if np.any(left) else None)
+    return Judged(fresh, keys, left if np.any(left) else None, contents=None if raw is None else raw[:, 0])
 
 
 def _drawn(laid, y, weights, hashes, salt, take):
@@ -209,19 +217,28 @@ def _drawn(laid, y, weights, hashes, salt, take):
     return Audit(take(index), y[index], share * weights[index], order, folds), index
 
 
-def in_content_order(keys, y, weights):
-    """Return the rows of positive weight by content and target: their order must not decide what is drawn."""
+def in_their_folds(hashes, folds):
+    """Return hashes of rows that differ where folds do."""
+    return hashes ^ mix_bits(folds.astype(np.uint64) + _FOLD_SALT)
+
+
+def in_content_order(keys, y, weights, contents=None):
+    """Return the rows of positive weight by content and target: their order must not decide what is drawn.
+
+    Rows that are read alike may differ in their ``contents``.
+    """
     rows = np.flatnonzero(weights > 0)
     targets = np.reshape(y[rows], (len(rows), -1)).T
-    return rows[np.lexsort((*targets[::-1], keys[rows]))]
+    apart = () if contents is None else (contents[rows],)
+    return rows[np.lexsort((*apart, *targets[::-1], keys[rows]))]
 
 
-def rows_to_build_on(keys, y, pool, unit, most, generator):
+def rows_to_build_on(keys, y, pool, unit, most, generator, contents=None):
     """Return the rows to build on, at most so many drawn by weight, and what their weights are divided by.
 
     Drawn rows weigh 1 each: their weights have had their say.
     """
-    chosen = in_content_order(keys, y, pool)
+    chosen = in_content_order(keys, y, pool, contents)
     if len(chosen) <= most:
         return chosen, np.full(len(chosen), unit)
     chosen = chosen[draw_rows(keys[chosen], pool[chosen], most, generator)]

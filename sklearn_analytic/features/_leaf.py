@@ -13,7 +13,7 @@ from sklearn_analytic.features._trees import Forest, GrowthPlan, bin_columns, gr
 _LAYER_LEAVES = 32  # of a tree whose leaves are hidden units
 _LEAF_ROWS = 20.0
 _HEAVY, _HEAVY_SHARE = 100.0, 0.05  # of a content that no fold holds: rows, and share of them
-N_MEMBERS = 4  # of an ensemble, and folds that they are blind to
+N_MEMBERS = 4  # of an ensemble, and folds that they are blind to; tables whose columns hold means have more
 _WEIGHT_GRID = 2.0**-10  # of rows whose mean weight is about 1
 
 
@@ -262,11 +262,11 @@ class BlindRows:
 
 
 def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, lacking=None, blind=None):
-    """Return trees grown in four members, each without one fold of the rows, on as many threads as BLAS has.
+    """Return trees grown in members, each without one fold of the rows, on as many threads as BLAS has.
 
     A row's fold depends on its content alone, so equal rows are held out together, and the held-out score of any
-    row that ever enters a fit is honest. With ``shares`` every member grows without the weight in its fold. With
-    ``blind`` there are as many members as folds of the table, and no member reads a target of its fold in any column.
+    row that ever enters a fit is honest. There are four members; with ``shares`` each grows without the weight in its
+    fold. With ``blind`` there are as many as folds of the table, and no column gives a member a target of its fold.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, l
         Columns of numbers of which some are missing, each with that of its indicator: of rows of a raw table, whose
         contents may be heavy; None of plain ones.
     blind : BlindRows or None, default=None
-        Folds of the rows, and columns that are made of targets.
+        Folds of the rows, and columns that are made of targets; not beside ``shares``.
 
     Returns
     -------

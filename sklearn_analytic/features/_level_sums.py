@@ -1,7 +1,6 @@
 """Sums of targets by level and fold of a column, and the smoothed means that they give: a reduction, which merges."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -23,8 +22,6 @@ class LevelSums:
         Weighted targets.
     squares : ndarray of shape (folds, c)
         Weighted squares of the targets of all levels.
-    unit : float, default=1.0
-        Weight that counts as one row.
 
     Examples
     --------
@@ -39,7 +36,6 @@ class LevelSums:
     counts: np.ndarray
     sums: np.ndarray
     squares: np.ndarray
-    unit: float = 1.0
 
     @classmethod
     def empty(cls, n_folds, n, n_scores):
@@ -80,24 +76,28 @@ class LevelSums:
         counts[:, places], sums[:, places] = self.counts, self.sums
         return replace(self, counts=counts, sums=sums)
 
-    def tell(self):
-        """Return whether levels tell of targets: they come in several folds, unlike identifiers, and means differ."""
+    def tell(self, unit):
+        """Return whether levels tell of targets: they come in several folds, unlike identifiers, and means differ.
+
+        ``unit`` weight counts as one row.
+        """
         again = np.sum(self.counts > 0, axis=0) > 1
         if self.counts[:, again].sum() < _IDENTIFIER * self.weight:
             return False
-        within, between, n_within, n_between, _ = self._total().variances(self.unit)
+        within, between, n_within, n_between, _ = self._total().variances(unit)
         return between > within * (1 + _DOUBT * np.sqrt(2 / n_within + 2 / n_between))
 
-    def means(self, with_counts=False, without=None):
+    def means(self, unit, with_counts=False, without=None):
         """Return smoothed means of every level over the mean of all rows (folds + 1, n + 1, c), last of unseen levels.
 
         The first are those without every fold, the last those of all rows; none has the targets of the fold
         ``without``. ``with_counts`` adds a column, the logarithm of one plus the rows of the level, were they of as
         many rows as there are.
         """
-        read = partial(_Sums.table, unit=self.unit, rows=self.weight / self.unit if with_counts else None)
-        held_out = np.stack([read(self._total(without, fold)) for fold in range(self.n_folds)])
-        over_all = read(self._total(without))
+        whole, rows = self._total(without), self.weight / unit if with_counts else None
+        smoothing = whole.smoothing(unit)  # one for all folds, or it would tell them apart
+        held_out = np.stack([self._total(without, fold).table(smoothing, rows) for fold in range(self.n_folds)])
+        over_all = whole.table(smoothing, rows)
         seen = held_out[:, :-1][self.counts > 0]
         if len(seen):  # rows that are predicted have no mean beyond those that rows learned by
             over_all[:-1] = np.clip(over_all[:-1], seen.min(axis=0), seen.max(axis=0))
@@ -117,7 +117,7 @@ class _Sums:
     sums: np.ndarray
     squares: np.ndarray
 
-    def table(self, unit, rows=None):
+    def table(self, smoothing, rows=None):
         """Return smoothed means of levels over the mean of all, which unseen ones have: 0.
 
         A column beside them is the logarithm of one plus the rows of a level, were they of so many ``rows``.
@@ -126,20 +126,23 @@ class _Sums:
         if not weight > 0:
             return np.zeros((len(self.counts) + 1, self.sums.shape[1] + (rows is not None)))
         prior = self.sums.sum(axis=0) / weight
-        columns = [(self.sums - self.counts[:, None] * prior) / (self.counts + self._smoothing(unit))[:, None]]
+        columns = [(self.sums - self.counts[:, None] * prior) / (self.counts + smoothing)[:, None]]
         if rows is not None:
             columns.append(np.log1p(self.counts * (rows / weight))[:, None])
         found = np.hstack(columns)
         return np.vstack([found, np.zeros(found.shape[1])])
 
-    def _smoothing(self, unit):
-        """Weight of the prior: the variance within levels over that between them (empirical Bayes, by moments)."""
+    def smoothing(self, unit):
+        """Return the weight of the prior: the variance within levels over that between them (empirical Bayes)."""
+        low, high = _SMOOTHING
+        if not self.counts.any():
+            return unit * high
         within, between, _, _, size = self.variances(unit)
-        variance, (low, high) = (between - within) / size, _SMOOTHING
+        variance = (between - within) / size
         return unit * float(np.clip(within / variance if variance > 0 else high, low, high))
 
     def variances(self, unit):
-        """Mean squares within and between levels, their degrees of freedom, and the typical size of a level."""
+        """Return mean squares within and between levels, their degrees of freedom, and the typical size of a level."""
         used = self.counts > 0
         w, s = self.counts[used], self.sums[used]
         n, n_between = w.sum() / unit, max(len(w) - 1, 1)

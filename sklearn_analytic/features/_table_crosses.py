@@ -59,7 +59,7 @@ class Sample:
     def means(self, places, n):
         """Return the means (m, c) of other folds for rows with levels below n; None where they tell nothing."""
         sums = LevelSums.of(places, n, self.folds, self.targets, self.weights, N_FOLDS)
-        return sums.means()[self.folds, places] if sums.tell() else None
+        return sums.means(unit=1.0)[self.folds, places] if sums.tell(unit=1.0) else None
 
     def narrowed(self):
         """Return the sample with few columns of targets."""
@@ -90,7 +90,8 @@ def chosen_pairs(survey, encoding):
         return []
     sample = replace(sample, targets=sample.targets - np.average(sample.targets, axis=0, weights=sample.weights))
     few = sample.narrowed()
-    least = max(_GAIN, stats.chi2.isf(_CHANCE, few.targets.shape[1]) / few.weights.sum())
+    n_effective = few.weights.sum() ** 2 / np.sum(few.weights**2)  # a heavy row is no many
+    least = max(_GAIN, stats.chi2.isf(_CHANCE, few.targets.shape[1]) / n_effective)
     factors = _factors(sample.x, survey.level_keys)
     candidates = _candidates(few, factors)
     if not candidates or least > 1:
@@ -155,7 +156,7 @@ def _left_over(sample, few, encoding, survey):
         sample.weights,
         np.random.default_rng(0),
         _PLAN,
-        lacking=encoding.pairs,
+        lacking=encoding.gap_columns,
         blind=blinded,
     )
     return few.targets - scores.held_out(rows, sample.folds)

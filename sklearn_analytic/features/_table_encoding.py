@@ -235,14 +235,16 @@ class TableEncoding:
         return np.concatenate([np.zeros(0, dtype=np.int64), *found])
 
     @property
-    def pairs(self):
+    def gap_columns(self):
         """Encoded columns (q, 2) of numbers that have an indicator of missing values, with that of the indicator."""
         return np.column_stack([self.lacking, len(self.numbers) + np.arange(len(self.lacking))]).astype(np.int64)
 
     def same_as(self, other):
         """Return whether all rows are encoded alike."""
+        if [part.columns for part in self.categories] != [part.columns for part in other.categories]:
+            return False
         mine, theirs = ([e.numbers, e.fills, e.lacking, *(part.table for part in e.categories)] for e in (self, other))
-        return len(mine) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+        return all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
     def transform(self, x, folds=None):
         """Return the encoded rows (n, D) of coded rows (n, d), in their dtype.

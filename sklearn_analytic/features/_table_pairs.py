@@ -182,7 +182,7 @@ class PairSurvey:
         """Return the means of every pair, also without the targets of a fold; ``unit`` weight is one row."""
         parts = []
         for (first, second), cells, sums in zip(self.pairs, self.cells, self.levels, strict=True):
-            table = replace(sums, unit=unit).means(counted, without)
+            table = sums.means(unit, counted, without)
             parts.append(PairMeans(first, second, cells, table))
         return tuple(parts)
 

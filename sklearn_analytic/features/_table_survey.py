@@ -24,6 +24,7 @@ _FEW_LEVELS = 10  # of a column that has an indicator for each
 _LEAST = 10.0  # weight of a level that has one, of few rows
 _LEAST_SHARE = 0.1  # as much of all weight is enough
 _COUNTED = 1000  # rows, from which on a network with trees reads how many have a level
+_ROUNDING = 1e-9
 _DEPENDENT = 1e-9  # share of variance, below which targets determine each other
 _MOST_SCORES = 16  # columns of means; more classes are projected at random
 
@@ -196,7 +197,7 @@ class Survey:
         has_values = ~self.is_category & ((self.present > 0) | (not indicators))
         numbers = np.flatnonzero(has_values)
         lacking = np.flatnonzero((self.lacking[numbers] > 0) & indicators)
-        counted = self._counts(crosses)
+        counted = crosses and self.has_many_rows
         categories = [self._category(k, int(j), counted) for k, j in enumerate(np.flatnonzero(self.is_category))]
         categories = tuple(part for part in categories if part is not None)
         means = any(isinstance(part, LevelMeans) for part in categories)
@@ -208,24 +209,26 @@ class Survey:
         """Return the encoding with pairs of columns beside single ones; ``pairs`` are their sums, or None."""
         if pairs is None:
             return encoding
-        means = pairs.means(self.unit, self._counts(crosses=True))
+        means = pairs.means(self.unit, self.has_many_rows)
         folds = RowFolds(self.level_keys, of_members=True)
         return replace(encoding, categories=(*encoding.categories, *means), folds=folds)
 
     def blind(self, encoding, pairs, fold):
         """Return the same columns as those of an encoding, without the targets of a fold, whatever rows it encodes."""
-        places = np.cumsum(self.is_category) - 1
-        single = [part for part in encoding.categories if not isinstance(part, PairMeans)]
-        single = [
-            self._means(places[part.column], part.column, part.counted, fold) if isinstance(part, LevelMeans) else part
-            for part in single
-        ]
-        crossed = () if pairs is None else pairs.means(self.unit, self._counts(crosses=True), fold)
+        places = {int(j): k for k, j in enumerate(np.flatnonzero(self.is_category))}
+        single = []
+        for part in encoding.categories:
+            if isinstance(part, LevelMeans):
+                part = self._means(places[part.column], part.column, part.counted, fold)
+            if not isinstance(part, PairMeans):
+                single.append(part)
+        crossed = () if pairs is None else pairs.means(self.unit, self.has_many_rows, fold)
         return replace(encoding, categories=(*single, *crossed))
 
-    def _counts(self, crosses):
-        """Whether rows of a level are counted: they are many, and trees read them."""
-        return crosses and self.weight >= _COUNTED * self.unit
+    @property
+    def has_many_rows(self):
+        """Whether it pays to say how many rows have a level; sums of weights are rounded."""
+        return self.weight * (1 + _ROUNDING) >= _COUNTED * self.unit
 
     def sample(self, most):
         """Return distinct rows with their mean targets, those with the smallest hashes where there are more."""
@@ -244,11 +247,11 @@ class Survey:
 
     def _category(self, k, j, counted):
         """The encoding of one column of categories, or None where it says nothing."""
-        n, sums = self._n_levels(j), self._sums(k)
+        n, sums = self._n_levels(j), self.levels[k]
         weights = sums.counts.sum(axis=0) / self.unit
         used = np.flatnonzero(weights > 0)
         if len(used) > _FEW_LEVELS:
-            return self._means(k, j, counted) if sums.tell() else None
+            return self._means(k, j, counted) if sums.tell(self.unit) else None
         if len(used) < 2:
             return None
         least = min(_LEAST, _LEAST_SHARE * weights.sum())
@@ -259,11 +262,7 @@ class Survey:
 
     def _means(self, k, j, counted, without=None):
         """Means of the levels of a column, also without the targets of a fold."""
-        return LevelMeans(j, self._sums(k).means(counted, without), counted)
-
-    def _sums(self, k):
-        """Sums of a column of categories, in units of its rows."""
-        return replace(self.levels[k], unit=self.unit)
+        return LevelMeans(j, self.levels[k].means(self.unit, counted, without), counted)
 
 
 def _sums_at(places, columns, n):

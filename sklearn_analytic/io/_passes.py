@@ -56,11 +56,6 @@ class RowBlocks(ABC):
         """Number of blocks of a pass, or None where it is not known."""
         return None
 
-    @property
-    def blinds(self):
-        """Whether rows have folds that trees are blind to, because columns are made of targets."""
-        return False
-
     def resized(self, block_size):
         """Return the same rows, at most ``block_size`` of which are computed on at a time."""
         return replace(self, block_size=block_size)
@@ -119,13 +114,9 @@ class RowBlocks(ABC):
         kept = parts[1:] or parts
         return np.concatenate(kept)[inverse], self.y[indices]
 
-    def take_in_folds(self, indices):
-        """Return the rows and targets at ``indices``, and the folds of a table that trees are blind to, or None."""
-        return *self.take(indices), None
-
-    def take_blind(self, indices):
-        """Return the rows and targets at ``indices``, and what trees read of them without their targets, or None."""
-        return *self.take(indices), None
+    def raw_hashes(self):
+        """Return the hashes (n, 2) of rows of a table with folds that trees are blind to, or None: a pass."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from sklearn.base import clone
 
 import sklearn_analytic
 from sklearn_analytic import Blocks, ClosedFormMLP, ClosedFormMLPRegressor
+from sklearn_analytic.closed_form.method import ClosedFormMethod
 from sklearn_analytic.estimator import table as tables
 from sklearn_analytic.features import Factor, LevelMeans, PairMeans
 from sklearn_analytic.features._level_sums import LevelSums
@@ -140,6 +141,66 @@ def test_a_pair_is_half_of_either_column(fitted):
     np.testing.assert_allclose(encoding.by_column(ones), by_hand)
 
 
+def alike(n, seed=0):
+    """Rows of which a quarter read alike, being levels of their own, in all folds."""
+    rng = np.random.default_rng(seed)
+    kind, z = rng.integers(0, 12, n), rng.integers(0, 40, n)
+    town, alone = np.array([f"town {k}" for k in kind], dtype=object), rng.random(n) < 0.25
+    town[alone] = [f"farm {k}" for k in range(alone.sum())]
+    chance = np.where(alone, 0.3 + 0.4 * (np.sin(z) > 0), np.where(kind % 2 == 0, 0.03, 0.97))
+    return pd.DataFrame({"town": town, "z": z}), np.where(rng.random(n) < chance, 1.0, 0.0)
+
+
+@every
+@pytest.mark.parametrize("most", [None, 400], ids=["all rows", "drawn rows"])
+def test_rows_that_read_alike_are_told_apart(name, most, monkeypatch):
+    if most:
+        monkeypatch.setattr(ClosedFormMethod, "build_rows", most)
+    rows, y = alike(1200)
+    y = y.astype(int) if name == "classifier" else y
+    order = np.random.default_rng(0).permutation(len(y))
+    one, two = made(name).fit(rows, y), made(name).fit(rows.iloc[order], y[order])
+    assert one._learned.judges.audit.of_rows
+    np.testing.assert_allclose(answers(two, rows), answers(one, rows), atol=1e-9)
+    assert abs(one.loo_score_ - two.loo_score_) < 1e-9
+
+
+@every
+@pytest.mark.parametrize("n", [1000, 1200])
+def test_sums_of_weights_may_be_rounded(name, n):
+    rows, y = X[:n], target(name)[:n]
+    weights = np.random.default_rng(0).random(n)
+    one = made(name).fit(rows, y, weights)
+    order = np.random.default_rng(1).permutation(n)
+    np.testing.assert_allclose(
+        answers(made(name).fit(rows.iloc[order], y[order], weights[order])), answers(one), atol=1e-7
+    )
+    plain = made(name).fit(rows, y)
+    np.testing.assert_allclose(answers(made(name).fit(rows, y, np.full(n, 0.3))), answers(plain), atol=1e-7)
+    numbers = rows[["z", "size"]].to_numpy()
+    plain, again = made(name).fit(numbers, y), made(name).fit(numbers, y, np.full(n, 0.3))
+    np.testing.assert_allclose(answers(again, numbers), answers(plain, numbers), atol=1e-7)
+
+
+def test_copies_that_are_draws_keep_their_folds():
+    """What is a draw is asked twice, of the table and of what is read of it: trees go by the second."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        k, n = rng.integers(0, 4, 300), 300
+        kind = np.array([f"kind {i}" for i in k], dtype=object)
+        kind[rng.choice(n, 15, replace=False)] = [f"rare {i}" for i in range(15)]
+        rows = pd.DataFrame(rng.integers(0, 2, (n, 6)), columns=list("abcdef")).assign(kind=kind)
+        for name in ("name", "ticket"):  # which say nothing, and are not read
+            rows[name] = [f"{name} {i}" for i in rng.integers(0, n // 2, n)]
+        model = ClosedFormMLP(**SMALL).fit(rows, rng.random(n) < 0.2 * (k + 1))
+        draws = model._learned.judges.contents.are_draws
+        assert model._learned.network.leaf_scores.n_members == (4 if draws else 5)
+        found = model._learned.table.encoding.blinds and draws
+        if found:
+            return
+    raise AssertionError("no table was of both kinds")
+
+
 def test_other_estimators_read_columns_one_by_one():
     model = sklearn_analytic.BRMPRegressor().fit(X, SCORE)
     assert not any(isinstance(part, PairMeans) or getattr(part, "counted", False) for part in parts(model))
@@ -150,7 +211,7 @@ def test_noise_is_chance(forced, monkeypatch):
     """Levels of three rows, columns that determine each other, pairs: targets that are noise stay noise."""
     n, found = 3000, []
     if forced:  # or nothing of it would be read
-        monkeypatch.setattr(LevelSums, "tell", lambda self: True)
+        monkeypatch.setattr(LevelSums, "tell", lambda self, unit: True)
         pairs = [(Factor(0, n // 3), Factor(1, n // 3)), (Factor(0, n // 3), Factor(2, 2, np.float32([0, 1])))]
         monkeypatch.setattr(tables, "chosen_pairs", lambda survey, encoding: pairs)
     for seed in range(20):

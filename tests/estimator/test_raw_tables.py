@@ -310,6 +310,19 @@ def test_blocks_order_and_weights_are_no_matter(name, tmp_path):
 
 
 @every_closed_form
+def test_an_iterator_of_frames_is_read_by_the_columns_of_its_first_blocks(name):
+    y, parts = target(name), [slice(0, 100), slice(100, 170), slice(170, N)]
+    blocks = [(X[part], y[part]) for part in parts]
+    other = made(name).fit(X.drop(columns="town"), y)  # a fit before it is no matter
+    stream = made(name)
+    for block, labels in blocks:
+        classes = {"classes": np.unique(y)} if is_classifier(stream) else {}
+        stream.partial_fit(block, labels, **classes)
+    for model in (made(name), other):
+        assert_same(model.fit_blocks(iter(blocks)), stream)
+
+
+@every_closed_form
 def test_a_source_that_lacks_values_late_is_read_anew(name):
     y, rows = target(name), X[["size", "age"]].fillna(0.0)
     rows.loc[200:, "age"] = np.nan

@@ -80,8 +80,6 @@ def test_a_member_reads_what_it_would_without_its_fold(fold):
     np.testing.assert_allclose(
         blind.transform(x, folds)[others, 2], rest.encoding(crosses=True).transform(x, folds)[others, 2], atol=1e-9
     )
-    own = blind.transform(x, folds)[~others, 2]  # and its own rows as they are read anyway
-    np.testing.assert_allclose(own, survey.encoding(crosses=True).transform(x, folds)[~others, 2], atol=1e-9)
 
 
 def test_rows_of_a_level_are_counted_where_rows_are_many():
@@ -138,7 +136,7 @@ def test_no_target_is_in_its_own_row(continuous):
 
 @pytest.mark.parametrize("continuous", [True, False], ids=["contents apart", "copies are draws"])
 def test_random_targets_are_not_remembered(continuous, monkeypatch):
-    monkeypatch.setattr(LevelSums, "tell", lambda self: True)  # or noise would be left out
+    monkeypatch.setattr(LevelSums, "tell", lambda self, unit: True)  # or noise would be left out
     rng = np.random.default_rng(0)
     x, remembered = rows(continuous=continuous)[0], []
     for _ in range(20):
