@@ -45,11 +45,13 @@ class LevelSums:
     @classmethod
     def of(cls, places, n, folds, scores, weights, n_folds):
         """Return the sums of rows with levels below n, folds, targets (m, c) and weights."""
-        cell = folds * n + places
+        cell, c = folds * n + places, scores.shape[1]
         counts = np.bincount(cell, weights, n_folds * n).reshape(n_folds, n)
-        columns = [np.bincount(cell, weights * column, n_folds * n) for column in scores.T]
-        squares = [np.bincount(folds, weights * column**2, n_folds) for column in scores.T]
-        return cls(counts, np.stack(columns, axis=-1).reshape(n_folds, n, -1), np.stack(squares, axis=-1))
+        sums, squares = np.zeros((n_folds, n, c)), np.zeros((n_folds, c))
+        for k, column in enumerate(scores.T):
+            sums[..., k] = np.bincount(cell, weights * column, n_folds * n).reshape(n_folds, n)
+            squares[:, k] = np.bincount(folds, weights * column**2, n_folds)
+        return cls(counts, sums, squares)
 
     @property
     def n_folds(self):

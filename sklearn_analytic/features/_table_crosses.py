@@ -86,7 +86,7 @@ def chosen_pairs(survey, encoding):
         The pairs.
     """
     sample = survey.sample(_SAMPLE)
-    if not len(sample.x):
+    if not sample.targets.size:  # no row, or targets that are all the same
         return []
     sample = replace(sample, targets=sample.targets - np.average(sample.targets, axis=0, weights=sample.weights))
     few = sample.narrowed()
@@ -173,7 +173,7 @@ def _greedy(sample, candidates, least):
         gains = [_gain(residual, *means, sample.weights) for _, _, *means in candidates]
         excess = [gain - whole * _due(pair, least) for (gain, _), pair in zip(gains, candidates, strict=True)]
         best = int(np.argmax(excess))
-        if excess[best] < 0:
+        if excess[best] <= 0:
             break
         first, second, *_ = candidates.pop(best)
         residual = gains[best][1]

@@ -27,8 +27,6 @@ _COUNTED = 1000  # rows, from which on a network with trees reads how many have 
 _ROUNDING = 1e-9
 _DEPENDENT = 1e-9  # share of variance, below which targets determine each other
 _MOST_SCORES = 16  # columns of means; more classes are projected at random
-
-
 _OF_CONTENTS = ("hashes", "draws", "contents", "weights", "targets")
 
 
@@ -267,7 +265,7 @@ class Survey:
 
 def _sums_at(places, columns, n):
     """Sums (n, c) of the columns of rows by their places."""
-    return np.stack([np.bincount(places, column, n) for column in columns.T], axis=-1)
+    return np.array([np.bincount(places, column, n) for column in columns.T]).reshape(-1, n).T
 
 
 def _grouped(hashes, groups, weights):

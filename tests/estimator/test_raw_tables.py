@@ -683,3 +683,13 @@ def test_gaps_in_rows_without_weight_are_no_matter(name):
         found.append(answers(in_blocks, rows) + answers(at_once, rows))
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-9)
+
+
+@every_closed_form
+def test_targets_that_are_all_the_same(name):
+    if is_classifier(ALL[name]):
+        return
+    rows = X[["size", "age"]]
+    for table in (X, rows, rows.to_numpy()):
+        model = made(name).fit(table, np.ones((N, 2)))
+        np.testing.assert_allclose(model.predict(table), 1.0, atol=1e-6)
