@@ -239,10 +239,10 @@ def learn_table(X, y, weights, coding, indicators=True, crosses=False):
     encoding = found.encoding(indicators, crosses)
     if not (crosses and columns.has_categories) or found.are_draws:
         return Table(columns, encoding)
-    pairs = chosen_pairs(found, encoding)
-    sums = (
-        reduced(PairSurvey.empty(RowFolds(keys), pairs, scores.n_columns), PairStep(scores, coding)) if pairs else None
-    )
+    sums, pairs = None, chosen_pairs(found, encoding)
+    if pairs:
+        start = PairSurvey.empty(RowFolds(keys), pairs, scores.n_columns)
+        sums = reduced(start, PairStep(scores, coding)).bounded()
     encoding = found.crossed(encoding, sums)
     return Table(columns, encoding, partial(found.blind, encoding, sums) if encoding.blinds else None)
 

@@ -8,6 +8,8 @@ from sklearn_analytic.features._level_sums import LevelSums
 from sklearn_analytic.features._table_encoding import ALL, N_FOLDS, RowFolds, level_places
 from sklearn_analytic.io._checks import host
 
+_MOST_VALUES = 1_000_000  # sums of a pair in a fold: 48 MB of means
+
 
 @dataclass(frozen=True, eq=False)
 class Factor:
@@ -177,6 +179,12 @@ class PairSurvey:
             places = np.searchsorted(both, mine), np.searchsorted(both, theirs)
             levels.append(one.placed(places[0], len(both)).merge(two.placed(places[1], len(both))))
         return replace(self, cells=tuple(cells), levels=tuple(levels), n_rows=self.n_rows + other.n_rows)
+
+    def bounded(self):
+        """Return the sums without pairs that have too many pairs of levels to be kept, as rows without end may have."""
+        kept = [k for k, sums in enumerate(self.levels) if sums.sums[0].size <= _MOST_VALUES]
+        pairs, cells, levels = (tuple(part[k] for k in kept) for part in (self.pairs, self.cells, self.levels))
+        return replace(self, pairs=pairs, cells=cells, levels=levels)
 
     def means(self, unit, counted, without=None):
         """Return the means of every pair, also without the targets of a fold; ``unit`` weight is one row."""

@@ -205,7 +205,7 @@ class Survey:
 
     def crossed(self, encoding, pairs):
         """Return the encoding with pairs of columns beside single ones; ``pairs`` are their sums, or None."""
-        if pairs is None:
+        if pairs is None or not pairs.pairs:
             return encoding
         means = pairs.means(self.unit, self.has_many_rows)
         folds = RowFolds(self.level_keys, of_members=True)

@@ -5,7 +5,7 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from sklearn_analytic.features import Factor, GrowthPlan, PairMeans, RowFolds, fit_leaf_scores
+from sklearn_analytic.features import Factor, GrowthPlan, PairMeans, RowFolds, _table_pairs, fit_leaf_scores
 from sklearn_analytic.features._leaf import BlindRows
 from sklearn_analytic.features._level_sums import LevelSums
 from sklearn_analytic.features._table_crosses import chosen_pairs
@@ -166,6 +166,14 @@ def test_no_member_sees_the_targets_of_its_fold(fold, monkeypatch):
     for member in range(5):
         assert np.array_equal(before[member], after[member]) == (member == fold)
     assert np.abs(is_read - was_read).max() > 0.1
+
+
+def test_pairs_of_too_many_levels_are_not_kept(monkeypatch):
+    x, y = rows()
+    both = summed(x, y, pairs=((FIRST, SECOND), (FIRST, Factor(2, 30, np.arange(30, dtype=np.float32)))))
+    assert len(both.bounded().pairs) == 2
+    monkeypatch.setattr(_table_pairs, "_MOST_VALUES", 400)
+    assert both.bounded().pairs == ((FIRST, SECOND),) and len(both.bounded().means(1.0, False)) == 1
 
 
 def test_cells_are_numbered_apart():
