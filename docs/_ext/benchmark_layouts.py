@@ -7,7 +7,14 @@ A new file needs nothing here: keys that are unknown are shown under their own n
 COLUMNS = {
     "accuracy": ("accuracy", ".4f"),
     "accuracy_se": ("standard error", ".4f"),
+    **{
+        f"{key}_difference{end}": (f"{name}{title}", form)
+        for key, name in (("accuracy", "accuracy"), ("log_loss", "log-loss"), ("auc", "AUC"), ("r2", "R²"))
+        for end, title, form in (("", ", difference", "+.4f"), ("_se", ", standard error", ".4f"))
+    },
     "after_turn": ("after a turn", ".4f"),
+    "auc": ("AUC", ".4f"),
+    "r2": ("R²", ".4f"),
     "before_turn": ("before a turn", ".4f"),
     "activation_mb": ("activations, MB", ".1f"),
     "asked": ("asked", ".1f"),
@@ -91,6 +98,7 @@ HIDDEN = {
     *("difference_time_se", "time_ratio_time", "epochs_5", "reached_5", "time_5", "epochs_10", "reached_10"),
     *("time_10", "epochs_20", "reached_20", "time_20", "reached", "time_to", "kind", "skipped", "activation_to_stash"),
     *("to_stash", "peak_to_stash", "to_checkpointing", "fit_of_peak"),
+    *("fit_cpu_seconds_difference", "fit_cpu_seconds_difference_se"),
 }
 
 # Files whose summary is long: the rows that are the headline. All others are in the file.
@@ -118,6 +126,7 @@ REMARKS = {
     "accuracy_regression": "Constants of the closed-form defaults were chosen on these very sets: the means are "
     "optimistic to that extent.",
     "accuracy_mixed": "CatBoost has one seed on soybean, where a fit took half an hour.",
+    "categories_ablation": "Differences to the first line, with standard errors of pairs of table and seed.",
     "conditioning": "A dash: the road stopped or was not run.",
     "dfa_privacy": "Columns are budgets. Learning rates were chosen for every method, outside of the budget.",
     "decoupled_speed": "Times need a machine that does nothing else.",
