@@ -207,7 +207,7 @@ def _stack(method, widths, encoding, rows, generator, backend):
     """Layers of one construction, each built from the standardised output of the one before."""
     name = method.hidden if method.hidden != "auto" else "patch"
     # Constructions know no weights: a row of weight 2 is given twice.
-    few = draw_rows(rows.keys, rows.weights, int(np.clip(np.ceil(rows.weights.sum()), 2, _LAYER_ROWS)), generator)
+    few = draw_rows(rows.keys, rows.weights, int(np.clip(rows.n_draws, 2, _LAYER_ROWS)), generator)
     x, targets = rows.x[few], rows.targets[few]
     a = encoding.transform(x, backend)
     if name == "inverse":
@@ -282,7 +282,7 @@ def search_layer(encoding, rows, audit, carries_input, n_refits, generator, back
     leave-one-out error of audit rows, which build no layer. ``build(a, width, generator)`` makes a layer of the
     winner from encoded rows.
     """
-    few = draw_rows(rows.keys, rows.weights, min(_ROWS, int(np.ceil(rows.weights.sum()))), generator)
+    few = draw_rows(rows.keys, rows.weights, min(_ROWS, rows.n_draws), generator)
     small, check = rows.taken(few, ones=True), audit.taken(slice(0, _AUDIT))
     seed = generator.integers(1 << 32)
     problem_of = partial(_Problem.of, small, check, seed=seed, carries_input=carries_input, backend=backend)

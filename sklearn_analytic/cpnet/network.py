@@ -161,7 +161,7 @@ def _link(method, layer, a, code, backend):
 
 def _radial_factor(a, audit, n_classes, carries_input, generator, backend):
     """The factor on all radial scales, by leave-one-out of a small network on few rows."""
-    few = draw_rows(a.keys, a.weights, min(_SEARCH_ROWS, int(np.ceil(a.weights.sum()))), generator)
+    few = draw_rows(a.keys, a.weights, min(_SEARCH_ROWS, a.n_draws), generator)
     small, check = a.taken(few, ones=True), audit.taken(slice(0, _SEARCH_AUDIT))
     rows = np.concatenate([check.x, small.x])
     targets = np.eye(n_classes)[np.concatenate([check.labels, small.labels])]

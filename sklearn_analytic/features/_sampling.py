@@ -12,6 +12,7 @@ MOST_CELLS = 2000  # contents that have a unit of their own
 _REPEATED = 1.25  # mean copies of a content, from which on they have
 _APART = 300  # powers of two between columns, beyond which the small ones would not tell rows apart
 _ORDINARY = 2.0**_APART
+_ROUNDING = 1e-9  # of sums of weights
 
 
 def row_keys(x, direction):
@@ -240,6 +241,12 @@ class TrainingRows:
     weights: np.ndarray  # (n,)
     shares: np.ndarray | None = None  # (n, folds) weight in every fold, where copies of a row are draws
     blind: Any = None  # what trees read of all rows without their targets (BlindRows), where columns hold means of them
+
+    @property
+    def n_draws(self):
+        """Rows that the weights stand for, rounded up where it is not the sum that is rounded."""
+        total = float(self.weights.sum())
+        return int(np.ceil(total - _ROUNDING * total))
 
     def drawn(self, most, generator):
         """Return the rows, or ``most`` of them drawn by weight, each of weight 1."""
