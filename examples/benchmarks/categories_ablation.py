@@ -26,6 +26,7 @@ from sklearn.base import BaseEstimator, clone
 
 from sklearn_analytic.estimator import table as tables
 from sklearn_analytic.features import (
+    TableEncoding,
     _level_sums,
     _table_crosses,
     _table_encoding,
@@ -35,7 +36,8 @@ from sklearn_analytic.features import (
 from sklearn_analytic.io._columns import columns_of_rows, rows_by
 
 AS_IT_IS = "as it is"
-FOLDED = (_table_encoding, _table_survey, _table_crosses, _table_pairs, tables)
+FOLDED = (_table_encoding, _table_survey, _table_crosses, _table_pairs)
+BLIND_ROWS = TableEncoding.blind_rows
 MEASURES = ("accuracy", "log_loss", "auc", "r2", "fit_cpu_seconds")
 DEFAULTS = {"--seeds": ["0", "1", "2"], "--threads": ["1"]}
 QUICK = (AS_IT_IS, "no pairs")
@@ -71,7 +73,7 @@ def variants():
         "prior of 1 row": [(_level_sums, "_SMOOTHING", (1.0, 1.0))],
         "3 folds": folds(3),
         "10 folds": folds(10),
-        "members see targets of their fold": [(tables.Table, "blind_rows", sighted_rows)],
+        "members see targets of their fold": [(TableEncoding, "blind_rows", sighted_rows)],
     }
     found = {name: (either(*(changed(network, *change),) * 2), False) for name, change in changes.items()}
     peers = {"lightgbm, levels sorted in a node": _lightgbm(), "lightgbm, means of levels": _lightgbm_by_means}
@@ -84,12 +86,9 @@ def folds(n):
     return found
 
 
-def sighted_rows(table, x):
+def sighted_rows(encoding, x, hashes, without):
     """Rows as members read them who see targets of their own fold through the means of other rows."""
-    encoding = table.encoding
-    read, columns = encoding.learned(x), encoding.with_targets
-    hashes = encoding.folds.hashes(x).T
-    return tables.BlindRows(encoding.folds.of(x), tables.N_FOLDS, columns, lambda fold: read[:, columns], *hashes)
+    return BLIND_ROWS(encoding, x, hashes, lambda fold: encoding)
 
 
 def changed(builder, *change):

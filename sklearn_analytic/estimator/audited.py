@@ -41,13 +41,11 @@ from sklearn_analytic.features._audit import (
     settle,
     shares_again,
 )
-from sklearn_analytic.features._sampling import TrainingRows, repeat
+from sklearn_analytic.features._sampling import TrainingRows, repeat, whole_rows
 from sklearn_analytic.io._checks import dense_rows, host
 from sklearn_analytic.io._columns import CodedRows
 from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.linalg import NormalEquations
-
-_ROUNDING = 1e-9  # of sums of weights
 
 
 @dataclass(frozen=True)
@@ -192,24 +190,25 @@ class AuditedMethod(Method):
         weights, generator = full_weights(rows.weight, rows.n_rows), np.random.default_rng([judges.seed, 1])
         left = judged.building if self.holds_out and judged.building is not None else weights
         spread = shares is not None and self.grows_trees  # over folds, of which every tree leaves one out
-        blinds = self.grows_trees and judged.contents is not None
+        blinds = self.grows_trees and judged.raw is not None
+        contents = judged.raw[:, 0] if blinds else None
         pool = weights if spread or blinds else left
-        chosen, scale = rows_to_build_on(keys, rows.y, pool, unit, self.build_rows, generator, judged.contents)
-        x, coded, blind = rows.take_blind(chosen) if blinds else (*rows.take(chosen), None)
-        drawn = self._training_rows(targets, x, keys[chosen], coded, _whole(pool[chosen] / scale))
+        chosen, scale = rows_to_build_on(keys, rows.y, pool, unit, self.build_rows, generator, contents)
+        x, coded, blind = rows.take_blind(chosen, judged.raw[chosen]) if blinds else (*rows.take(chosen), None)
+        drawn = self._training_rows(targets, x, keys[chosen], coded, whole_rows(pool[chosen] / scale))
         apart = judged.apart
         coded, own_keys = targets.coded(apart.y), judges.contents.keys.of(apart.x)
-        audit = self._training_rows(targets, apart.x, own_keys, coded, _whole(apart.weights / unit))
+        audit = self._training_rows(targets, apart.x, own_keys, coded, whole_rows(apart.weights / unit))
         if spread or blinds:
             trees = replace(drawn, shares=shares[chosen] / scale[:, None] if spread else None, blind=blind)
-            drawn = replace(drawn, weights=_whole(left[chosen] / scale)).used()
+            drawn = replace(drawn, weights=whole_rows(left[chosen] / scale)).used()
         elif self.grows_trees and judged.building is not None:
             trees = drawn.joined(audit)
         else:
             trees = drawn
         used = weights > 0
         repeats = judges.contents.are_draws and repeat(keys[used], weights[used] / unit)
-        total = float(_whole(weights.sum() / unit))
+        total = float(whole_rows(weights.sum() / unit))
         return Building(drawn, audit, trees, total, repeats, targets.names, judged.audit, generator)
 
     def _training_rows(self, targets, x, keys, coded, weights):
@@ -410,12 +409,6 @@ class AuditedEstimator(ReductionEstimator):
         coef, intercept = targets.in_units(readout.coef, readout.intercept)
         steps, read, coef = pruned(*network.steps(), coef)
         return Computation(steps, read, coef, intercept, targets.head(readout.link), wide=True, **known)
-
-
-def _whole(weights):
-    """Numbers of rows without the rounding of sums of weights."""
-    nearest = np.round(weights)
-    return np.where(np.abs(weights - nearest) <= _ROUNDING * nearest, nearest, weights)
 
 
 def _parts(stages):

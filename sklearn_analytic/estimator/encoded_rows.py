@@ -107,10 +107,10 @@ class EncodedBlocks(RowBlocks):
         """Return the hashes (n, 2) of rows of a table with folds that trees are blind to, or None: a pass."""
         return self.rows.map_rows(self.table.encoding.folds.hashes) if self.table.encoding.blinds else None
 
-    def take_blind(self, indices):
+    def take_blind(self, indices, hashes):
         """Return encoded rows and targets at ``indices``, and what trees read without the targets of a fold."""
         x, y = self.rows.take(indices)
-        blind = self.table.blind_rows(x)
+        blind = self.table.encoding.blind_rows(x, hashes, self.table.blind)
         return self.table.encoded(x, blind.folds), y, blind
 
 

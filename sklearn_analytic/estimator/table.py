@@ -15,9 +15,8 @@ from sklearn_analytic.backend import get_backend, is_tensor
 from sklearn_analytic.estimator.encoded_rows import EncodedSource
 from sklearn_analytic.estimator.weights import weights_in_range
 from sklearn_analytic.features import RowFolds, TableEncoding
-from sklearn_analytic.features._leaf import BlindRows
 from sklearn_analytic.features._table_crosses import chosen_pairs
-from sklearn_analytic.features._table_encoding import N_FOLDS, level_keys, target_hashes
+from sklearn_analytic.features._table_encoding import level_keys, target_hashes
 from sklearn_analytic.features._table_pairs import PairStep, PairSurvey
 from sklearn_analytic.features._table_survey import Survey, SurveyStep, score_columns, weighted_medians
 from sklearn_analytic.io._checks import RowSource, dense_rows, host, is_finished
@@ -176,16 +175,6 @@ class Table:
         if blinds:
             folds = self.encoding.folds.of(host(block.x))
         return replace(block, x=self.encoded(block.x, folds), folds=folds if blinds else None)
-
-    def blind_rows(self, x):
-        """Return what trees read of coded rows of a fit without the targets of a fold."""
-        hashes, columns = self.encoding.folds.hashes(x), self.encoding.with_targets
-        folds = RowFolds.dealt(hashes[:, 1])
-
-        def without(fold):
-            return self.blind(fold).transform(x, folds)[:, columns]
-
-        return BlindRows(folds, N_FOLDS, columns, without, *hashes.T)
 
 
 def has_gaps(X):

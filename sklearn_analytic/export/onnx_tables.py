@@ -80,9 +80,7 @@ def _places_of(g, part, of_columns, levels):
         return _places(g, of_columns[part.column], levels[part.column])
     first, second = (_places_of_factor(g, factor, of_columns, levels) for factor in (part.first, part.second))
     number = g.op("Add", g.op("Mul", first, np.array(part.second.n_levels + 2)), second, dtype=_INDICES)
-    cells = part.cells.tolist()
-    numbered = {"keys_int64s": cells, "values_int64s": list(range(len(cells))), "default_int64": len(cells)}
-    return g.op("LabelEncoder", number, dtype=_INDICES, domain=TREES, **numbered)
+    return _looked_up(g, number, len(part.cells) - 1, keys_int64s=part.cells.tolist())
 
 
 def _places_of_factor(g, factor, of_columns, levels):

@@ -121,7 +121,7 @@ class Judged:
     building: np.ndarray | None = None  # (n,) weights, 0 for rows of the audit; None where all rows build
     shares: np.ndarray | None = None  # (n, folds): weight of every row in every fold, where copies are draws
     more: Audit | None = None  # these and further copies, where there are few
-    contents: np.ndarray | None = None  # (n,) hashes of rows of a table that has folds: what is read alike may differ
+    raw: np.ndarray | None = None  # (n, 2) hashes of rows of a table that has folds: what is read alike may differ
 
     @property
     def audit(self):
@@ -205,7 +205,7 @@ def _rows_judged(rows, y, weights, keys, hashes, raw, building):
     own = None if folds is None else folds[index]
     fresh = take_audit(rows.take(index)[0], y[index], weights[index], hashes[index], own)
     left = np.where(chosen, 0.0, weights)
-    return Judged(fresh, keys, left if np.any(left) else None, contents=None if raw is None else raw[:, 0])
+    return Judged(fresh, keys, left if np.any(left) else None, raw=raw)
 
 
 def _drawn(laid, y, weights, hashes, salt, take):

@@ -244,9 +244,8 @@ class TrainingRows:
 
     @property
     def n_draws(self):
-        """Rows that the weights stand for, rounded up where it is not the sum that is rounded."""
-        total = float(self.weights.sum())
-        return int(np.ceil(total - _ROUNDING * total))
+        """Rows that the weights stand for, rounded up."""
+        return int(np.ceil(whole_rows(self.weights.sum())))
 
     def drawn(self, most, generator):
         """Return the rows, or ``most`` of them drawn by weight, each of weight 1."""
@@ -277,6 +276,12 @@ class TrainingRows:
         """Return these rows and others."""
         parts = ("x", "keys", "targets", "labels", "weights")  # of rows without shares
         return TrainingRows(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in parts))
+
+
+def whole_rows(weights):
+    """Return numbers of rows without the rounding of sums of weights."""
+    nearest = np.round(weights)
+    return np.where(np.abs(weights - nearest) <= _ROUNDING * nearest, nearest, weights)
 
 
 def weighted_mean(rows, weights):

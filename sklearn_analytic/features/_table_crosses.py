@@ -5,14 +5,15 @@ and a pair is read when its means, of the rows of other folds, explain what thos
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import combinations
 
 import numpy as np
 from scipy import stats
 
-from sklearn_analytic.features._leaf import BlindRows, fit_leaf_scores
+from sklearn_analytic.features._leaf import fit_leaf_scores
 from sklearn_analytic.features._level_sums import LevelSums
-from sklearn_analytic.features._table_encoding import N_FOLDS
+from sklearn_analytic.features._table_encoding import N_FOLDS, RowFolds
 from sklearn_analytic.features._table_pairs import Factor, cell_numbers
 from sklearn_analytic.features._trees import GrowthPlan
 
@@ -43,18 +44,19 @@ class Sample:
         Their mean targets.
     weights : ndarray of shape (m,)
         In rows.
-    folds : ndarray of shape (m,)
-        Of the rows.
-    contents, draws : ndarray of shape (m,), uint64
-        Hashes of their contents, and those that draws follow.
+    hashes : ndarray of shape (m, 2), uint64
+        Of their contents, and those that draws follow.
     """
 
     x: np.ndarray
     targets: np.ndarray
     weights: np.ndarray
-    folds: np.ndarray
-    contents: np.ndarray
-    draws: np.ndarray
+    hashes: np.ndarray
+
+    @cached_property
+    def folds(self):
+        """Folds (m,) of the rows."""
+        return RowFolds.dealt(self.hashes[:, 1])
 
     def means(self, places, n):
         """Return the means (m, c) of other folds for rows with levels below n; None where they tell nothing."""
@@ -144,12 +146,8 @@ def _candidates(sample, factors):
 
 def _left_over(sample, few, encoding, survey):
     """What trees on the encoded columns, which are blind to a row's fold, leave over of few columns of its targets."""
-    rows, columns = encoding.transform(sample.x, sample.folds), encoding.with_targets
-
-    def without(fold):
-        return survey.blind(encoding, None, fold).transform(sample.x, sample.folds)[:, columns]
-
-    blinded = BlindRows(sample.folds, N_FOLDS, columns, without, sample.contents, sample.draws)
+    rows = encoding.transform(sample.x, sample.folds)
+    blinded = encoding.blind_rows(sample.x, sample.hashes, partial(survey.blind, encoding, None))
     scores = fit_leaf_scores(
         rows,
         few.targets,

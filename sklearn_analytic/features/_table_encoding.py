@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_analytic.features._leaf import BlindRows
 from sklearn_analytic.features._sampling import hash_keys, mix_bits, row_keys
 
 N_FOLDS = 5  # of rows, each of which is encoded by means over the others
@@ -60,8 +61,26 @@ class LevelIndicators:
         return self.table[level_places(x[:, self.column], self.n_levels)]
 
 
+class Means:
+    """What encodings by means have in common: a table for each fold and for all rows, and a place in it for a row."""
+
+    @property
+    def n_columns(self):
+        """Columns of the encoded rows."""
+        return self.means.shape[2]
+
+    @property
+    def table(self):
+        """What stands for every place of rows that no fit has seen."""
+        return self.means[ALL]
+
+    def transform(self, x, folds):
+        """Return the encoded column (n, n_columns); ``folds`` are those of rows that means are taken of, or None."""
+        return self.means[ALL if folds is None else folds, self.places(x)]
+
+
 @dataclass(frozen=True, eq=False)
-class LevelMeans:
+class LevelMeans(Means):
     r"""Smoothed means of the target per level over its mean, of the rows of other folds where a row is one of the fit.
 
     .. math:: m_l = \frac{S_l - W_l \bar y}{W_l + a}
@@ -94,23 +113,13 @@ class LevelMeans:
         return self.means.shape[1] - 2
 
     @property
-    def n_columns(self):
-        """Columns of the encoded rows."""
-        return self.means.shape[2]
-
-    @property
-    def table(self):
-        """What stands for every level of rows that no fit has seen."""
-        return self.means[ALL]
-
-    @property
     def columns(self):
         """Columns of the table that it is made of."""
         return (self.column,)
 
-    def transform(self, x, folds):
-        """Return the encoded column (n, n_columns); ``folds`` are those of rows that means are taken of, or None."""
-        return self.means[ALL if folds is None else folds, level_places(x[:, self.column], self.n_levels)]
+    def places(self, x):
+        """Return the level (n,) of coded rows."""
+        return level_places(x[:, self.column], self.n_levels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,6 +284,18 @@ class TableEncoding:
         if folds is None and self.folds is not None and not self.folds.are_draws:
             folds = self.folds.of(x)
         return self.transform(x, folds)
+
+    def blind_rows(self, x, hashes, without):
+        """Return coded rows, with their hashes (n, 2), as members of trees read them.
+
+        ``without(fold)`` is this encoding without the targets of a fold.
+        """
+        folds, columns = RowFolds.dealt(hashes[:, 1]), self.with_targets
+
+        def read(fold):
+            return without(fold).transform(x, folds)[:, columns]
+
+        return BlindRows(folds, N_FOLDS, columns, read, *hashes.T)
 
     @property
     def blinds(self):

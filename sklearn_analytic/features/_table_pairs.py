@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_analytic.features._level_sums import LevelSums
-from sklearn_analytic.features._table_encoding import ALL, N_FOLDS, RowFolds, level_places
+from sklearn_analytic.features._table_encoding import N_FOLDS, Means, RowFolds, level_places
 from sklearn_analytic.io._checks import host
 
 _MOST_VALUES = 1_000_000  # sums of a pair in a fold: 48 MB of means
@@ -54,7 +54,7 @@ class Factor:
 
 
 @dataclass(frozen=True, eq=False)
-class PairMeans:
+class PairMeans(Means):
     """Smoothed means of the target per pair of levels of two columns, as :class:`LevelMeans` has them per level.
 
     Parameters
@@ -86,20 +86,9 @@ class PairMeans:
         """Columns of the table that it is made of."""
         return self.first.column, self.second.column
 
-    @property
-    def n_columns(self):
-        """Columns of the encoded rows."""
-        return self.means.shape[2]
-
-    @property
-    def table(self):
-        """What stands for every pair of rows that no fit has seen."""
-        return self.means[ALL]
-
-    def transform(self, x, folds):
-        """Return the encoded column (n, n_columns); ``folds`` are those of rows that means are taken of, or None."""
-        found = known_cells(self.cells, cell_numbers(self.first, self.second, x))
-        return self.means[ALL if folds is None else folds, found]
+    def places(self, x):
+        """Return the pair of levels (n,) of coded rows."""
+        return known_cells(self.cells, cell_numbers(self.first, self.second, x))
 
 
 def cell_numbers(first, second, x):

@@ -7,6 +7,7 @@ import numpy as np
 
 from sklearn_analytic.features._copies import are_draws
 from sklearn_analytic.features._level_sums import GRID, LevelSums
+from sklearn_analytic.features._sampling import whole_rows
 from sklearn_analytic.features._table_crosses import Sample
 from sklearn_analytic.features._table_encoding import (
     N_FOLDS,
@@ -24,7 +25,6 @@ _FEW_LEVELS = 10  # of a column that has an indicator for each
 _LEAST = 10.0  # weight of a level that has one, of few rows
 _LEAST_SHARE = 0.1  # as much of all weight is enough
 _COUNTED = 1000  # rows, from which on a network with trees reads how many have a level
-_ROUNDING = 1e-9
 _DEPENDENT = 1e-9  # share of variance, below which targets determine each other
 _MOST_SCORES = 16  # columns of means; more classes are projected at random
 _OF_CONTENTS = ("hashes", "draws", "contents", "weights", "targets")
@@ -225,8 +225,8 @@ class Survey:
 
     @property
     def has_many_rows(self):
-        """Whether it pays to say how many rows have a level; sums of weights are rounded."""
-        return self.weight * (1 + _ROUNDING) >= _COUNTED * self.unit
+        """Whether it pays to say how many rows have a level."""
+        return bool(whole_rows(self.weight / self.unit) >= _COUNTED)
 
     def sample(self, most):
         """Return distinct rows with their mean targets, those with the smallest hashes where there are more."""
@@ -234,8 +234,8 @@ class Survey:
         if len(self.hashes) > most:
             kept = np.sort(np.lexsort((self.hashes, self.draws))[:most])
         targets = np.round(self.targets[kept] / self.weights[kept, None] / GRID) * GRID
-        x, weights, draws = self.contents[kept], self.weights[kept] / self.unit, self.draws[kept]
-        return Sample(x, targets, weights, RowFolds.dealt(draws), self.hashes[kept], draws)
+        hashes = np.column_stack([self.hashes[kept], self.draws[kept]])
+        return Sample(self.contents[kept], targets, self.weights[kept] / self.unit, hashes)
 
     @property
     def needs_folds(self):
