@@ -24,7 +24,7 @@ class Relabelled(ClassifierMixin, BaseEstimator):
 
 
 class CatBoost(BaseEstimator):
-    """A CatBoost model on a frame whose nominal columns are categories; a missing one is a level of its own.
+    """A CatBoost model on numbers, or on a frame whose nominal columns are categories, missing ones a level of their own.
 
     CatBoost takes text but no missing text, and has to be told which columns are nominal.
     """
@@ -33,7 +33,7 @@ class CatBoost(BaseEstimator):
         self.model = model
 
     def fit(self, X, y):
-        nominal = list(X.select_dtypes("category").columns)
+        nominal = list(X.select_dtypes("category").columns) if hasattr(X, "select_dtypes") else None
         self.model.fit(_as_text(X), y, cat_features=nominal)
         self.classes_ = self.model.classes_  # empty in regression
         return self
@@ -46,7 +46,9 @@ class CatBoost(BaseEstimator):
 
 
 def _as_text(X):
-    """The frame with its categories as text, "missing" where there is none."""
+    """The frame with its categories as text, "missing" where there is none; an array as it is."""
+    if not hasattr(X, "select_dtypes"):
+        return X
     nominal = X.select_dtypes("category").columns
     return X.assign(**{name: X[name].astype(object).where(X[name].notna(), "missing") for name in nominal})
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-from _accuracy_adapters import XRFM, Relabelled
+from _accuracy_adapters import XRFM, CatBoost, Relabelled
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -88,6 +88,17 @@ def optional(module, name, wrap=lambda model: model, **parameters):
     def builder(task):
         estimator = getattr(importlib.import_module(module), name)
         return (wrap(estimator(random_state=task.seed, n_jobs=task.threads, **parameters)),)
+
+    return builder
+
+
+def catboost(name):
+    """CatBoost; imported late, so that its absence is a listed failure."""
+
+    def builder(task):
+        estimator = getattr(importlib.import_module("catboost"), name)
+        quiet = {"allow_writing_files": False, "verbose": 0}
+        return (CatBoost(estimator(random_seed=task.seed, thread_count=task.threads, **quiet)),)
 
     return builder
 
@@ -183,6 +194,7 @@ CLASSIFIERS = {
     # The default minimum hessian of a leaf (1e-3) lets boosting diverge with many classes.
     "lightgbm_mcw1": (optional("lightgbm", "LGBMClassifier", verbosity=-1, min_child_weight=1.0), False),
     "xgboost": (optional("xgboost", "XGBClassifier", wrap=Relabelled), False),
+    "catboost": (catboost("CatBoostClassifier"), False),
     "hist_gb": (hist_gb, False),
     "random_forest": (_forest(RandomForestClassifier), False),
     "xrfm": (_xrfm(Relabelled), True),
@@ -197,6 +209,7 @@ REGRESSORS = {
     "svr": (_svr, True),
     "lightgbm": (optional("lightgbm", "LGBMRegressor", verbosity=-1), False),
     "xgboost": (optional("xgboost", "XGBRegressor"), False),
+    "catboost": (catboost("CatBoostRegressor"), False),
     "hist_gb": (hist_gb_regressor, False),
     "random_forest": (_forest(RandomForestRegressor), False),
     "xrfm": (_xrfm(_scaled_target), True),

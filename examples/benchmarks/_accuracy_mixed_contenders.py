@@ -7,8 +7,8 @@ and peers have the settings that they have there.
 import importlib
 
 import numpy as np
-from _accuracy_adapters import CatBoost, NGramsBeside, Relabelled
-from _accuracy_contenders import hist_gb, hist_gb_regressor, logistic, optional, ours, ridge
+from _accuracy_adapters import NGramsBeside, Relabelled
+from _accuracy_contenders import catboost, hist_gb, hist_gb_regressor, logistic, optional, ours, ridge
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -67,17 +67,6 @@ def _wide(X):
     return [name for name in NOMINAL(X) if X[name].nunique() > MOST_CATEGORIES]
 
 
-def _catboost(name):
-    """CatBoost; imported late, so that its absence is a listed failure."""
-
-    def builder(task):
-        estimator = getattr(importlib.import_module("catboost"), name)
-        quiet = {"allow_writing_files": False, "verbose": 0}
-        return (CatBoost(estimator(random_seed=task.seed, thread_count=task.threads, **quiet)),)
-
-    return builder
-
-
 def _lightgbm(**parameters):
     """LightGBM, which takes categories by their dtype."""
     names = ("LGBMClassifier", "LGBMRegressor")
@@ -99,6 +88,6 @@ MIXED_CONTENDERS = {
     "lightgbm": (_lightgbm(), False),
     "lightgbm_mcw1": (_lightgbm(min_child_weight=1.0), False),
     "xgboost": (_xgboost, False),
-    "catboost": (either(_catboost("CatBoostClassifier"), _catboost("CatBoostRegressor")), False),
+    "catboost": (either(catboost("CatBoostClassifier"), catboost("CatBoostRegressor")), False),
     "linear": (_linear, False),
 }
