@@ -9,6 +9,7 @@ from scipy.special import log_softmax, softmax
 from sklearn_analytic.nn import LINKS
 
 _FLOORS = (0.003, 0.01, 0.03, 0.1)
+_BELIEVED, _DEVIATION = {True: 5.0, False: 1.0}, 0.2  # slope of softmax (True) and power, and of its logarithm
 _LEAST = 1e-300
 _FARTHEST = 1e100  # scores of rows far beyond all others may be near the end of the range
 
@@ -48,12 +49,12 @@ def fit_link(scores, labels, weights):
 
     One scalar on leave-one-out predictions calibrates a closed-form fit: A. Dempster, G. I. Webb, D. F.
     Schmidt, "Prevalidated ridge regression", arXiv 2401.15610. The power link is ours: scores of least
-    squares on 0/1 targets are themselves near probabilities.
+    squares on 0/1 targets are themselves near probabilities. So slopes have a prior about such as say so: few rows,
+    all of them right, would make any slope good that is steep enough.
     """
     weights = np.ones(len(labels)) if weights is None else np.asarray(weights)
-    doubt = 1 / (max(float(np.sum(weights)), float(len(labels))) + 2)  # the rule of succession
-
-    found = [_best_slope(scores, labels, weights, floor, doubt) for floor in (None, *_FLOORS)]
+    n_rows = max(float(np.sum(weights)), float(len(labels)))
+    found = [_best_slope(scores, labels, weights, floor, n_rows) for floor in (None, *_FLOORS)]
     return min(found, key=lambda pair: pair[0])[1]
 
 
@@ -73,11 +74,16 @@ def _log_above(scores, floor):
     return np.log(np.maximum(scores, floor)) + np.minimum(scores - floor, 0) / floor
 
 
-def _best_slope(scores, labels, weights, floor, doubt):
-    """Return the least loss over the slope, searched on a log scale, and its link."""
+def _best_slope(scores, labels, weights, floor, n_rows):
+    """Return the least loss over the slope, with its prior and searched on a log scale, and its link."""
     bounds = (-1.0, 4.0) if floor is None else (-1.5, 1.5)
+    doubt, centre = 1 / (n_rows + 2), np.log(_BELIEVED[floor is None])  # the rule of succession
     loss = _loss(Link(1.0, floor, doubt)._sharpened(scores), labels, weights, doubt)
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.02})
+
+    def posterior(log_slope):
+        return loss(log_slope) + 0.5 * ((log_slope - centre) / _DEVIATION) ** 2 / n_rows
+
+    found = minimize_scalar(posterior, bounds=bounds, method="bounded", options={"xatol": 0.02})
     return found.fun, Link(float(np.exp(found.x)), floor, doubt)
 
 
