@@ -65,7 +65,10 @@ COLUMNS = {
 PARTS = {
     "products": [(NumpyBackend, "gram"), (NumpyBackend, "cross"), (NumpyBackend, "matmul")],
     "factorisations": [(lapack, "dpotrf"), (blas, "dtrsm"), (blas, "dgemm")],
-    "trees": [(trees, "grow_tree"), (trees, "take_step"), (trees, "aim")],
+    "trees": [
+        (trees, name)
+        for name in ("draw_rows", "pack_pulls", "grow_tree", "find_leaves", "take_step", "take_softmax_step")
+    ],
 }
 
 

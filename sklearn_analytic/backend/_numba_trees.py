@@ -1,8 +1,9 @@
-"""Compiled kernels of regression trees on binned columns: histograms, best-first growth, leaves of rows.
+"""Compiled kernels of regression trees on binned columns: histograms, best-first growth, steps, scores of rows.
 
-Sums run over residuals that the caller has rounded to a grid, so they are exact and no order of rows or
-threads changes a split. Kernels compile in seconds because they are plain: loops in place of array expressions,
-workspaces handed in, no error with a text, and the loop over trees is Python's.
+What splits look at are sums of weights and of weighted residuals, as whole numbers of 32 bits, two in one integer of
+64: the weight lies in the low half of the first, residuals fill the other halves. Such sums are exact, so no order of
+rows or threads changes a split, and one addition does for two. Kernels compile in seconds because they are plain:
+loops in place of array expressions, workspaces handed in, no error with a text.
 """
 
 import math
@@ -11,139 +12,289 @@ import numpy as np
 from numba import njit
 
 _PLAIN = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-_SURE = 1 - 1e-12  # far more than rounding
 _INNER = _PLAIN | {"no_cpython_wrapper": True}  # called by compiled code alone
+_SURE = 1 - 1e-12  # far more than rounding
+_WORTH = 1e-9  # share of what a leaf explains that a split has to add
+_HALF = 32  # bits
+_MOST_SUM = 30  # bits of a sum of weighted residuals over all rows of a tree
+_AT_ONCE = 32  # rows that walk down a tree side by side
+_ROUND = 0.25  # curvature of a row whose two classes are alike
+_BLOCK = 32  # nodes of which the best is known
+
+# The number of the lowest set bit of a word: a product with this constant brings it to the upper six bits.
+_TELLING = 0x03F79D71B4CB0A89
+_BIT = np.zeros(64, np.uint8)
+for _place in range(64):
+    _BIT[((_TELLING << _place) & (2**64 - 1)) >> 58] = _place
+_TELLING = np.uint64(_TELLING)
+_ONE = np.uint64(1)
+_UPPER = np.uint64(58)
 
 
 @njit(**_INNER)
-def _add_rows(bins, rows, start, stop, columns, residuals, weights, out):
-    """Add weight and weighted residuals of rows ``rows[start:stop]`` to every bin of some columns."""
-    n_outputs, n_columns = residuals.shape[1], len(columns)
-    for position in range(start, stop):
-        i = rows[position]
-        weight = weights[i]
-        if n_outputs == 1:  # the common case, without the inner loop
-            pull = weight * residuals[i, 0]
-            for j in range(n_columns):
-                b = bins[i, columns[j]]
-                out[j, 0, b] += weight
-                out[j, 1, b] += pull
-        else:
-            for j in range(n_columns):
-                b = bins[i, columns[j]]
-                out[j, 0, b] += weight
-                for k in range(n_outputs):
-                    out[j, k + 1, b] += weight * residuals[i, k]
-
-
-@njit(**_INNER)
-def _best_split(histogram, n_bins, columns, few, least, shrinkage, sums, seen, split):
-    """Return the gain of the best split of a node, 0 where there is none; write its column position and last bin.
-
-    A leaf of sums S explains S^2 over its weight. ``sums`` (2, 1 + outputs) holds those of the node, and is space for
-    those of a child; ``seen`` is space for a bin number per bin. The histogram of a node of ``few`` rows is cleared.
-    """
-    width, base, gain = histogram.shape[1], 0.0, 0.0
-    for k in range(1, width):
-        base += sums[0, k] * sums[0, k]
-    base /= sums[0, 0] + shrinkage
-    best = 1e-9 * base
-    bar = (base + best) * _SURE
-    for j in range(len(columns)):
-        n_seen = 0  # bins that have rows: found first, without branches that no processor foresees
-        for b in range(n_bins[columns[j]]):
-            seen[n_seen] = b
-            n_seen += histogram[j, 0, b] != 0.0
-        weight = 0.0
-        for k in range(1, width):
-            sums[1, k] = 0.0
-        for s in range(n_seen):
-            b = seen[s]
-            weight += histogram[j, 0, b]
-            left, right = 0.0, 0.0
-            for k in range(1, width):
-                sums[1, k] += histogram[j, k, b]
-                rest = sums[0, k] - sums[1, k]
-                left += sums[1, k] * sums[1, k]
-                right += rest * rest
-            if few:
-                for k in range(width):
-                    histogram[j, k, b] = 0.0
-            light, heavy = weight + shrinkage, sums[0, 0] - weight + shrinkage
-            # Most are worse for sure, which needs no division.
-            if left * heavy + right * light > bar * light * heavy and weight >= least and sums[0, 0] - weight >= least:
-                found = left / light + right / heavy - base
-                if found > best:
-                    best = gain = found
-                    bar = (base + best) * _SURE
-                    split[0], split[1] = j, b
-    return gain
+def _mixed(word):
+    """A word with its bits mixed, as by ``mix_bits`` of arrays."""
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))
 
 
 @njit(**_PLAIN)
-def grow_tree(bins, n_bins, columns, residuals, weights, rows, n_rows, plan, nodes, work, gain, histograms, sums, seen):
+def pack_pulls(residuals, weights, masses, direction, rows, n_rows, mass_unit, aims, pulls):
+    """Write masses and projected weighted residuals of some rows as whole numbers, whose sums are exact.
+
+    Residuals are in a power of two such that their sums, signs apart, fill 30 bits. ``aims`` (n, k) is space for
+    projections.
+    """
+    n_targets, n_outputs = direction.shape
+    largest = 0.0
+    for position in range(n_rows):
+        i = rows[position]
+        for k in range(n_outputs):
+            value = 0.0
+            for c in range(n_targets):  # in their order
+                value += residuals[i, c] * direction[c, k]
+            value *= weights[i]
+            aims[position, k] = value
+            largest = max(largest, abs(value))
+    coarse = 2.0 ** (31 - math.frexp(largest)[1]) if largest > 0.0 else 1.0
+    most = 1
+    for k in range(n_outputs):
+        total = 0
+        for position in range(n_rows):
+            total += int(abs(aims[position, k]) * coarse)
+        most = max(most, total)
+    fine = coarse * 2.0 ** (_MOST_SUM - math.frexp(float(most))[1])
+    for position in range(n_rows):
+        i = rows[position]
+        pulls[i, 0] = (int(np.rint(aims[position, 0] * fine)) << _HALF) + int(np.rint(masses[i] / mass_unit))
+        for lane in range(1, pulls.shape[1]):
+            low = int(np.rint(aims[position, 2 * lane - 1] * fine))
+            high = int(np.rint(aims[position, 2 * lane] * fine)) if 2 * lane < n_outputs else 0
+            pulls[i, lane] = (high << _HALF) + low
+
+
+@njit(**_INNER)
+def _low(packed):
+    """The sum in the low half of an integer, sign and all."""
+    return (packed << _HALF) >> _HALF
+
+
+@njit(**_INNER)
+def _square(whole):
+    """The square of a whole number."""
+    return float(whole) * float(whole)
+
+
+@njit(**_INNER)
+def _add_rows(bins, rows, start, stop, columns, starts, pulls, out):
+    """Add what rows ``rows[start:stop]`` pull to every bin of some columns, which lie end to end."""
+    n_lanes = pulls.shape[1]
+    for position in range(start, stop):
+        i = rows[position]
+        if n_lanes == 1:  # the common case, without the inner loop
+            own = pulls[i, 0]
+            for j in range(len(columns)):
+                out[starts[j] + bins[i, columns[j]], 0] += own
+        else:
+            for j in range(len(columns)):
+                b = starts[j] + bins[i, columns[j]]
+                for lane in range(n_lanes):
+                    out[b, lane] += pulls[i, lane]
+
+
+@njit(**_INNER)
+def _explained(total, shrinkage):
+    """What a leaf of these sums explains: S^2 over its weight."""
+    weight = _low(total[0])
+    square = _square((total[0] - weight) >> _HALF)
+    for lane in range(1, len(total)):
+        low = _low(total[lane])
+        square += _square(low) + _square((total[lane] - low) >> _HALF)
+    return square / (float(weight) + shrinkage)
+
+
+@njit(**_INNER)
+def _scan(histogram, first, seen, n_seen, bar, least, shrinkage, sums, split):
+    """Return what the best split of one column explains, ``bar`` where none explains more; write it.
+
+    ``seen`` are the bins that have rows. ``sums`` (3, lanes) are those of the node and, written, of the left child of
+    the best split; the last row is space.
+    """
+    n_lanes, whole = sums.shape[1], _low(sums[0, 0])
+    pull = (sums[0, 0] - whole) >> _HALF
+    for lane in range(n_lanes):
+        sums[2, lane] = 0
+    for s in range(n_seen - 1):
+        for lane in range(n_lanes):
+            sums[2, lane] += histogram[first + seen[s], lane]
+        weight = _low(sums[2, 0])
+        part = (sums[2, 0] - weight) >> _HALF
+        left, right = _square(part), _square(pull - part)
+        for lane in range(1, n_lanes):
+            low, low_of_all = _low(sums[2, lane]), _low(sums[0, lane])
+            high, high_of_all = (sums[2, lane] - low) >> _HALF, (sums[0, lane] - low_of_all) >> _HALF
+            left += _square(low) + _square(high)
+            right += _square(low_of_all - low) + _square(high_of_all - high)
+        light, heavy = float(weight) + shrinkage, float(whole - weight) + shrinkage
+        # Most are worse for sure, which needs no division.
+        if left * heavy + right * light > bar * light * heavy * _SURE and weight >= least and whole - weight >= least:
+            found = left / light + right / heavy
+            if found > bar:
+                bar = found
+                split[1] = seen[s]
+                for lane in range(n_lanes):
+                    sums[1, lane] = sums[2, lane]
+    return bar
+
+
+@njit(**_INNER)
+def _split_histogram(histogram, starts, bar, least, shrinkage, sums, seen, split):
+    """Return what the best split of a node explains, by its histogram."""
+    for j in range(len(starts) - 1):
+        n_seen, first = 0, starts[j]
+        for b in range(starts[j + 1] - first):  # without branches that no processor foresees
+            seen[n_seen] = b
+            n_seen += histogram[first + b, 0] != 0
+        found = _scan(histogram, first, seen, n_seen, bar, least, shrinkage, sums, split)
+        if found > bar:
+            bar, split[0] = found, j
+    return bar
+
+
+@njit(**_INNER)
+def _split_rows(bins, rows, columns, pulls, bar, least, shrinkage, sums, seen, split, histogram, marks):
+    """Return what the best split of a node of few rows explains, column after column, in the bins that have rows.
+
+    ``histogram`` and ``marks``, a bit for every bin, are zero before and after.
+    """
+    n_lanes = pulls.shape[1]
+    for j in range(len(columns)):
+        column, n_seen = columns[j], 0
+        for i in rows:
+            b = bins[i, column]
+            marks[b >> 6] |= _ONE << np.uint64(b & 63)
+            for lane in range(n_lanes):
+                histogram[b, lane] += pulls[i, lane]
+        for word in range(len(marks)):
+            left = marks[word]
+            marks[word] = 0
+            while left:
+                lowest = left & (~left + _ONE)
+                seen[n_seen] = 64 * word + _BIT[(lowest * _TELLING) >> _UPPER]
+                n_seen += 1
+                left ^= lowest
+        found = _scan(histogram, 0, seen, n_seen, bar, least, shrinkage, sums, split)
+        if found > bar:
+            bar, split[0] = found, j
+        for s in range(n_seen):
+            for lane in range(n_lanes):
+                histogram[seen[s], lane] = 0
+    return bar
+
+
+@njit(**_INNER)
+def _part_rows(bins, feature, cut, rows, start, stop):
+    """Bring the rows of a node that go left before those that go right, in their order; where these begin."""
+    middle, right = start, 0
+    for position in range(start, stop):
+        i = rows[0, position]
+        rows[0, middle] = i
+        rows[1, right] = i
+        goes_left = bins[i, feature] <= cut
+        middle += goes_left
+        right += 1 - goes_left
+    for k in range(right):
+        rows[0, middle + k] = rows[1, k]
+    return middle
+
+
+@njit(**_INNER)
+def _best_node(gain, best, n_nodes, changed):
+    """Return the node of the most gain, the first of equals; ``best`` of every block of nodes is kept up to date."""
+    for c in range(changed & ~(_BLOCK - 1), min((changed | (_BLOCK - 1)) + 1, n_nodes)):
+        if gain[c] > gain[best[c // _BLOCK]]:
+            best[c // _BLOCK] = c
+    for c in range(max(n_nodes - 2, 0), n_nodes):
+        if c % _BLOCK == 0 or gain[c] > gain[best[c // _BLOCK]]:
+            best[c // _BLOCK] = c
+    a = 0
+    for block in range((n_nodes - 1) // _BLOCK + 1):
+        if gain[best[block]] > gain[a]:
+            a = best[block]
+    return a
+
+
+@njit(**_INNER)
+def _fill_histograms(bins, rows, columns, starts, pulls, work, small, large, own, histograms):
+    """Make the histogram of a small child from its rows; its parent's becomes that of the large one."""
+    n_lanes = pulls.shape[1]
+    for b in range(starts[-1]):
+        for lane in range(n_lanes):
+            own[b, lane] = 0
+    _add_rows(bins, rows, work[small, 2], work[small, 3], columns, starts, pulls, own)
+    if small != large:  # there is a parent
+        other = histograms[work[large, 4]]
+        for b in range(starts[-1]):
+            for lane in range(n_lanes):
+                other[b, lane] -= own[b, lane]
+
+
+@njit(**_PLAIN)
+def grow_tree(bins, starts, columns, pulls, rows, n_rows, plan, nodes, work, gain, best, sums, histograms, space):
     """Write (feature, last left bin, left child, leaf) of the nodes of one tree, grown best split first; how many.
 
     A node's right child follows its left one; ``feature`` is -1 and ``leaf`` the leaf's number at leaves. The first
-    ``n_rows`` of ``rows[0]`` are reordered, by way of ``rows[1]``. ``work`` (nodes, 5) is space for the split of every
-    node, where its rows begin and end, and which histogram it has. Where both children have no more rows than there
-    are bins, they make them in the first one, which is zero before and after: only bins that have rows are visited.
+    ``n_rows`` of ``rows[0]`` are reordered, by way of ``rows[1]``. ``work`` (nodes, 5) holds the split of every node
+    (position of its column, last bin), where its rows begin and end, and which histogram it has, in which bins of
+    column j begin at ``starts[j]``. Nodes of ``few`` rows or less need none. ``plan`` is (most leaves, least weight,
+    shrinkage, few), weights in whole numbers; ``sums`` (nodes, 3, lanes) and ``best`` are space, and ``space`` has a
+    histogram of one column and a bit per bin, zero before and after, and room for bins.
     """
-    most_leaves, least, shrinkage, most_few, width = int(plan[0]), plan[1], plan[2], len(seen), sums.shape[1]
-    nodes[0, 0], work[0, 2], work[0, 3] = -1, 0, n_rows
-    n_nodes, n_leaves, n_histograms, small, large = 1, 1, 1, 0, 0
+    most_leaves, least, shrinkage, most_few = int(plan[0]), int(plan[1]), plan[2], int(plan[3])
+    column_histogram, marks, seen = space
+    for lane in range(pulls.shape[1]):
+        sums[0, 0, lane] = 0
+        for position in range(n_rows):
+            sums[0, 0, lane] += pulls[rows[0, position], lane]
+    nodes[0, 0], work[0, 2], work[0, 3], best[0] = -1, 0, n_rows, 0
+    n_nodes, n_histograms, small, large, a = 1, 0, 0, 0, 0
     while True:
         few = work[large, 3] - work[large, 2] <= most_few
-        work[small, 4] = n_histograms
-        for turn in range(min(n_leaves, 2)):
-            c = large if turn else small
-            for k in range(width):
-                sums[0, k] = 0.0
-            for position in range(work[c, 2], work[c, 3]):
-                i = rows[0, position]
-                sums[0, 0] += weights[i]
-                for k in range(1, width):
-                    sums[0, k] += weights[i] * residuals[i, k - 1]
+        if not few:
+            own = histograms[n_histograms]
+            _fill_histograms(bins, rows[0], columns, starts, pulls, work, small, large, own, histograms)
+            work[small, 4] = n_histograms
+            n_histograms += work[small, 3] - work[small, 2] > most_few  # its children have no need of it else
+        for c in range(max(n_nodes - 2, 0), n_nodes):
             gain[c] = 0.0
-            light = sums[0, 0] < 2 * least  # both halves of it are not heavy enough
-            if light and (few or turn):
+            if _low(sums[c, 0, 0]) < 2 * least:  # both halves of it are not heavy enough
                 continue
-            own, other = histograms[0 if few else work[c, 4]], histograms[work[small, 4]]
-            if not few:
-                for j in range(len(columns)):
-                    for k in range(width):  # the parent's histogram becomes the large child's
-                        for b in range(n_bins[columns[j]]):
-                            own[j, k, b] = own[j, k, b] - other[j, k, b] if turn else 0.0
-            if few or not turn:
-                _add_rows(bins, rows[0], work[c, 2], work[c, 3], columns, residuals, weights, own)
-            if not light:
-                gain[c] = _best_split(own, n_bins, columns, few, least, shrinkage, sums, seen, work[c])
-        n_histograms += not few
-        a = 0
-        for c in range(1, n_nodes):
-            if gain[c] > gain[a]:
-                a = c
-        if gain[a] <= 0.0 or n_leaves == most_leaves:
+            base = _explained(sums[c, 0], shrinkage)
+            bar, split = base + _WORTH * base, work[c]
+            if few:
+                own_rows = rows[0, work[c, 2] : work[c, 3]]
+                found = _split_rows(
+                    bins, own_rows, columns, pulls, bar, least, shrinkage, sums[c], seen, split, column_histogram, marks
+                )
+            else:
+                own = histograms[work[c, 4]]
+                found = _split_histogram(own, starts, bar, least, shrinkage, sums[c], seen, split)
+            gain[c] = found - base if found > bar else 0.0
+        a = _best_node(gain, best, n_nodes, a)
+        if gain[a] <= 0.0 or n_nodes == 2 * most_leaves - 1:
             break
         gain[a] = 0.0
-        n_leaves += 1
         feature, cut, start, stop = columns[work[a, 0]], work[a, 1], work[a, 2], work[a, 3]
         nodes[0, a], nodes[1, a], nodes[2, a] = feature, cut, n_nodes
-        middle, right = start, 0
-        for position in range(start, stop):
-            i = rows[0, position]
-            if bins[i, feature] <= cut:
-                rows[0, middle] = i
-                middle += 1
-            else:
-                rows[1, right] = i
-                right += 1
-        for k in range(right):
-            rows[0, middle + k] = rows[1, k]
+        middle = _part_rows(bins, feature, cut, rows, start, stop)
         small = n_nodes if 2 * middle <= start + stop else n_nodes + 1
         large = 2 * n_nodes + 1 - small
         work[n_nodes, 2], work[n_nodes, 3], work[n_nodes + 1, 2], work[n_nodes + 1, 3] = start, middle, middle, stop
         work[large, 4] = work[a, 4]
+        for lane in range(pulls.shape[1]):
+            sums[n_nodes, 0, lane] = sums[a, 1, lane]
+            sums[n_nodes + 1, 0, lane] = sums[a, 0, lane] - sums[a, 1, lane]
         nodes[0, n_nodes], nodes[0, n_nodes + 1] = -1, -1
         n_nodes += 2
     leaf = 0
@@ -156,44 +307,150 @@ def grow_tree(bins, n_bins, columns, residuals, weights, rows, n_rows, plan, nod
 
 
 @njit(**_PLAIN)
-def take_step(bins, nodes, plan, weights, residuals, leaves, sums, values):
+def draw_rows(hashes, salt, bound, counted, out):
+    """Write the rows whose salted hash is below a bound, all where there is none; how many."""
+    n_drawn = 0
+    for k in range(len(hashes)):
+        out[n_drawn] = counted[k]
+        n_drawn += _mixed(hashes[k] ^ salt) < bound
+    if n_drawn == 0:
+        for k in range(len(hashes)):
+            out[k] = counted[k]
+        return len(hashes)
+    return n_drawn
+
+
+@njit(**_PLAIN)
+def find_leaves(bins, nodes, work, n_nodes, rows, leaves):
+    """Write the leaf of every row: of those that the tree was grown on by its nodes, others walk down.
+
+    ``rows`` (2, n) are those of :func:`grow_tree`. Some rows walk side by side, a step each in turn, as no step of
+    one waits for that of another; those at their leaf stand still.
+    """
+    for i in range(len(leaves)):
+        leaves[i] = -1
+    for a in range(n_nodes):
+        if nodes[0, a] < 0:
+            for position in range(work[a, 2], work[a, 3]):
+                leaves[rows[0, position]] = nodes[3, a]
+    apart, n_apart, at = rows[1], 0, np.empty(_AT_ONCE, np.int64)
+    for i in range(len(leaves)):
+        apart[n_apart] = i
+        n_apart += leaves[i] < 0
+    for start in range(0, n_apart, _AT_ONCE):
+        size, moving = min(_AT_ONCE, n_apart - start), 1
+        for k in range(size):
+            at[k] = 0
+        while moving:
+            moving = 0
+            for k in range(size):
+                a = at[k]
+                inner = 1 if nodes[0, a] >= 0 else 0
+                right = 1 if bins[apart[start + k], nodes[0, a] * inner] > nodes[1, a] else 0
+                at[k] = inner * (nodes[2, a] + right) + (1 - inner) * a
+                moving |= inner
+        for k in range(size):
+            leaves[apart[start + k]] = nodes[3, at[k]]
+
+
+@njit(**_PLAIN)
+def take_step(plan, weights, watched, residuals, leaves, sums, values):
     """Take from every row's residuals the step of its leaf as it would be without the row, or without one copy of it.
 
-    Writes the leaf of every row, weight and weighted residuals of every leaf (``sums``), and the steps of the leaves.
+    Writes weight and weighted residuals of every leaf (``sums``), and the steps of the leaves; returns the sums of
+    squares left over, by ``watched`` and by ``weights``. ``plan`` is (shrinkage, step, weight of a copy).
     """
-    shrinkage, step, copy = plan[2], plan[3], plan[4]
+    shrinkage, step, copy = plan[0], plan[1], plan[2]
     n_outputs = residuals.shape[1]
     for leaf in range(sums.shape[0]):
         for c in range(n_outputs + 1):
             sums[leaf, c] = 0.0
-    for i in range(bins.shape[0]):
-        a = 0
-        while nodes[0, a] >= 0:
-            a = nodes[2, a] + (1 if bins[i, nodes[0, a]] > nodes[1, a] else 0)
-        leaf = nodes[3, a]
-        leaves[i] = leaf
+    for i in range(len(leaves)):
+        leaf = leaves[i]
         sums[leaf, 0] += weights[i]
         for c in range(n_outputs):
             sums[leaf, c + 1] += weights[i] * residuals[i, c]
-    for i in range(bins.shape[0]):
-        leaf, own = leaves[i], min(weights[i], copy)
+    apart, seen = 0.0, 0.0
+    for i in range(len(leaves)):
+        leaf, own, square = leaves[i], min(weights[i], copy), 0.0
         factor = step / (sums[leaf, 0] - own + shrinkage)
         for c in range(n_outputs):
             residuals[i, c] -= factor * (sums[leaf, c + 1] - own * residuals[i, c])
+            square += residuals[i, c] * residuals[i, c]
+        apart += watched[i] * square
+        seen += weights[i] * square
     for leaf in range(sums.shape[0]):
         for c in range(n_outputs):
             values[leaf, c] = step * sums[leaf, c + 1] / (sums[leaf, 0] + shrinkage)
+    return apart, seen
+
+
+@njit(**_PLAIN)
+def take_softmax_step(plan, weights, watched, labels, margins, residuals, masses, leaves, sums, values):
+    """Take a Newton step of the log-loss in every leaf, each row's as it would be without the row or a copy of it.
+
+    Residuals are indicators of ``labels`` less probabilities, the softmax of ``margins``; ``masses`` are weights times
+    a curvature of the loss, 1 where classes are alike. Writes weighted residuals and curvatures of every leaf
+    (``sums``, of every class in turn), and the steps of the leaves; returns sums of losses by ``watched`` and by
+    ``weights``. ``plan`` is (shrinkage, step, weight of a copy).
+    """
+    n_classes = residuals.shape[1]
+    shrinkage, step, copy = _ROUND * plan[0], plan[1] * (n_classes - 1) / n_classes, plan[2]
+    for leaf in range(sums.shape[0]):
+        for c in range(2 * n_classes):
+            sums[leaf, c] = 0.0
+    for i in range(len(leaves)):
+        leaf = leaves[i]
+        for c in range(n_classes):
+            chance = (1.0 if c == labels[i] else 0.0) - residuals[i, c]
+            sums[leaf, c] += weights[i] * residuals[i, c]
+            sums[leaf, n_classes + c] += weights[i] * chance * (1 - chance)
+    apart, seen = 0.0, 0.0
+    for i in range(len(leaves)):
+        leaf, own, most = leaves[i], min(weights[i], copy), -np.inf
+        for c in range(n_classes):
+            chance = (1.0 if c == labels[i] else 0.0) - residuals[i, c]
+            curvature = max(sums[leaf, n_classes + c] - own * chance * (1 - chance), 0.0)
+            margins[i, c] += step * (sums[leaf, c] - own * residuals[i, c]) / (curvature + shrinkage)
+            most = max(most, margins[i, c])
+        total, square = 0.0, 0.0
+        for c in range(n_classes):
+            residuals[i, c] = math.exp(margins[i, c] - most)
+            total += residuals[i, c]
+        loss = math.log(total) - (margins[i, labels[i]] - most)
+        for c in range(n_classes):
+            chance = residuals[i, c] / total
+            square += chance * chance
+            residuals[i, c] = (1.0 if c == labels[i] else 0.0) - chance
+        masses[i] = weights[i] * (1 - square) * n_classes / (n_classes - 1)
+        apart += watched[i] * loss
+        seen += weights[i] * loss
+    for leaf in range(sums.shape[0]):
+        for c in range(n_classes):
+            values[leaf, c] = step * sums[leaf, c] / (sums[leaf, n_classes + c] + shrinkage)
+    return apart, seen
 
 
 @njit(**_PLAIN)
 def row_leaves(x, roots, feature, threshold, child, leaf, out):
-    """Leaf (n, T) of every raw row in every tree of a forest whose nodes lie end to end."""
-    for i in range(x.shape[0]):
+    """Leaf (n, T) of every raw row in every tree of a forest whose nodes lie end to end; rows walk side by side."""
+    at = np.empty(_AT_ONCE, np.int64)
+    for start in range(0, x.shape[0], _AT_ONCE):
+        size = min(_AT_ONCE, x.shape[0] - start)
         for t in range(len(roots)):
-            a = roots[t]
-            while feature[a] >= 0:
-                a = child[a] + (1 if x[i, feature[a]] > threshold[a] else 0)
-            out[i, t] = leaf[a]
+            for k in range(size):
+                at[k] = roots[t]
+            moving = 1
+            while moving:
+                moving = 0
+                for k in range(size):
+                    a = at[k]
+                    inner = 1 if feature[a] >= 0 else 0
+                    right = 1 if x[start + k, feature[a] * inner] > threshold[a] else 0
+                    at[k] = inner * (child[a] + right) + (1 - inner) * a
+                    moving |= inner
+            for k in range(size):
+                out[start + k, t] = leaf[at[k]]
 
 
 @njit(**_PLAIN)
@@ -204,53 +461,3 @@ def add_leaf_values(leaves, values, out):
             leaf = leaves[i, t]
             for c in range(out.shape[1]):
                 out[i, c] += values[leaf, c]
-
-
-def aim(residuals, direction, grid_share, out):
-    """Write the residuals that one tree looks at: projected, and rounded to a power of two times ``grid_share``.
-
-    Sums on that grid are exact in any order. The sum over outputs is taken in their order.
-    """
-    np.multiply(residuals[:, :1], direction[0], out)
-    for c in range(1, len(direction)):
-        out += residuals[:, c : c + 1] * direction[c]
-    largest = max(out.max(), -out.min())
-    grid = grid_share * 2.0 ** math.ceil(math.log2(largest)) if largest > 0.0 else 1.0
-    out /= grid
-    np.rint(out, out)
-    out *= grid
-
-
-def boost(bins, n_bins, residuals, weights, draws, columns, bounds, directions, grid_share, plan):
-    """Grow trees in turn, each on what is left, and take its leave-one-out step off the residuals.
-
-    Tree t looks at ``columns[bounds[t]:bounds[t + 1]]``, at the rows that ``draws`` yields for it and at residuals
-    projected on ``directions[t]``; ``plan`` is (most leaves, least weight, shrinkage, step, weight of a copy).
-    Returns (feature, cut, child, leaf) of all nodes end to end, the number of nodes and of leaves per tree, and the
-    steps of the leaves.
-    """
-    most_leaves, n_trees, (n, n_outputs) = int(plan[0]), len(directions), residuals.shape
-    most_nodes, width = 2 * most_leaves - 1, 1 + directions.shape[2]
-    nodes = np.empty((n_trees, 4, most_nodes), np.int64)
-    values = np.empty((n_trees, most_leaves, n_outputs))
-    n_nodes = np.empty(n_trees, np.int64)
-    rows, leaves, aims = np.empty((2, n), np.int64), np.empty(n, np.int64), np.empty((n, width - 1))
-    histograms = np.empty((most_leaves + 1, np.max(np.diff(bounds)), width, np.max(n_bins)))
-    work, gain = np.empty((most_nodes, 5), np.int64), np.empty(most_nodes)
-    histograms[0] = 0.0
-    node_sums, seen = np.empty((2, width)), np.empty(np.max(n_bins), np.int64)
-    sums = np.empty((most_leaves, 1 + n_outputs))
-    for t, drawn in enumerate(draws):
-        rows[0, : len(drawn)] = drawn
-        aim(residuals, directions[t], grid_share, aims)
-        own = columns[bounds[t] : bounds[t + 1]]
-        n_nodes[t] = grow_tree(
-            bins, n_bins, own, aims, weights, rows, len(drawn), plan, nodes[t], work, gain, histograms, node_sums, seen
-        )
-        n_leaves = (n_nodes[t] + 1) // 2
-        take_step(bins, nodes[t], plan, weights, residuals, leaves, sums[:n_leaves], values[t])
-    sizes = np.column_stack([n_nodes, (n_nodes + 1) // 2])
-    grown, reached = (
-        np.arange(most)[None] < size[:, None] for most, size in zip((most_nodes, most_leaves), sizes.T, strict=True)
-    )
-    return nodes.transpose(1, 0, 2)[:, grown], sizes, values[reached]

@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_analytic.backend import ACTIVATION_NAMES, backend_for, dtype_name, get_backend
 from sklearn_analytic.closed_form.network import build_network
-from sklearn_analytic.closed_form.readout import best_readout, solve_readouts
+from sklearn_analytic.closed_form.readout import PlacedScores, best_readout, solve_readouts
 from sklearn_analytic.estimator.audited import AuditedMethod
 from sklearn_analytic.estimator.checks import (
     check_categorical,
@@ -85,9 +85,11 @@ class ClosedFormMethod(AuditedMethod):
     def readouts(self, learned, audit):
         """Return a blended readout for every layer."""
         network, targets, unit = learned.network, learned.targets, learned.judges.contents.unit
-        placed = np.zeros((0, targets.n_columns)) if network.n_scores == 0 else targets.placed(network.labels)
+        trees = None
+        if network.n_scores > 0:
+            trees = PlacedScores(targets.placed(network.labels), network.leaf_scores.averaged_out)
         numbers = network.labels is None
-        return solve_readouts(learned.statistic, network.exit_sizes(), audit, self.alpha, placed, unit, numbers)
+        return solve_readouts(learned.statistic, network.exit_sizes(), audit, self.alpha, trees, unit, numbers)
 
     def chosen(self, readouts):
         """Return the first readout that no later one beats by a worthwhile gain."""

@@ -183,7 +183,12 @@ def build_network(method, building, backend):
         layers = (HiddenLayer(cell_layer(encoding.transform(contents.x, backend)), "encoded"), *layers)
     # Trees are grown on all rows, the audit's too: every row's score comes from a member that is blind to it.
     grown = (tree_rows.x, tree_rows.targets, tree_rows.weights, generator)
-    sides = {"shares": tree_rows.shares, "lacking": building.lacking, "blind": tree_rows.blind}
+    sides = {
+        "shares": tree_rows.shares,
+        "lacking": building.lacking,
+        "blind": tree_rows.blind,
+        "classes": building.names is not None,
+    }
     scores = None if encoding.on_common_scale else fit_leaf_scores(*grown, **sides)
     return ClosedFormNetwork(encoding, layers, carries_input, scores, candidates=tuple(candidates), **rest)
 

@@ -7,7 +7,9 @@ from scipy.optimize import nnls
 
 from sklearn_analytic.linalg import ridge_exits, spectral_exit
 
-_PRIOR_ROWS = 10.0  # weight of equal shares in the blend, in rows of mean size: a few audit rows decide little
+_PRIOR_ROWS = 3.0  # weight of equal shares in the blend, in rows of mean size: a few audit rows decide little
+_PARTS = 10  # of the audit rows: what is said of one comes from the blend of the others
+_LEAST_EIGENVALUE = 1e-6  # of the blend's Gram, relative to the largest
 _OUTCLASSED = 2.0  # times the least leave-one-out error: an expert beyond it has no share
 _JOINT_ROWS = 2000  # with fewer, held-out scores still tell enough of a row's target to make the joint ridge look good
 _WORTHWHILE = 2e-3  # relative gain in leave-one-out error for which a further layer is read
@@ -26,38 +28,47 @@ class Readout:
     shares: np.ndarray  # of its experts
 
 
-def solve_readouts(statistic, sizes, audit, alpha, placed, unit, numbers):
-    """Return a blended readout for every layer; ``unit`` is the weight of one row.
+@dataclass(frozen=True)
+class PlacedScores:
+    """The trees' held-out scores, each of one member, as the readout takes them."""
 
-    The statistic's features are [A | H | L], its targets [Y | L], L being the held-out scores of trees, which
-    ``placed`` (c0, c) puts in the columns of their targets. For every layer the features up to it are solved for
-    Y and for L at once, which gives three experts: the network, the trees, and the trees plus the network of what
-    they leave over. The last layer has a fourth, the ridge on the trees' scores and all features. Non-negative
-    weights of least leave-one-out error blend them; the blend of linear readouts is one linear readout.
+    columns: np.ndarray  # (c0, c): the target that each is a score of
+    averaged_out: float  # squared error that the mean of all members, which new rows get, has less
+
+
+def solve_readouts(statistic, sizes, audit, alpha, trees, unit, numbers):
+    """Return a blended readout for every layer; ``unit`` is the weight of one row, ``trees`` are placed, or None.
+
+    The statistic's features are [A | H | L], its targets [Y | L], L being the held-out scores of trees. For every
+    layer the features up to it are solved for Y and for L at once, which gives three experts: the network, the trees,
+    and the trees plus the network of what they leave over. The last layer has a fourth, the ridge on the trees'
+    scores and all features. Non-negative weights of least leave-one-out error blend them; the blend of linear readouts
+    is one linear readout.
     Where targets are ``numbers``, the ridge is judged by the targets alone, since the error of the scores, which are
     rougher, asks for more, and experts that are outclassed have no share. Neither paid for classes.
     """
     features, targets, weights = audit.features, audit.targets, audit.weights
-    n_targets, n_scores = targets.shape[1], placed.shape[0]
-    scores = features[:, features.shape[1] - n_scores :].astype(np.float64)
+    n_targets, n_features = targets.shape[1], features.shape[1]
+    placed = np.zeros((0, n_targets)) if trees is None else trees.columns
+    n_scores = len(placed)
+    scores = features[:, n_features - n_scores :].astype(np.float64)
     has_joint = n_scores > 0 and statistic.weight >= _JOINT_ROWS * unit
-    all_sizes = [*sizes, features.shape[1]] if has_joint else sizes
+    all_sizes = [*sizes, n_features] if has_joint else sizes
     mean = np.ldexp(statistic.mean[statistic.n_features :][:n_targets], statistic.exponent[1])
     audited = replace(audit, targets=np.hstack([targets, scores]))
-    n_judged = n_targets if numbers else None
-    solutions = _solutions(statistic, all_sizes, audited, alpha, unit, n_judged)
+    solutions = _solutions(statistic, all_sizes, audited, alpha, unit, n_targets if numbers else None)
     readouts = []
     for stage in range(len(sizes)):
-        experts = [_expert(solutions[stage], features.shape[1], n_targets, 0 * placed, scores)]
+        experts = [_expert(solutions[stage], n_features, n_targets, 0 * placed, scores)]
         if n_scores:
-            trees = np.zeros((features.shape[1], n_targets))
-            trees[-n_scores:] = placed
-            experts.append((trees, np.zeros(n_targets), scores @ placed))
-            experts.append(_expert(solutions[stage], features.shape[1], n_targets, placed, scores))
+            alone = np.zeros((n_features, n_targets))
+            alone[-n_scores:] = placed
+            experts.append((alone, np.zeros(n_targets), scores @ placed))
+            experts.append(_expert(solutions[stage], n_features, n_targets, placed, scores))
         if has_joint and stage == len(sizes) - 1:
-            joint = _expert(solutions[-1], features.shape[1], n_targets, 0 * placed, scores)
+            joint = _expert(solutions[-1], n_features, n_targets, 0 * placed, scores)
             experts.append(_guarded(joint, experts[-1], placed))
-        readouts.append(_blended(experts, mean, targets, weights, solutions[stage].alpha, numbers))
+        readouts.append(_blended(experts, mean, targets, weights, solutions[stage].alpha, numbers, trees))
     return readouts
 
 
@@ -85,8 +96,13 @@ def _expert(solution, n_features, n_targets, offset, scores):
 
 def _guarded(joint, other, placed):
     """The joint ridge, but another expert for targets whose own score it would turn against them."""
-    own = np.sum(joint[0][-len(placed) :] * placed, axis=0)  # coefficient of its score for every target
+    own = _own_weights(joint[0], placed)
     return tuple(np.where(own < 0, two, one) for one, two in zip(joint, other, strict=True))
+
+
+def _own_weights(coef, placed):
+    """The coefficient of its own score for every target."""
+    return np.sum(coef[-len(placed) :] * placed, axis=0)
 
 
 def best_readout(readouts):
@@ -98,16 +114,26 @@ def best_readout(readouts):
     return best
 
 
-def _blended(experts, mean, targets, weights, alpha, numbers):
-    """The non-negative blend of experts, about the mean of all rows, of least leave-one-out error, as one readout."""
+def _blended(experts, mean, targets, weights, alpha, numbers, trees):
+    """The non-negative blend of experts, about the mean of all rows, of least leave-one-out error, as one readout.
+
+    What it predicts of an audit row comes from the blend without a tenth of them, which the row is in.
+    """
     errors = np.array([_error(targets - loo, weights) for _, _, loo in experts])
     kept = np.flatnonzero((errors <= _OUTCLASSED * errors.min()) | (not numbers))
+    lost = np.zeros((len(kept), len(kept)))
+    if trees is not None:
+        leaning = np.array([_own_weights(experts[k][0], trees.columns).mean() for k in kept])
+        lost = trees.averaged_out * np.outer(leaning, leaning)
+    predictions = np.stack([experts[k][2] - mean for k in kept])
+    moments = _Moments.of(predictions, targets - mean, weights / weights.mean())
     shares = np.zeros(len(experts))
-    shares[kept] = _shares([experts[k][2] - mean for k in kept], targets - mean, weights / weights.mean())
+    shares[kept] = moments.total().shares(lost)
+    apart = np.stack([part.shares(lost) for part in moments.without_each()])
+    loo = mean + np.einsum("mk,kmc->mc", apart[np.arange(len(targets)) % len(apart)], predictions)
     rest = (1 - shares.sum()) * mean
     coef = sum(share * coef for share, (coef, _, _) in zip(shares, experts, strict=True))
     intercept = sum(share * constant for share, (_, constant, _) in zip(shares, experts, strict=True)) + rest
-    loo = sum(share * loo for share, (_, _, loo) in zip(shares, experts, strict=True)) + rest
     return Readout(coef, intercept, loo, alpha, _error(targets - loo, weights), shares)
 
 
@@ -116,13 +142,49 @@ def _error(residual, weights):
     return float(np.average(np.sum(residual**2, axis=1), weights=weights))
 
 
-def _shares(predictions, targets, weights):
-    """Non-negative least squares of centred targets on centred predictions, drawn towards equal shares."""
-    k = len(predictions)
-    if k == 1:
-        return np.ones(1)
-    root = np.sqrt(weights)[:, None]
-    columns = np.column_stack([(prediction * root).ravel() for prediction in predictions])
-    pull = np.sqrt(_PRIOR_ROWS * np.sum((targets * root) ** 2) / len(targets))
-    system = np.vstack([columns, pull * np.eye(k)])
-    return nnls(system, np.concatenate([(targets * root).ravel(), np.full(k, pull / k)]))[0]
+@dataclass(frozen=True)
+class _Moments:
+    """Products of centred predictions and targets, summed over rows and targets, by tenths of the rows or in all."""
+
+    gram: np.ndarray  # (..., k, k)
+    cross: np.ndarray  # (..., k)
+    square: np.ndarray  # (...,) of the targets
+    n_rows: np.ndarray  # (...,)
+
+    @classmethod
+    def of(cls, predictions, targets, weights):
+        """Return those of predictions (k, m, c), by place: audit rows are in the order of hashes."""
+        parts = [slice(start, None, _PARTS) for start in range(min(_PARTS, len(targets)))]
+        gram = [np.einsum("jmc,kmc,m->jk", predictions[:, p], predictions[:, p], weights[p]) for p in parts]
+        cross = [np.einsum("kmc,mc,m->k", predictions[:, p], targets[p], weights[p]) for p in parts]
+        square = [np.einsum("mc,mc,m", targets[p], targets[p], weights[p]) for p in parts]
+        return cls(*map(np.array, (gram, cross, square, [len(weights[p]) for p in parts])))
+
+    def _map(self, function):
+        """The same of every moment."""
+        return _Moments(*(function(getattr(self, name)) for name in ("gram", "cross", "square", "n_rows")))
+
+    def total(self):
+        """Return those of all rows."""
+        return self._map(lambda moment: moment.sum(axis=0))
+
+    def without_each(self):
+        """Return those of all rows but a tenth, for each; of all where there is one row."""
+        if len(self.n_rows) == 1:
+            return [self.total()]
+        return [self._map(lambda moment, f=f: moment.sum(axis=0) - moment[f]) for f in range(len(self.n_rows))]
+
+    def shares(self, lost):
+        """Return non-negative weights of least squares, drawn towards equal ones.
+
+        ``lost`` (k, k) are the mean products of those parts of predictions that new rows are spared.
+        """
+        k = len(self.cross)
+        if k == 1:
+            return np.ones(1)
+        pull = _PRIOR_ROWS * self.square / self.n_rows
+        values, vectors = np.linalg.eigh(self.gram - self.n_rows * lost + pull * np.eye(k))
+        values = np.maximum(values, _LEAST_EIGENVALUE * values[-1])  # more is not spared than there is
+        roots = np.sqrt(values)
+        wanted = np.divide(vectors.T @ (self.cross + pull / k), roots, out=np.zeros(k), where=roots > 0)
+        return nnls(roots[:, None] * vectors.T, wanted)[0]

@@ -8,10 +8,11 @@ from sklearn_analytic.features import LeafLayer, LeafScores
 
 
 def _scores(g, trees, x):
-    """The mean over members of the sums of the leaves' values."""
+    """The mean over members of the sums of the leaves' values, or the softmax of it."""
     x = x if trees.gaps is None else _sided(g, trees.gaps, x, trees.direction.size)
     out = _forest(g, trees.forest, x, trees.values / trees.n_members)
-    return g.cast(g.op("Add", g.cast(out, np.float64), trees.mean), x.dtype)
+    out = g.op("Add", g.cast(out, np.float64), trees.mean)
+    return g.cast(g.op("Softmax", out, axis=1) if trees.chances else out, x.dtype)
 
 
 def _sided(g, gaps, x, n_columns):

@@ -53,7 +53,7 @@ from sklearn_analytic.features._sampling import (
 from sklearn_analytic.features._table_encoding import LevelIndicators, LevelMeans, RowFolds, TableEncoding
 from sklearn_analytic.features._table_pairs import Factor, PairMeans
 from sklearn_analytic.features._targets import target_classes
-from sklearn_analytic.features._trees import BinnedColumns, Forest, GrowthPlan, bin_columns, grow_forest
+from sklearn_analytic.features._trees import BinnedColumns, Forest, Growth, GrowthPlan, bin_columns, grow_forest
 
 __all__ = [
     "BinnedColumns",
@@ -68,6 +68,7 @@ __all__ = [
     "Forest",
     "Gaps",
     "GatedLayer",
+    "Growth",
     "GrowthPlan",
     "HIDDEN",
     "IMAGE_CONSTRUCTIONS",

@@ -1,20 +1,22 @@
 """Leaves of trees as hidden units, and the scores of trees on rows that they have not seen."""
 
-from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
-from sklearn_analytic.backend import dtype_name, n_threads, trees
+from sklearn_analytic.backend import dtype_name, trees
+from sklearn_analytic.features._members import grow_members
 from sklearn_analytic.features._sampling import RowKeys, fit_row_keys, hash_keys, mix_bits, row_keys
-from sklearn_analytic.features._trees import Forest, GrowthPlan, bin_columns, grow_forest
+from sklearn_analytic.features._trees import WEIGHT_GRID, Forest, Growth, GrowthPlan, bin_columns, grow_forest
 
 _LAYER_LEAVES = 32  # of a tree whose leaves are hidden units
 _LEAF_ROWS = 20.0
+_LEAST_CHANCE = 1e-6  # of a class before any tree
 _HEAVY, _HEAVY_SHARE = 100.0, 0.05  # of a content that no fold holds: rows, and share of them
 N_MEMBERS = 4  # of an ensemble, and folds that they are blind to; tables whose columns hold means have more
-_WEIGHT_GRID = 2.0**-10  # of rows whose mean weight is about 1
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,12 @@ class LeafScores:
         Columns whose missing values may go to either side of a split.
     heavy : ndarray of uint64, or None, default=None
         Hashes of contents that no fold holds: all members have grown on them.
+    sizes : tuple of int, or None, default=None
+        Trees of every member; None where all have as many.
+    spread : float, default=0.0
+        Variance between members of the score of a row that none has seen, summed over targets.
+    chances : bool, default=False
+        Whether scores are probabilities, the softmax of the sums of leaves.
 
     Examples
     --------
@@ -143,10 +151,22 @@ class LeafScores:
     narrow: bool = False
     gaps: Any = None
     heavy: np.ndarray | None = None
+    sizes: tuple | None = None
+    spread: float = 0.0
+    chances: bool = False
+
+    @property
+    def averaged_out(self):
+        """Squared error, summed over targets, that the mean of all members has less than one of them."""
+        return self.spread * (1 - 1 / self.n_members)
 
     def scores(self, x):
         """Return the mean score (n, c) of all members: for rows that no member has seen."""
-        return self.mean + self._sums(self.forest.leaves_of(self.sided(x))) / self.n_members
+        return self._linked(self.mean + self._sums(self.forest.leaves_of(self.sided(x))) / self.n_members)
+
+    def _linked(self, sums):
+        """Scores of sums of leaves."""
+        return softmax(sums, axis=1) if self.chances else sums
 
     def sided(self, x):
         """Return the columns that splits ask."""
@@ -165,9 +185,10 @@ class LeafScores:
         unseen = np.flatnonzero(folds < 0)
         out[unseen] = self.scores(x[unseen])
         x = self.sided(x)
-        for member, roots in enumerate(np.split(self.forest.roots, self.n_members)):
+        bounds = self.n_members if self.sizes is None else np.cumsum(self.sizes)[:-1]
+        for member, roots in enumerate(np.split(self.forest.roots, bounds)):
             own = np.flatnonzero(folds == member)
-            out[own] = self.mean + self._sums(replace(self.forest, roots=roots).leaves_of(x[own]))
+            out[own] = self._linked(self.mean + self._sums(replace(self.forest, roots=roots).leaves_of(x[own])))
         return out
 
     def _hashes(self, x):
@@ -261,7 +282,7 @@ class BlindRows:
     draws: np.ndarray
 
 
-def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, lacking=None, blind=None):
+def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, lacking=None, blind=None, classes=False):
     """Return trees grown in members, each without one fold of the rows, on as many threads as BLAS has.
 
     A row's fold depends on its content alone, so equal rows are held out together, and the held-out score of any
@@ -279,7 +300,7 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, l
     generator : numpy.random.Generator
         Source of all draws.
     plan : GrowthPlan or None, default=None
-        Trees of one member.
+        Trees of one member; None lets the folds choose, by :func:`grow_members`.
     shares : ndarray of shape (n, 4) or None, default=None
         Weight of every row in every fold; None puts a row with all its copies into one, by its content.
     lacking : ndarray of int, shape (q, 2), or None, default=None
@@ -287,6 +308,8 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, l
         contents may be heavy; None of plain ones.
     blind : BlindRows or None, default=None
         Folds of the rows, and columns that are made of targets; not beside ``shares``.
+    classes : bool, default=False
+        Whether targets are indicators of classes; where every row has one, scores are their chances.
 
     Returns
     -------
@@ -305,15 +328,15 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, l
     >>> fit_leaf_scores(X, 1.0 * (X < 30), np.ones(60), np.random.default_rng(0)).scores(X[:1]).shape
     (1, 1)
     """
-    plan = GrowthPlan() if plan is None else plan
-    plan = plan if shares is not None else replace(plan, copy=np.inf)  # copies that are no draws tell of each other
+    copy = 1.0 if shares is not None else np.inf  # copies that are no draws tell of each other
+    plan = None if plan is None else replace(plan, copy=copy)
     keys, found = fit_row_keys(lambda function: function(rows), generator.standard_normal(rows.shape[1]), weights)
     read = hash_keys(found)
     contents, hashes = (read, read) if blind is None else (blind.contents, blind.draws)
     kept, weights, shares = _merged(targets, weights, contents, shares)
     rows, targets, read, hashes = rows[kept], targets[kept], read[kept], hashes[kept]
     mean, gaps = np.average(targets, axis=0, weights=weights), gaps_of(rows, lacking)
-    centred, table = targets - mean, bin_columns(rows if gaps is None else gaps.sided(rows), weights, hashes)
+    table = bin_columns(rows if gaps is None else gaps.sided(rows), weights, hashes)
     heavy = None if lacking is None or shares is not None else _heavy(read, weights)
     folds, n_members = None, N_MEMBERS
     if blind is not None:
@@ -321,31 +344,40 @@ def fit_leaf_scores(rows, targets, weights, generator, plan=None, shares=None, l
     elif shares is None:
         folds = _folds(hashes, N_MEMBERS, heavy)
     generators = generator.spawn(n_members)
+    chances = classes and targets.shape[1] > 1 and bool(np.all(targets.sum(axis=1) == 1))
+    wanted, prior = (targets, np.log(np.maximum(mean, _LEAST_CHANCE))) if chances else (targets - mean, None)
 
-    def grown(member):
-        left_out = shares[:, member] if folds is None else np.where(folds == member, weights, 0.0)
-        seen = np.where(weights - left_out > 1e-9 * weights, weights - left_out, 0.0)
-        seen = seen if np.any(seen) else weights
-        own = table
-        if blind is not None and len(blind.columns):
-            columns = blind.without(member)[kept].astype(rows.dtype, copy=False)
-            own = table.replaced(blind.columns, bin_columns(columns, weights, hashes))
-        return grow_forest(own, centred, seen, hashes, plan, generators[member])
+    left_out = (
+        np.ascontiguousarray(shares.T)
+        if folds is None
+        else np.where(folds == np.arange(n_members)[:, None], weights, 0.0)
+    )
+    seen = np.where(weights - left_out > 1e-9 * weights, weights - left_out, 0.0)
+    seen[~np.any(seen, axis=1)] = weights
+    own = [table] * n_members
+    if blind is not None and len(blind.columns):
+        own = [_without(table, member, rows, weights, hashes, kept, blind) for member in range(n_members)]
 
-    members = _in_threads(grown, n_members)
+    def start(member, plan):
+        draws = deepcopy(generators[member])  # the same for every plan
+        return Growth(own[member], wanted, seen[member], hashes, plan, draws, left_out[member], prior)
+
+    masses = np.column_stack([left_out.sum(axis=1), seen.sum(axis=1)])
+    members, spread = grow_members(start, n_members, masses, plan, copy, chances)
     forests = [forest for forest, _ in members]
     values = np.concatenate([value for _, value in members])
     joined = forests[0].joined(forests[1:])
-    return LeafScores(joined, values, mean, n_members, keys.direction, keys.exponent, keys.narrow, gaps, heavy)
+    sizes = tuple(len(forest.roots) for forest in forests)
+    told_apart = {"direction": keys.direction, "exponent": keys.exponent, "narrow": keys.narrow, "heavy": heavy}
+    first = prior if chances else mean
+    rest = {"gaps": gaps, "sizes": sizes, "spread": spread, "chances": chances}
+    return LeafScores(joined, values, first, n_members, **told_apart, **rest)
 
 
-def _in_threads(function, n):
-    """Return ``function(0)`` to ``function(n - 1)``, side by side where there are threads for it."""
-    n_workers = min(n, n_threads())
-    if n_workers == 1:
-        return [function(i) for i in range(n)]
-    with ThreadPoolExecutor(n_workers) as pool:
-        return list(pool.map(function, range(n)))
+def _without(table, member, rows, weights, hashes, kept, blind):
+    """The table as a member reads it: columns that are made of targets without those of its fold."""
+    columns = blind.without(member)[kept].astype(rows.dtype, copy=False)
+    return table.replaced(blind.columns, bin_columns(columns, weights, hashes))
 
 
 def _folds(hashes, n_folds, heavy=None):
@@ -381,8 +413,8 @@ def _merged(targets, weights, hashes, shares):
         kept, weights = first, np.bincount(inverse, weights)
         if shares is not None:
             shares = np.column_stack([np.bincount(inverse, column) for column in shares.T])
-    weights = np.maximum(np.round(weights / _WEIGHT_GRID), weights > 0) * _WEIGHT_GRID
-    shares = None if shares is None else np.round(shares / _WEIGHT_GRID) * _WEIGHT_GRID
+    weights = np.maximum(np.round(weights / WEIGHT_GRID), weights > 0) * WEIGHT_GRID
+    shares = None if shares is None else np.round(shares / WEIGHT_GRID) * WEIGHT_GRID
     return kept, weights, shares
 
 

@@ -1,22 +1,22 @@
-"""Small regression trees grown one after another on leave-one-out residuals, as plain arrays of binned columns."""
+"""Regression trees grown one after another on leave-one-out residuals, as plain arrays of binned columns."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from sklearn_analytic.backend import trees
-from sklearn_analytic.features._sampling import mix_bits
 
 _BINS, _FEW_BINS, _ROWS_PER_BIN = 128, 16, 8  # of one column: at most, with few rows, and where the number grows
 _CELLS, _WIDE_BINS = 8192, 24  # bins of all columns together, so that histograms stay in cache, but so many of each
 _EDGE_ROWS = 20_000  # quantiles of so many rows are exact enough
-_OUTPUTS = 4  # residual columns that a split looks at: more are projected at random
-_GRID = 2.0**-24  # of the largest residual: sums of so rounded numbers are exact
 _MOST_COLUMNS = 384  # that one tree looks at
 _COLUMN_SHARES = (0.25, 0.5, 1.0)
-_ROW_SHARE = 0.7
-_HASHES_AT_ONCE = 1e5  # they stay in cache
+_ROW_BOUND = np.uint64(int(0.7 * 2**64))  # of hashes: the share of rows that a tree is grown on
+_FEW_ROWS = 16  # of a node, up to which it has no histogram, at least
+_HISTOGRAM_CELLS = 1 << 22  # of all histograms of a tree, at most
+WEIGHT_GRID = 2.0**-10  # of rows whose mean weight is about 1: their sums are exact
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class GrowthPlan:
         Weight added to that of a leaf in its mean.
     copy : float
         Most weight that leaves with a row: one copy, or infinity for all of them.
+    n_outputs : int
+        Targets that a split looks at; more are summed at random, anew for every tree.
 
     Examples
     --------
@@ -51,6 +53,7 @@ class GrowthPlan:
     least: float = 5.0
     shrinkage: float = 1.0
     copy: float = 1.0
+    n_outputs: int = 4
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ class Forest:
         return Forest(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def grow_forest(table, targets, weights, hashes, plan, generator):
-    r"""Grow trees in turn on what the trees before leave over, each row's residual without the row itself.
+class Growth:
+    r"""Trees grown in turn on what the trees before leave over, each row's residual without the row itself.
 
     Tree t splits for the gain :math:`S^2 / (w + 1)` of residual sums S, best split first, on 70 % of the rows and a
     quarter, a half or all of the columns. Then every row's residuals shrink by a step of its leaf's mean, taken
@@ -114,29 +117,37 @@ def grow_forest(table, targets, weights, hashes, plan, generator):
     .. math:: r_i \leftarrow r_i - \eta \frac{S_l - w_i r_i}{W_l - w_i + 1} .
 
     Residuals are therefore close to those of rows that the trees have not seen, and later trees do not chase what
-    earlier ones only remember.
+    earlier ones only remember. Rows of weight 0 are such rows. For classes residuals are indicators less chances,
+    which are the softmax of margins, and steps are Newton steps of the log-loss, likewise without the row.
 
     Parameters
     ----------
     table : BinnedColumns
         Rows (n, d).
     targets : ndarray of shape (n, c)
-        Targets, about centred.
+        Targets, about centred; indicators of classes where there is a ``prior``.
     weights : ndarray of shape (n,)
         Frequencies; rows of weight 0 take no part.
     hashes : ndarray of shape (n,), uint64
         Hashes of the rows' content, by which trees draw rows.
     plan : GrowthPlan
-        How many trees of what kind.
+        Trees of what kind, and how many at most.
     generator : numpy.random.Generator
-        Source of all draws.
+        Source of all draws. The same trees come in however many calls of :meth:`grow`.
+    watched : ndarray of shape (n,) or None, default=None
+        Weights of rows whose errors are summed apart: of those that the trees do not see.
+    prior : ndarray of shape (c,) or None, default=None
+        Logarithms of the classes' chances before any tree, where targets are indicators of classes: trees then fit the
+        log-loss. None fits centred numbers by least squares.
 
-    Returns
-    -------
-    forest : Forest
-        The trees.
-    values : ndarray of shape (leaves, c)
-        The steps of their leaves: a row's prediction is the sum of those it falls in.
+    Attributes
+    ----------
+    plan, weights, watched
+        As given.
+    residuals : ndarray of shape (n, c)
+        What is left over, of every row without the row itself.
+    errors : list of (float, float)
+        After every tree: squares left over or losses, summed over rows by ``watched`` and by ``weights``.
 
     References
     ----------
@@ -146,30 +157,173 @@ def grow_forest(table, targets, weights, hashes, plan, generator):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_analytic.features import GrowthPlan, bin_columns, grow_forest
+    >>> from sklearn_analytic.features import Growth, GrowthPlan, bin_columns
     >>> X = np.arange(40.0)[:, None]
     >>> Y = np.where(X < 20, -1.0, 1.0)
     >>> hashes = np.arange(40, dtype=np.uint64) << np.uint64(58)
-    >>> forest, values = grow_forest(bin_columns(X), Y, np.ones(40), hashes, GrowthPlan(1), np.random.default_rng(0))
-    >>> bool(18 < forest.threshold[0] < 21)
-    True
+    >>> growth = Growth(bin_columns(X), Y, np.ones(40), hashes, GrowthPlan(), np.random.default_rng(0))
+    >>> growth.grow(2)
+    >>> forest, values = growth.forest()
+    >>> len(forest.roots), bool(18 < forest.threshold[0] < 21)
+    (2, True)
     """
-    n_bins, residuals, weights = table.n_bins, np.array(targets, dtype=np.float64), np.asarray(weights, np.float64)
-    drawn = [_drawn_columns(len(n_bins), generator) for _ in range(plan.n_trees)]
-    salts = generator.integers(1 << 63, size=plan.n_trees, dtype=np.uint64)
-    nodes, sizes, values = trees.boost(
-        table.bins,
-        n_bins,
-        residuals,
-        weights,
-        _drawn_rows(weights, hashes, salts),
-        np.concatenate(drawn),
-        np.cumsum([0, *map(len, drawn)]),
-        _directions(residuals, plan.n_trees, generator),
-        _GRID,
-        np.array([plan.n_leaves, plan.least, plan.shrinkage, plan.step, plan.copy], dtype=np.float64),
-    )
-    return _assembled(table, nodes, sizes), values
+
+    def __init__(self, table, targets, weights, hashes, plan, generator, watched=None, prior=None):
+        self._table, self.plan = table, plan
+        self.weights = np.asarray(weights, dtype=np.float64)
+        self.watched = np.zeros(len(weights)) if watched is None else watched
+        self._labels = None if prior is None else np.argmax(targets, axis=1)
+        self._margins = None if prior is None else np.tile(prior, (len(targets), 1))
+        start = 0.0 if prior is None else softmax(prior)
+        self.residuals = np.array(targets - start, dtype=np.float64)
+        self._masses = self.weights.copy()
+        self._counted = np.flatnonzero(self.weights > 0)
+        self._hashes = hashes[self._counted]
+        self._draws = generator
+        self._looks = _Looks.of(self.residuals, plan.n_outputs)
+        self._space = _Space.of(table, self.weights, plan, self.residuals.shape[1], self._looks.n_outputs)
+        self._trees = []  # (nodes, values of leaves)
+        self.errors = []
+
+    def __len__(self):
+        return len(self._trees)
+
+    def grow(self, n_trees):
+        """Grow further trees, as far as the plan goes."""
+        for _ in range(min(n_trees, self.plan.n_trees - len(self))):
+            self._add_tree()
+
+    def _add_tree(self):
+        """Grow one tree, and take its step."""
+        space, plan, table, weights = self._space, self.plan, self._table, self.weights
+        columns = _drawn_columns(len(table.edges), self._draws)
+        salt = self._draws.integers(1 << 63, dtype=np.uint64)
+        n_drawn = trees.draw_rows(self._hashes, salt, _ROW_BOUND, self._counted, space.rows[0])
+        starts = np.concatenate([[0], np.cumsum(space.n_bins[columns])])
+        direction = self._looks.direction(self._draws)
+        seen = (weights, self._masses, direction, space.rows[0], n_drawn, space.weight_unit, space.aims, space.pulls)
+        trees.pack_pulls(self.residuals, *seen)
+        split = np.array([plan.n_leaves, *(np.array([plan.least, plan.shrinkage]) / space.weight_unit), space.few])
+        work = (space.nodes, space.work, space.gain, space.best, space.sums, space.histograms, space.column)
+        n_nodes = trees.grow_tree(table.bins, starts, columns, space.pulls, space.rows, n_drawn, split, *work)
+        trees.find_leaves(table.bins, space.nodes, space.work, n_nodes, space.rows, space.leaves)
+        n_leaves, step = (n_nodes + 1) // 2, np.array([plan.shrinkage, plan.step, plan.copy])
+        values = np.empty((n_leaves, self.residuals.shape[1]))
+        leaves = (space.leaves, space.leaf_sums[:n_leaves], values)
+        if self._labels is None:
+            errors = trees.take_step(step, weights, self.watched, self.residuals, *leaves)
+        else:
+            state = (self._labels, self._margins, self.residuals, self._masses)
+            errors = trees.take_softmax_step(step, weights, self.watched, *state, *leaves)
+        self.errors.append(errors)
+        self._trees.append((space.nodes[:, :n_nodes].copy(), values))
+
+    def forest(self, n_trees=None):
+        """Return the first trees as a forest, and the steps (leaves, c) of their leaves, whose sums are scores."""
+        grown = self._trees[:n_trees]
+        sizes = np.array([[nodes.shape[1], len(values)] for nodes, values in grown]).reshape(-1, 2)
+        nodes = np.concatenate([np.empty((4, 0), np.int64), *(nodes for nodes, _ in grown)], axis=1)
+        values = np.concatenate([np.empty((0, self.residuals.shape[1])), *(values for _, values in grown)])
+        return _assembled(self._table, nodes, sizes), values
+
+
+def grow_forest(table, targets, weights, hashes, plan, generator):
+    """Grow as many trees as the plan has: :class:`Growth` at once.
+
+    Parameters
+    ----------
+    table, targets, weights, hashes, plan, generator
+        As there.
+
+    Returns
+    -------
+    forest : Forest
+        The trees.
+    values : ndarray of shape (leaves, c)
+        The steps of their leaves: a row's prediction is the sum of those it falls in.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.features import GrowthPlan, bin_columns, grow_forest
+    >>> X, hashes = np.arange(40.0)[:, None], np.arange(40, dtype=np.uint64) << np.uint64(58)
+    >>> rng = np.random.default_rng(0)
+    >>> forest, values = grow_forest(bin_columns(X), X - 19.5, np.ones(40), hashes, GrowthPlan(n_trees=3), rng)
+    >>> len(forest.roots), values.shape == (forest.n_leaves, 1)
+    (3, True)
+    """
+    growth = Growth(table, targets, weights, hashes, plan, generator)
+    growth.grow(plan.n_trees)
+    return growth.forest()
+
+
+@dataclass(frozen=True)
+class _Space:
+    """Arrays that trees of one kind are grown in, one after another."""
+
+    n_bins: np.ndarray
+    weight_unit: float
+    few: int  # rows of a node, up to which it has no histogram
+    rows: np.ndarray
+    leaves: np.ndarray
+    aims: np.ndarray
+    pulls: np.ndarray
+    nodes: np.ndarray
+    work: np.ndarray
+    gain: np.ndarray
+    best: np.ndarray
+    sums: np.ndarray
+    histograms: np.ndarray
+    column: tuple
+    leaf_sums: np.ndarray
+
+    @classmethod
+    def of(cls, table, weights, plan, n_targets, n_outputs):
+        """Return room for the trees of a plan."""
+        n, n_bins, lanes = len(weights), table.n_bins, n_outputs // 2 + 1
+        most_nodes = 2 * plan.n_leaves - 1
+        widest = int(np.sort(n_bins)[-_MOST_COLUMNS:].sum())
+        # By bins: what a node without histogram does by rows. Histograms take so much memory at most.
+        few = int(max(_FEW_ROWS, np.mean(n_bins), n * widest * lanes / _HISTOGRAM_CELLS))
+        total = float(np.sum(weights))
+        return cls(
+            n_bins=n_bins,
+            weight_unit=max(WEIGHT_GRID, 2.0 ** (math.ceil(math.log2(total)) - 30) if total > 0 else 0.0),
+            few=few,
+            rows=np.empty((2, n), np.int64),
+            leaves=np.empty(n, np.int64),
+            aims=np.empty((n, n_outputs)),
+            pulls=np.empty((n, lanes), np.int64),
+            nodes=np.empty((4, most_nodes), np.int64),
+            work=np.empty((most_nodes, 5), np.int64),
+            gain=np.empty(most_nodes),
+            best=np.empty(most_nodes, np.int64),
+            sums=np.empty((most_nodes, 3, lanes), np.int64),
+            histograms=np.empty((min(plan.n_leaves, n // few) + 2, widest, lanes), np.int64),
+            column=(np.zeros((256, lanes), np.int64), np.zeros(4, np.uint64), np.empty(257, np.int64)),
+            leaf_sums=np.empty((plan.n_leaves, 1 + 2 * n_targets)),
+        )
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """What splits look at: all targets where few, one of two complementary ones, else random sums of them."""
+
+    n_targets: int
+    n_outputs: int
+
+    @classmethod
+    def of(cls, residuals, most):
+        """Return what splits for these residuals look at."""
+        n_targets = residuals.shape[1]
+        complementary = n_targets == 2 and np.allclose(residuals.sum(axis=1), 0, atol=1e-8)
+        return cls(n_targets, 1 if complementary else min(n_targets, most))
+
+    def direction(self, generator):
+        """Return the projection (c, k) of one tree."""
+        if self.n_targets > max(self.n_outputs, 2):
+            return generator.standard_normal((self.n_targets, self.n_outputs))
+        return np.eye(self.n_targets)[:, : self.n_outputs]
 
 
 def _assembled(table, nodes, sizes):
@@ -183,31 +337,11 @@ def _assembled(table, nodes, sizes):
     return Forest(first_nodes, feature, threshold, child, leaf)
 
 
-def _drawn_rows(weights, hashes, salts):
-    """Yield the rows of every tree: those of positive weight whose salted hash is small, or all of that weight."""
-    counted, bound = np.flatnonzero(weights > 0), np.uint64(int(_ROW_SHARE * 2**64))
-    hashes, at_once = hashes[counted], max(int(_HASHES_AT_ONCE // (len(counted) + 1)), 1)
-    for first in range(0, len(salts), at_once):
-        for drawn in mix_bits(hashes ^ salts[first : first + at_once, None]) < bound:
-            rows = counted[drawn]
-            yield rows if len(rows) else counted
-
-
 def _drawn_columns(n_columns, generator):
     """Columns of one tree: fewer make trees differ, and wide tables affordable."""
     share = _COLUMN_SHARES[generator.integers(len(_COLUMN_SHARES))]
     size = min(math.ceil(share * n_columns), _MOST_COLUMNS)
     return np.sort(generator.choice(n_columns, size, replace=False))
-
-
-def _directions(residuals, n_trees, generator):
-    """What splits look at (trees, c, k): all targets where few, one of two complementary ones, else random sums."""
-    n_targets = residuals.shape[1]
-    if n_targets > _OUTPUTS:
-        return generator.standard_normal((n_trees, n_targets, _OUTPUTS))
-    complementary = n_targets == 2 and np.allclose(residuals.sum(axis=1), 0, atol=1e-8)
-    kept = np.eye(n_targets)[:, : 1 if complementary else n_targets]
-    return np.repeat(kept[None], n_trees, axis=0)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ import pytest
 
 from sklearn_analytic.backend import get_backend, trees
 from sklearn_analytic.features import (
+    BinnedColumns,
     Forest,
+    Growth,
     GrowthPlan,
     LeafLayer,
     bin_columns,
@@ -15,6 +17,7 @@ from sklearn_analytic.features import (
     leaf_layer,
     row_keys,
 )
+from sklearn_analytic.features._trees import WEIGHT_GRID
 from tests import reference
 from tests.checks import assert_close
 
@@ -23,36 +26,77 @@ def hashes_of(X, rng):
     return hash_keys(row_keys(X, rng.standard_normal(X.shape[1])))
 
 
-def grown(X, R, weights=None, n_leaves=8, least=2.0, most_few=0):
+def packed(R, weights, rows=None):
+    """What rows pull, as whole numbers."""
+    rows = np.arange(len(R)) if rows is None else rows
+    n_outputs = R.shape[1]
+    pulls = np.zeros((len(R), n_outputs // 2 + 1), int)
+    trees.pack_pulls(R, weights, weights, np.eye(n_outputs), rows, len(rows), WEIGHT_GRID, np.empty(R.shape), pulls)
+    return pulls
+
+
+def unpacked(pulls, n_outputs):
+    """Weight and residuals of packed sums, in whole numbers."""
+    low = (pulls << 32) >> 32
+    return np.stack([low, (pulls - low) >> 32], axis=-1).reshape(len(pulls), -1)[:, : 1 + n_outputs]
+
+
+def grown(table, R, weights=None, n_leaves=8, least=2.0, most_few=0):
     """The leaf of every row in one tree on all rows and columns; nodes of few rows have no histogram of their own."""
-    table, n, most_nodes = bin_columns(X), len(X), 2 * n_leaves - 1
+    n, most_nodes = len(R), 2 * n_leaves - 1
     weights = np.ones(n) if weights is None else weights
-    plan, rows = np.array([n_leaves, least, 1.0, 0.2, 1.0]), np.tile(np.arange(n), (2, 1))
+    pulls, rows = packed(R, weights), np.tile(np.arange(n), (2, 1))
+    starts, plan = np.cumsum([0, *table.n_bins]), np.array([n_leaves, least / WEIGHT_GRID, 1 / WEIGHT_GRID, most_few])
     nodes, work, gain = np.empty((4, most_nodes), int), np.empty((most_nodes, 5), int), np.empty(most_nodes)
-    width = 1 + R.shape[1]
-    histograms = np.full((n_leaves + 1, X.shape[1], width, table.n_bins.max()), np.nan)
-    histograms[0] = 0.0
-    few, seen = np.empty((2, width)), np.empty(max(most_few, table.n_bins.max()), int)
-    data = (table.bins, table.n_bins, np.arange(X.shape[1]), R, weights)
-    n_nodes = trees.grow_tree(*data, rows, n, plan, nodes, work, gain, histograms, few, seen)
-    assert not histograms[0].any()
-    leaves, size = np.empty(n, int), (n_nodes + 1) // 2
-    space = np.empty((size, width)), np.empty((size, R.shape[1]))
-    trees.take_step(table.bins, nodes, plan, weights, R.copy(), leaves, *space)
+    lanes = pulls.shape[1]
+    sums, best = np.empty((most_nodes, 3, lanes), int), np.empty(most_nodes, int)
+    histograms = np.full((n_leaves + 2, starts[-1], lanes), 7)
+    column = np.zeros((256, lanes), int), np.zeros(4, np.uint64), np.empty(257, int)
+    data = (table.bins, starts, np.arange(len(table.edges)), pulls)
+    n_nodes = trees.grow_tree(*data, rows, n, plan, nodes, work, gain, best, sums, histograms, column)
+    assert not column[0].any() and not column[1].any()
+    leaves = np.empty(n, int)
+    trees.find_leaves(table.bins, nodes, work, n_nodes, rows, leaves)
+    walked = np.empty(n, int)  # as though the tree had seen no row
+    trees.find_leaves(table.bins, nodes, np.zeros_like(work), n_nodes, rows, walked)
+    np.testing.assert_array_equal(leaves, walked)
     return leaves
 
 
+@pytest.mark.parametrize("n_outputs", [1, 2, 3, 4])
+def test_packed_sums_are_those_of_weights_and_residuals_in_any_order(rng, n_outputs):
+    R, weights = rng.integers(-999, 999, (500, n_outputs)) / 64, rng.integers(0, 4, 500) / 4
+    found, wanted = unpacked(packed(R, weights), n_outputs), weights[:, None] * R
+    np.testing.assert_array_equal(found[:, 0], weights / WEIGHT_GRID)
+    units = np.unique(found[:, 1:][wanted != 0] / wanted[wanted != 0])
+    assert len(units) == 1 and np.frexp(units)[0] == 0.5  # a power of two
+    assert 2**29 <= np.abs(found[:, 1:]).sum(axis=0).max() <= 2**30
+    np.testing.assert_array_equal(unpacked(packed(R, weights).sum(axis=0)[None], n_outputs)[0], found.sum(axis=0))
+    order = rng.permutation(500)
+    np.testing.assert_array_equal(packed(R[order], weights[order]), packed(R, weights)[order])
+
+
 @pytest.mark.parametrize("most_few", [0, 20, 100])
-@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("n_outputs", [1, 2, 3, 4])
 def test_tree_equals_the_naive_one(rng, n_outputs, most_few):
     X = rng.integers(0, 6, (60, 3)).astype(float)
     R = np.round(rng.standard_normal((60, n_outputs)) * 1024) / 1024  # sums are exact, so ties are ties
     weights = rng.integers(0, 3, 60).astype(float)
-    leaves = grown(X, R, weights, most_few=most_few)
+    leaves = grown(bin_columns(X), R, weights, most_few=most_few)
     expected = reference.best_first_leaves(X, R, weights, 8, 2.0, 1.0)
     # The same partition of the rows, whatever the numbers of the leaves.
     assert len(set(zip(leaves.tolist(), expected.tolist(), strict=True))) == len(np.unique(expected))
     assert len(np.unique(leaves)) == len(np.unique(expected)) > 3
+
+
+@pytest.mark.parametrize("most_few", [0, 16, 60])
+def test_many_leaves_equal_the_naive_ones(rng, most_few):
+    bins = rng.integers(0, 256, (150, 2)).astype(np.uint8)  # in every word of marks
+    R = np.round(rng.standard_normal((150, 1)) * 1024) / 1024
+    table = BinnedColumns(bins, (np.arange(255) + 0.5,) * 2)
+    leaves = grown(table, R, n_leaves=60, least=1.0, most_few=most_few)  # several blocks of nodes
+    expected = reference.best_first_leaves(bins.astype(float), R, np.ones(150), 60, 1.0, 1.0)
+    assert len(set(zip(leaves.tolist(), expected.tolist(), strict=True))) == len(np.unique(expected)) == 60
 
 
 def test_weights_are_repetition_and_order_does_not_matter(rng):
@@ -71,15 +115,35 @@ def test_weights_are_repetition_and_order_does_not_matter(rng):
 def test_leave_one_out_step_is_that_of_the_other_rows(rng, copy):
     R, weights = rng.standard_normal((30, 2)), rng.integers(1, 4, 30).astype(float)
     leaves = rng.integers(0, 3, 30)
-    nodes = np.array([[0, -1, 0, -1, -1], [0, 0, 1, 0, 0], [1, 0, 3, 0, 0], [-1, 0, -1, 1, 2]])  # bin k is leaf k
-    plan, after, found = np.array([3, 1.0, 1.0, 0.2, copy]), R.copy(), np.empty(30, int)
-    sums, values = np.empty((3, 3)), np.empty((3, 2))
-    trees.take_step(leaves[:, None].astype(np.uint8), nodes, plan, weights, after, found, sums, values)
-    np.testing.assert_array_equal(found, leaves)
+    watched = rng.random(30)
+    plan, after, sums, values = np.array([1.0, 0.2, copy]), R.copy(), np.empty((3, 3)), np.empty((3, 2))
+    errors = trees.take_step(plan, weights, watched, after, leaves, sums, values)
     assert_close(after, reference.leave_one_out_step(leaves, R, weights, 0.2, 1.0, copy), np.float64, size=1.0)
+    squares = np.sum(after**2, axis=1)
+    assert_close(np.array(errors), np.array([watched @ squares, weights @ squares]), np.float64, size=30.0)
     whole = reference.repeated(R, leaves[:, None], weights.astype(int))
     expected = [0.2 * whole[0][whole[1][:, 0] == k].sum(axis=0) / (weights[leaves == k].sum() + 1) for k in range(3)]
     assert_close(values, np.array(expected), np.float64, size=1.0)
+
+
+def test_trees_are_the_same_in_however_many_calls(rng):
+    X, Y = rng.standard_normal((200, 5)), rng.standard_normal((200, 6))
+    rows = bin_columns(X), Y, (np.arange(200) % 4 > 0) * 1.0, hashes_of(X, rng), GrowthPlan(5, 16)
+    whole, parts = (Growth(*rows, np.random.default_rng(1), (np.arange(200) % 4 == 0) * 1.0) for _ in range(2))
+    whole.grow(9)
+    for n_trees in (1, 3, 2):
+        parts.grow(n_trees)
+    assert len(whole) == len(parts) == 5  # as the plan says
+    assert whole.errors == parts.errors
+    for one, two in zip(whole.forest(), parts.forest(), strict=True):
+        assert one is not two and np.array_equal(*(getattr(part, "threshold", part) for part in (one, two)))
+    for n_trees in (1, 4):
+        forest, values = whole.forest(n_trees)
+        assert forest.leaves_of(X).shape == (200, n_trees)
+        scores = np.zeros_like(Y)
+        trees.add_leaf_values(forest.leaves_of(X), values, scores)
+        blind = np.sum((Y - scores)[::4] ** 2)
+        assert_close(np.array(whole.errors[n_trees - 1][0]), blind, np.float64, size=blind)
 
 
 def test_forest_follows_raw_rows_as_it_did_bins(rng):
@@ -111,11 +175,14 @@ def test_a_member_has_not_seen_the_rows_that_it_scores(rng):
 
 
 def members(scores):
-    """Leaf values of every member."""
-    leaves = scores.forest.leaves_of(np.zeros((1, 3)))
-    assert leaves.shape[1] % 4 == 0
-    firsts = [scores.forest.leaf[root:][scores.forest.leaf[root:] >= 0][0] for root in scores.forest.roots]
-    return np.split(scores.values, firsts[:: len(firsts) // 4][1:])
+    """Leaf values of the first trees of every member, as many as all have."""
+    forest, sizes, first, out = scores.forest, scores.sizes, 0, []
+    starts = np.append(forest.roots, len(forest.leaf))
+    for size in sizes:
+        leaves = forest.leaf[starts[first] : starts[first + min(sizes)]]
+        out.append(scores.values[leaves[leaves >= 0]])
+        first += size
+    return out
 
 
 def folds_of(scores, X):
@@ -132,7 +199,8 @@ def test_equal_rows_share_a_fold(rng):
 
 
 def test_copies_in_folds_of_their_own_are_hidden_from_its_member(rng):
-    X, Y = np.repeat(rng.integers(0, 2, (2, 3)), 100, axis=0).astype(float), rng.integers(-99, 99, (200, 1)) / 64
+    X = np.repeat(np.eye(2, 3), 100, axis=0)
+    Y = X[:, :1] + rng.integers(-99, 99, (200, 1)) / 64
     folds = np.arange(200) % 4
     shares = np.eye(4)[folds]
     scores = fit_leaf_scores(X, Y, np.ones(200), np.random.default_rng(3), shares=shares)

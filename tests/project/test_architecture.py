@@ -56,7 +56,7 @@ def test_the_house_is_small():
 # solvers, and the values of the family. Raw tables take three: how columns are read, encoded, and kept with the layers.
 MOST_CLASSES = {"ClosedFormMLP": 5, "CPNetClassifier": 5, "BRMPClassifier": 4}
 MOST_CLASSES |= {"DFAClassifier": 5, "LayerwiseMLP": 5, "DecoupledMLPClassifier": 5}
-MOST_FILES = {"ClosedFormMLP": 36, "CPNetClassifier": 30, "BRMPClassifier": 21}
+MOST_FILES = {"ClosedFormMLP": 37, "CPNetClassifier": 30, "BRMPClassifier": 21}
 MOST_FILES |= {"DFAClassifier": 44, "LayerwiseMLP": 50, "DecoupledMLPClassifier": 50}
 
 
