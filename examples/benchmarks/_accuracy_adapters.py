@@ -24,7 +24,7 @@ class Relabelled(ClassifierMixin, BaseEstimator):
 
 
 class CatBoost(BaseEstimator):
-    """A CatBoost model on numbers, or on a frame whose nominal columns are categories, missing ones a level of their own.
+    """A CatBoost model on numbers, or a frame whose nominal columns are categories; missing ones are a level.
 
     CatBoost takes text but no missing text, and has to be told which columns are nominal.
     """

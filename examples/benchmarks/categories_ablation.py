@@ -12,16 +12,15 @@ The summary has differences to the first contender over all sets and seeds, with
 of these pairs. Variants change constants of the package while they fit.
 """
 
-import contextlib
+import functools
 import sys
-from unittest import mock
 
 import _accuracy_mixed_summary
 import accuracy
 import numpy as np
+from _ablation import AS_IT_IS, changed, report, summarise
 from _accuracy_contenders import CONTENDERS, optional
 from _accuracy_mixed_contenders import _lightgbm, either, network
-from _common import markdown_table, mean
 from sklearn.base import BaseEstimator, clone
 
 from sklearn_analytic.estimator import table as tables
@@ -35,7 +34,6 @@ from sklearn_analytic.features import (
 )
 from sklearn_analytic.io._columns import columns_of_rows, rows_by
 
-AS_IT_IS = "as it is"
 FOLDED = (_table_encoding, _table_survey, _table_crosses, _table_pairs)
 BLIND_ROWS = TableEncoding.blind_rows
 MEASURES = ("accuracy", "log_loss", "auc", "r2", "fit_cpu_seconds")
@@ -46,7 +44,8 @@ QUICK = (AS_IT_IS, "no pairs")
 def main():
     CONTENDERS["mixed"].clear()
     CONTENDERS["mixed"].update(variants())
-    _accuracy_mixed_summary.summarise, _accuracy_mixed_summary.report = summarise, report
+    _accuracy_mixed_summary.summarise = functools.partial(summarise, MEASURES)
+    _accuracy_mixed_summary.report = functools.partial(report, "Categories", MEASURES)
     added = [part for option, values in DEFAULTS.items() if option not in sys.argv for part in (option, *values)]
     if "--quick" in sys.argv and "--contenders" not in sys.argv:
         added += ["--contenders", *QUICK]
@@ -91,43 +90,10 @@ def sighted_rows(encoding, x, hashes, without):
     return BLIND_ROWS(encoding, x, hashes, lambda fold: encoding)
 
 
-def changed(builder, *change):
-    """The builder of an estimator that fits under a change of constants."""
-    return lambda task: (*builder(task)[:-1], Changed(builder(task)[-1], change))
-
-
 def _lightgbm_by_means(task):
     names = ("LGBMClassifier", "LGBMRegressor")
     (model,) = either(*(optional("lightgbm", name, verbosity=-1) for name in names))(task)
     return (ByMeans(model),)
-
-
-class Changed(BaseEstimator):
-    """An estimator that fits, and predicts, under changed constants."""
-
-    def __init__(self, model, change):
-        self.model = model
-        self.change = change
-
-    def fit(self, X, y):
-        with self._changed():
-            self.model_ = clone(self.model).fit(X, y)
-        self.classes_ = getattr(self.model_, "classes_", None)
-        return self
-
-    def predict(self, X):
-        with self._changed():
-            return self.model_.predict(X)
-
-    def predict_proba(self, X):
-        with self._changed():
-            return self.model_.predict_proba(X)
-
-    def _changed(self):
-        stack = contextlib.ExitStack()
-        for module, name, value in self.change:
-            stack.enter_context(mock.patch.object(module, name, value))
-        return stack
 
 
 class ByMeans(BaseEstimator):
@@ -153,47 +119,6 @@ class ByMeans(BaseEstimator):
 
     def _read(self, X):
         return self.table_.all_dense(rows_by(self.table_.columns, X))
-
-
-# ---- the summary ----
-
-
-def summarise(rows, mixed):
-    """Means of every variant, and mean differences to the first with the standard errors of pairs of set and seed."""
-    by_key = {(row["dataset"], row["seed"], row["contender"]): row for row in rows if row["error"] is None}
-    lines = []
-    for contender in dict.fromkeys(row["contender"] for row in rows):
-        line = {"contender": contender}
-        for measure in MEASURES:
-            pairs = [
-                (row[measure], by_key[name, seed, AS_IT_IS][measure])
-                for (name, seed, own), row in by_key.items()
-                if own == contender and (name, seed, AS_IT_IS) in by_key and row.get(measure) is not None
-            ]
-            line |= _line(measure, pairs)
-        lines.append(line)
-    return {"variants": lines}
-
-
-def _line(measure, pairs):
-    gaps = [own - other for own, other in pairs]
-    error = float(np.std(gaps, ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else None
-    return {
-        measure: mean([own for own, _ in pairs]) if pairs else None,
-        f"{measure}_difference": mean(gaps) if gaps else None,
-        f"{measure}_difference_se": error,
-    }
-
-
-def report(record, mixed):
-    """Markdown: a line for each variant."""
-    columns = {"variant": ("contender", "s")}
-    for measure in MEASURES:
-        columns |= {measure: (measure, ".4f"), f"{measure} -": (f"{measure}_difference", "+.4f")}
-        columns |= {f"{measure} se": (f"{measure}_difference_se", ".4f")}
-    lines = ["## Categories", "", markdown_table(record["summary"]["variants"], columns), ""]
-    lines += [f"* {row['dataset']}, {row['contender']}: {row['error']}" for row in record["rows"] if row["error"]]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
