@@ -224,6 +224,23 @@ def leave_one_out_step(leaves, R, weights, step, shrinkage, copy):
     return out
 
 
+def softmax_step(leaves, margins, labels, weights, step, shrinkage, copy):
+    """Margins after a Newton step of the log-loss by each row's leaf, the row or one copy of it left out; steps too."""
+    n_classes = margins.shape[1]
+    chances = np.exp(margins) / np.exp(margins).sum(axis=1, keepdims=True)
+    pulls, curvatures = np.eye(n_classes)[labels] - chances, chances * (1 - chances)
+
+    def newton(mass):
+        return step * (n_classes - 1) / n_classes * (mass @ pulls) / (mass @ curvatures + 0.25 * shrinkage)
+
+    out = margins.copy()
+    for i in range(len(labels)):
+        copies = np.where(leaves == leaves[i], weights, 0.0)
+        copies[i] -= min(weights[i], copy)
+        out[i] += newton(copies)
+    return out, np.array([newton(np.where(leaves == leaf, weights, 0.0)) for leaf in np.unique(leaves)])
+
+
 def fold_shares(hashes, targets, lengths, unit, n_folds, first_folds):
     """Weight of every row in every fold, walking along the copies of a content in small steps.
 

@@ -155,3 +155,10 @@ def test_merged_audits_hold_the_smallest_hashes_of_all(rng):
 def test_equal_rows_with_other_labels_are_other_rows():
     hashes = content_hashes(np.zeros(3), np.array(["a", "b", "a"]))
     assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_few_rows_that_are_all_right_do_not_make_a_steep_link(rng):
+    labels = np.arange(40) % 2
+    scores = np.where(np.eye(2)[labels] > 0, 0.8, 0.2) + 0.02 * rng.standard_normal((40, 2))
+    few, many = (fit_link(np.tile(scores, (n, 1)), np.tile(labels, n), None) for n in (1, 200))
+    assert few.probabilities(scores).max() < 0.99 < many.probabilities(scores).max()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from sklearn_analytic.backend import get_backend, trees
 from sklearn_analytic.features import (
@@ -124,6 +125,48 @@ def test_leave_one_out_step_is_that_of_the_other_rows(rng, copy):
     whole = reference.repeated(R, leaves[:, None], weights.astype(int))
     expected = [0.2 * whole[0][whole[1][:, 0] == k].sum(axis=0) / (weights[leaves == k].sum() + 1) for k in range(3)]
     assert_close(values, np.array(expected), np.float64, size=1.0)
+
+
+@pytest.mark.parametrize("copy", [1.0, np.inf])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_softmax_step_is_the_newton_step_of_the_other_rows(rng, n_classes, copy):
+    labels, weights, watched = rng.integers(0, n_classes, 40), rng.integers(1, 4, 40).astype(float), rng.random(40)
+    margins, leaves = rng.standard_normal((40, n_classes)), rng.permutation(np.arange(40) % 3)
+    expected, steps = reference.softmax_step(leaves, margins, labels, weights, 0.2, 3.0, copy)
+    residuals = np.eye(n_classes)[labels] - softmax(margins, axis=1)
+    masses, values = np.empty(40), np.empty((3, n_classes))
+    state = (labels, margins, residuals, masses, leaves, np.empty((3, 2 * n_classes)), values)
+    errors = trees.take_softmax_step(np.array([3.0, 0.2, copy]), weights, watched, *state)
+    assert_close(margins, expected, np.float64, size=1.0)
+    assert_close(values, steps, np.float64, size=1.0)
+    chances = softmax(margins, axis=1)
+    assert_close(residuals, np.eye(n_classes)[labels] - chances, np.float64, size=1.0)
+    assert_close(masses, weights * (1 - np.sum(chances**2, axis=1)) * n_classes / (n_classes - 1), np.float64, size=1.0)
+    losses = -np.log(chances[np.arange(40), labels])
+    assert_close(np.array(errors), np.array([watched @ losses, weights @ losses]), np.float64, size=40.0)
+
+
+def test_chances_of_classes_are_those_of_the_log_loss(rng):
+    X = rng.standard_normal((600, 3))
+    y = (X[:, 0] + X[:, 1] * X[:, 2] + 0.5 * rng.standard_normal(600) > 0.8).astype(int)
+    Y = np.eye(2)[y]
+    chances, scores = (fit_leaf_scores(X, Y, np.ones(600), np.random.default_rng(0), classes=c) for c in (True, False))
+    assert chances.chances and not scores.chances
+    blind = chances.held_out(X)
+    assert_close(blind.sum(axis=1), np.ones(600), np.float64, size=1.0)
+    assert np.all(blind > 0)
+    told = -np.mean(np.log(blind[np.arange(600), y]))
+    assert told < -np.mean(np.log(np.clip(scores.held_out(X), 0.01, 0.99)[np.arange(600), y]))
+    folds = folds_of(chances, X)
+    alone = np.array([chances.held_out(X, np.full(600, member)) for member in range(4)])
+    np.testing.assert_array_equal(blind, alone[folds, np.arange(600)])
+    geometric = np.exp(np.log(alone).mean(axis=0))
+    assert_close(chances.scores(X), geometric / geometric.sum(axis=1, keepdims=True), np.float64, size=1.0)
+
+
+def test_labels_that_are_not_one_each_are_numbers(rng):
+    X, Y = rng.standard_normal((100, 2)), rng.integers(0, 2, (100, 3)).astype(float)
+    assert not fit_leaf_scores(X, Y, np.ones(100), rng, classes=True).chances
 
 
 def test_trees_are_the_same_in_however_many_calls(rng):
