@@ -38,6 +38,7 @@ _SKIP_COLUMNS = 512  # a wider encoded input does not enter the readout
 _LAYER_ROWS = 30_000  # layers are built from at most so many rows, drawn by weight
 _FEW_UNITS, _ROWS_PER_UNIT = 600, (2, 12)
 _MANY_UNITS = {False: 2000, True: 3300}  # more where columns are on one scale, and no trees help
+_UNITS_BESIDE_TREES = 1000  # of classes, whose chances trees know better
 _PATCH_UNITS = (500, 8000)
 _MODULES = 3  # layers that an automatic width is shared by
 _FLAT = 1e-9  # a unit of less deviation does not move
@@ -165,7 +166,10 @@ def build_network(method, building, backend):
     few = rows.drawn(_ENCODING_ROWS, generator)
     encoding = fit_encoding(few.x, few.weights)
     drawn = rows.drawn(_LAYER_ROWS, generator)
-    widths = method.widths or _widths(method, building.total, encoding.on_common_scale)
+    most = _MANY_UNITS[encoding.on_common_scale]
+    if method.hidden == "auto" and building.names is not None and not encoding.on_common_scale:
+        most = _UNITS_BESIDE_TREES
+    widths = method.widths or _widths(method, building.total, most)
     carries_input = encoding.n_columns <= _SKIP_COLUMNS and method.image_shape is None
     continues = building.names is None and _levels_off(method, encoding)
     continuation = fit_continuation(tree_rows.x, few.weights, few.x) if continues else None
@@ -199,11 +203,11 @@ def _levels_off(method, encoding):
     return method.image_shape is None and not encoding.on_common_scale and not plain
 
 
-def _widths(method, n_rows, on_common_scale):
+def _widths(method, n_rows, most):
     """Units of every layer by the number (weight) of rows."""
     if method.image_shape is not None:
         return (int(np.clip(n_rows, *_PATCH_UNITS)),)
-    units = min(n_rows / _ROWS_PER_UNIT[1], _MANY_UNITS[on_common_scale])
+    units = min(n_rows / _ROWS_PER_UNIT[1], most)
     units = min(n_rows / _ROWS_PER_UNIT[0], max(_FEW_UNITS, units))
     return (max(2, int(units // _MODULES)),) * _MODULES if method.hidden == "auto" else (max(2, int(units)),)
 
