@@ -3,11 +3,14 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import minimize, nnls
 
 from sklearn_analytic.linalg import ridge_exits, spectral_exit
 
 _PRIOR_ROWS = 3.0  # weight of equal shares in the blend, in rows of mean size: a few audit rows decide little
+_STIFFNESS = 60.0  # of shares by log-loss, towards those by squares, in rows
+_LOG_FLOORS = (0.003, 0.03, 0.1)  # of scores whose logarithms are meant
+_POWER_DEVIATION, _MOST_LOG_POWER = 0.2, 1.5  # of the logarithm of their power
 _PARTS = 10  # of the audit rows: what is said of one comes from the blend of the others
 _LEAST_EIGENVALUE = 1e-6  # of the blend's Gram, relative to the largest
 _OUTCLASSED = 2.0  # times the least leave-one-out error: an expert beyond it has no share
@@ -43,7 +46,8 @@ def solve_readouts(statistic, sizes, audit, alpha, trees, unit, numbers):
     layer the features up to it are solved for Y and for L at once, which gives three experts: the network, the trees,
     and the trees plus the network of what they leave over. The last layer has a fourth, the ridge on the trees'
     scores and all features. Non-negative weights of least leave-one-out error blend them; the blend of linear readouts
-    is one linear readout.
+    is one linear readout. For classes the shares of the best layer are those of the least log-loss: squared errors are
+    hard on scores of the network that are right but not near 0 and 1, beside chances that trees give.
     Where targets are ``numbers``, the ridge is judged by the targets alone, since the error of the scores, which are
     rougher, asks for more, and experts that are outclassed have no share. Neither paid for classes.
     """
@@ -57,7 +61,7 @@ def solve_readouts(statistic, sizes, audit, alpha, trees, unit, numbers):
     mean = np.ldexp(statistic.mean[statistic.n_features :][:n_targets], statistic.exponent[1])
     audited = replace(audit, targets=np.hstack([targets, scores]))
     solutions = _solutions(statistic, all_sizes, audited, alpha, unit, n_targets if numbers else None)
-    readouts = []
+    readouts, blends = [], []
     for stage in range(len(sizes)):
         experts = [_expert(solutions[stage], n_features, n_targets, 0 * placed, scores)]
         if n_scores:
@@ -68,7 +72,12 @@ def solve_readouts(statistic, sizes, audit, alpha, trees, unit, numbers):
         if has_joint and stage == len(sizes) - 1:
             joint = _expert(solutions[-1], n_features, n_targets, 0 * placed, scores)
             experts.append(_guarded(joint, experts[-1], placed))
-        readouts.append(_blended(experts, mean, targets, weights, solutions[stage].alpha, numbers, trees))
+        blend = _Blend.of(experts, mean, targets, weights / weights.mean(), numbers, trees)
+        readouts.append(blend.readout(solutions[stage].alpha))
+        blends.append(blend)
+    best = best_readout(readouts)
+    if not numbers and trees is not None and np.all(targets.sum(axis=1) == 1):
+        readouts[best] = blends[best].by_log_loss(readouts[best])
     return readouts
 
 
@@ -114,27 +123,84 @@ def best_readout(readouts):
     return best
 
 
-def _blended(experts, mean, targets, weights, alpha, numbers, trees):
-    """The non-negative blend of experts, about the mean of all rows, of least leave-one-out error, as one readout.
+@dataclass(frozen=True)
+class _Blend:
+    """Experts on audit rows, and the shares that blend them about the mean of all rows."""
 
-    What it predicts of an audit row comes from the blend without a tenth of them, which the row is in.
-    """
-    errors = np.array([_error(targets - loo, weights) for _, _, loo in experts])
-    kept = np.flatnonzero((errors <= _OUTCLASSED * errors.min()) | (not numbers))
-    lost = np.zeros((len(kept), len(kept)))
-    if trees is not None:
-        leaning = np.array([_own_weights(experts[k][0], trees.columns).mean() for k in kept])
-        lost = trees.averaged_out * np.outer(leaning, leaning)
-    predictions = np.stack([experts[k][2] - mean for k in kept])
-    moments = _Moments.of(predictions, targets - mean, weights / weights.mean())
-    shares = np.zeros(len(experts))
-    shares[kept] = moments.total().shares(lost)
-    apart = np.stack([part.shares(lost) for part in moments.without_each()])
-    loo = mean + np.einsum("mk,kmc->mc", apart[np.arange(len(targets)) % len(apart)], predictions)
-    rest = (1 - shares.sum()) * mean
-    coef = sum(share * coef for share, (coef, _, _) in zip(shares, experts, strict=True))
-    intercept = sum(share * constant for share, (_, constant, _) in zip(shares, experts, strict=True)) + rest
-    return Readout(coef, intercept, loo, alpha, _error(targets - loo, weights), shares)
+    experts: list
+    mean: np.ndarray
+    predictions: np.ndarray  # (k, m, c) leave-one-out, less the mean
+    targets: np.ndarray
+    weights: np.ndarray  # of mean 1
+    shares: np.ndarray  # non-negative, of least leave-one-out error
+    apart: np.ndarray  # (parts, k): shares without each part of the rows
+
+    @classmethod
+    def of(cls, experts, mean, targets, weights, numbers, trees):
+        """Return the blend by least squares; of numbers experts that are outclassed have no share."""
+        errors = np.array([_error(targets - loo, weights) for _, _, loo in experts])
+        kept = (errors <= _OUTCLASSED * errors.min()) | (not numbers)
+        lost = np.zeros((len(experts), len(experts)))
+        if trees is not None:
+            leaning = np.array([_own_weights(coef, trees.columns).mean() for coef, _, _ in experts])
+            lost = trees.averaged_out * np.outer(leaning, leaning)
+        predictions = np.stack([loo - mean for _, _, loo in experts])
+        moments = _Moments.of(predictions[kept], targets - mean, weights)
+        found = np.zeros((1 + moments.n_parts, len(experts)))
+        found[:, kept] = [part.shares(lost[np.ix_(kept, kept)]) for part in (moments.total(), *moments.without_each())]
+        return cls(experts, mean, predictions, targets, weights, found[0], found[1:])
+
+    def readout(self, alpha):
+        """Return the blend as one linear readout; what it says of a row is without a tenth of them, with the row."""
+        rest = (1 - self.shares.sum()) * self.mean
+        coef = sum(share * coef for share, (coef, _, _) in zip(self.shares, self.experts, strict=True))
+        intercept = sum(share * own for share, (_, own, _) in zip(self.shares, self.experts, strict=True)) + rest
+        own = self.apart[np.arange(len(self.targets)) % len(self.apart)]
+        loo = self.mean + np.einsum("mk,kmc->mc", own, self.predictions)
+        return Readout(coef, intercept, loo, alpha, _error(self.targets - loo, self.weights), self.shares)
+
+    def by_log_loss(self, readout):
+        """Return the readout with the shares of least log-loss, drawn to those of least squares."""
+        labels = np.argmax(self.targets, axis=1)
+        data = (self.mean, self.predictions, labels, self.weights, self.shares)
+        starts = [np.append(self.shares, 0.0)] * len(_LOG_FLOORS)
+        found = [_least_log_loss(start, floor, *data) for start, floor in zip(starts, _LOG_FLOORS, strict=True)]
+        best = min(range(len(found)), key=lambda i: found[i].fun)
+        part = np.arange(len(labels)) % len(self.apart)
+        apart = []
+        for left_out in range(len(self.apart)):
+            rows = part != left_out if len(self.apart) > 1 else part == 0
+            some = (self.mean, self.predictions[:, rows], labels[rows], self.weights[rows], self.apart[left_out])
+            apart.append(_least_log_loss(found[best].x, _LOG_FLOORS[best], *some).x[:-1])
+        refined = replace(self, shares=found[best].x[:-1], apart=np.array(apart))
+        return replace(refined.readout(readout.alpha), error=readout.error)
+
+
+def _least_log_loss(start, floor, mean, predictions, labels, weights, centre):
+    """Shares, and the logarithm of a power of the scores, of least log-loss, both with a prior."""
+    n, k = len(labels), len(predictions)
+    rows, mass = np.arange(n), weights / weights.sum()
+
+    def loss(at):
+        power, scores = np.exp(at[k]), mean + np.tensordot(at[:k], predictions, 1)
+        above = np.maximum(scores, floor)
+        logs = np.log(above) + np.minimum(scores - floor, 0) / floor  # a line below the floor
+        z = power * logs
+        z -= z.max(axis=1, keepdims=True)
+        chances = np.exp(z)
+        total = chances.sum(axis=1)
+        value = -float(mass @ (z[rows, labels] - np.log(total)))
+        pull = chances / total[:, None]
+        pull[rows, labels] -= 1
+        pull *= mass[:, None]
+        slopes = np.einsum("mc,kmc->k", power * pull / above, predictions)
+        off = at - np.append(centre, 0.0)
+        stiff = np.append(np.full(k, _STIFFNESS), _POWER_DEVIATION**-2) / n
+        gradient = np.append(slopes, power * np.sum(pull * logs)) + stiff * off
+        return value + 0.5 * stiff @ off**2, gradient
+
+    bounds = [(0, None)] * k + [(-_MOST_LOG_POWER, _MOST_LOG_POWER)]
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40})
 
 
 def _error(residual, weights):
@@ -159,6 +225,11 @@ class _Moments:
         cross = [np.einsum("kmc,mc,m->k", predictions[:, p], targets[p], weights[p]) for p in parts]
         square = [np.einsum("mc,mc,m", targets[p], targets[p], weights[p]) for p in parts]
         return cls(*map(np.array, (gram, cross, square, [len(weights[p]) for p in parts])))
+
+    @property
+    def n_parts(self):
+        """Number of parts of the rows."""
+        return len(self.n_rows)
 
     def _map(self, function):
         """The same of every moment."""
