@@ -149,47 +149,52 @@ def _scan(histogram, first, seen, n_seen, bar, least, shrinkage, sums, split):
 
 
 @njit(**_INNER)
-def _split_histogram(histogram, starts, bar, least, shrinkage, sums, seen, split):
-    """Return what the best split of a node explains, by its histogram."""
-    for j in range(len(starts) - 1):
-        n_seen, first = 0, starts[j]
-        for b in range(starts[j + 1] - first):  # without branches that no processor foresees
-            seen[n_seen] = b
-            n_seen += histogram[first + b, 0] != 0
-        found = _scan(histogram, first, seen, n_seen, bar, least, shrinkage, sums, split)
-        if found > bar:
-            bar, split[0] = found, j
-    return bar
+def _bins_of_rows(bins, rows, column, pulls, histogram, marks, seen):
+    """Make the histogram of few rows in one column, where it is zero, and list the bins that have rows; how many.
+
+    ``marks``, a bit for every bin, are zero before and after.
+    """
+    n_seen = 0
+    for i in rows:
+        b = bins[i, column]
+        marks[b >> 6] |= _ONE << np.uint64(b & 63)
+        for lane in range(pulls.shape[1]):
+            histogram[b, lane] += pulls[i, lane]
+    for word in range(len(marks)):
+        left = marks[word]
+        marks[word] = 0
+        while left:
+            lowest = left & (~left + _ONE)
+            seen[n_seen] = 64 * word + _BIT[(lowest * _TELLING) >> _UPPER]
+            n_seen += 1
+            left ^= lowest
+    return n_seen
 
 
 @njit(**_INNER)
-def _split_rows(bins, rows, columns, pulls, bar, least, shrinkage, sums, seen, split, histogram, marks):
-    """Return what the best split of a node of few rows explains, column after column, in the bins that have rows.
+def _best_split(bins, rows, columns, starts, pulls, few, histogram, bar, least, shrinkage, sums, space, split):
+    """Return what the best split of a node explains, ``bar`` where none explains more; write it.
 
-    ``histogram`` and ``marks``, a bit for every bin, are zero before and after.
+    A node of ``few`` rows has no histogram: it makes that of one column after another, of the bins that have rows.
     """
-    n_lanes = pulls.shape[1]
+    column_histogram, marks, seen = space
+    own = column_histogram if few else histogram
     for j in range(len(columns)):
-        column, n_seen = columns[j], 0
-        for i in rows:
-            b = bins[i, column]
-            marks[b >> 6] |= _ONE << np.uint64(b & 63)
-            for lane in range(n_lanes):
-                histogram[b, lane] += pulls[i, lane]
-        for word in range(len(marks)):
-            left = marks[word]
-            marks[word] = 0
-            while left:
-                lowest = left & (~left + _ONE)
-                seen[n_seen] = 64 * word + _BIT[(lowest * _TELLING) >> _UPPER]
-                n_seen += 1
-                left ^= lowest
-        found = _scan(histogram, 0, seen, n_seen, bar, least, shrinkage, sums, split)
+        n_seen, first = 0, 0
+        if few:
+            n_seen = _bins_of_rows(bins, rows, columns[j], pulls, own, marks, seen)
+        else:
+            first = starts[j]
+            for b in range(starts[j + 1] - first):  # without branches that no processor foresees
+                seen[n_seen] = b
+                n_seen += own[first + b, 0] != 0
+        found = _scan(own, first, seen, n_seen, bar, least, shrinkage, sums, split)
         if found > bar:
             bar, split[0] = found, j
-        for s in range(n_seen):
-            for lane in range(n_lanes):
-                histogram[seen[s], lane] = 0
+        if few:
+            for s in range(n_seen):
+                for lane in range(pulls.shape[1]):
+                    own[seen[s], lane] = 0
     return bar
 
 
@@ -252,12 +257,11 @@ def grow_tree(bins, starts, columns, pulls, rows, n_rows, plan, nodes, work, gai
     histogram of one column and a bit per bin, zero before and after, and room for bins.
     """
     most_leaves, least, shrinkage, most_few = int(plan[0]), int(plan[1]), plan[2], int(plan[3])
-    column_histogram, marks, seen = space
     for lane in range(pulls.shape[1]):
         sums[0, 0, lane] = 0
         for position in range(n_rows):
             sums[0, 0, lane] += pulls[rows[0, position], lane]
-    nodes[0, 0], work[0, 2], work[0, 3], best[0] = -1, 0, n_rows, 0
+    nodes[0, 0], work[0, 2], work[0, 3], work[0, 4], best[0] = -1, 0, n_rows, 0, 0
     n_nodes, n_histograms, small, large, a = 1, 0, 0, 0, 0
     while True:
         few = work[large, 3] - work[large, 2] <= most_few
@@ -271,15 +275,10 @@ def grow_tree(bins, starts, columns, pulls, rows, n_rows, plan, nodes, work, gai
             if _low(sums[c, 0, 0]) < 2 * least:  # both halves of it are not heavy enough
                 continue
             base = _explained(sums[c, 0], shrinkage)
-            bar, split = base + _WORTH * base, work[c]
-            if few:
-                own_rows = rows[0, work[c, 2] : work[c, 3]]
-                found = _split_rows(
-                    bins, own_rows, columns, pulls, bar, least, shrinkage, sums[c], seen, split, column_histogram, marks
-                )
-            else:
-                own = histograms[work[c, 4]]
-                found = _split_histogram(own, starts, bar, least, shrinkage, sums[c], seen, split)
+            bar, own_rows, own = base + _WORTH * base, rows[0, work[c, 2] : work[c, 3]], histograms[work[c, 4]]
+            found = _best_split(
+                bins, own_rows, columns, starts, pulls, few, own, bar, least, shrinkage, sums[c], space, work[c]
+            )
             gain[c] = found - base if found > bar else 0.0
         a = _best_node(gain, best, n_nodes, a)
         if gain[a] <= 0.0 or n_nodes == 2 * most_leaves - 1:
@@ -291,7 +290,7 @@ def grow_tree(bins, starts, columns, pulls, rows, n_rows, plan, nodes, work, gai
         small = n_nodes if 2 * middle <= start + stop else n_nodes + 1
         large = 2 * n_nodes + 1 - small
         work[n_nodes, 2], work[n_nodes, 3], work[n_nodes + 1, 2], work[n_nodes + 1, 3] = start, middle, middle, stop
-        work[large, 4] = work[a, 4]
+        work[small, 4] = work[large, 4] = work[a, 4]
         for lane in range(pulls.shape[1]):
             sums[n_nodes, 0, lane] = sums[a, 1, lane]
             sums[n_nodes + 1, 0, lane] = sums[a, 0, lane] - sums[a, 1, lane]

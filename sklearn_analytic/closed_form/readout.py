@@ -200,7 +200,7 @@ def _least_log_loss(start, floor, mean, predictions, labels, weights, centre):
         return value + 0.5 * stiff @ off**2, gradient
 
     bounds = [(0, None)] * k + [(-_MOST_LOG_POWER, _MOST_LOG_POWER)]
-    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40})
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-7})
 
 
 def _error(residual, weights):

@@ -195,26 +195,26 @@ class Growth:
 
     def _add_tree(self):
         """Grow one tree, and take its step."""
-        space, plan, table, weights = self._space, self.plan, self._table, self.weights
+        space, table, weights = self._space, self._table, self.weights
         columns = _drawn_columns(len(table.edges), self._draws)
         salt = self._draws.integers(1 << 63, dtype=np.uint64)
         n_drawn = trees.draw_rows(self._hashes, salt, _ROW_BOUND, self._counted, space.rows[0])
-        starts = np.concatenate([[0], np.cumsum(space.n_bins[columns])])
+        starts = np.zeros(len(columns) + 1, np.int64)
+        np.cumsum(space.n_bins[columns], out=starts[1:])
         direction = self._looks.direction(self._draws)
         seen = (weights, self._masses, direction, space.rows[0], n_drawn, space.weight_unit, space.aims, space.pulls)
         trees.pack_pulls(self.residuals, *seen)
-        split = np.array([plan.n_leaves, *(np.array([plan.least, plan.shrinkage]) / space.weight_unit), space.few])
         work = (space.nodes, space.work, space.gain, space.best, space.sums, space.histograms, space.column)
-        n_nodes = trees.grow_tree(table.bins, starts, columns, space.pulls, space.rows, n_drawn, split, *work)
+        n_nodes = trees.grow_tree(table.bins, starts, columns, space.pulls, space.rows, n_drawn, space.split, *work)
         trees.find_leaves(table.bins, space.nodes, space.work, n_nodes, space.rows, space.leaves)
-        n_leaves, step = (n_nodes + 1) // 2, np.array([plan.shrinkage, plan.step, plan.copy])
+        n_leaves = (n_nodes + 1) // 2
         values = np.empty((n_leaves, self.residuals.shape[1]))
         leaves = (space.leaves, space.leaf_sums[:n_leaves], values)
         if self._labels is None:
-            errors = trees.take_step(step, weights, self.watched, self.residuals, *leaves)
+            errors = trees.take_step(space.step, weights, self.watched, self.residuals, *leaves)
         else:
             state = (self._labels, self._margins, self.residuals, self._masses)
-            errors = trees.take_softmax_step(step, weights, self.watched, *state, *leaves)
+            errors = trees.take_softmax_step(space.step, weights, self.watched, *state, *leaves)
         self.errors.append(errors)
         self._trees.append((space.nodes[:, :n_nodes].copy(), values))
 
@@ -263,7 +263,8 @@ class _Space:
 
     n_bins: np.ndarray
     weight_unit: float
-    few: int  # rows of a node, up to which it has no histogram
+    split: np.ndarray  # most leaves, least weight, shrinkage, and rows of a node up to which it has no histogram
+    step: np.ndarray  # shrinkage, step, weight of a copy
     rows: np.ndarray
     leaves: np.ndarray
     aims: np.ndarray
@@ -286,10 +287,12 @@ class _Space:
         # By bins: what a node without histogram does by rows. Histograms take so much memory at most.
         few = int(max(_FEW_ROWS, np.mean(n_bins), n * widest * lanes / _HISTOGRAM_CELLS))
         total = float(np.sum(weights))
+        unit = max(WEIGHT_GRID, 2.0 ** (math.ceil(math.log2(total)) - 30) if total > 0 else 0.0)
         return cls(
             n_bins=n_bins,
-            weight_unit=max(WEIGHT_GRID, 2.0 ** (math.ceil(math.log2(total)) - 30) if total > 0 else 0.0),
-            few=few,
+            weight_unit=unit,
+            split=np.array([plan.n_leaves, plan.least / unit, plan.shrinkage / unit, few]),
+            step=np.array([plan.shrinkage, plan.step, plan.copy]),
             rows=np.empty((2, n), np.int64),
             leaves=np.empty(n, np.int64),
             aims=np.empty((n, n_outputs)),
@@ -311,19 +314,21 @@ class _Looks:
 
     n_targets: int
     n_outputs: int
+    same: np.ndarray  # (c, k) the projection that leaves targets as they are
 
     @classmethod
     def of(cls, residuals, most):
         """Return what splits for these residuals look at."""
         n_targets = residuals.shape[1]
         complementary = n_targets == 2 and np.allclose(residuals.sum(axis=1), 0, atol=1e-8)
-        return cls(n_targets, 1 if complementary else min(n_targets, most))
+        n_outputs = 1 if complementary else min(n_targets, most)
+        return cls(n_targets, n_outputs, np.ascontiguousarray(np.eye(n_targets)[:, :n_outputs]))
 
     def direction(self, generator):
         """Return the projection (c, k) of one tree."""
         if self.n_targets > max(self.n_outputs, 2):
             return generator.standard_normal((self.n_targets, self.n_outputs))
-        return np.eye(self.n_targets)[:, : self.n_outputs]
+        return self.same
 
 
 def _assembled(table, nodes, sizes):
