@@ -16,6 +16,7 @@ _INNER = _PLAIN | {"no_cpython_wrapper": True}  # called by compiled code alone
 _SURE = 1 - 1e-12  # far more than rounding
 _WORTH = 1e-9  # share of what a leaf explains that a split has to add
 _HALF = 32  # bits
+_MOST_EXPONENT = 900  # of the unit of residuals
 _MOST_SUM = 30  # bits of a sum of weighted residuals over all rows of a tree
 _AT_ONCE = 32  # rows that walk down a tree side by side
 _ROUND = 0.25  # curvature of a row whose two classes are alike
@@ -57,7 +58,7 @@ def pack_pulls(residuals, weights, masses, direction, rows, n_rows, mass_unit, a
             value *= weights[i]
             aims[position, k] = value
             largest = max(largest, abs(value))
-    coarse = 2.0 ** (31 - math.frexp(largest)[1]) if largest > 0.0 else 1.0
+    coarse = 2.0 ** min(31 - math.frexp(largest)[1], _MOST_EXPONENT) if largest > 0.0 else 1.0
     most = 1
     for k in range(n_outputs):
         total = 0
@@ -67,7 +68,8 @@ def pack_pulls(residuals, weights, masses, direction, rows, n_rows, mass_unit, a
     fine = coarse * 2.0 ** (_MOST_SUM - math.frexp(float(most))[1])
     for position in range(n_rows):
         i = rows[position]
-        pulls[i, 0] = (int(np.rint(aims[position, 0] * fine)) << _HALF) + int(np.rint(masses[i] / mass_unit))
+        mass = max(int(np.rint(masses[i] / mass_unit)), 1)  # a bin without mass has no rows
+        pulls[i, 0] = (int(np.rint(aims[position, 0] * fine)) << _HALF) + mass
         for lane in range(1, pulls.shape[1]):
             low = int(np.rint(aims[position, 2 * lane - 1] * fine))
             high = int(np.rint(aims[position, 2 * lane] * fine)) if 2 * lane < n_outputs else 0

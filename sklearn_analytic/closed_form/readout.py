@@ -12,7 +12,8 @@ _STIFFNESS = 60.0  # of shares by log-loss, towards those by squares, in rows
 _LOG_FLOORS = (0.003, 0.03, 0.1)  # of scores whose logarithms are meant
 _POWER_DEVIATION, _MOST_LOG_POWER = 0.2, 1.5  # of the logarithm of their power
 _PARTS = 10  # of the audit rows: what is said of one comes from the blend of the others
-_LEAST_EIGENVALUE = 1e-6  # of the blend's Gram, relative to the largest
+_MOST_SPARED = 0.5  # of what the blend's Gram holds in any direction
+_LEAST_SHARE = 1e-9  # of the trace of the blend's Gram: the ridge where targets do not vary
 _OUTCLASSED = 2.0  # times the least leave-one-out error: an expert beyond it has no share
 _JOINT_ROWS = 2000  # with fewer, held-out scores still tell enough of a row's target to make the joint ridge look good
 _WORTHWHILE = 2e-3  # relative gain in leave-one-out error for which a further layer is read
@@ -140,14 +141,15 @@ class _Blend:
         """Return the blend by least squares; of numbers experts that are outclassed have no share."""
         errors = np.array([_error(targets - loo, weights) for _, _, loo in experts])
         kept = (errors <= _OUTCLASSED * errors.min()) | (not numbers)
-        lost = np.zeros((len(experts), len(experts)))
+        leaning, averaged_out = np.zeros(len(experts)), 0.0
         if trees is not None:
             leaning = np.array([_own_weights(coef, trees.columns).mean() for coef, _, _ in experts])
-            lost = trees.averaged_out * np.outer(leaning, leaning)
+            averaged_out = trees.averaged_out
         predictions = np.stack([loo - mean for _, _, loo in experts])
         moments = _Moments.of(predictions[kept], targets - mean, weights)
         found = np.zeros((1 + moments.n_parts, len(experts)))
-        found[:, kept] = [part.shares(lost[np.ix_(kept, kept)]) for part in (moments.total(), *moments.without_each())]
+        parts = (moments.total(), *moments.without_each())
+        found[:, kept] = [part.shares(leaning[kept], averaged_out) for part in parts]
         return cls(experts, mean, predictions, targets, weights, found[0], found[1:])
 
     def readout(self, alpha):
@@ -245,17 +247,17 @@ class _Moments:
             return [self.total()]
         return [self._map(lambda moment, f=f: moment.sum(axis=0) - moment[f]) for f in range(len(self.n_rows))]
 
-    def shares(self, lost):
+    def shares(self, leaning, averaged_out):
         """Return non-negative weights of least squares, drawn towards equal ones.
 
-        ``lost`` (k, k) are the mean products of those parts of predictions that new rows are spared.
+        New rows are spared an error ``averaged_out`` of scores that experts hold with coefficients ``leaning`` (k,).
         """
-        k = len(self.cross)
-        if k == 1:
-            return np.ones(1)
+        k, scale = len(self.cross), np.trace(self.gram)
+        if k == 1 or scale == 0:
+            return np.full(k, 1 / k)
         pull = _PRIOR_ROWS * self.square / self.n_rows
-        values, vectors = np.linalg.eigh(self.gram - self.n_rows * lost + pull * np.eye(k))
-        values = np.maximum(values, _LEAST_EIGENVALUE * values[-1])  # more is not spared than there is
-        roots = np.sqrt(values)
-        wanted = np.divide(vectors.T @ (self.cross + pull / k), roots, out=np.zeros(k), where=roots > 0)
-        return nnls(roots[:, None] * vectors.T, wanted)[0]
+        gram = self.gram + (pull + _LEAST_SHARE * scale) * np.eye(k)
+        held = leaning @ np.linalg.solve(gram, leaning)
+        spared = min(self.n_rows * averaged_out, _MOST_SPARED / held) if held > 0 else 0.0  # of few rows it is a guess
+        factor = np.linalg.cholesky(gram - spared * np.outer(leaning, leaning))
+        return nnls(factor.T, np.linalg.solve(factor, self.cross + pull / k))[0]

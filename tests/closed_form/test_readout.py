@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import softmax
 
+from sklearn_analytic import ClosedFormMLPRegressor
 from sklearn_analytic.closed_form.readout import PlacedScores, _Blend
 from tests.checks import assert_close
 
@@ -83,7 +84,18 @@ def test_more_is_not_spared_than_there_is(rng):
     experts, mean, targets, weights = problem(rng)
     experts[1][0][-2:], experts[2][0][-2:], experts[0][0][-2:] = np.eye(2), np.eye(2), 0.0
     readout = blended(experts, mean, targets, weights, PlacedScores(np.eye(2), 1e6))
-    assert np.all(np.isfinite(readout.shares)) and np.all(readout.shares >= 0)
+    assert np.all(readout.shares >= 0) and readout.shares.sum() < 3
+
+
+@pytest.mark.parametrize(("n", "seed"), [(10, 4), (10, 10), (10, 27), (20, 12), (60, 16)])
+def test_few_rows_of_noise_do_not_blow_up_the_blend(n, seed):
+    rng = np.random.default_rng(1000 + seed)
+    X = rng.standard_normal((n, 4))
+    rng.shuffle(np.arange(n) % 2)
+    rng.standard_normal((200, 4))
+    model = ClosedFormMLPRegressor(random_state=seed).fit(X, rng.standard_normal(n))
+    assert model.blend_.sum() < 3
+    assert model.loo_score_ > -10
 
 
 def classes(rng, n=300):
