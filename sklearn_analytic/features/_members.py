@@ -16,7 +16,7 @@ KINDS = {  # of trees, from plain to fine: for numbers, and for the chances of c
 _ALL_OUTPUTS, _ALL_HANDICAP = 32, 0.02  # targets that splits look at, where sums at random tell so much less
 _TRIAL = 5  # trees of a kind, by which it is judged, and trees between two looks at the error
 _REST = 0.3  # share of what a kind has left over of rows that it sees, which further trees will gain on others
-_PLAIN_HANDICAP = {False: 0.03, True: 0.0}  # relative gain that few leaves have to show: new rows repeat old ones
+_PLAIN_HANDICAP = {False: 0.03, True: 0.0}  # relative gain that few leaves have to show: folds hold copies together
 _LOOKED_BACK, _WORTHWHILE = 10, 3e-3  # trees, and their relative gain for which further ones are grown
 _UNJUDGED = 30  # trees, where no row tells of their error
 
@@ -27,8 +27,8 @@ def grow_members(start, n_members, masses, plan=None, copy=np.inf, chances=False
     Some trees of few and of more leaves are grown first, and of many where more are better. A kind is judged by the
     error on blind folds, less a share of what it has yet to learn: the error that its own rows have left over. A
     member goes on with the kind that is best on the folds of the *other* members. All grow while the error on all
-    folds falls, and a member keeps as many trees as are best for the other folds. So no target of a fold chooses what
-    is scored on it.
+    folds falls, and a member keeps as many trees as are best for the other folds. So a fold has no say in what is
+    scored on it, but for what all folds together decide: which kinds are tried, and when growth ends.
 
     Parameters
     ----------
