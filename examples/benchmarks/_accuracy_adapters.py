@@ -33,8 +33,7 @@ class CatBoost(BaseEstimator):
         self.model = model
 
     def fit(self, X, y):
-        nominal = list(X.select_dtypes("category").columns) if hasattr(X, "select_dtypes") else None
-        self.model.fit(_as_text(X), y, cat_features=nominal)
+        self.model.fit(_as_text(X), y, cat_features=_nominal(X))
         self.classes_ = self.model.classes_  # empty in regression
         return self
 
@@ -45,12 +44,15 @@ class CatBoost(BaseEstimator):
         return self.model.predict_proba(_as_text(X))
 
 
+def _nominal(X):
+    """The nominal columns of a frame; an array has none."""
+    return list(X.select_dtypes("category").columns) if hasattr(X, "select_dtypes") else []
+
+
 def _as_text(X):
     """The frame with its categories as text, "missing" where there is none; an array as it is."""
-    if not hasattr(X, "select_dtypes"):
-        return X
-    nominal = X.select_dtypes("category").columns
-    return X.assign(**{name: X[name].astype(object).where(X[name].notna(), "missing") for name in nominal})
+    text = {name: X[name].astype(object).where(X[name].notna(), "missing") for name in _nominal(X)}
+    return X.assign(**text) if text else X
 
 
 class XRFM(RegressorMixin, BaseEstimator):

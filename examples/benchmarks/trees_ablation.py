@@ -87,7 +87,7 @@ OF_KIND = {
     "classification": {
         "squared errors": [(network, "fit_leaf_scores", squared)],
         "four sums of targets alone": [(_members, "_ALL_HANDICAP", 1e9)],
-        "any slope of the link": [(calibration, "_DEVIATION", 1e9)],
+        "any slope of the link": [(calibration, "DEVIATION", 1e9)],
     },
     "regression": {"steps of .1": [(_members, "KINDS", kinds(lambda plan: replace(plan, step=0.1)))]},
 }

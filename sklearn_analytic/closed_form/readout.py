@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize, nnls
 
+from sklearn_analytic.export.calibration import DEVIATION, MOST_LOG_POWER, log_above
 from sklearn_analytic.linalg import ridge_exits, spectral_exit
 
 _PRIOR_ROWS = 3.0  # weight of equal shares in the blend, in rows of mean size: a few audit rows decide little
 _STIFFNESS = 60.0  # of shares by log-loss, towards those by squares, in rows
 _LOG_FLOORS = (0.003, 0.03, 0.1)  # of scores whose logarithms are meant
-_POWER_DEVIATION, _MOST_LOG_POWER = 0.2, 1.5  # of the logarithm of their power
 _PARTS = 10  # of the audit rows: what is said of one comes from the blend of the others
 _MOST_SPARED = 0.7  # of what the blend's Gram holds in any direction
 _LEAST_SHARE = 1e-9  # of the trace of the blend's Gram: the ridge where targets do not vary
@@ -165,8 +165,7 @@ class _Blend:
         """Return the readout with the shares of least log-loss, drawn to those of least squares."""
         labels = np.argmax(self.targets, axis=1)
         data = (self.mean, self.predictions, labels, self.weights, self.shares)
-        starts = [np.append(self.shares, 0.0)] * len(_LOG_FLOORS)
-        found = [_least_log_loss(start, floor, *data) for start, floor in zip(starts, _LOG_FLOORS, strict=True)]
+        found = [_least_log_loss(np.append(self.shares, 0.0), floor, *data) for floor in _LOG_FLOORS]
         best = min(range(len(found)), key=lambda i: found[i].fun)
         part = np.arange(len(labels)) % len(self.apart)
         apart = []
@@ -185,8 +184,7 @@ def _least_log_loss(start, floor, mean, predictions, labels, weights, centre):
 
     def loss(at):
         power, scores = np.exp(at[k]), mean + np.tensordot(at[:k], predictions, 1)
-        above = np.maximum(scores, floor)
-        logs = np.log(above) + np.minimum(scores - floor, 0) / floor  # a line below the floor
+        logs = log_above(scores, floor)
         z = power * logs
         z -= z.max(axis=1, keepdims=True)
         chances = np.exp(z)
@@ -195,13 +193,13 @@ def _least_log_loss(start, floor, mean, predictions, labels, weights, centre):
         pull = chances / total[:, None]
         pull[rows, labels] -= 1
         pull *= mass[:, None]
-        slopes = np.einsum("mc,kmc->k", power * pull / above, predictions)
+        slopes = np.einsum("mc,kmc->k", power * pull / np.maximum(scores, floor), predictions)
         off = at - np.append(centre, 0.0)
-        stiff = np.append(np.full(k, _STIFFNESS), _POWER_DEVIATION**-2) / n
+        stiff = np.append(np.full(k, _STIFFNESS), DEVIATION**-2) / n
         gradient = np.append(slopes, power * np.sum(pull * logs)) + stiff * off
         return value + 0.5 * stiff @ off**2, gradient
 
-    bounds = [(0, None)] * k + [(-_MOST_LOG_POWER, _MOST_LOG_POWER)]
+    bounds = [(0, None)] * k + [(-MOST_LOG_POWER, MOST_LOG_POWER)]
     return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-7})
 
 

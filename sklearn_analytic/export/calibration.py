@@ -9,7 +9,8 @@ from scipy.special import log_softmax, softmax
 from sklearn_analytic.nn import LINKS
 
 _FLOORS = (0.003, 0.01, 0.03, 0.1)
-_BELIEVED, _DEVIATION = {True: 5.0, False: 1.0}, 0.2  # slope of softmax (True) and power, and of its logarithm
+_BELIEVED = {True: 5.0, False: 1.0}  # slope of softmax (True), and of power
+DEVIATION, MOST_LOG_POWER = 0.2, 1.5  # of the logarithm of a slope about what is believed, and of a power, at most
 _LEAST = 1e-300
 _FARTHEST = 1e100  # scores of rows far beyond all others may be near the end of the range
 
@@ -41,7 +42,7 @@ class Link:
     def _sharpened(self, scores):
         """Scores whose softmax is meant, within what a softmax can subtract."""
         scores = np.clip(scores, -_FARTHEST, _FARTHEST)
-        return self.slope * (scores if self.floor is None else _log_above(scores, self.floor))
+        return self.slope * (scores if self.floor is None else log_above(scores, self.floor))
 
 
 def fit_link(scores, labels, weights):
@@ -66,22 +67,22 @@ def log_outputs(outputs, rule):
     if rule == "softmax":
         return outputs
     row = LINKS[rule]
-    return _log_above(row.link(outputs), NETWORK_FLOOR) if row.log is None else row.log(outputs)
+    return log_above(row.link(outputs), NETWORK_FLOOR) if row.log is None else row.log(outputs)
 
 
-def _log_above(scores, floor):
+def log_above(scores, floor):
     """log(s) above the floor and its tangent below: finite, and never out of the order of the scores."""
     return np.log(np.maximum(scores, floor)) + np.minimum(scores - floor, 0) / floor
 
 
 def _best_slope(scores, labels, weights, floor, n_rows):
     """Return the least loss over the slope, with its prior and searched on a log scale, and its link."""
-    bounds = (-1.0, 4.0) if floor is None else (-1.5, 1.5)
+    bounds = (-1.0, 4.0) if floor is None else (-MOST_LOG_POWER, MOST_LOG_POWER)
     doubt, centre = 1 / (n_rows + 2), np.log(_BELIEVED[floor is None])  # the rule of succession
     loss = _loss(Link(1.0, floor, doubt)._sharpened(scores), labels, weights, doubt)
 
     def posterior(log_slope):
-        return loss(log_slope) + 0.5 * ((log_slope - centre) / _DEVIATION) ** 2 / n_rows
+        return loss(log_slope) + 0.5 * ((log_slope - centre) / DEVIATION) ** 2 / n_rows
 
     found = minimize_scalar(posterior, bounds=bounds, method="bounded", options={"xatol": 0.02})
     return found.fun, Link(float(np.exp(found.x)), floor, doubt)

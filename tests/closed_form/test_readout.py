@@ -71,7 +71,7 @@ def test_what_is_said_of_a_row_does_not_know_its_tenth(rng):
     assert np.all(np.abs(after.loo[~same] - before.loo[~same]).max(axis=1) > 1e-6)
 
 
-def test_a_single_row_and_a_single_expert_areblended(rng):
+def test_a_single_row_and_a_single_expert_are_blended(rng):
     experts, mean, targets, weights = problem(rng, n=1)
     assert np.all(np.isfinite(blended(experts, mean, targets, weights, None).loo))
     experts, mean, targets, weights = problem(rng, k=1)
@@ -91,7 +91,7 @@ def test_more_is_not_spared_than_there_is(rng):
 def test_few_rows_of_noise_do_not_blow_up_the_blend(n, seed):
     rng = np.random.default_rng(1000 + seed)
     X = rng.standard_normal((n, 4))
-    rng.shuffle(np.arange(n) % 2)
+    rng.shuffle(np.arange(n) % 2)  # these draws lead to targets for which shares were once thousands
     rng.standard_normal((200, 4))
     model = ClosedFormMLPRegressor(random_state=seed).fit(X, rng.standard_normal(n))
     assert model.blend_.sum() < 5

@@ -16,6 +16,7 @@ from sklearn_analytic.features import (
     grow_forest,
     hash_keys,
     leaf_layer,
+    mix_bits,
     row_keys,
 )
 from sklearn_analytic.features._trees import WEIGHT_GRID
@@ -75,6 +76,15 @@ def test_packed_sums_are_those_of_weights_and_residuals_in_any_order(rng, n_outp
     np.testing.assert_array_equal(unpacked(packed(R, weights).sum(axis=0)[None], n_outputs)[0], found.sum(axis=0))
     order = rng.permutation(500)
     np.testing.assert_array_equal(packed(R[order], weights[order]), packed(R, weights)[order])
+
+
+def test_rows_are_drawn_by_their_mixed_hashes(rng):
+    hashes, counted = rng.integers(1 << 63, size=300, dtype=np.uint64), np.arange(300)[::-1].copy()
+    salt, bound, out = np.uint64(12345), np.uint64(1 << 62), np.empty(300, int)
+    n_drawn = trees.draw_rows(hashes, salt, bound, counted, out)
+    np.testing.assert_array_equal(out[:n_drawn], counted[mix_bits(hashes ^ salt) < bound])
+    assert trees.draw_rows(hashes, salt, np.uint64(0), counted, out) == 300  # all, where none is drawn
+    np.testing.assert_array_equal(out, counted)
 
 
 @pytest.mark.parametrize("most_few", [0, 20, 100])
