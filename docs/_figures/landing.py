@@ -1,0 +1,56 @@
+"""Figures of the first pages: accuracy against fit time."""
+
+from make_figures import BACKPROP, OTHER, OURS, TREES, figure, record_of
+from matplotlib import pyplot as plt
+from matplotlib.ticker import NullLocator
+
+SECONDS = (0.1, 0.3, 1, 3, 10)
+# {key in the file: (name, colour, side of the point on which the name stands)}
+BOOSTING = {
+    "closed_form": ("ClosedFormMLP", OURS, "right"),
+    "cpnet": ("CPNetClassifier", OURS, "right"),
+    "catboost": ("CatBoost", TREES, "left"),
+    "xgboost": ("XGBoost", TREES, "right"),
+    "lightgbm": ("LightGBM", TREES, "left"),
+    "lightgbm_mcw1": ("LightGBM, min_child_weight=1", TREES, "right"),
+}
+CLASSIC = {
+    "closed_form": ("ClosedFormMLP", OURS, "right"),
+    "cpnet": ("CPNetClassifier", OURS, "left"),
+    "random_forest": ("RandomForest", TREES, "right"),
+    "hist_gb": ("HistGradientBoosting", TREES, "left"),
+    "mlp": ("MLP, backpropagation", BACKPROP, "left"),
+    "svc": ("SVC", OTHER, "right"),
+    "logistic": ("LogisticRegression", OTHER, "right"),
+}
+
+
+@figure("accuracy_and_time", data=("accuracy_boosting_tabular", "accuracy_tabular"))
+def accuracy_and_time():
+    """Two panels, for times of two files must not stand on one axis."""
+    drawn, (above, below) = plt.subplots(2, 1, figsize=(7.2, 5.8))
+    _scatter(above, record_of("accuracy_boosting_tabular"), BOOSTING, "fit_cpu_seconds")
+    _scatter(below, record_of("accuracy_tabular"), CLASSIC, "fit_seconds")
+    above.set_title("38 tables, beside boosting: one thread, five splits", loc="left", fontsize=12)
+    above.set_xlabel("fit, processor seconds (geometric mean)")
+    below.set_title("38 tables, beside scikit-learn: two threads, one split", loc="left", fontsize=12)
+    below.set_xlabel("fit, seconds (geometric mean)")
+    return drawn
+
+
+def _scatter(axes, record, models, seconds):
+    """Mean accuracy against fit time, every point with its name."""
+    lines = {line["contender"]: line for line in record["summary"]}
+    for key, (name, colour, side) in models.items():
+        place = lines[key][seconds], lines[key]["mean_accuracy"]
+        axes.scatter(*place, s=90 if colour == OURS else 55, color=colour, zorder=3)
+        shift, align = ((8, 0), "left") if side == "right" else ((-8, 0), "right")
+        style = {"ha": align, "va": "center", "color": colour, "fontsize": 12}
+        style["weight"] = "bold" if colour == OURS else "normal"
+        axes.annotate(name, place, shift, textcoords="offset points", **style)
+    axes.set_xscale("log")
+    axes.set_xlim(SECONDS[0], SECONDS[-1])
+    axes.set_xticks(SECONDS, [f"{tick:g}" for tick in SECONDS])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylabel("mean accuracy")
+    axes.margins(y=0.15)
