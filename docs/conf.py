@@ -23,17 +23,19 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "sphinx_copybutton",
     "sphinx_design",
     "benchmark_tables",
-    "tagged_equations",
+    "mathml",
     "host_links",
+    "public_names",
+    "read_on",
     "parameter_groups",
 ]
-exclude_patterns = ["_build", "_ext", "_templates", "auto_examples/**/*.ipynb", "auto_examples/**/*.py"]
+exclude_patterns = ["_build", "_ext", "_figures", "_templates", "auto_examples/**/*.ipynb", "auto_examples/**/*.py"]
 templates_path = ["_templates"]
 nitpicky = False  # the API of scikit-learn and NumPy is named in docstrings, and no inventory is downloaded
 
@@ -50,12 +52,15 @@ autodoc_member_order = "groupwise"
 autodoc_typehints = "none"  # numpydoc sections have the types
 numpydoc_show_class_members = False  # the template lists methods itself
 
+toc_object_entries_show_parents = "hide"  # "fit()", which fits beside the page, not "ClosedFormMLP.fit()"
+viewcode_follow_imported_members = True
+
 # What scikit-learn adds to every estimator, with links into a site of its own.
-INHERITED = ("get_metadata_routing", "set_callbacks", "set_output")
+INHERITED = ("get_metadata_routing", "set_output")
 
 
 def skip_member(app, what, name, obj, skip, options):
-    """Leave out what scikit-learn generates: request setters, routing and callbacks of its own documentation."""
+    """Leave out what scikit-learn generates: request setters and routing of its own documentation."""
     return True if name in INHERITED or (name.startswith("set_") and name.endswith("_request")) else skip
 
 
@@ -72,7 +77,6 @@ def setup(app):
 
 # ------------------------------------------------------------------ gallery
 
-
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
@@ -80,7 +84,9 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"benchmarks|recipes|__init__",
     "within_subsection_order": "FileNameSortKey",
     "plot_gallery": os.environ.get("SPHINX_GALLERY_PLOT", "1") != "0",
-    "reset_argv": "gallery_arguments.arguments",
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("sklearn_analytic",),
+    "inspect_global_variables": False,
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
@@ -95,6 +101,9 @@ html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_analytic"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_logo = "_static/logo.svg"
+html_favicon = "_static/favicon.svg"
+html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_theme_options = {
     "logo": {"text": "sklearn_analytic"},
@@ -106,6 +115,7 @@ html_theme_options = {
     "footer_end": ["sphinx-version"],
     "show_prev_next": True,
     "show_toc_level": 2,
+    "show_nav_level": 2,
 }
 html_sidebars = {"choosing": [], "migration": [], "changelog": []}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

@@ -1,4 +1,7 @@
-"""Links that a code host resolves and Sphinx does not: to files of the repository outside of the documentation."""
+"""Links that a code host resolves and Sphinx does not: to files of the repository outside of the documentation.
+
+Scripts of the gallery and its folder become links to their pages.
+"""
 
 import posixpath
 import re
@@ -6,6 +9,7 @@ from pathlib import PurePosixPath
 
 # Files of the repository that the site has as pages of its own.
 PAGES = {"CHANGELOG.md": "changelog.md", "README.md": "index.md", "CITATION.cff": "citing.md"}
+EXAMPLE = re.compile(r"examples/(?P<name>plot_\w+)\.py$")
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 FENCE = re.compile(r"^(```|~~~|:::)")
 
@@ -25,6 +29,10 @@ def _link(match, folder, exists):
     if "://" in target or target.startswith(("mailto:", "/")) or match["image"]:
         return match[0]
     path = posixpath.normpath(posixpath.join("docs", folder, target))
+    example = EXAMPLE.match(path)
+    if example or path == "examples":
+        page = f"auto_examples/{example['name'] if example else 'index'}.rst"
+        return f"[{match['text']}]({_relative(page, folder)})"
     if path in PAGES:
         return f"[{match['text']}]({_relative(PAGES[path], folder)})"
     if not path.startswith("docs/"):
