@@ -13,6 +13,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 import sklearn_analytic
 
 PACKAGE = sklearn_analytic.__name__
+PUBLIC = {PACKAGE: sklearn_analytic.__all__, f"{PACKAGE}.distributed": sklearn_analytic.distributed.__all__}
 NAME = re.compile(rf"(?:{PACKAGE}\.)?(?P<name>\w+)(?P<attribute>(?:\.\w+)*)(?:\(.*\))?$", flags=re.S)
 PAGE = re.compile(r"(?<![\w/`])docs/((?:theory|user_guide)/\w+)\.md")
 WITHIN = (nodes.title, nodes.reference, addnodes.pending_xref, addnodes.desc_signature)
@@ -39,11 +40,12 @@ class PublicNames(SphinxPostTransform):
     def _documented(self, node):
         """(page, anchor) of what a literal names, where another page describes it."""
         match = NAME.match(node.astext())
-        if not match or match["name"] not in sklearn_analytic.__all__:
+        if not match:
             return None
         objects = self.env.domains.python_domain.objects
-        for name in (match["name"] + match["attribute"], match["name"]):
-            entry = objects.get(f"{PACKAGE}.{name}")
+        homes = [home for home, names in PUBLIC.items() if match["name"] in names]
+        for name in [f"{home}.{match['name']}{end}" for home in homes for end in (match["attribute"], "")]:
+            entry = objects.get(name)
             if entry is not None and entry.docname != self.env.docname:
                 return entry.docname, entry.node_id
         return None

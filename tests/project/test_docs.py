@@ -1,8 +1,7 @@
 """The documentation: its code runs, its links lead somewhere, its lists are complete, its figures come from files.
 
 Marks in the pages, as comments on the line before a block: ``<!-- not run: reason -->`` leaves a block out,
-``<!-- slow -->`` keeps it for ``pytest -m slow``, and ``<!-- slow page -->`` does so for all blocks of a page. A
-comment that begins with ``<!-- setup`` holds code that readers do not see: the data that a page takes for granted.
+``<!-- slow -->`` keeps it for ``pytest -m slow``, and ``<!-- slow page -->`` does so for all blocks of a page.
 """
 
 import importlib
@@ -19,11 +18,18 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "_ext"))
 
+sys.path.insert(0, str(DOCS))
+
 import benchmark_tables  # noqa: E402
 import host_links  # noqa: E402
+import make_figures  # noqa: E402
+import make_flowchart  # noqa: E402
+import mathml  # noqa: E402
 import parameter_groups  # noqa: E402
+import public_names  # noqa: E402
+import read_on  # noqa: E402
 
-FOLDERS = ("", "user_guide", "theory", "benchmarks")
+FOLDERS = ("", "api", "user_guide", "theory", "benchmarks")
 PAGES = sorted(page for folder in FOLDERS for page in (DOCS / folder).glob("*.md"))
 LINKED = [*PAGES, ROOT / "README.md", ROOT / "CHANGELOG.md"]
 RUN = [page for page in PAGES if page.parent.name == "user_guide" or page.parent == DOCS]
@@ -33,7 +39,7 @@ FLOORS = (
 )
 
 BLOCK = re.compile(
-    r"^(?:<!-- (?P<mark>slow|not run)[^\n]*-->\n)?```python\n(?P<code>.*?)^```|^<!-- setup\n(?P<setup>.*?)^-->",
+    r"^(?:<!-- (?P<mark>slow|not run)[^\n]*-->\n)?```python\n(?P<code>.*?)^```",
     flags=re.M | re.S,
 )
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -48,8 +54,7 @@ def blocks(page):
     text = page.read_text()
     common = "slow" if re.search("^<!-- slow page -->", text, flags=re.M) else None
     for match in BLOCK.finditer(text):
-        code = match["code"] if match["setup"] is None else match["setup"]
-        yield text[: match.start()].count("\n") + 2, match["mark"] or common, code
+        yield text[: match.start()].count("\n") + 2, match["mark"] or common, match["code"]
 
 
 def has_code(page, slow):
@@ -120,6 +125,12 @@ def test_links_lead_somewhere(page):
     assert not missing
 
 
+def test_links_to_the_gallery_lead_to_its_pages():
+    text = "[a](../../examples/plot_08_dfa.py) [b](../../examples/) [c](../../examples/benchmarks/dfa.py)"
+    found = host_links.rewritten(text, "user_guide", lambda path: True)
+    assert found == "[a](../auto_examples/plot_08_dfa.rst) [b](../auto_examples/index.rst) c"
+
+
 def test_links_out_of_the_documentation_become_text_on_the_site():
     text = "[code](../../sklearn_analytic/private/training.py) [log](../../CHANGELOG.md) [here](dfa.md#measured)"
     assert (
@@ -141,7 +152,7 @@ def test_no_machine_is_named(page):
 
 @pytest.mark.parametrize("module", FLOORS)
 def test_the_api_page_lists_every_public_name(module):
-    text = (DOCS / "api.md").read_text()
+    text = "".join(page.read_text() for page in (DOCS / "api.md", *sorted((DOCS / "api").glob("*.md"))))
     names = importlib.import_module(module).__all__
     listed = set(re.findall(r"^   (\w+)$", text, flags=re.M)) | set(re.findall(r"`(?:sklearn_analytic\.)?(\w+)`", text))
     assert sorted(set(names) - listed) == []
@@ -155,14 +166,21 @@ def test_the_choice_names_every_estimator():
 
 
 def test_the_flowchart_is_up_to_date():
-    sys.path.insert(0, str(DOCS))
-    flowchart = importlib.import_module("make_flowchart")
-    assert flowchart.TARGET.read_text() == flowchart.drawing()
+    assert make_flowchart.TARGET.read_text() == make_flowchart.drawing()
 
 
 def _estimators():
     """The public estimators."""
     return [kind for name in sklearn_analytic.__all__ if hasattr(kind := getattr(sklearn_analytic, name), "fit")]
+
+
+def test_every_estimator_and_value_has_a_guide():
+    named = {re.sub(r"(Classifier|Regressor)$", "", name) for name in sklearn_analytic.__all__}
+    assert read_on.PAGES.keys() - {"data_parallel"} <= named
+    assert [kind.__name__ for kind in _estimators() if read_on.line_of(kind.__name__) is None] == []
+    for guide, *theory in read_on.PAGES.values():
+        assert (DOCS / "user_guide" / f"{guide}.md").is_file()
+        assert all((DOCS / "theory" / f"{page}.md").is_file() for page in theory)
 
 
 @pytest.mark.parametrize("estimator", _estimators(), ids=lambda kind: kind.__name__)
@@ -184,6 +202,19 @@ def test_other_parameters_have_headings_and_follow_the_first_ones():
     assert parameter_groups.grouped(["Text.", "", ":Parameters:"]) == ["Text.", "", ":Parameters:"]
 
 
+def test_names_in_code_font_are_found():
+    found = {text: public_names.NAME.match(text) for text in ("Blocks.from_npy", "KFAC()", "KFAC(damping=1)", "a b")}
+    assert {text: match and match["name"] for text, match in found.items()} == {
+        "Blocks.from_npy": "Blocks",
+        "KFAC()": "KFAC",
+        "KFAC(damping=1)": "KFAC",
+        "a b": None,
+    }
+    lines = ["See docs/theory/dfa.md, `docs/theory/dfa.md` and docs/design.md."]
+    public_names.link_pages(None, "class", "", None, None, lines)
+    assert lines == ["See :doc:`/theory/dfa`, `docs/theory/dfa.md` and docs/design.md."]
+
+
 def test_the_tables_of_old_names_are_one():
     table = re.compile(r"^\| Before \| Now \|\n(?:\|.*\n)+", flags=re.M)
     found = [table.findall((ROOT / page).read_text()) for page in ("docs/migration.md", "CHANGELOG.md")]
@@ -191,6 +222,50 @@ def test_the_tables_of_old_names_are_one():
 
 
 # ------------------------------------------------------------------ figures
+
+DRAWN = make_figures.registered()
+IMAGE = re.compile(r"!\[(?P<words>[^\]]*)\]\((?P<target>[^)\s]+)\)")
+
+
+def figures_of(page):
+    """The figures that a page shows, with the words for those who cannot see them."""
+    found = IMAGE.finditer(without_code(page.read_text()))
+    return {(page.parent / match["target"]).resolve(): match["words"] for match in found}
+
+
+def test_every_figure_is_drawn_by_a_function_and_shown_by_a_page():
+    shown = {path for page in LINKED for path in figures_of(page)}
+    files = {path.resolve() for path in make_figures.TARGETS.glob("*")}
+    assert {path.name for path in files} == {f"{name}.svg" for name in DRAWN}
+    assert sorted(path.name for path in files - shown) == []
+
+
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_figures_are_as_new_as_their_data(name):
+    """Else run python docs/make_figures.py, and look at what the page says beside."""
+    found = make_figures.DIGEST.search((make_figures.TARGETS / f"{name}.svg").read_text())
+    assert (found and found[1]) == (make_figures.digest(DRAWN[name].data) if DRAWN[name].data else None)
+
+
+@pytest.mark.parametrize("page", [page for page in RUN if page.parent != DOCS and page.stem != "index"], ids=name_of)
+def test_every_guide_shows_a_figure_and_says_what_is_seen(page):
+    words = figures_of(page).values()
+    assert words and all(len(text.split()) >= 3 for text in words)
+
+
+# ------------------------------------------------------------------ equations
+
+
+def test_equations_become_mathml():
+    pytest.importorskip("pypandoc")
+    ratio, name, row = mathml.converted([(r"\frac{a}{b}", True), (r"\ln x", False), (r"\ln(x)", False)])
+    assert 'display="block"' in ratio and "<mfrac><mi>a</mi><mi>b</mi></mfrac>" in ratio
+    assert 'display="inline"' in name and "ln</mi></mrow><mspace" in name and "mspace" not in row
+    with pytest.raises(mathml.ExtensionError, match="could not convert"):
+        mathml.converted([(r"\nosuchcommand{a}", True)])
+
+
+# ------------------------------------------------------------------ benchmarks
 
 FILES = sorted((DOCS / "benchmarks").glob("*.json"))
 
