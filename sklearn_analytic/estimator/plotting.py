@@ -22,9 +22,14 @@ class EstimatorDisplay:
         **kwargs : dict
             Arguments of the display, in place of what the estimator says, and of :meth:`plot`.
         """
+        return cls._drawn(cls._measured(estimator), **kwargs)
+
+    @classmethod
+    def _drawn(cls, measured, **kwargs):
+        """The display of what was measured, drawn; ``kwargs`` are arguments of it, which come first, and of plot."""
         given = {name: kwargs.pop(name) for name in inspect.signature(cls).parameters.keys() & kwargs.keys()}
         given = {name: value for name, value in given.items() if value is not None}
-        return cls(**cls._measured(estimator) | given).plot(**kwargs)
+        return cls(**measured | given).plot(**kwargs)
 
     @classmethod
     def _fitted(cls, estimator, attribute):

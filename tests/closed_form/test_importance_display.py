@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.inspection import permutation_importance
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from sklearn_analytic import ClosedFormMLP, ClosedFormMLPRegressor, FeatureImportanceDisplay
+from sklearn_analytic import BRMPRegressor, ClosedFormMLP, ClosedFormMLPRegressor, FeatureImportanceDisplay
 
 pytestmark = pytest.mark.usefixtures("pyplot")
 
@@ -98,13 +102,121 @@ def test_wrong_arguments_are_refused(data):
             FeatureImportanceDisplay(IMPORTANCES).plot(max_features=bad)
 
 
-@pytest.mark.parametrize("model", [Ridge(), make_pipeline(StandardScaler(), RandomForestRegressor(5))])
+# ---- pipelines and searches ----
+
+
+def forest():
+    return RandomForestRegressor(5, random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "names"),
+    [
+        ([StandardScaler()], ["x0", "x1", "x2", "x3"]),
+        ([StandardScaler(), PCA(2)], ["pca0", "pca1"]),
+        ([FunctionTransformer(lambda X: X[:, 1:])], ["x0", "x1", "x2"]),  # says no names: plain ones
+        ([], ["x0", "x1", "x2", "x3"]),
+        (["passthrough", PCA(3)], ["pca0", "pca1", "pca2"]),
+    ],
+    ids=["scaler", "pca", "nameless", "one step", "passthrough"],
+)
+def test_a_pipeline_stands_for_its_last_step(steps, names, data):
+    pipeline = make_pipeline(*steps, forest()).fit(*data)
+    display = FeatureImportanceDisplay.from_estimator(pipeline)
+    np.testing.assert_array_equal(display.importances_, pipeline[-1].feature_importances_)
+    assert display.feature_names.tolist() == names
+    assert display.ax_.get_title() == "RandomForestRegressor"
+
+
+def test_steps_name_the_columns_of_a_frame(data):
+    pandas = pytest.importorskip("pandas")
+    X, y = data
+    frame = pandas.DataFrame(X, columns=NAMES).assign(sex=np.where(X[:, 2] > 0, "f", "m"))
+    steps = make_column_transformer((OneHotEncoder(), ["sex"]), remainder=StandardScaler())
+    pipeline = make_pipeline(steps, make_pipeline(StandardScaler(), ClosedFormMLPRegressor(10, random_state=0)))
+    display = FeatureImportanceDisplay.from_estimator(pipeline.fit(frame, y))
+    assert display.feature_names.tolist() == pipeline[0].get_feature_names_out().tolist()
+    np.testing.assert_array_equal(display.importances_, pipeline[-1][-1].feature_importances_)
+    named = FeatureImportanceDisplay.from_estimator(pipeline, feature_names=list("abcde"))
+    assert named.feature_names.tolist() == list("abcde")
+
+
+def test_a_search_stands_for_its_best_estimator(data):
+    search = GridSearchCV(make_pipeline(PCA(), forest()), {"pca__n_components": [2, 3]}, cv=2).fit(*data)
+    display = FeatureImportanceDisplay.from_estimator(search)
+    np.testing.assert_array_equal(display.importances_, search.best_estimator_[-1].feature_importances_)
+    assert display.feature_names.tolist() == [f"pca{k}" for k in range(search.best_params_["pca__n_components"])]
+    inner = make_pipeline(StandardScaler(), GridSearchCV(forest(), {"max_depth": [2]}, cv=2)).fit(*data)
+    assert FeatureImportanceDisplay.from_estimator(inner).estimator_name == "RandomForestRegressor"
+
+
+def search_without_refit():
+    return GridSearchCV(forest(), {"max_depth": [2]}, cv=2, refit=False)
+
+
+@pytest.mark.parametrize("model", [Ridge(), make_pipeline(StandardScaler(), Ridge()), search_without_refit()])
 def test_without_importances_the_error_says_what_to_do(model, data):
-    with pytest.raises(AttributeError, match="give the last step of a pipeline, or take"):
+    with pytest.raises(AttributeError, match=r"has no feature_importances_: .*from_permutation"):
         FeatureImportanceDisplay.from_estimator(model.fit(*data))
 
 
-@pytest.mark.parametrize("model", [ClosedFormMLP(), RandomForestRegressor()])
-def test_an_estimator_must_be_fitted(model):
+@pytest.mark.parametrize(
+    "model",
+    [ClosedFormMLP(), RandomForestRegressor(), make_pipeline(StandardScaler(), forest()), search_without_refit()],
+)
+def test_an_estimator_must_be_fitted(model, data):
     with pytest.raises(NotFittedError):
         FeatureImportanceDisplay.from_estimator(model)
+    with pytest.raises(NotFittedError):
+        FeatureImportanceDisplay.from_permutation(model, *data)
+
+
+# ---- permutation importance ----
+
+
+@pytest.mark.parametrize("given", [{}, {"scoring": "neg_mean_absolute_error", "n_repeats": 3, "n_jobs": 1}], ids=str)
+@pytest.mark.parametrize(
+    "model", [BRMPRegressor(), make_pipeline(StandardScaler(), PCA(2), Ridge())], ids=["one", "pipe"]
+)
+def test_permutation_importances_are_those_of_scikit_learn(model, given, data):
+    model.fit(*data)
+    weight = np.arange(len(data[1])) % 3.0
+    display = FeatureImportanceDisplay.from_permutation(
+        model, *data, random_state=0, sample_weight=weight, max_features=3, color="red", **given
+    )
+    expected = permutation_importance(model, *data, random_state=0, sample_weight=weight, **given)
+    np.testing.assert_array_equal(display.importances_, expected.importances_mean)
+    np.testing.assert_array_equal(display.errors_, expected.importances_std)
+    assert labels(display)[0] == "x1" and len(display.bars_) == 3
+    assert given.get("scoring", "the score") in display.ax_.get_xlabel()
+
+
+def test_permutation_takes_raw_columns_and_their_names(data):
+    pandas = pytest.importorskip("pandas")
+    X, y = data
+    frame = pandas.DataFrame(X, columns=NAMES)
+    pipeline = make_pipeline(StandardScaler(), PCA(2), forest()).fit(frame, y)
+    display = FeatureImportanceDisplay.from_permutation(pipeline, frame, y, random_state=0)
+    assert display.feature_names.tolist() == NAMES
+    assert display.ax_.get_title() == "RandomForestRegressor"
+    with pytest.raises(ValueError, match="feature names"):
+        FeatureImportanceDisplay.from_permutation(pipeline, frame[NAMES[:3]], y)
+    with pytest.raises(ValueError, match="3 features"):
+        FeatureImportanceDisplay.from_permutation(Ridge().fit(X, y), X[:, :3], y)
+
+
+def test_error_bars_go_with_their_bars(pyplot):
+    display = FeatureImportanceDisplay(IMPORTANCES, errors=[0.01, 0.02, 0.0, 0.03], quantity="loss").plot()
+    (lines,) = display.bars_.errorbar.lines[2]
+    ends = np.array([segment[:, 0] for segment in lines.get_segments()])
+    np.testing.assert_allclose(ends.mean(axis=1), lengths(display))
+    np.testing.assert_allclose(np.ptp(ends, axis=1) / 2, [0.02, 0.03, 0.01, 0.0])
+    assert display.ax_.get_xlabel() == "loss"
+
+
+def test_errors_are_as_many_and_scores_are_one(data):
+    with pytest.raises(ValueError, match=r"errors has shape \(3,\), but there are 4 importances"):
+        FeatureImportanceDisplay(IMPORTANCES, errors=[0.1] * 3)
+    for bad in (["r2", "max_error"], {"r2": "r2"}, 3):
+        with pytest.raises(ValueError, match="scoring must be None, one name or one callable"):
+            FeatureImportanceDisplay.from_permutation(Ridge().fit(*data), *data, scoring=bad)
