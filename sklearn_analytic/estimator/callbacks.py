@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import wraps
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from threading import Lock
@@ -85,9 +86,16 @@ def _progress_bar(estimator):
     if ProgressBar is None or hasattr(estimator, "_parent_callback_ctx"):
         return None
     try:
-        return ProgressBar()
+        return ProgressBar() if _bars_are_seen() else None
     except ImportError:  # of rich
         return None
+
+
+def _bars_are_seen():
+    """Whether rich draws here: in a notebook it asks for ipywidgets, and shows nothing without."""
+    from rich.console import Console
+
+    return not Console().is_jupyter or find_spec("ipywidgets") is not None
 
 
 @contextmanager

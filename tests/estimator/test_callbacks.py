@@ -260,6 +260,19 @@ def test_progress_bar_shows_passes_and_partitions(estimator, bars, capsys):
     assert "100%" in shown
 
 
+@pytest.mark.parametrize("has_widgets", [False, True])
+def test_verbose_shows_messages_in_a_notebook_that_draws_no_bar(has_widgets, monkeypatch, caplog):
+    console = pytest.importorskip("rich.console")
+    from sklearn_analytic.estimator import callbacks as ours
+
+    monkeypatch.setattr(console, "_is_jupyter", lambda: True)
+    monkeypatch.setattr(ours, "find_spec", lambda name: name if has_widgets else None)
+    assert (ours._progress_bar(sa.DFAClassifier()) is not None) == has_widgets
+    if not has_widgets:
+        sa.DFAClassifier((8,), verbose=True, **STEPS).fit(X, LABELS)
+        assert len([record for record in caplog.records if record.name == "sklearn_analytic"]) == 4
+
+
 # ---- stops, failures, copies ----
 
 
