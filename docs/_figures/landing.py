@@ -1,8 +1,13 @@
-"""Figures of the first pages: accuracy against fit time."""
+"""Figures of the first pages: accuracy against fit time, and what a first model says about its table."""
 
-from make_figures import BACKPROP, OTHER, OURS, TREES, figure, record_of
+import numpy as np
+import pandas as pd
+from make_figures import BACKPROP, FIFTH, OTHER, OURS, SIXTH, TREES, figure, record_of
 from matplotlib import pyplot as plt
 from matplotlib.ticker import NullLocator
+from sklearn.model_selection import train_test_split
+
+from sklearn_analytic import ClosedFormMLP
 
 SECONDS = (0.1, 0.3, 1, 3, 10)
 # {key in the file: (name, colour, side of the point on which the name stands)}
@@ -54,3 +59,35 @@ def _scatter(axes, record, models, seconds):
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylabel("mean accuracy")
     axes.margins(y=0.15)
+
+
+@figure("getting_started")
+def getting_started():
+    """What the first model of the guide says about its table: which columns it reads, and one of them in detail."""
+    table, cancelled = _customers()
+    train, _, known, _ = train_test_split(table, cancelled, random_state=0)
+    model = ClosedFormMLP(random_state=0).fit(train, known)
+    drawn, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3))
+    order = np.argsort(model.feature_importances_)
+    left.barh(table.columns[order], model.feature_importances_[order], color=OURS)
+    left.set_xlabel("share of the importance")
+    left.grid(axis="y")
+    for colour, plan in zip((SIXTH, FIFTH, OURS), ("basic", "family", "student"), strict=True):
+        rows = pd.DataFrame({"age": 45.0, "plan": plan, "town": "town 4", "visits": np.arange(11)})
+        right.plot(rows["visits"], model.predict_proba(rows)[:, 1], color=colour, label=plan, lw=2)
+    right.set(xlabel="visits", ylabel='probability of "yes"', ylim=(0, 1))
+    right.legend(title="plan")
+    return drawn
+
+
+def _customers():
+    """The table of the guide."""
+    rng = np.random.default_rng(0)
+    towns = [f"town {number}" for number in range(30)]
+    columns = {"age": rng.integers(18, 80, 800).astype(float), "plan": rng.choice(["basic", "family", "student"], 800)}
+    table = pd.DataFrame(columns | {"town": rng.choice(towns, 800), "visits": rng.poisson(4, 800)})
+    risk = 1.5 * (table["plan"] == "basic") - 0.5 * (table["visits"] - 4) - 0.05 * (table["age"] - 45)
+    risk += 1.5 * (table["town"].str[5:].astype(int) % 3 - 1)
+    cancelled = np.where(risk + rng.logistic(0, 0.6, 800) > 0.5, "yes", "no")
+    table.loc[rng.random(800) < 0.2, "age"] = np.nan
+    return table, cancelled
