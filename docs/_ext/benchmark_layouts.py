@@ -1,133 +1,625 @@
-"""How numbers of the benchmark files are shown: headings and formats by key, and which rows are the headline.
+"""The tables of the benchmark files: which records, named how, in which columns.
 
-A new file needs nothing here: keys that are unknown are shown under their own name.
+A column is a heading and a template that is filled with the values of a record, ``"{accuracy:.4f}"``; ``short`` is a
+format of three digits without exponent. A layout with ``across`` is a grid: the values of that template head further
+columns, and ``cell`` is filled with means over the records of a place.
 """
 
-# key: (heading, format); the order of columns is that of the file.
-COLUMNS = {
-    "accuracy": ("accuracy", ".4f"),
-    "accuracy_se": ("standard error", ".4f"),
-    **{
-        f"{key}_difference{end}": (f"{name}{title}", form)
-        for key, name in (("accuracy", "accuracy"), ("log_loss", "log-loss"), ("auc", "AUC"), ("r2", "R²"))
-        for end, title, form in (("", ", difference", "+.4f"), ("_se", ", standard error", ".4f"))
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import benchmark_names as names
+
+
+def part(*path):
+    """A function that returns the records at a path of a file."""
+
+    def records(record):
+        for key in path:
+            record = record[key]
+        return record
+
+    return records
+
+
+SUMMARY, ROWS = part("summary"), part("rows")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One table of a file."""
+
+    columns: dict  # {heading: template}
+    across: str = ""
+    cell: str = ""
+    names: dict = field(default_factory=dict)  # {key: {value: its name}}
+    keep: dict = field(default_factory=dict)  # {key: values}: other records are left to the file
+    order: str = ""  # the key by which records are sorted, largest first
+    caption: str = ""
+    records: Callable = SUMMARY
+
+
+def _scores(titles, known, order, seconds="fit_cpu_seconds", records=None):
+    """Means over data sets: two scores, the rank, and both times."""
+    own = {title: f"{{{key}:{form}}}" for title, (key, form) in titles.items()}
+    times = {"fit, s": f"{{{seconds}:.2f}}", "predict, s": "{predict_seconds:.3f}"}
+    columns = {"model": "{contender}"} | own | {"mean rank": "{mean_rank:.2f}"} | times
+    return Layout(columns, names={"contender": known}, order=order, records=records or SUMMARY)
+
+
+CLASSES = {"accuracy": ("mean_accuracy", ".4f"), "log-loss": ("mean_log_loss", ".3f")}
+NUMBERS = {"R²": ("mean_r2", ".4f"), "RMSE / deviation": ("mean_rmse_over_std", ".3f")}
+
+
+def classification(known=names.CLASSIFIERS, **options):
+    """Accuracy and log-loss over data sets."""
+    return _scores(CLASSES, known, "mean_accuracy", **options)
+
+
+def regression(known=names.REGRESSORS, **options):
+    """R² and the error in deviations over data sets."""
+    return _scores(NUMBERS, known, "mean_r2", **options)
+
+
+def _images():
+    """A grid of models and sets of images."""
+    known = {"contender": names.CLASSIFIERS, "dataset": names.SETS}
+    cell = "{accuracy:.4f}, {fit_seconds:.1f} s"
+    return Layout({"model": "{contender}"}, "{dataset}", cell, known, records=ROWS)
+
+
+# ------------------------------------------------------------------ small data, first fits, files
+
+
+def _small(what, tasks, caption):
+    """Milliseconds of estimators by table."""
+    keep = {"what": (what,), "task": tasks}
+    known = {"task": names.SMALL_SETS}
+    columns = {"estimator": "`{estimator}`"}
+    return Layout(columns, "{task}", "{milliseconds:short}", known, keep, caption=caption, records=ROWS)
+
+
+TASKS = tuple(name for name in names.SMALL_SETS if name == "iris" or "classes" in name or "cancer" in name)
+NUMERIC = ("diabetes", "2000 x 30, numbers")
+PARTS = {"products": "products", "factorisations": "factorisations", "trees": "trees", "the rest": "rest"}
+SMALL = (
+    _small("fit", TASKS, "A fit, processor milliseconds:"),
+    _small("fit", NUMERIC, "A fit of a regressor, processor milliseconds:"),
+    _small("predict", TASKS, "`predict` of one row, processor milliseconds:"),
+    _small("predict_proba", TASKS, "`predict_proba` of one row, processor milliseconds:"),
+    Layout(
+        {"table": "{task}", "whole": "{whole:short}"} | {title: f"{{{key}:short}}" for title, key in PARTS.items()},
+        names={"task": names.SMALL_PARTS},
+        caption="Where a fit of `ClosedFormMLP` or its regressor spends them:",
+        records=part("parts"),
+    ),
+)
+FIRST_FIT = (
+    Layout(
+        {
+            "estimator": "`{estimator}`",
+            "first fit, empty cache, s": "{first:.2f}",
+            "first fit, warm cache, s": "{warm_first:.2f}",
+            "second fit, s": "{second:.3f}",
+        },
+        records=ROWS,
+        caption="Processor seconds of a fit on breast cancer:",
+    ),
+    Layout(
+        {"estimator": "`{estimator}`", "first fit, s": "{first:.2f}", "second fit, s": "{second:.2f}"},
+        records=part("torch"),
+        caption="The same in PyTorch on the CPU:",
+    ),
+    Layout(
+        {"estimator": "`{estimator}`", "one BLAS thread, s": "{seconds_1:.2f}", "two, s": "{seconds_2:.2f}"},
+        records=part("busy"),
+        caption="Wall seconds of a fit on digits while another process keeps one of two cores busy:",
+    ),
+)
+STREAMING = Layout(
+    {
+        "model": "{contender}",
+        "seconds": "{seconds:.1f}",
+        "/ float64 loop": "{ratio:.2f}",
+        "memory above import, MB": "{peak_hwm:,.0f}",
+        "of it not the file, MB": "{peak_anon:,.0f}",
+        "relative error": "{error:.0e}",
     },
-    "after_turn": ("after a turn", ".4f"),
-    "auc": ("AUC", ".4f"),
-    "r2": ("R²", ".4f"),
-    "before_turn": ("before a turn", ".4f"),
-    "activation_mb": ("activations, MB", ".1f"),
-    "asked": ("asked", ".1f"),
-    "bits": ("activations", "s"),
-    "blas_share": ("share of BLAS", ".2f"),
-    "block_ms": ("ms per block", ".2f"),
-    "budget": ("what is equal", "s"),
-    "busy": ("busy", ".2f"),
-    "bytes_ratio": ("bytes / backpropagation's", ".2f"),
-    "cosine_first": ("cosine, first layer", ".2f"),
-    "cosine_last": ("cosine, last layer", ".2f"),
-    "counted_mb": ("counted, MB", ".0f"),
-    "counted_ratio": ("counted / backpropagation's", ".3f"),
-    "difference": ("points to the baseline", "+.2f"),
-    "difference_se": ("standard error", ".2f"),
-    "epoch_ms": ("epoch, ms", ".1f"),
-    "error": ("error of coefficients", ".0e"),
-    "feedback__tol_error": ("feedback__tol_error", "g"),
-    "fit_cpu_seconds": ("fit, processor s", ".2f"),
-    "fit_ms": ("fit per epoch, ms", ".1f"),
-    "fit_ratio": ("fit / MLP's", ".2f"),
-    "fit_seconds": ("fit, s", ".2f"),
-    "fit_to_mlp": ("fit / MLPClassifier", ".3f"),
-    "gradient_gap": ("largest gap of a gradient", ".0e"),
-    "gram_gflops": ("features and Gram, GFLOP/s", ".0f"),
-    "hand_off": ("hand-off", "s"),
-    "log_loss": ("log-loss", ".4f"),
-    "loss_gap": ("gap of the loss", ".0e"),
-    "mb": ("MB", ".2f"),
-    "mean_accuracy": ("mean accuracy", ".4f"),
-    "mean_log_loss": ("mean log-loss", ".3f"),
-    "mean_r2": ("mean R²", ".4f"),
-    "mean_rank": ("mean rank", ".2f"),
-    "mean_rmse_over_std": ("RMSE / deviation", ".3f"),
-    "measured_ms": ("ms, measured", ".2f"),
-    "measured_speedup": ("speed-up, measured", ".2f"),
-    "ms": ("ms per batch", ".2f"),
-    "n_modules": ("modules", "d"),
-    "n_partitions": ("partitions", "d"),
-    "n_runs": ("runs", "d"),
-    "n_sets": ("sets", "d"),
-    "of_peak": ("of the peak", ".2f"),
-    "payload_kb": ("payload, kB per step", ".1f"),
-    "payload_ratio": ("payload ratio", ".1f"),
-    "peak_gflops": ("peak, GFLOP/s", ".0f"),
-    "peak_hwm": ("peak above import, MB", ".0f"),
-    "peak_mb": ("peak, MB", ".0f"),
-    "peak_ratio": ("peak / backpropagation's", ".3f"),
-    "peak_to_backprop": ("peak / backpropagation's", ".2f"),
-    "points": ("points to one process", "+.2f"),
-    "predict_seconds": ("predict, s", ".3f"),
-    "ratio": ("ratio", ".2f"),
-    "ratio_with_shared": ("ratio, shared buffers included", ".2f"),
-    "seconds": ("seconds", ".2f"),
-    "speedup": ("speed-up", ".2f"),
-    "staleness": ("mean staleness", ".2f"),
-    "stored_mb": ("stored, MB", ".3f"),
-    "time_ratio": ("seconds / the baseline's", ".2f"),
-    "to_backprop": ("/ backpropagation", ".2f"),
-    "to_compiled": ("to compiled backpropagation", ".2f"),
-    "to_mlp": ("/ MLPClassifier", ".3f"),
-    "to_parallel": ("to data parallel", ".2f"),
-    "to_torch": ("to torch by hand", ".2f"),
-    "to_torch_loop": ("/ torch loop", ".2f"),
-    "to_two": ("to two BLAS threads", ".2f"),
-    "us": ("µs per batch", ".0f"),
-    "versions": ("weight versions, by module", "s"),
-    "wall_seconds": ("wall seconds", ".2f"),
-    "weight_difference": ("largest weight difference", ".0e"),
-    "weight_mb": ("weights, MB", ".1f"),
-    "wire_ratio": ("wire ratio", ".1f"),
-    "worst": ("worst set, points", "+.2f"),
-}
+    names={"contender": names.STREAMING},
+    keep={"rows": (2_000_000,)},
+)
+SHOWN_KAPPAS = (1e2, 1e4, 1e6, 1e8, 1e12)
 
-# Kept in the files, left out of the tables: counts and variants of what is shown.
-HIDDEN = {
-    *("n_failed", "n_common", "mean_accuracy_common", "mean_r2_common", "fit_ratio_large", "n_fit_ratio_large"),
-    *("n_log_loss", "log_loss_minus_lightgbm", "log_loss_minus_lightgbm_mcw1", "n_rmse_over_std"),
-    *("rmse_over_std_minus_lightgbm", "rmse_over_std_minus_lightgbm_mcw1", "runs", "peak_rss", "peak_anon"),
-    *("peak_file", "counted_times", "peak_times", "whole_ratio", "own_times", "accuracy_time", "difference_time"),
-    *("difference_time_se", "time_ratio_time", "epochs_5", "reached_5", "time_5", "epochs_10", "reached_10"),
-    *("time_10", "epochs_20", "reached_20", "time_20", "reached", "time_to", "kind", "skipped", "activation_to_stash"),
-    *("to_stash", "peak_to_stash", "to_checkpointing", "fit_of_peak"),
-    *("fit_cpu_seconds_difference", "fit_cpu_seconds_difference_se"),
-}
 
-# Files whose summary is long: the rows that are the headline. All others are in the file.
-HEADLINE = {
-    "accuracy_mixed": ("classification", "regression"),
-    "decoupled_memory": {"n_modules": (1, 4)},
-    "decoupled_simulation": {"part": ("8 layers, checked",), "hand_off": ("queue",)},
-    "decoupled_speed": {"network": ("8 x 512, batch 256",)},
-    "decoupled_stacked": {"network": ("8 x 16, batch 16",)},
-    "layerwise_memory": {"network": ("16 x 1024",)},
-    "streaming_least_squares": {"rows": (2_000_000,)},
-}
+def _errors(system):
+    """Records of one system of the file on condition numbers."""
 
-# Files that read best as a grid: rows, columns, cells (means over what is left, such as seeds).
-GRIDS = {
-    "accuracy_images": ("contender", "dataset", ("accuracy", "fit_seconds")),
-    "accuracy_images_cpnet": ("contender", "dataset", ("accuracy", "fit_seconds")),
-    "dfa_privacy": ("method", "epsilon", ("accuracy",)),
-}
+    def records(record):
+        rows = record["errors"][system].items()
+        pairs = [(solver, zip(record["kappas"], errors, strict=True)) for solver, errors in rows]
+        return [{"solver": solver, "kappa": kappa, "error": error} for solver, found in pairs for kappa, error in found]
 
-# Remarks that a reader needs beside the numbers.
-REMARKS = {
-    "accuracy_tabular": "Constants of the closed-form defaults were chosen on these very sets: the means are "
-    "optimistic to that extent.",
-    "accuracy_regression": "Constants of the closed-form defaults were chosen on these very sets: the means are "
-    "optimistic to that extent.",
-    "accuracy_mixed": "CatBoost has one seed on soybean, where a fit took half an hour.",
-    "categories_ablation": "Differences to the first line, with standard errors of pairs of table and seed.",
-    "conditioning": "A dash: the road stopped or was not run.",
-    "dfa_privacy": "Columns are budgets. Learning rates were chosen for every method, outside of the budget.",
-    "decoupled_speed": "Times need a machine that does nothing else.",
+    return records
+
+
+CONDITIONING = tuple(
+    Layout(
+        {"solver": "{solver}"},
+        "κ = {kappa:.0e}",
+        "{error:.0e}",
+        {"solver": names.SOLVERS},
+        {"kappa": SHOWN_KAPPAS},
+        caption=f"{title}:",
+        records=_errors(system),
+    )
+    for system, title in {"consistent": "Consistent systems", "noisy": "Noise of 1e-6 of the target"}.items()
+)
+READING = {"source": names.SOURCES, "estimator": names.BLOCKWISE}
+OUT_OF_CORE = (
+    Layout(
+        {
+            "source": "{source}",
+            "estimator": "{estimator}",
+            "250,000 rows, MB": "{peak_mb:.0f}",
+            "1,000,000 rows, MB": "{peak_mb_of_4n:.0f}",
+        },
+        names=READING,
+        keep={"suite": ("memory",)},
+        caption="Peak of memory above the imports (the rows are 100 and 400 MB):",
+    ),
+    Layout(
+        {
+            "source": "{source}",
+            "one pass, s": "{seconds:.2f}",
+            "processor, s": "{cpu_seconds:.3f}",
+            "MB per processor second": "{megabytes_per_cpu_second:,.0f}",
+            "targets only, processor s": "{targets_cpu_seconds:.3f}",
+        },
+        names={"source": names.SOURCES},
+        keep={"suite": ("reading",)},
+        caption="Reading 100,000 rows:",
+    ),
+    Layout(
+        {"source": "{source}"},
+        "{ahead}",
+        "{seconds:.2f}",
+        {"source": names.SOURCES, "ahead": names.AHEAD},
+        {"suite": ("fits",)},
+        caption="Wall seconds of a fit, by the number of blocks that are read ahead:",
+    ),
+    Layout(
+        {"estimator": "{estimator}"},
+        "{source}",
+        "{cpu_seconds:.2f}",
+        READING,
+        {"suite": ("estimators",)},
+        caption="Processor seconds of a fit, from arrays and from a file:",
+    ),
+)
+DASK = (
+    Layout(
+        {
+            "workers": "{workers}",
+            "sums of a partition, s": "{fold_s:.2f}",
+            "merge, s": "{merge_s:.3f}",
+            "pass, measured, s": "{pass_s:.2f}",
+            "pass, modelled, s": "{model_s:.2f}",
+            "sent, MB": "{moved_mb:.1f}",
+        },
+        records=ROWS,
+        caption="Measured, and as the model has it:",
+    ),
+    Layout(
+        {
+            "workers": "{workers}",
+            "sums, s": "{sums_s:,.0f}",
+            "merges, s": "{merges_s:.1f}",
+            "tasks, s": "{tasks_s:.0f}",
+            "pass, s": "{pass_s:,.0f}",
+            "reading, s per worker": "{read_s:,.0f}",
+        },
+        records=part("plan"),
+        caption="Planned by the model for 10⁹ rows of 1000 columns:",
+    ),
+)
+SEARCH = Layout(
+    {
+        "estimator": "`{estimator}`",
+        "workers": "{backend}",
+        "1 job, s": "{seconds_1:.2f}",
+        "2 jobs, s": "{seconds_2:.2f}",
+        "4 jobs, s": "{seconds_4:.2f}",
+        "fastest and slowest of 1 job, s": "{fastest_1:.2f}, {slowest_1:.2f}",
+    },
+    names={"backend": names.WORKERS},
+    records=ROWS,
+)
+COMMUNICATION = Layout(
+    {
+        "data set": "{set}",
+        "errors": "{scheme}",
+        "processes": "{workers}",
+        "points to one process": "{points:+.2f}",
+        "payload, times smaller": "{payload_ratio:.1f}",
+        "on the wire, times smaller": "{wire_ratio:.1f}",
+    },
+    names={"set": names.SETS, "scheme": names.DFA_ERRORS},
+    keep={"compression": ("entropy",)},
+)
+
+# ------------------------------------------------------------------ networks trained by steps
+
+GAP, RATIO = "{difference:+.2f} ± {difference_se:.2f}", "fit / backpropagation"
+
+
+def _feedback(known):
+    """Kinds of feedback against backpropagation."""
+    columns = {
+        "errors": "{contender}",
+        "accuracy": "{accuracy:.4f}",
+        "points to backpropagation": GAP,
+        "log-loss": "{log_loss:.3f}",
+        RATIO: "{time_ratio:.2f}",
+        "cosine to the gradient, first and last layer": "{cosine_first:.2f}, {cosine_last:.2f}",
+    }
+    return Layout(columns, names={"contender": known})
+
+
+SCHEMES = Layout(
+    {
+        "scheme": "{contender}",
+        "accuracy": "{accuracy:.4f}",
+        "points to backpropagation": "{difference:+.2f}",
+        "log-loss": "{log_loss:.3f}",
+        "fit, s": "{seconds:.1f}",
+    },
+    names={"contender": names.SCHEMES},
+)
+
+
+EPOCHS = Layout({"training": "{contender}"}, "{network}", "{to_mlp:.3f}", {"contender": names.DFA_SPEED})
+DFA_MEMORY = (
+    Layout(
+        {
+            "network": "{network}",
+            "errors": "{contender}",
+            "activations": "{bits}",
+            "stored, MB": "{stored_mb:.3f}",
+            "times less (with shared buffers)": "{ratio:.1f} ({ratio_with_shared:.2f})",
+            "points to exact": "{difference:+.2f}",
+        },
+        names={"network": names.DFA_NETWORKS, "contender": names.DFA_ERRORS},
+        keep={"network": ("2x256", "4x512")},
+    ),
+    Layout(
+        {
+            "trained by": "{network}",
+            "activations": "{bits}",
+            "stored, MB": "{stored_mb:.1f}",
+            "peak of a fit, MB": "{peak_mb:.0f}",
+        },
+        names={"network": names.DFA_NETWORKS},
+        keep={"network": ("compiled", "torch")},
+        caption="Peak of a process with large batches:",
+    ),
+)
+SKIPPING = Layout(
+    {
+        "`tol_error`": "{feedback__tol_error:g}",
+        "accuracy": "{accuracy:.4f}",
+        "points to all rows": GAP,
+        "log-loss": "{log_loss:.3f}",
+        "fit / all rows": "{time_ratio:.2f}",
+    }
+)
+ONLINE = Layout(
+    {
+        "model": "{contender}",
+        "accuracy": "{accuracy:.4f} ± {accuracy_se:.4f}",
+        "just after a turn": "{after_turn:.3f}",
+        "just before one": "{before_turn:.3f}",
+        "ms per block": "{block_ms:.1f}",
+    },
+    names={"contender": names.ONLINE},
+)
+BUDGETS = Layout({"method": "{method}"}, "ε = {epsilon}", "{accuracy:.3f}", {"method": names.PRIVACY}, records=ROWS)
+BYTES = "bytes / backpropagation"
+LAYERWISE = Layout(
+    {
+        "training": "{contender}",
+        "accuracy": "{accuracy:.4f}",
+        "points to backpropagation (worst set)": f"{GAP} ({{worst:+.2f}})",
+        "log-loss": "{log_loss:.3f}",
+        RATIO: "{time_ratio:.2f}",
+        BYTES: "{bytes_ratio:.2f}",
+    },
+    names={"contender": names.LAYERWISE},
+)
+LAYERWISE_MEMORY = Layout(
+    {"training": "{contender}"},
+    "{network}",
+    "{counted_mb:.0f} / {peak_mb:.0f}",
+    {"contender": names.LAYERWISE_MEMORY, "network": names.DEPTHS},
+)
+LAYERWISE_ABLATION = Layout(
+    {
+        "training": "{contender}",
+        "points, equal epochs": GAP,
+        "fit, equal epochs": "{time_ratio:.2f}",
+        "points, equal time": "{difference_time:+.2f} ± {difference_time_se:.2f}",
+        "effective rank": "{rank:.0f}",
+        BYTES: "{bytes_ratio:.2f}",
+    },
+    names={"contender": names.LAYERWISE_ABLATION},
+)
+PARTITIONS = Layout(
+    {
+        "partitions": "{n_partitions}",
+        "what is equal": "{budget}",
+        "rows of a batch": "{batches}",
+        "points to one partition": GAP,
+        "fit / one partition": "{time_ratio:.2f}",
+        "bytes / one partition": "{bytes_ratio:.2f}",
+    },
+    names={"budget": names.BUDGETS},
+)
+OUTPUTS = Layout(
+    {"training": "{contender}, rate {rate}"},
+    "{output}",
+    "{accuracy:.4f} ({log_loss:.3f})",
+    {"contender": names.OUTPUT_NETWORKS, "output": names.OUTPUT_RULES},
+)
+SUBSAMPLE = Layout(
+    {
+        "share of the rows": "{contender}",
+        "accuracy": "{accuracy:.4f}",
+        "points to all rows": GAP,
+        "log-loss": "{log_loss:.3f}",
+        "fit / all rows": "{time_ratio:.2f}",
+    },
+    names={"contender": names.SHARES},
+)
+
+
+def _modules(counts=(2, 4, 8)):
+    """Schedules by the number of modules."""
+    keep = {"n_modules": counts}
+    return Layout({"schedule": "{contender}"}, "{n_modules} modules", GAP, {"contender": names.DECOUPLED}, keep)
+
+
+SPEEDS = ("backprop, 1 thread", "backprop, 2 BLAS threads", "data parallel, 2 threads", "fdg", "ddg")
+SPEED_NAMES = {"contender": names.DECOUPLED_SPEED}
+DECOUPLED_SPEED = (
+    Layout(
+        {
+            "training": "{contender}",
+            "threads": "{threads}",
+            "ms per batch": "{ms:.1f}",
+            "speed-up": "{speedup:.2f}",
+            "modules busy": "{busy}",
+        },
+        names=SPEED_NAMES,
+        keep={"network": ("8 x 512, batch 256",)},
+        caption="Eight hidden layers of 512 units, batches of 256 rows, two modules:",
+    ),
+    Layout(
+        {"layers and batch": "{network}"},
+        "{contender}",
+        "{ms:.2f}",
+        SPEED_NAMES,
+        {"contender": SPEEDS},
+        caption="Milliseconds per batch by the size of the network:",
+    ),
+)
+DECOUPLED_MEMORY = (
+    Layout(
+        {"schedule": "{contender}"},
+        "{n_modules} modules",
+        "{activation_mb:.1f} + {weight_mb:.1f}, {peak_mb:.0f}",
+        {"contender": names.DECOUPLED_MEMORY},
+        {"network": ("8 x 512, batch 256",), "n_modules": (2, 4, 8)},
+        caption="Layers of 512: activations + other weights, peak, in MB (backpropagation: 4.2 + 0, 6):",
+    ),
+    Layout(
+        {
+            "schedule": "{contender}",
+            "activations, MB": "{activation_mb:.1f}",
+            "other weights, MB": "{weight_mb:.1f}",
+            "weight versions, by module": "{versions}",
+            "peak, MB": "{peak_mb:.0f}",
+            "peak / backpropagation": "{peak_to_backprop:.2f}",
+        },
+        names={"contender": names.DECOUPLED_MEMORY},
+        keep={"network": ("8 x 1024, batch 256",)},
+        caption="Layers of 1024, four modules:",
+    ),
+)
+CHAIN = ("fdg", "ddg", "dtrp, even split", "dtrp, compensated split", "GPipe, 1F1B, 32 micro-batches")
+SIMULATION = (
+    Layout(
+        {
+            "schedule": "{contender}",
+            "ms per batch, simulated": "{ms:.1f}",
+            "measured": "{measured_ms:.1f}",
+            "simulated / measured": "{ratio:.2f}",
+            "speed-up, simulated": "{speedup:.2f}",
+            "speed-up, measured": "{measured_speedup:.2f}",
+        },
+        names=SPEED_NAMES,
+        keep={"part": ("8 layers, checked",)},
+        caption="Eight layers in two modules, simulated and measured:",
+    ),
+    Layout(
+        {"modules": "{n_modules}"},
+        "{contender}",
+        "{speedup:.1f}",
+        SPEED_NAMES,
+        {"contender": CHAIN, "hand_off": ("queue", "free"), "part": ("chain of 128 layers", "formula")},
+        caption="A chain of 128 layers with a processor for every module, speed-up over one processor:",
+    ),
+)
+SYNCHRONOUS = Layout(
+    {
+        "training": "{contender}",
+        "gradients": "{gradients}",
+        "ms per batch": "{ms:.1f}",
+        "speed-up over PyTorch": "{speedup:.2f}",
+        "over compiled backpropagation": "{to_compiled:.2f}",
+        "largest gap of a gradient": "{gradient_gap:.0e}",
+    },
+    names={"contender": names.SYNCHRONOUS},
+)
+STACKED_KINDS = tuple(names.STACKED)[1:-1]  # without autograd, and eight modules in turns
+STACKED = Layout(
+    {"layers and batch": "{network}"},
+    "{contender}",
+    "{us:,.0f}",
+    {"contender": names.STACKED},
+    {"contender": STACKED_KINDS},
+    caption="Microseconds per batch:",
+)
+
+# ------------------------------------------------------------------ ablations, peak, reliability
+
+
+def _differences(known, scores):
+    """Changes of a default: differences to it, with standard errors, and the time of a fit."""
+    cells = {title: f"{{{key}_difference:+.4f}} ± {{{key}_difference_se:.4f}}" for title, key in scores.items()}
+    columns = {"change": "{contender}"} | cells | {"fit, s": "{fit_cpu_seconds:.2f}"}
+    return Layout(columns, names={"contender": known}, records=part("summary", "variants"))
+
+
+CLASS_SCORES = {"accuracy": "accuracy", "log-loss": "log_loss"}
+NUMBER_SCORES = {"R²": "r2", "RMSE / deviation": "rmse_over_std"}
+RAW_SCORES = CLASS_SCORES | {"area under the curve": "auc", "R²": "r2"}
+PEAK = Layout(
+    {
+        "network": "{hidden}",
+        "units": "{width}",
+        "fit, s": "{fit_seconds:.1f}",
+        "share of BLAS": "{blas_share:.2f}",
+        "features and Gram matrix, GFLOP/s": "{gram_gflops:.0f}",
+        "of the peak": "{of_peak:.2f}",
+    },
+    names={"hidden": names.HIDDEN},
+    records=ROWS,
+)
+ROOFLINE = (
+    Layout(
+        {"device": "{device}", "threads": "{threads}", "dtype": "{precision}"},
+        "{features} columns, {width} units",
+        "{of_peak:.2f}",
+        {"device": names.DEVICES},
+        records=ROWS,
+        caption="Features and Gram matrix, share of the rate of a square product:",
+    ),
+    Layout(
+        {
+            "device": "{device}",
+            "columns": "{columns}",
+            "preconditioned Cholesky, ms": "{cholesky_ms:.0f}",
+            "Householder QR, ms": "{geqrf_ms:.0f}",
+            "ratio, processor": "{ratio_cpu:.2f}",
+        },
+        names={"device": names.DEVICES},
+        records=part("qr"),
+        caption="Two ways to add 4096 rows to a triangular factor:",
+    ),
+    Layout(
+        {
+            "data set": "{set}",
+            "network": "{hidden}",
+            "score": "{score}",
+            "float32": "{float32:.4f}",
+            "bfloat16": "{bfloat16:.4f}",
+            "largest difference of a seed": "{largest_difference:.4f}",
+        },
+        names={
+            "set": names.SETS,
+            "hidden": names.HIDDEN,
+            "score": {"accuracy": "accuracy", "R2": "R²"},
+        },
+        records=part("accuracy"),
+        caption="Scores with features in bfloat16:",
+    ),
+)
+RELIABILITY = Layout(
+    {
+        "part": "{part}",
+        "trials": "{trials:,}",
+        "violations": "{violations}",
+        "clear errors": "{clear_errors}",
+        "seconds": "{seconds:.0f}",
+    },
+    names={"part": names.PARTS},
+)
+
+# ------------------------------------------------------------------ files
+
+LAYOUTS = {
+    "accuracy_boosting_tabular": (classification(),),
+    "accuracy_tabular": (classification(seconds="fit_seconds"),),
+    "accuracy_mixed": (
+        classification(names.RAW_CLASSIFIERS, records=part("summary", "classification")),
+        regression(names.RAW_REGRESSORS, records=part("summary", "regression")),
+    ),
+    "accuracy_large": (
+        classification(),
+        Layout(
+            {"data set": "{dataset}"},
+            "{contender}",
+            "{accuracy:.4f}",
+            {"dataset": names.SETS, "contender": names.CLASSIFIERS},
+            records=ROWS,
+            caption="Accuracy by data set:",
+        ),
+    ),
+    "accuracy_boosting_regression": (regression(),),
+    "accuracy_regression": (regression(seconds="fit_seconds"),),
+    "accuracy_images": (_images(),),
+    "accuracy_images_cpnet": (_images(),),
+    "small": SMALL,
+    "first_fit": FIRST_FIT,
+    "streaming_least_squares": (STREAMING,),
+    "conditioning": CONDITIONING,
+    "out_of_core": OUT_OF_CORE,
+    "dask_scaling": DASK,
+    "parallel_search": (SEARCH,),
+    "communication": (COMMUNICATION,),
+    "dfa_accuracy_default": (_feedback(names.DFA_DEFAULT),),
+    "dfa_accuracy": (_feedback(names.FEEDBACK),),
+    "dfa_accuracy_images": (_feedback(names.FEEDBACK),),
+    "dfa_speed": (EPOCHS,),
+    "dfa_speed_2threads": (EPOCHS,),
+    "dfa_memory": DFA_MEMORY,
+    "dfa_images": (SCHEMES,),
+    "dfa_images_10epochs": (SCHEMES,),
+    "dfa_images_cifar": (SCHEMES,),
+    "dfa_sequences": (SCHEMES,),
+    "dfa_skipping": (SKIPPING,),
+    "dfa_online": (ONLINE,),
+    "dfa_privacy": (BUDGETS,),
+    "layerwise_accuracy": (LAYERWISE,),
+    "layerwise_memory": (LAYERWISE_MEMORY,),
+    "layerwise_partitions": (PARTITIONS,),
+    "layerwise_outputs": (OUTPUTS,),
+    "layerwise_subsample": (SUBSAMPLE,),
+    "layerwise_ablation": (LAYERWISE_ABLATION,),
+    "decoupled_accuracy": (_modules(),),
+    "decoupled_accuracy_sgd": (_modules(),),
+    "decoupled_images": (_modules(counts=(2, 4)),),
+    "decoupled_images_long": (_modules(counts=(2, 4)),),
+    "decoupled_speed": DECOUPLED_SPEED,
+    "decoupled_memory": DECOUPLED_MEMORY,
+    "decoupled_simulation": SIMULATION,
+    "decoupled_synchronous": (SYNCHRONOUS,),
+    "decoupled_stacked": (STACKED,),
+    "trees_ablation_tabular": (_differences(names.TREES, CLASS_SCORES),),
+    "trees_ablation_regression": (_differences(names.TREES, NUMBER_SCORES),),
+    "closed_form_ablation_tabular": (classification(names.CONSTRUCTIONS, seconds="fit_seconds"),),
+    "closed_form_ablation_regression": (regression(names.CONSTRUCTIONS, seconds="fit_seconds"),),
+    "categories_ablation": (_differences(names.CATEGORIES, RAW_SCORES),),
+    "closed_form_speed": (PEAK,),
+    "roofline": ROOFLINE,
+    "reliability": (RELIABILITY,),
 }

@@ -1,18 +1,19 @@
-"""The page of benchmarks: one section per JSON file of ``docs/benchmarks``, with the command that writes it.
+"""The page of benchmarks: tables of the JSON files of ``docs/benchmarks``, with the commands that write them.
 
-The page holds the line ``<!-- benchmark tables -->``; it is replaced when the page is read, so that tables cannot go
-stale. Commands are those of ``docs/benchmarks/README.md``.
+A line ``<!-- table: NAME -->`` of the page is replaced, when the page is read, by the tables of ``NAME.json``, so that
+they cannot go stale, and by a folded block: the machine, and the commands of ``docs/benchmarks/README.md``.
 """
 
 import json
 import re
+import string
 from pathlib import Path
 
-from benchmark_layouts import COLUMNS, GRIDS, HEADLINE, HIDDEN, REMARKS
+from benchmark_layouts import LAYOUTS
 
-MARK = "<!-- benchmark tables -->"
+MARK = re.compile(r"^<!-- table: (\w+) -->$", flags=re.M)
 PAGE = "benchmarks/index"
-LONGEST = 40  # rows of a table; the rest is in the file
+NOTHING = "–"
 
 
 def commands(readme):
@@ -25,160 +26,146 @@ def commands(readme):
     return found
 
 
-def sections(readme):
-    """{heading of the README: names of JSON files whose commands stand under it}, in its order."""
-    parts = re.split(r"^## (.+)$", readme, flags=re.M)[1:]
-    return {title: list(commands(body)) for title, body in zip(parts[::2], parts[1::2], strict=True)}
+def filled(text, folder):
+    """The page with its marks replaced."""
+    known = commands((folder / "README.md").read_text())
 
+    def section_of(match):
+        name = match[1]
+        return "\n".join(section(name, json.loads((folder / f"{name}.json").read_text()), known.get(name, [])))
 
-def page(folder):
-    """Markdown of all sections; a file without a command in the README comes last and says so."""
-    readme = (folder / "README.md").read_text()
-    files = {path.stem: path for path in sorted(folder.glob("*.json"))}
-    known, lines = commands(readme), []
-    groups = {title: [name for name in names if name in files] for title, names in sections(readme).items()}
-    groups["Other files"] = sorted(files.keys() - known.keys())
-    for title, names in groups.items():
-        if names:
-            lines += [f"## {title}", ""]
-        for name in names:
-            lines += section(name, json.loads(files[name].read_text()), known.get(name, []))
-    return "\n".join(lines)
+    return MARK.sub(section_of, text)
 
 
 def section(name, record, how):
-    """One file: its command, where it ran, its table."""
-    lines = [f"### {name}", "", f"[`{name}.json`]({name}.json){where(record)}", ""]
-    if name in REMARKS:
-        lines += [REMARKS[name], ""]
-    lines += [*table(name, record), ""]
-    code = "\n".join(how) if how else "# the command is missing in docs/benchmarks/README.md"
-    return [*lines, "```bash", code, "```", ""]
+    """One file: its tables, and below them what few readers need."""
+    tables = [[*_caption(layout), *tabulated(record, layout), ""] for layout in LAYOUTS[name]]
+    return [*(line for lines in tables for line in lines), *fold(record, how)]
+
+
+def _caption(layout):
+    """The line above a table."""
+    return [layout.caption, ""] if layout.caption else []
+
+
+def fold(record, how):
+    """A block that readers open: machine and commands."""
+    code = ["```bash", *how, "```"] if how else ["The command is missing in `docs/benchmarks/README.md`."]
+    return [":::{dropdown} Machine and command", where(record), "", *code, ":::"]
 
 
 def where(record):
     """The machine in one phrase."""
-    machine = record.get("environment", {})
+    machine, settings = record.get("environment", {}), record.get("settings", {})
     packages = machine.get("packages", {})
-    words = [machine.get("gpu"), machine.get("cpu"), f"{machine['cores']} cores" if "cores" in machine else None]
-    threads = record.get("settings", {}).get("threads") if isinstance(record.get("settings"), dict) else None
-    words += [f"threads: {_text(threads)}"] if threads else []
+    words = [machine.get("gpu"), machine.get("cpu"), _count(machine.get("cores"), "core"), _threads(settings)]
     words += [f"{key} {packages[key]}" for key in ("numpy", "scikit-learn", "torch") if packages.get(key)]
-    words += [machine["date"][:10]] if machine.get("date") else []
-    words = [word for word in words if isinstance(word, str) and word]
-    return ": " + ", ".join(words) + "." if words else ""
+    words += [machine.get("date", "")[:10]]
+    found = ", ".join(word for word in words if word)
+    return f"{found}." if found else "The file does not name its machine."
+
+
+def _count(number, noun):
+    """A number of things, or nothing."""
+    return f"{number} {noun}{'s' * (number != 1)}" if number else ""
+
+
+def _threads(settings):
+    """The numbers of threads that were set."""
+    threads = settings.get("threads") or []
+    numbers = [str(number) for number in (threads if isinstance(threads, list) else [threads])]
+    return f"{' and '.join(numbers)} thread{'s' * (numbers != ['1'])}" if numbers else ""
 
 
 # ------------------------------------------------------------------ tables
 
 
-def table(name, record):
-    """The headline of a file as lines of Markdown."""
-    if name in GRIDS:
-        return grid(record["rows"], *GRIDS[name])
-    if "kappas" in record:
-        return conditioning(record)
-    if isinstance(record.get("summary"), dict):
-        parts = [part for part in HEADLINE.get(name, record["summary"]) if _is_records(record["summary"].get(part))]
-        return records([{"part": part} | row for part in parts for row in record["summary"][part]])
-    rows = next((record[key] for key in ("summary", "rows") if _is_records(record.get(key))), None)
-    if rows is None:
-        return listing(record)
-    chosen = [row for row in rows if all(row.get(key) in values for key, values in HEADLINE.get(name, {}).items())]
-    lines = records(chosen[:LONGEST])
-    left_out = len(rows) - len(chosen[:LONGEST])
-    return [*lines, "", f"{left_out} more rows are in the file."] if left_out else lines
+def tabulated(record, layout):
+    """One table as lines of Markdown."""
+    rows = [flat(row) for row in layout.records(record)]
+    rows = [row for row in rows if all(row.get(key) in values for key, values in layout.keep.items())]
+    if layout.order:
+        rows.sort(key=lambda row: -row[layout.order])
+    rows = [named(row, layout.names) for row in rows]
+    return grid(rows, layout) if layout.across else listing(rows, layout)
 
 
-def records(rows):
-    """One line per record, one column per scalar that any of them has."""
-    keys = dict.fromkeys(key for row in rows for key, value in row.items() if _is_scalar(value))
-    constant = {key for key in keys if key not in COLUMNS and len(rows) > 1 and _is_constant(rows, key)}
-    keys = [key for key in keys if key not in HIDDEN | constant and any(row.get(key) is not None for row in rows)]
-    head = [COLUMNS.get(key, (key.replace("_", " "), None))[0] for key in keys]
-    return lines_of(head, [[_cell(row.get(key), COLUMNS.get(key, ("", None))[1]) for key in keys] for row in rows])
+def flat(row):
+    """A record with the entries of its dictionaries beside its own."""
+    inner = {f"{key}_{k}": v for key, value in row.items() if isinstance(value, dict) for k, v in value.items()}
+    return row | inner
 
 
-def grid(rows, down, across, keys):
-    """Means of ``keys`` by two others."""
-    columns, cells = list(dict.fromkeys(row[across] for row in rows)), {}
+def named(row, names):
+    """A record with its keys replaced by the names that readers know; one that has no name is an error."""
+    return row | {key: known[row[key]] for key, known in names.items() if row.get(key) is not None}
+
+
+def listing(rows, layout):
+    """A line for each record."""
+    return lines_of(list(layout.columns), [[cell(form, row) for form in layout.columns.values()] for row in rows])
+
+
+def grid(rows, layout):
+    """Lines by the columns of the layout, columns by what it spreads, cells with means."""
+    first = list(layout.columns.values())
+    heads = list(dict.fromkeys(cell(layout.across, row) for row in rows))
+    places = {}
     for row in rows:
-        cells.setdefault(row[down], {}).setdefault(row[across], []).append(row)
-    body = [[name, *(_means(line.get(column, []), keys) for column in columns)] for name, line in cells.items()]
-    shown = ", ".join(COLUMNS[key][0] for key in keys)
-    return [f"Cells: {shown}.", "", *lines_of([f"{down} / {across}", *map(str, columns)], body)]
+        line = places.setdefault(tuple(cell(form, row) for form in first), {})
+        line.setdefault(cell(layout.across, row), []).append(row)
+    body = [
+        [*names, *(cell(layout.cell, mean_row(line[head])) if head in line else NOTHING for head in heads)]
+        for names, line in places.items()
+    ]
+    return lines_of([*layout.columns, *heads], body)
 
 
-def conditioning(record):
-    """Errors of the roads by condition number."""
-    head = ["system", "road", *(f"{kappa:.0e}" for kappa in record["kappas"])]
-    roads = [(system, road, row) for system, rows in record["errors"].items() for road, row in rows.items()]
-    return lines_of(head, [[system, road, *(_cell(error, ".0e") for error in row)] for system, road, row in roads])
+def mean_row(rows):
+    """The means of the numbers of records."""
+    keys = [key for key, value in rows[0].items() if isinstance(value, (int, float)) or value is None]
+    found = {key: [row[key] for row in rows if row.get(key) is not None] for key in keys}
+    return {key: sum(values) / len(values) if values else None for key, values in found.items()}
 
 
-def listing(record):
-    """Any other file: its scalars, by path."""
-    found = [(path, value) for path, value in _leaves(record) if not path.startswith(("environment", "settings"))]
-    return lines_of(["what", "value"], [[path, _cell(value, None)] for path, value in found[:LONGEST]])
+class _Formatter(string.Formatter):
+    """Python's formats, and ``short``: three digits, without exponent."""
+
+    def format_field(self, value, form):
+        if form == "short":
+            form = ",.0f" if value >= 100 else ".3g"
+        return super().format_field(value, form)
+
+
+FORMATTER = _Formatter()
+
+
+def cell(template, row):
+    """A template filled in; a dash where a value is missing, and nought for a difference to itself."""
+    keys = [key for _, key, _, _ in FORMATTER.parse(template) if key]
+    if any(row.get(key) is None for key in keys):
+        return NOTHING
+    text = FORMATTER.vformat(template, (), row)
+    if text == "-":
+        return NOTHING
+    return "0" if re.fullmatch(r"\+0\.0+( ± 0\.0+)?( \(\+0\.0+\))?", text) else text
 
 
 def lines_of(head, body):
-    """A table of Markdown."""
-    rule = "|" + "---|" * len(head)
+    """A table of Markdown, numbers to the right."""
+    right = [all(_is_number(line[k]) for line in body) for k in range(len(head))]
+    rule = "|" + "|".join("---:" if one else "---" for one in right) + "|"
     return ["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(_escaped(line)) + " |" for line in body)]
 
 
+def _is_number(text):
+    """Whether a cell begins as a number does; sizes of networks are names."""
+    return text == NOTHING or re.match(r"[-+]?[\d.](?!\d* x )", text) is not None
+
+
 def _escaped(cells):
-    """Bars would end a cell, angle brackets would begin a tag."""
-    return [str(cell).replace("|", "\\|").replace("<", "&lt;") for cell in cells]
-
-
-def _means(rows, keys):
-    """Cells of a grid: means of the rows that have a value."""
-    parts = [[row[key] for row in rows if row.get(key) is not None] for key in keys]
-    means = [sum(part) / len(part) if part else None for part in parts]
-    return ", ".join(_cell(value, COLUMNS[key][1]) for value, key in zip(means, keys, strict=True))
-
-
-def _cell(value, form):
-    """A value in its format; files of others may hold another type under a known key."""
-    if value is None:
-        return "–"
-    try:
-        return format(value, form) if form else _text(value)
-    except ValueError:
-        return _text(value)
-
-
-def _text(value):
-    """A value without a format of its own."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return ", ".join(map(_text, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _is_scalar(value):
-    """Whether a table can show it."""
-    return isinstance(value, (str, int, float))
-
-
-def _is_constant(rows, key):
-    """Whether all records have one and the same value: it says nothing in a table."""
-    return len({json.dumps(row.get(key)) for row in rows}) == 1
-
-
-def _is_records(value):
-    """Whether it is a list of records."""
-    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
-
-
-def _leaves(value, path=""):
-    """(path, scalar) of nested dictionaries."""
-    if _is_scalar(value) or value is None:
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    """Bars would end a cell, angle brackets would begin a tag; a minus is no hyphen."""
+    return [re.sub(r"(?<![\w.])-(?=[\d.])", "−", cell).replace("|", "\\|").replace("<", "&lt;") for cell in cells]
 
 
 # ------------------------------------------------------------------ Sphinx
@@ -188,7 +175,7 @@ def read(app, docname, source):
     """Fill in the page when Sphinx reads it."""
     if docname == PAGE:
         folder = Path(app.srcdir) / "benchmarks"
-        source[0] = source[0].replace(MARK, page(folder))
+        source[0] = filled(source[0], folder)
         for path in (folder / "README.md", *folder.glob("*.json")):
             app.env.note_dependency(str(path))
 

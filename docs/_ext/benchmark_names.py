@@ -1,0 +1,357 @@
+"""What the benchmark files call their models, data sets and parts, and what readers call them.
+
+The files hold the short keys of ``examples/benchmarks``. Every key of a column that is named has to be here: one that
+is missing is an error when the page is built. Parameters are those of the estimator whose benchmark it is.
+"""
+
+# ------------------------------------------------------------------ data sets
+
+SETS = {
+    "adult": "adult",
+    "bank_marketing": "bank marketing",
+    "california_housing": "California housing",
+    "cifar10_jpeg_10k": "CIFAR-10, 10,000 images",
+    "coil20": "COIL-20",
+    "connect4": "connect-4",
+    "covertype_20k": "covertype, 20,000 rows",
+    "credit_default": "credit default",
+    "digits": "digits",
+    "electricity": "electricity",
+    "fashion_mnist": "Fashion-MNIST",
+    "kin40k": "kin40k",
+    "letter": "letter",
+    "magic": "magic",
+    "mnist": "MNIST",
+    "nsl_kdd": "NSL-KDD",
+    "orl_faces": "ORL faces",
+    "pendigits": "pendigits",
+    "shuttle": "shuttle",
+}
+
+# ------------------------------------------------------------------ tables and images
+
+BOOSTING = {
+    "lightgbm": "LightGBM (defaults)",
+    "lightgbm_mcw1": "LightGBM (`min_child_weight=1`)",
+    "xgboost": "XGBoost",
+    "catboost": "CatBoost",
+    "hist_gb": "HistGradientBoosting",
+    "random_forest": "RandomForest",
+}
+CLASSIFIERS = BOOSTING | {
+    "closed_form": "**`ClosedFormMLP()`**",
+    "closed_form_patch": "`ClosedFormMLP(image_shape=...)`",
+    "cpnet": "`CPNetClassifier()`",
+    "cpnet_literal": "CPNet as published (our reconstruction)",
+    "brmp_linear": "`BRMPClassifier`, linear",
+    "brmp_hidden": "`BRMPClassifier`, 1000 random units",
+    "mlp": "`MLPClassifier((256, 256))`, early stopping",
+    "nystroem_ridge": "`Nystroem` (1000), `RidgeClassifierCV`",
+    "svc": "`SVC(C=10)`",
+    "logistic": "`LogisticRegression`",
+}
+REGRESSORS = BOOSTING | {
+    "lightgbm": "LightGBM",
+    "closed_form": "**`ClosedFormMLPRegressor()`**",
+    "brmp_linear": "`BRMPRegressor`, linear",
+    "brmp_hidden": "`BRMPRegressor`, 1000 random units",
+    "mlp": "`MLPRegressor((256, 256))`, scaled target",
+    "nystroem_ridge": "`Nystroem` (1000), `RidgeCV`",
+    "svr": "`SVR(C=10)`, scaled target",
+    "ridge": "`RidgeCV`",
+}
+
+
+def _raw_tables(estimator, linear):
+    """Models of raw tables: the estimator on the frame, behind encoders, and peers that read categories."""
+    return BOOSTING | {
+        "ours native": f"**`{estimator}()`**, the frame as it is",
+        "n-grams beside + ours": f"`{estimator}()`, n-grams of text beside the frame",
+        "skrub + ours": f"`{estimator}()` behind `TableVectorizer`",
+        "target encoder + ours": f"`{estimator}()` behind `TargetEncoder`",
+        "linear": f"one-hot columns, `{linear}`",
+    }
+
+
+RAW_CLASSIFIERS = _raw_tables("ClosedFormMLP", "LogisticRegression")
+RAW_REGRESSORS = _raw_tables("ClosedFormMLPRegressor", "RidgeCV")
+
+SMALL_SETS = {
+    "iris": "iris",
+    "breast cancer": "breast cancer",
+    "diabetes": "diabetes",
+    "2000 x 30, 2 classes": "2000 x 30, 2 classes",
+    "2000 x 30, 5 classes": "5 classes",
+    "2000 x 30, 10 classes": "10 classes",
+    "2000 x 30, numbers": "2000 x 30, numbers",
+}
+SMALL_PARTS = SMALL_SETS | {f"2000 x 30, {n} classes": f"2000 x 30, {n} classes" for n in (2, 5, 10)}
+
+# ------------------------------------------------------------------ least squares and files
+
+STREAMING = {
+    "bare_loop_f64": "loop of BLAS calls, float64",
+    "bare_loop_f32": "loop of BLAS calls, float32",
+    "brmp_gram": '`BRMPRegressor(solver="gram")`',
+    "brmp_qr": '`BRMPRegressor(solver="qr")`',
+    "brmp_auto": "**`BRMPRegressor()`**, which chose the Gram matrix",
+    "linear_regression": "`LinearRegression()`",
+    "ridge_cholesky": '`Ridge(solver="cholesky")`',
+    "sgd": "`SGDRegressor`, one pass",
+}
+SOLVERS = {"qr": '`solver="qr"`', "gram": '`solver="gram"`', "recursive": '`solver="recursive"`'} | {
+    "scipy.linalg.lstsq": "`scipy.linalg.lstsq`"
+}
+SOURCES = {
+    "npy": ".npy",
+    "hdf5": "HDF5",
+    "zarr": "Zarr",
+    "parquet": "Parquet",
+    "arrays": "arrays in memory",
+    "waiting": "a source that waits",
+}
+BLOCKWISE = {
+    "brmp gram": '`BRMPRegressor(solver="gram")`',
+    "brmp qr": '`BRMPRegressor(solver="qr")`',
+    "brmp gram, 200 random units": "`BRMPRegressor((200,))`",
+    "cpnet": "`CPNetClassifier((60,))`",
+    "closed form, random": '`ClosedFormMLPRegressor((200,), hidden="random")`',
+}
+AHEAD = {0: "none ahead", 1: "1 block ahead", 2: "2 blocks ahead"}
+WORKERS = {"loky": "processes", "threading": "threads"}
+
+# ------------------------------------------------------------------ direct feedback
+
+BACKPROP = "backpropagation"
+DFA_DEFAULT = {
+    "backprop": BACKPROP,
+    "dfa": "**`DFAClassifier()`**",
+    "dfa, all rows": "the same, `Feedback(tol_error=0)`",
+}
+KINDS = ("random", "binary", "sparse", "product", "dkp", "learned")
+FEEDBACK = {kind: f'`feedback="{kind}"`' for kind in KINDS} | {
+    "backprop": BACKPROP,
+    "dfa": '`feedback="refresh"`, all rows',
+    "backprop+4bit": f"{BACKPROP}, 4-bit activations",
+    "dfa+4bit": '`feedback="refresh"`, 4-bit activations',
+    "dfa+8bit": '`feedback="refresh"`, 8-bit activations',
+    "backprop+kfac": f"{BACKPROP}, K-FAC",
+    "random+kfac": '`feedback="random"`, K-FAC',
+    "dfa+kfac": '`feedback="refresh"`, K-FAC',
+}
+DFA_SPEED = {
+    "mlp": "`MLPClassifier`",
+    "torch_loop": "PyTorch loop, fused Adam",
+    "backprop": '`scheme="backprop"`',
+    "dfa": "**`DFAClassifier()`**",
+    "random": '`feedback="random"`',
+    "binary": '`feedback="binary"`',
+    "torch_backprop": '`scheme="backprop"`, PyTorch',
+    "torch_dfa": "`DFAClassifier()`, PyTorch",
+    "torch_backprop_bf16": '`scheme="backprop"`, PyTorch, bfloat16',
+    "torch_dfa_bf16": "`DFAClassifier()`, PyTorch, bfloat16",
+}
+DFA_NETWORKS = {"2x256": "(256, 256)", "4x512": "(512, 512, 512, 512)", "compiled": "compiled code", "torch": "PyTorch"}
+DFA_ERRORS = {"backprop": BACKPROP, "dfa": "direct feedback"}
+SCHEMES = {
+    "backprop": BACKPROP,
+    "hybrid": "**`DFAClassifier()`**: hybrid",
+    "hybrid+random": 'hybrid, `feedback="random"`',
+    "hybrid+binary": 'hybrid, `feedback="binary"`',
+    "modular": '`scheme="modular"`',
+    "stacked backprop": f"{BACKPROP}, two convolutions per block",
+}
+ONLINE = {
+    "backprop": BACKPROP,
+    "dfa": "**`DFAClassifier()`**",
+    "random": '`feedback="random"`',
+    "binary": '`feedback="binary"`',
+    "mlp": "`MLPClassifier`",
+    "sgd_linear": "`SGDClassifier`, linear",
+}
+PRIVACY = {
+    "dp_sgd": '`scheme="backprop"`: DP-SGD',
+    "dfa_random": '`feedback="random"`',
+    "dfa_refresh": '`feedback="refresh"`',
+    "photonic": "`mechanism=Photonic(...)`, simulated optics",
+}
+
+# ------------------------------------------------------------------ layer-wise training
+
+LAYERWISE = {
+    "backprop": f"{BACKPROP} (`partitions=1`)",
+    "backprop, rate .003": f"{BACKPROP}, rate .003",
+    "sequential": "**`LayerwiseMLP()`**",
+    "transport": '`Partitions(interlayer="transport")`',
+    "sequential, long": "`LayerwiseMLP()`, three times the epochs",
+    "simultaneous": '`order="simultaneous"`',
+    "laps": '`order="laps"`',
+    "2 partitions": "`partitions=2`",
+    "2 partitions, long": "`partitions=2`, twice the epochs",
+    "refit_head": "`Partitions(refit_head=True)`",
+    "subsample=0.5": "`Partitions(subsample=0.5)`",
+}
+LAYERWISE_ABLATION = {
+    "backprop": BACKPROP,
+    "backprop, rate .003": f"{BACKPROP}, rate .003",
+    "head 0": "`interlayer=None`",
+    "head 0, rate .001": "`interlayer=None`, rate .001",
+    "head 1": "`interlayer=None`, `head_depth=1`",
+    "head 2": "`interlayer=None`, `head_depth=2`",
+    "head 0, random start": '`interlayer=None`, `layer_start="random"`',
+    "head 1, random start": '`interlayer=None`, `head_depth=1`, `layer_start="random"`',
+    "overparametrise": '`interlayer="overparametrise"`',
+    "lookahead": '`interlayer="lookahead"`',
+    "lookahead, head 1": '`interlayer="lookahead"`, `head_depth=1`',
+    "window": '**`interlayer="window"`**',
+    "window, rate .001": '`interlayer="window"`, rate .001',
+    "window, head 1": '`interlayer="window"`, `head_depth=1`',
+    "transport": '`interlayer="transport"`',
+    "sim": '`local_loss="sim"`',
+    "predsim": '`local_loss="predsim"`',
+    "transport, simultaneous": '`interlayer="transport"`, `order="simultaneous"`',
+    "window, laps": '`interlayer="window"`, `order="laps"`',
+}
+LAYERWISE_MEMORY = {
+    "compiled backprop": f"{BACKPROP} (`partitions=1`)",
+    "compiled, 2 partitions": "`partitions=2`",
+    "compiled, 4 partitions": "`partitions=4`",
+    "compiled layer-wise": "**`LayerwiseMLP()`**",
+    "compiled layer-wise, no cache": "`Partitions(cache=None)`",
+    "compiled layer-wise, no window": "`Partitions(interlayer=None)`",
+    "torch backprop": f"PyTorch loop, {BACKPROP}",
+    "torch checkpointing": "PyTorch loop, checkpointing",
+    "torch, 1 partition": "in PyTorch, `partitions=1`",
+    "torch, 2 partitions": "in PyTorch, `partitions=2`",
+    "torch, 4 partitions": "in PyTorch, `partitions=4`",
+    "torch layer-wise": "in PyTorch, `LayerwiseMLP()`",
+    "torch layer-wise, no window": "in PyTorch, `Partitions(interlayer=None)`",
+}
+DEPTHS = {f"{n} x 1024": f"{n} layers" for n in (4, 8, 16)} | {"vgg": "convolutions"}
+BUDGETS = {"batch of backprop": "the batch", "bytes of backprop": "the memory"}
+OUTPUT_RULES = {name: f'`output="{name}"`' for name in ("softmax", "linear", "expgb", "pow3gb")}
+OUTPUT_NETWORKS = {"backprop": BACKPROP, "layer-wise": "`LayerwiseMLP()`"}
+SHARES = {f"subsample={share}": f"`subsample={share}`" for share in ("1", "0.75", "0.5", "0.25")}
+
+# ------------------------------------------------------------------ decoupled training
+
+DECOUPLED = {
+    "backprop": BACKPROP,
+    "backprop, layer norm": f"{BACKPROP}, layer normalisation",
+    "default": "**the default**",
+    "fdg": "FDG",
+    "fdg, shrink .7": "FDG, gradients shrunk by .7",
+    "fdg, current weights": "FDG, current weights",
+    "fdg, inverse rates": "FDG, rates by staleness",
+    "fdg, layer norm": "FDG, layer normalisation",
+    "ddg": "DDG",
+    "adl, M=2": "ADL, 2 batches accumulated",
+    "adl, M=4": "ADL, 4 batches accumulated",
+    "dtrp": "DTRP",
+    "dtr": "DTRP without prediction",
+}
+DECOUPLED_SPEED = DECOUPLED | {
+    "backprop": f"{BACKPROP}, one processor",
+    "backprop, 1 thread": f"{BACKPROP}, 1 thread",
+    "backprop, 2 BLAS threads": f"{BACKPROP}, 2 BLAS threads",
+    "data parallel, 2 threads": "the batch split over 2 threads",
+    "dtrp, even split": "DTRP, even modules",
+    "dtrp, compensated split": "DTRP, compensated modules",
+    "fdg, in turns": "FDG, modules in turns",
+    "torch backprop, 1 thread": "PyTorch loop, 1 thread",
+    "torch backprop, 2 threads": "PyTorch loop, 2 threads",
+    "GPipe, 1F1B, 32 micro-batches": "GPipe or 1F1B, 32 micro-batches (formula)",
+}
+DECOUPLED_MEMORY = {
+    "backprop": BACKPROP,
+    "fdg, stashed weights": "FDG, stashed weights",
+    "fdg, current weights": "FDG, current weights",
+    "ddg, stashed weights": "DDG, stashed weights",
+    "ddg, recomputed": "DDG, recomputed",
+    "adl, M=4": "ADL, 4 batches accumulated",
+    "fdg, recomputed": "FDG, recomputed",
+    "dtrp": "DTRP",
+}
+PEERS = {
+    "torch backprop, 1 process": "PyTorch, 1 process",
+    "torch fdg, 2 threads": "FDG in PyTorch, 2 threads",
+    "compiled backprop, 1 thread": "compiled backpropagation, 1 thread",
+    "compiled fdg, 2 threads": "**compiled FDG, 2 threads**",
+}
+SYNCHRONOUS = PEERS | {
+    name: name
+    for m in (4, 8, 32)
+    for kind in ("GPipe", "1F1B", "interleaved zero bubble", "ZBV zero bubble")
+    for name in [f"{kind}, {m} micro-batches"]
+}
+STACKED = {
+    "torch autograd, backprop": "PyTorch autograd",
+    "torch by hand, backprop": "PyTorch by hand",
+    "torch stacked, 4 modules": "PyTorch stacked, 4 modules",
+    "torch stacked, 8 modules": "PyTorch stacked, 8 modules",
+    "compiled backprop": "compiled backpropagation",
+    "compiled, in turns, 4 modules": "compiled, 4 modules in turns",
+    "compiled, in turns, 8 modules": "compiled, 8 modules in turns",
+}
+
+# ------------------------------------------------------------------ ablations and the rest
+
+TREES = {
+    "as it is": "**the default**",
+    "30 trees of 128 leaves, squared errors": "30 trees of 128 leaves, squared errors",
+    "32 leaves alone": "trees of 32 leaves only",
+    "128 leaves alone": "trees of 128 leaves only",
+    "512 leaves alone": "trees of 512 leaves only",
+    "ten trees of each kind": "ten trees of each kind tried, not five",
+    "kinds by the error on blind folds alone": "kind chosen by the held-out error only",
+    "no handicap": "no handicap of costlier kinds",
+    "all columns": "all columns for every tree",
+    "steps of .05": "steps of .05",
+    "steps of .1": "steps of .1",
+    "patience to the end": "trees until none gains anything",
+    "members as good as their mean": "members taken to be as good as their mean",
+    "ten pseudo-rows of the blend": "ten pseudo-rows of the blend, not three",
+    "squared errors": "squared errors, not the log-loss",
+    "four sums of targets alone": "splits by four random sums of targets only",
+    "any slope of the link": "slope of the link unbounded",
+}
+CONSTRUCTIONS = {
+    "auto, bins and scores": '`hidden="auto"` (the default of the run)',
+    "auto, bins and scores, 0 refits": '`hidden="auto"`, `n_refits=0`',
+    "auto, bins and scores, 1 refit": '`hidden="auto"`, `n_refits=1`',
+} | {
+    f"auto, {kind}": f'`hidden="auto"`, `input_encoding="{kind}"`'
+    for kind in ("robust", "standard", "quantile", "piecewise_linear")
+}
+SINGLE = ("random", "sampled", "laplace", "lpq", "leaf", "residual", "forward", "inverse", "hyperplane", "gated")
+CONSTRUCTIONS |= {name: f'`hidden="{name}"`' for name in SINGLE}
+CATEGORIES = {
+    "as it is": "**the default**",
+    "no pairs": "no pairs of columns",
+    "no counts": "no counts of levels",
+    "neither": "neither pairs nor counts",
+    "counts of fewer rows": "counts with fewer than 1000 rows, too",
+    "six pairs": "at most six pairs",
+    "pairs by 1 %": "pairs that explain 1 % at least",
+    "pairs of categories alone": "pairs of categories only",
+    "pairs of numbers as of others": "pairs of numbers by .3 %, as of others",
+    "prior of 10 rows": "prior of 10 rows",
+    "prior of 1 row": "prior of 1 row",
+    "3 folds": "3 folds and members",
+    "10 folds": "10 folds and members",
+    "members see targets of their fold": "members that see targets of their fold",
+    "lightgbm, levels sorted in a node": "LightGBM, levels sorted in a node",
+    "lightgbm, means of levels": "LightGBM on means of levels",
+}
+HIDDEN = {"random": '`hidden="random"`', "auto": '`hidden="auto"`'}
+DEVICES = {"cpu": '`device="cpu"`', "torch:cpu": '`device="torch:cpu"`'}
+PARTS = {
+    "fuzz": "fits of drawn parameters and data",
+    "orders": "orders of `partial_fit`, `forget` and `merge`",
+    "faults": "faults of readers, callbacks, files, workers",
+    "memory": "ceilings of memory",
+    "reproducibility": "reproducibility",
+    "threads": "threads",
+    "soak": "10,000 calls of `partial_fit`",
+    "pickles": "files of earlier versions",
+}
