@@ -71,7 +71,7 @@ RENAMED = {
     "_readout_attributes": "least_squares.estimators",
     "_rows": "features._sampling",
     "_sklearn_models": "export.to_sklearn",
-    "_solvers": "linalg._roads",
+    "_solvers": "linalg._solvers",
     "_source_rows": "io._sources",
     "_statistics_file": "estimator.statistics_file",
     "_timeline_display": "decoupled.display",

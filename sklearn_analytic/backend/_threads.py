@@ -1,6 +1,6 @@
 """Threads of BLAS: whose share of them a caller has, and one where more would only wait for each other.
 
-On the road of every fit: where rows are few it takes one thread, so that a busy machine does not make it wait.
+Every fit passes here: where rows are few it takes one thread, so that a busy machine does not make it wait.
 """
 
 import math

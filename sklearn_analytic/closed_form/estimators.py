@@ -30,7 +30,7 @@ hidden : str
 activation : {"relu", "tanh", "cos", "gaussian", "triangle", "bump", "identity"}
     Activation of the constructions that take one.
 input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"}
-    How columns are restated: "auto" is piecewise-linear bins beside clipped robust z-scores, binary steps, and
+    How columns are encoded: "auto" is piecewise-linear bins beside clipped robust z-scores, binary steps, and
     Hellinger rows for many columns on one scale.
 n_refits : int
     With ``hidden="auto"``, how often at most (0..5) inputs are re-weighted by their share in the gradient of a

@@ -52,7 +52,7 @@ class DenseCell:
         m, x = len(batch.rows), None if self._is_first else x
         outputs = [np.empty((m, n), self._dtype) for n in self._sizes[1:]]
         model = self._with(weights)
-        with np.errstate(over="ignore", invalid="ignore"):  # the loss tells of both
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss shows both
             forward(model.layers, [self._inputs(batch, x), *outputs[:-1]], outputs)
         loss = output_error(outputs[-1], batch.data, batch.rows, model.loss) if self._is_last else 0.0
         if keep:

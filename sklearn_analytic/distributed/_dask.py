@@ -131,7 +131,7 @@ class DaskBlocks(RowBlocks):
 
     @property
     def n_blocks(self):
-        """One: those who watch a fit are told of a pass when it is over."""
+        """One: those who watch a fit are notified of a pass when it is over."""
         return 1
 
     def reduce(self, start, step, backend, after_block=None):

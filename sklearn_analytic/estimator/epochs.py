@@ -42,7 +42,7 @@ class Run:
     judge: Callable  # of (outputs, y, weight); larger is better
     n_outputs: int
     watched: Rows | None = None
-    tasks: Any = None  # is told of epochs
+    tasks: Any = None  # is notified of epochs
     after_epoch: Callable | None = None  # of a history; True stops
     goes_on: bool = False
 

@@ -48,7 +48,7 @@ class Method(FromParameters, ABC):
     def added(self, learned, X, y, copies, progress, whole):
         """Return what was learned with rows added: the sums of ``learned``, or layers and the first sums.
 
-        What is ``whole`` has all rows that there will be, and may read them again; ``progress`` is told of its passes.
+        What is ``whole`` has all rows that there will be, and may read them again; ``progress`` is notified of passes.
         """
 
     @abstractmethod
@@ -75,7 +75,7 @@ class Method(FromParameters, ABC):
 
 
 def fit(method, targets, X, y, copies, progress):
-    """Return what all rows leave behind, in passes that ``progress`` is told of and may have begun."""
+    """Return what all rows leave behind, in passes of which ``progress`` is notified, and which it may have begun."""
     targets.check_weights(method.class_weight, whole=True)
     progress.begin(None if isinstance(X, RowSource) else method.passes)  # values that are missing are found late
     learned = progress.resume(targets) or Learned(targets)
@@ -165,7 +165,7 @@ class ReductionEstimator(
 
         Notes
         -----
-        Callbacks are told of every pass and every block. Those that score on training rows get the first block: not
+        Callbacks are notified of every pass and every block. Those that score on training rows get the first block: not
         all rows are in memory. A closed-form fit is that of all its rows, so that a callback cannot end it early.
 
         Returns

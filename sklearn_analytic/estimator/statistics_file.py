@@ -15,7 +15,7 @@ from sklearn_analytic.estimator.version_stamp import warn_of_version
 from sklearn_analytic.io import read_state, write_state
 from sklearn_analytic.io._checks import host
 from sklearn_analytic.linalg._columns import with_columns
-from sklearn_analytic.linalg._roads import without_columns
+from sklearn_analytic.linalg._solvers import without_columns
 
 # Parameters of the solve alone: they may differ between the fit that saved a statistic and the one that loads it.
 _OF_THE_SOLVE = frozenset({"alpha", "rcond", "exit", "block_size", "device"})

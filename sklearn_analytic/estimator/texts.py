@@ -124,7 +124,7 @@ early_stopping : bool
 validation_fraction : float in (0, 1)
     Share of the rows, of every class, that is held out.
 input_encoding : {"auto", "standard", "robust", "quantile", "piecewise_linear"} or None
-    How columns are restated. "auto" is "standard" for plain networks (one scale for all columns where there are
+    How columns are encoded. "auto" is "standard" for plain networks (one scale for all columns where there are
     many, non-negative and of one range, as pixels are), one scale per channel for images, one scale for sequences
     and given networks. ``partial_fit`` learns it from its first block.
 class_weight : dict, "balanced" or None

@@ -15,7 +15,7 @@ ROWS = -1  # the step that is the rows themselves
 
 @dataclass(frozen=True)
 class Step:
-    """One restatement of rows: an encoding, a layer or trees, and the number of the step that it reads."""
+    """One transformation of rows: an encoding, a layer or trees, and the number of the step that it reads."""
 
     value: Any
     reads: int

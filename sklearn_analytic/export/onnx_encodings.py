@@ -5,7 +5,7 @@ import numpy as np
 from sklearn_analytic.features import InputEncoding, QuantileEncoding, WeightedEncoding
 
 _CLIP = 3.0  # where robust z-scores level off
-_FLOAT32_SLOPE = 1e30  # columns too small for float32 arithmetic are restated in float64
+_FLOAT32_SLOPE = 1e30  # columns too small for float32 arithmetic are encoded in float64
 
 
 def _encoded(g, encoding, x):
@@ -16,10 +16,10 @@ def _encoded(g, encoding, x):
     z = _picked(g, g.cast(x, np.float64) if wide else x, encoding.source)
     z = g.op("Mul", g.op("Sub", z, encoding.shift), encoding.slope)
     ends = np.cumsum([0, encoding.n_ramps, encoding.n_scores])
-    restate = (_ramps, _scores, lambda g, part: part)
+    encode = (_ramps, _scores, lambda g, part: part)
     parts = [
         function(g, g.columns(z, int(start), int(stop)))
-        for function, start, stop in zip(restate, ends, [*ends[1:], encoding.n_columns], strict=True)
+        for function, start, stop in zip(encode, ends, [*ends[1:], encoding.n_columns], strict=True)
         if stop > start
     ]
     z = g.op("Mul", g.concatenate(parts), encoding.scale)

@@ -1,4 +1,4 @@
-"""Input encoding: every column restated so that distances and projections of rows mean something."""
+"""Input encoding: every column encoded so that distances and projections of rows mean something."""
 
 import math
 from dataclasses import dataclass, replace

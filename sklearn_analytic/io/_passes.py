@@ -75,7 +75,7 @@ class RowBlocks(ABC):
     def reduce(self, start, step, backend, after_block=None):
         """Return ``step(statistic, block, backend)`` folded over all blocks, begun on the backend and brought home.
 
-        ``after_block(statistic)`` is told of every block that is done.
+        ``after_block(statistic)`` is notified of every block that is done.
         """
         # Closed at once when a step fails: who reads ahead must not wait until the error is forgotten.
         with backend.memory_advice(self.block_size, start.n_features), closing(iter(self)) as blocks:

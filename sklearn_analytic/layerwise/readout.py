@@ -7,7 +7,7 @@ import numpy as np
 
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.io._passes import Block, short_block_size
-from sklearn_analytic.linalg._roads import Problem, accumulated, solve
+from sklearn_analytic.linalg._solvers import Problem, accumulated, solve
 
 _GCV = Problem("gcv", True, None)
 

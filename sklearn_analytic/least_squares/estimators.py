@@ -254,7 +254,7 @@ alpha_ : float
 gcv_path_ : dict or None
     "alpha" and "gcv" when the ridge was chosen.
 solver_used_ : str
-    The road taken.
+    The solver used.
 scenarios_ : dict or None
     With "recursive", how many blocks were "inside" the row space, of "full_rank", or "mixed".
 """

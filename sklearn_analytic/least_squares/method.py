@@ -24,9 +24,9 @@ from sklearn_analytic.estimator.table import in_passes
 from sklearn_analytic.estimator.weights import NO_WEIGHT, refuse_extreme_weights
 from sklearn_analytic.features import HIDDEN, apply_layers, draw_rows, row_keys
 from sklearn_analytic.io._passes import rows_in_blocks
-from sklearn_analytic.linalg import ColumnMoments, WithColumns, _roads
-from sklearn_analytic.linalg._roads import without_columns
+from sklearn_analytic.linalg import ColumnMoments, WithColumns, _solvers
 from sklearn_analytic.linalg._rows import unit_of
+from sklearn_analytic.linalg._solvers import without_columns
 
 _ROWS_PER_UNIT = 4  # rows drawn per hidden unit for constructions that look at data
 _BLIND = ("random",)  # constructions that do not: a file need not be read for them
@@ -60,7 +60,7 @@ class BlockwiseMethod(Method):
         "hidden_layer_sizes": check_sizes,
         "hidden": one_of(HIDDEN),
         "activation": one_of(ACTIVATION_NAMES),
-        "solver": one_of(_roads.SOLVERS),
+        "solver": one_of(_solvers.SOLVERS),
         "alpha": ridge("gcv"),
         "fit_intercept": check_flag,
         "rcond": _check_tolerance,
@@ -77,10 +77,10 @@ class BlockwiseMethod(Method):
     @property
     def _problem(self):
         """What is asked for, as opposed to what has been seen."""
-        return _roads.Problem(self.alpha, self.fit_intercept, self.rcond)
+        return _solvers.Problem(self.alpha, self.fit_intercept, self.rcond)
 
     def added(self, learned, X, y, copies, progress, whole):
-        """Return what was learned with rows added: all by the road that ``solver`` says, or one block."""
+        """Return what was learned with rows added: all by the algorithm that ``solver`` names, or one block."""
         backend, sizes = self.backend_of(X), hidden_sizes(self.hidden_layer_sizes)
         is_first = learned.network is None or progress.resumed  # later rows have no part in the table
         X, table = in_passes(learned, X, learned.targets.coded(y), copies, is_first)
@@ -93,15 +93,15 @@ class BlockwiseMethod(Method):
         if not whole:
             start = learned.statistic
             if start is None:
-                road = "qr" if self.solver == "auto" else self.solver
-                start = step.begun(_roads.ROADS[road].start(*shape, self._problem), rows.n_columns)
+                chosen = "qr" if self.solver == "auto" else self.solver
+                start = step.begun(_solvers.ALGORITHMS[chosen].start(*shape, self._problem), rows.n_columns)
             return self._watched(replace(learned, statistic=rows.reduce(start, step, backend)))
 
         def reduce(start):
             return progress.reduce(learned, rows, step.begun(start, rows.n_columns), step, backend)
 
-        solver = _roads.road_of(self.solver, without_columns(learned.statistic))
-        statistic = _roads.accumulated(solver, reduce, rows.n_rows, *shape, self._problem)
+        solver = _solvers.resumed_solver(self.solver, without_columns(learned.statistic))
+        statistic = _solvers.accumulated(solver, reduce, rows.n_rows, *shape, self._problem)
         if statistic.n_rows == 0:
             raise ValueError(NO_WEIGHT)
         return replace(learned, statistic=statistic)
@@ -125,7 +125,7 @@ class BlockwiseMethod(Method):
     def _watched(self, learned):
         """What was learned, with a warning where "auto" began on the Gram and should not have."""
         if self.solver == "auto":
-            _roads.warn_if_outgrown(without_columns(learned.statistic), self._problem)
+            _solvers.warn_if_outgrown(without_columns(learned.statistic), self._problem)
         return learned
 
     def removed(self, learned, X, y, copies):
@@ -134,7 +134,7 @@ class BlockwiseMethod(Method):
         X, _ = in_passes(learned, X, learned.targets.coded(y), copies, is_first=False)
         for block in self._coded(learned.targets, X, y, copies):
             part = replace(block, x=step.hidden(block, backend), y=learned.targets.matrix(block.y))
-            statistic = _roads.remove_rows(without_columns(both), part, backend)
+            statistic = _solvers.remove_rows(without_columns(both), part, backend)
             if isinstance(both, WithColumns):
                 statistic = WithColumns(statistic, both.columns.remove(step.moments(block, backend)))
             both = statistic
@@ -148,7 +148,7 @@ class BlockwiseMethod(Method):
         if not all(isinstance(part, WithColumns) for part in parts):
             parts = [without_columns(part) for part in parts]
         if type(without_columns(parts[0])) is not type(without_columns(parts[1])):
-            parts = [_as_normal(part) for part in parts]  # "auto" took different roads: the Gram is what both can give
+            parts = [_as_normal(part) for part in parts]  # "auto" took different ones: both can give the Gram
         pair = (replace(of, statistic=part) for of, part in zip((one, two), parts, strict=True))
         return self._watched(super().merged(*pair))
 
@@ -156,14 +156,14 @@ class BlockwiseMethod(Method):
         """Return the readout, and how it was found."""
         statistic = without_columns(learned.statistic)
         with np.errstate(over="ignore", invalid="ignore"):
-            solution = _roads.solve(statistic, self._problem)
+            solution = _solvers.solve(statistic, self._problem)
         return Solved(Stage(solution.coef, solution.intercept)), {
             "rank_": solution.rank,
             "condition_number_": solution.condition,
             "alpha_": solution.alpha,
             "gcv_path_": solution.gcv_path,
             "scenarios_": solution.scenarios,
-            "solver_used_": _roads.name_of(statistic),
+            "solver_used_": _solvers.name_of(statistic),
         }
 
 
@@ -205,7 +205,7 @@ class HiddenStep:
 
 
 def check_mergeable(one, two):
-    """Refuse another class, other columns or other hidden layers, and roads that cannot be joined."""
+    """Refuse another class, other columns or other hidden layers, and solvers that cannot be joined."""
     if type(two) is not type(one):
         raise TypeError(f"merge needs another {type(one).__name__}, got {type(two).__name__}.")
     if two.n_features_in_ != one.n_features_in_:

@@ -65,7 +65,7 @@ class MLPExecution:
         """One step per rate; see :class:`Execution`."""
         order = np.ascontiguousarray(order, dtype=np.int64)
         total, is_small = 0.0, products_are_small(self.recipe.batch_size, self.sizes)
-        with one_blas_thread(is_small), np.errstate(over="ignore", invalid="ignore"):  # the loss tells of both
+        with one_blas_thread(is_small), np.errstate(over="ignore", invalid="ignore"):  # the loss shows both
             for k, rate in enumerate(np.asarray(rates, dtype=np.float64).tolist()):
                 total += self._step(placed, batch(order, k, len(rates)), rate)
                 if not np.isfinite(total):

@@ -59,7 +59,7 @@ class TorchExecution:
         batch; the steps are those of one process (batch normalisation: by the share's moments; gradients that travel
         compressed: up to what the quantiser leaves out).
     tap : Tap or None
-        A module of the network that adds losses of its own, and is told of every batch.
+        A module of the network that adds losses of its own, and is notified of every batch.
     """
 
     def __init__(self, network, recipe, device="cpu", generator_seed=0, ranks=None, tap=None):

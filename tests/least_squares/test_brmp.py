@@ -1,4 +1,4 @@
-"""BRMP: equal to LAPACK whatever the road, the split, the shards and what was forgotten."""
+"""BRMP: equal to LAPACK whatever the solver, the split, the shards and what was forgotten."""
 
 import warnings
 from itertools import pairwise
@@ -19,7 +19,7 @@ from sklearn_analytic import BRMPClassifier, BRMPRegressor
 from tests import reference
 from tests.checks import assert_close
 
-ROADS = ["auto", "qr", "gram", "recursive"]
+SOLVERS = ["auto", "qr", "gram", "recursive"]
 # The Gram and the recursion lose kappa^2 eps; the tests below stay under a condition of 100.
 SCALE = {"auto": 1e3, "qr": 10.0, "gram": 1e3, "recursive": 1e4}
 
@@ -36,7 +36,7 @@ def partition(n, cuts):
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("solver", ROADS)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_equal_to_scikit_learn(solver, fit_intercept, data, device):
     X, Y = data
     model = BRMPRegressor(solver=solver, fit_intercept=fit_intercept, device=device, block_size=50).fit(X, Y)
@@ -51,7 +51,7 @@ def test_equal_to_scikit_learn(solver, fit_intercept, data, device):
     assert_close(ridge.coef_, expected.coef_, np.float64, SCALE[solver])
 
 
-@pytest.mark.parametrize("solver", ROADS)
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("shape", ["wide", "rank_deficient", "duplicated", "constant", "one_row", "one_feature"])
 def test_minimum_norm(solver, shape, rng):
     tall = rng.standard_normal((50, 4))
@@ -113,7 +113,7 @@ def test_recursive_shards_merge_without_a_ridge(data):
 
 
 @given(seed=st.integers(0, 1000), split=st.booleans())
-@pytest.mark.parametrize("solver", ROADS)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_fit_minus_forget_is_a_fit_on_the_rest(solver, seed, split):
     rng = np.random.default_rng(seed)
     X, y = rng.standard_normal((80, 4)) + 1, rng.standard_normal(80)
@@ -126,7 +126,7 @@ def test_fit_minus_forget_is_a_fit_on_the_rest(solver, seed, split):
     assert_close(model.intercept_, expected.intercept_, np.float64, 100 * SCALE[solver], size=1.0)
 
 
-@pytest.mark.parametrize("solver", ROADS)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_weights_are_repetitions(solver, data, rng):
     X, Y = data
     weight = rng.integers(0, 3, len(X))
@@ -138,7 +138,7 @@ def test_weights_are_repetitions(solver, data, rng):
     assert_close(gcv.alpha_, expected.alpha_, np.float64, 100)
 
 
-@pytest.mark.parametrize("solver", ROADS)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_forget_refuses_rows_that_were_never_in_and_changes_nothing(solver, data):
     X, Y = data
     model = BRMPRegressor(solver=solver).fit(X, Y)
@@ -304,7 +304,7 @@ def test_merge_refuses_other_hidden_layers(data):
         one.merge(BRMPRegressor((5,), random_state=0).fit(X[:, :3], Y))
 
 
-def test_auto_shards_of_different_roads_merge(rng):
+def test_auto_shards_of_different_solvers_merge(rng):
     X = rng.standard_normal((100, 4))
     y = X.sum(axis=1)
     one, two = BRMPRegressor().fit(X[:60], y[:60]), BRMPRegressor().partial_fit(X[60:], y[60:])
@@ -514,7 +514,7 @@ def test_one_class_is_an_error_in_fit_and_a_start_in_a_stream(data):
 
 
 @pytest.mark.parametrize("size", [1e150, 1e-150])
-@pytest.mark.parametrize("solver", ROADS)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_huge_and_tiny_values(solver, size, data):
     X, Y = data
     expected = BRMPRegressor().fit(X, Y)
@@ -557,7 +557,7 @@ def assert_nothing_learned(model, X, mean):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(
     ("solver", "alpha"),
-    [(s, a) for s in ROADS for a in (0.0, 1.0, "gcv", [1e-8, 1.0]) if s != "recursive" or isinstance(a, float)],
+    [(s, a) for s in SOLVERS for a in (0.0, 1.0, "gcv", [1e-8, 1.0]) if s != "recursive" or isinstance(a, float)],
 )
 def test_nothing_is_learned_of_constant_columns(solver, alpha, dtype, device, rng):
     for value in (1e-3, 1.0, 7.3, 1e6 + 0.1):
@@ -570,7 +570,7 @@ def test_nothing_is_learned_of_constant_columns(solver, alpha, dtype, device, rn
 
 @pytest.mark.parametrize("activation", ["tanh", "cos", "relu"])
 @pytest.mark.parametrize("hidden", ["random", "rbf", "sampled"])
-@pytest.mark.parametrize("solver", ROADS)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_nothing_is_learned_of_units_of_equal_rows(solver, hidden, activation, device, rng):
     """Products of many equal rows differ by rounding, which an activation may magnify: here by 1e6."""
     for dtype in (np.float64, np.float32):
@@ -582,7 +582,7 @@ def test_nothing_is_learned_of_units_of_equal_rows(solver, hidden, activation, d
         assert_close(model.predict(X[:1] + 1), np.full(1, y.mean()), dtype)
 
 
-@pytest.mark.parametrize("solver", ROADS)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_an_idle_sensor_is_learned_once_it_moves(solver, rng):
     X = np.vstack([np.full((50, 2), 7.3), rng.standard_normal((70, 2))])
     y = X @ [1.0, 2.0] + rng.standard_normal(120)

@@ -1,4 +1,4 @@
-"""Which statistic a least-squares fit accumulates, and what is read off it: the roads of BRMP, as a table."""
+"""Which statistic a least-squares fit accumulates, and what is read off it: the solvers of BRMP, as a table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,13 +67,13 @@ def accumulated(solver, reduce, n_rows, d, c, problem):
         gram = reduce(NormalEquations.empty(d, c))
         if gram_is_safe(without_columns(gram), problem):
             return gram
-    road = "qr" if solver == "auto" else solver
-    return reduce(ROADS[road].start(d, c, problem))
+    chosen = "qr" if solver == "auto" else solver
+    return reduce(ALGORITHMS[chosen].start(d, c, problem))
 
 
-def road_of(solver, resumed):
+def resumed_solver(solver, resumed):
     """Return the solver with which an interrupted fit goes on: "auto" has left the Gram once it holds a factor."""
-    return "qr" if solver == "auto" and road_under(resumed) is ROADS["qr"] else solver
+    return "qr" if solver == "auto" and algorithm_of(resumed) is ALGORITHMS["qr"] else solver
 
 
 def without_columns(statistic):
@@ -82,8 +82,8 @@ def without_columns(statistic):
 
 
 def remove_rows(statistic, block, backend):
-    """Return a statistic of any road without one block of rows."""
-    return road_under(statistic).remove(statistic, block, backend)
+    """Return a statistic of any solver without one block of rows."""
+    return algorithm_of(statistic).remove(statistic, block, backend)
 
 
 def _remove_summed(statistic, block, backend):
@@ -108,13 +108,13 @@ def gram_is_safe(gram, problem):
 
 
 def solve(statistic, problem):
-    """Return the solution that a statistic of any road holds."""
-    return road_under(statistic).solve(statistic, problem)
+    """Return the solution that a statistic of any solver holds."""
+    return algorithm_of(statistic).solve(statistic, problem)
 
 
 def _solve_summed(statistic, problem):
     """Equilibrated and exact where that will do, by the spectrum otherwise."""
-    squares = road_under(statistic).squares
+    squares = algorithm_of(statistic).squares
     if problem.rcond is None and _is_zero(problem.alpha):
         exact = statistic.solve_equilibrated(problem.fit_intercept)
         if exact is not None:
@@ -136,7 +136,7 @@ def _solve_summed(statistic, problem):
 
 def warn_if_outgrown(statistic, problem):
     """Say that "auto" took the Gram for rows that were safe, and that further rows have made it unsafe."""
-    if road_under(statistic).squares and not gram_is_safe(statistic, problem):
+    if algorithm_of(statistic).squares and not gram_is_safe(statistic, problem):
         _warn("solver='auto' took the normal equations for the first rows; with these rows they lose digits.")
 
 
@@ -187,7 +187,7 @@ def _warn(what):
 
 
 @dataclass(frozen=True)
-class Road:
+class Algorithm:
     """A statistic: how it begins, loses rows and is solved, and whether it squares the condition number."""
 
     start: Callable
@@ -196,20 +196,20 @@ class Road:
     squares: bool = False
 
 
-ROADS = {
-    "qr": Road(start_qr, _remove_summed, _solve_summed),
-    "gram": Road(start_gram, _remove_summed, _solve_summed, squares=True),
-    "recursive": Road(start_recursive, _remove_recursively, _solve_recursion),
+ALGORITHMS = {
+    "qr": Algorithm(start_qr, _remove_summed, _solve_summed),
+    "gram": Algorithm(start_gram, _remove_summed, _solve_summed, squares=True),
+    "recursive": Algorithm(start_recursive, _remove_recursively, _solve_recursion),
 }
-SOLVERS = ("auto", *ROADS)
+SOLVERS = ("auto", *ALGORITHMS)
 _UNDER = {TriangularFactor: "qr", NormalEquations: "gram", RecursiveLeastSquares: "recursive"}
 
 
-def road_under(statistic):
-    """Return the road that a statistic is on; None where there is none yet."""
-    return None if statistic is None else ROADS[name_of(statistic)]
+def algorithm_of(statistic):
+    """Return the solver that a statistic belongs to; None where there is none yet."""
+    return None if statistic is None else ALGORITHMS[name_of(statistic)]
 
 
 def name_of(statistic):
-    """Return the name of the road that a statistic is on."""
+    """Return the name of the solver that a statistic belongs to."""
     return _UNDER[type(statistic)]
