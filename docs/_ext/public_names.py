@@ -1,7 +1,8 @@
 """Links from public names in the text to their pages, and from docstrings to the pages of the theory.
 
-Pages and docstrings write names as code (``ClosedFormMLP()``, ``Blocks.from_parquet``). A name that the site documents
-becomes a link wherever it stands alone in its code font, headings and links aside.
+Pages and docstrings write names as code (``ClosedFormMLP()``, ``Blocks.from_parquet``, ``DFA*`` for a classifier and its
+regressor). A name that the site documents becomes a link wherever it stands alone in its code font, headings and links
+aside.
 """
 
 import re
@@ -14,7 +15,7 @@ import sklearn_analytic
 
 PACKAGE = sklearn_analytic.__name__
 PUBLIC = {PACKAGE: sklearn_analytic.__all__, f"{PACKAGE}.distributed": sklearn_analytic.distributed.__all__}
-NAME = re.compile(rf"(?:{PACKAGE}\.)?(?P<name>\w+)(?P<attribute>(?:\.\w+)*)(?:\(.*\))?$", flags=re.S)
+NAME = re.compile(rf"(?:{PACKAGE}\.)?(?P<name>\w+)(?P<attribute>(?:\.\w+)*)(?:\(.*\)|\*)?$", flags=re.S)
 PAGE = re.compile(r"(?<![\w/`])docs/((?:theory|user_guide)/\w+)\.md")
 WITHIN = (nodes.title, nodes.reference, addnodes.pending_xref, addnodes.desc_signature)
 
@@ -43,8 +44,9 @@ class PublicNames(SphinxPostTransform):
         if not match:
             return None
         objects = self.env.domains.python_domain.objects
-        homes = [home for home, names in PUBLIC.items() if match["name"] in names]
-        for name in [f"{home}.{match['name']}{end}" for home in homes for end in (match["attribute"], "")]:
+        public = match["name"] + ("Classifier" if f"{match['name']}Classifier" in PUBLIC[PACKAGE] else "")
+        homes = [home for home, names in PUBLIC.items() if public in names]
+        for name in [f"{home}.{public}{end}" for home in homes for end in (match["attribute"], "")]:
             entry = objects.get(name)
             if entry is not None and entry.docname != self.env.docname:
                 return entry.docname, entry.node_id

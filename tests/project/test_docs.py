@@ -203,11 +203,11 @@ def test_other_parameters_have_headings_and_follow_the_first_ones():
 
 
 def test_names_in_code_font_are_found():
-    found = {text: public_names.NAME.match(text) for text in ("Blocks.from_npy", "KFAC()", "KFAC(damping=1)", "a b")}
+    found = {text: public_names.NAME.match(text) for text in ("Blocks.from_npy", "KFAC()", "DFA*", "a b")}
     assert {text: match and match["name"] for text, match in found.items()} == {
         "Blocks.from_npy": "Blocks",
         "KFAC()": "KFAC",
-        "KFAC(damping=1)": "KFAC",
+        "DFA*": "DFA",
         "a b": None,
     }
     lines = ["See docs/theory/dfa.md, `docs/theory/dfa.md` and docs/design.md."]
