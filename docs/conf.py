@@ -117,6 +117,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "show_nav_level": 2,
 }
-html_sidebars = {"choosing": [], "migration": [], "changelog": []}
+ALONE = ("choosing", "install", "migration", "glossary", "changelog", "contributing", "design", "citing")
+html_sidebars = {page: [] for page in ALONE}  # pages without others below them
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

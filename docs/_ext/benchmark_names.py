@@ -80,7 +80,7 @@ SMALL_SETS = {
     "iris": "iris",
     "breast cancer": "breast cancer",
     "diabetes": "diabetes",
-    "2000 x 30, 2 classes": "2000 x 30, 2 classes",
+    "2000 x 30, 2 classes": "2 classes",
     "2000 x 30, 5 classes": "5 classes",
     "2000 x 30, 10 classes": "10 classes",
     "2000 x 30, numbers": "2000 x 30, numbers",
@@ -102,6 +102,7 @@ STREAMING = {
 SOLVERS = {"qr": '`solver="qr"`', "gram": '`solver="gram"`', "recursive": '`solver="recursive"`'} | {
     "scipy.linalg.lstsq": "`scipy.linalg.lstsq`"
 }
+KAPPAS = {10.0**power: f"κ = 10{digits}" for power, digits in {2: "²", 4: "⁴", 6: "⁶", 8: "⁸", 12: "¹²"}.items()}
 SOURCES = {
     "npy": ".npy",
     "hdf5": "HDF5",
@@ -151,7 +152,7 @@ DFA_SPEED = {
     "torch_backprop_bf16": '`scheme="backprop"`, PyTorch, bfloat16',
     "torch_dfa_bf16": "`DFAClassifier()`, PyTorch, bfloat16",
 }
-DFA_NETWORKS = {"2x256": "(256, 256)", "4x512": "(512, 512, 512, 512)", "compiled": "compiled code", "torch": "PyTorch"}
+DFA_NETWORKS = {"2x256": "2 x 256", "4x512": "4 x 512", "compiled": "compiled code", "torch": "PyTorch"}
 DFA_ERRORS = {"backprop": BACKPROP, "dfa": "direct feedback"}
 SCHEMES = {
     "backprop": BACKPROP,

@@ -129,11 +129,11 @@ def mean_row(rows):
 
 
 class _Formatter(string.Formatter):
-    """Python's formats, and ``short``: three digits, without exponent."""
+    """Python's formats, and ``short``: two or three digits, without exponent."""
 
     def format_field(self, value, form):
         if form == "short":
-            form = ",.0f" if value >= 100 else ".3g"
+            form = ",.0f" if value >= 100 else ".3g" if value >= 1 else ".2g"
         return super().format_field(value, form)
 
 

@@ -77,7 +77,8 @@ def write_font(app, exception):
     import ziamath
     from fontTools import subset
 
-    options = subset.Options(flavor="woff", notdef_outline=True, layout_features=["ssty", "dtls", "flac", "ccmp", "kern"])
+    features = ["ssty", "dtls", "flac", "ccmp", "kern"]  # of the table for mathematics
+    options = subset.Options(flavor="woff", notdef_outline=True, layout_features=features)
     font = subset.load_font(str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"), options)
     cutter = subset.Subsetter(options)
     cutter.populate(unicodes=[code for low, high in RANGES for code in range(low, high + 1)])

@@ -1,8 +1,8 @@
 """Links from public names in the text to their pages, and from docstrings to the pages of the theory.
 
-Pages and docstrings write names as code (``ClosedFormMLP()``, ``Blocks.from_parquet``, ``DFA*`` for a classifier and its
-regressor). A name that the site documents becomes a link wherever it stands alone in its code font, headings and links
-aside.
+Pages and docstrings write names as code (``ClosedFormMLP()``, ``Blocks.from_parquet``, ``DFA*`` for a classifier and
+its regressor). A name that the site documents becomes a link wherever it stands alone in its code font, headings and
+links aside.
 """
 
 import re

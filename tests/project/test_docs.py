@@ -165,8 +165,21 @@ def test_the_choice_names_every_estimator():
     assert len(stems) >= 7 and [stem for stem in sorted(stems) if stem not in text] == []
 
 
-def test_the_flowchart_is_up_to_date():
-    assert make_flowchart.TARGET.read_text() == make_flowchart.drawing()
+def test_the_charts_of_choices_are_up_to_date():
+    for path, text in make_flowchart.drawings().items():
+        assert path.read_text() == text
+
+
+def test_the_charts_of_choices_lead_to_pages():
+    sources = {"auto_examples": (ROOT / "examples", ".py"), "user_guide": (DOCS / "user_guide", ".md")}
+    sources["theory"] = (DOCS / "theory", ".md")
+    for page in make_flowchart.links():
+        folder, _, name = page.rpartition("/")
+        if folder == "generated":
+            assert name.removeprefix("sklearn_analytic.") in sklearn_analytic.__all__
+        else:
+            place, end = sources[folder]
+            assert (place / f"{name}{end}").is_file()
 
 
 def _estimators():
