@@ -1,7 +1,8 @@
 """The documentation: its code runs, its links lead somewhere, its lists are complete, its figures come from files.
 
 Marks in the pages, as comments on the line before a block: ``<!-- not run: reason -->`` leaves a block out,
-``<!-- slow -->`` keeps it for ``pytest -m slow``, and ``<!-- slow page -->`` does so for all blocks of a page.
+``<!-- slow -->`` keeps it for ``pytest -m slow``, and ``<!-- slow page -->`` does so for all blocks of a page. A page with
+``<!-- needs: module -->`` is skipped where that is not installed.
 """
 
 import importlib
@@ -65,6 +66,8 @@ def has_code(page, slow):
 
 def run_page(page, skipped):
     """Run the blocks of a page in order, in one namespace."""
+    for module in re.findall(r"^<!-- needs: ([\w.]+) -->$", page.read_text(), flags=re.M):
+        pytest.importorskip(module)
     namespace = {"__name__": "__main__"}
     for line, mark, code in blocks(page):
         if mark not in skipped:
@@ -226,6 +229,12 @@ def test_names_in_code_font_are_found():
     lines = ["See docs/theory/dfa.md, `docs/theory/dfa.md` and docs/design.md."]
     public_names.link_pages(None, "class", "", None, None, lines)
     assert lines == ["See :doc:`/theory/dfa`, `docs/theory/dfa.md` and docs/design.md."]
+
+
+def test_what_is_called_exact_names_tests_that_exist():
+    named = set(re.findall(r"`(\w+/test_\w+)(?:\.py)?`", (DOCS / "user_guide" / "exactness.md").read_text()))
+    assert len(named) > 10
+    assert sorted(name for name in named if not (ROOT / "tests" / f"{name}.py").is_file()) == []
 
 
 def test_the_tables_of_old_names_are_one():
