@@ -112,10 +112,15 @@ class LayerDiagnosticsDisplay(EstimatorDisplay):
         for ax, label in zip(self.axes_, ("score", "effective rank", "time (s)", "memory (MB)"), strict=True):
             ax.set_xticks(named, self.layer_names[named], **style)
             ax.set(xlim=(-1, len(self.scores_)), ylabel=label)
-        low, high = self.axes_[0].dataLim.intervaly  # of another display's scores too
-        pad = max(0.2 * (high - low), 0.01)
-        self.axes_[0].set_ylim(low - pad, high + pad)
+        self.axes_[0].set_ylim(*_score_limits(*self.axes_[0].dataLim.intervaly))  # of another display's scores too
         self.axes_[1].set_ylim(bottom=0)
+
+
+def _score_limits(low, high):
+    """Limits around scores: no tick above 1, which no score exceeds, and room for the markers of those at 1."""
+    pad = max(0.2 * (high - low), 0.01)
+    bottom, top = low - pad, high + pad
+    return bottom, min(top, 1 + 0.05 * (1 - bottom)) if high <= 1 else top
 
 
 def _checked(name, values, n_layers=None):

@@ -125,6 +125,23 @@ def test_score_limits_do_not_blow_up_small_differences(scores):
     assert low <= min(scores) - 0.0099 and high >= max(scores) + 0.0099
 
 
+@pytest.mark.parametrize("scores", [[0.999, 1.0, 1.0], [0.4, 0.98, 0.97], [-5.0, 1.0, 0.3]])
+def test_no_tick_of_the_score_is_above_1(scores):
+    """An accuracy and an R2 end at 1; a marker there is drawn whole all the same."""
+    display = LayerDiagnosticsDisplay(**DIAGNOSTICS | {"scores": scores}).plot()
+    display.figure_.draw_without_rendering()
+    ax = display.axes_[0]
+    ticks = [tick for tick in ax.get_yticks() if ax.get_ylim()[0] <= tick <= ax.get_ylim()[1]]
+    assert ticks[-1] <= 1
+    room = np.diff(ax.transData.transform([(0, max(scores)), (0, ax.get_ylim()[1])])[:, 1])
+    assert room > display.score_line_.get_markersize() / 2 * display.figure_.dpi / 72
+
+
+def test_scores_above_1_are_seen():
+    high = max(LayerDiagnosticsDisplay(**DIAGNOSTICS | {"scores": [3.0, 5.0, 4.0]}).plot().axes_[0].get_ylim())
+    assert high > 5
+
+
 def test_a_missing_rank_is_a_gap():
     ranks = [20.0, np.nan, 8.0]
     display = LayerDiagnosticsDisplay(**DIAGNOSTICS | {"effective_ranks": ranks}).plot()
