@@ -263,6 +263,13 @@ DECOUPLED_SPEED = DECOUPLED | {
     "torch backprop, 2 threads": "PyTorch loop, 2 threads",
     "GPipe, 1F1B, 32 micro-batches": "GPipe or 1F1B, 32 micro-batches (formula)",
 }
+DECOUPLED_SIZES = {
+    "backprop, 1 thread": "1 thread",
+    "backprop, 2 BLAS threads": "2 BLAS threads",
+    "data parallel, 2 threads": "batch split",
+    "fdg": "FDG",
+    "ddg": "DDG",
+}
 DECOUPLED_MEMORY = {
     "backprop": BACKPROP,
     "fdg, stashed weights": "FDG, stashed weights",
@@ -287,12 +294,12 @@ SYNCHRONOUS = PEERS | {
 }
 STACKED = {
     "torch autograd, backprop": "PyTorch autograd",
-    "torch by hand, backprop": "PyTorch by hand",
-    "torch stacked, 4 modules": "PyTorch stacked, 4 modules",
-    "torch stacked, 8 modules": "PyTorch stacked, 8 modules",
-    "compiled backprop": "compiled backpropagation",
-    "compiled, in turns, 4 modules": "compiled, 4 modules in turns",
-    "compiled, in turns, 8 modules": "compiled, 8 modules in turns",
+    "torch by hand, backprop": "PyTorch",
+    "torch stacked, 4 modules": "stacked, 4",
+    "torch stacked, 8 modules": "stacked, 8",
+    "compiled backprop": "compiled",
+    "compiled, in turns, 4 modules": "in turns, 4",
+    "compiled, in turns, 8 modules": "in turns, 8",
 }
 
 # ------------------------------------------------------------------ ablations and the rest

@@ -145,10 +145,10 @@ def cell(template, row):
     keys = [key for _, key, _, _ in FORMATTER.parse(template) if key]
     if any(row.get(key) is None for key in keys):
         return NOTHING
-    text = FORMATTER.vformat(template, (), row)
+    text = FORMATTER.vformat(template, (), row).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
     if text == "-":
         return NOTHING
-    return "0" if re.fullmatch(r"\+0\.0+( ± 0\.0+)?( \(\+0\.0+\))?", text) else text
+    return "0" if re.fullmatch(r"\+0\.0+(\s±\s0\.0+)?( \(\+0\.0+\))?", text) else text
 
 
 def lines_of(head, body):

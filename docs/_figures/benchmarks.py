@@ -55,14 +55,14 @@ def decades(axes, ticks):
 def tabular():
     """Classification sets: the difference to two boosters, set by set."""
     rows = record_of("accuracy_boosting_tabular")["rows"]
-    return _by_set(rows, "accuracy", ("catboost", "lightgbm_mcw1"), "accuracy, points")
+    return _by_set(rows, "accuracy", ("catboost", "lightgbm_mcw1"), "lead of ClosedFormMLP,\npoints of accuracy")
 
 
 @figure("bench_regression", data=("accuracy_boosting_regression",))
 def regression():
     """Regression sets: the same of R²."""
     rows = record_of("accuracy_boosting_regression")["rows"]
-    return _by_set(rows, "r2", ("catboost", "lightgbm"), "R², hundredths")
+    return _by_set(rows, "r2", ("catboost", "lightgbm"), "lead of ClosedFormMLP-\nRegressor, hundredths of R²")
 
 
 def _by_set(rows, score, rivals, unit):
@@ -73,7 +73,7 @@ def _by_set(rows, score, rivals, unit):
         values = np.array(list(found.values()))
         axes.bar(range(len(values)), values, color=np.where(values > 0, OURS, TREES), width=0.8)
         ahead = int(np.sum(values > 0))
-        axes.set_title(f"ClosedFormMLP less {MODELS[key][0]}", fontsize=10)
+        axes.set_title(f"over {MODELS[key][0]}", fontsize=10)
         axes.text(0.03, 0.95, f"ahead on {ahead} of {len(values)} sets", transform=axes.transAxes, color=OURS, va="top")
         axes.set(xticks=[], xlabel="data sets, sorted")
         axes.margins(y=0.12)
@@ -99,7 +99,7 @@ def raw_tables():
     """Every raw table: the frame as it is against CatBoost, with standard errors of the seeds."""
     rows = record_of("accuracy_mixed")["rows"]
     drawn, panels = plt.subplots(1, 2, figsize=(7.2, 3.6))
-    for axes, score, unit in zip(panels, ("accuracy", "r2"), ("accuracy, points", "R², hundredths"), strict=True):
+    for axes, score, unit in zip(panels, ("accuracy", "r2"), ("points of accuracy", "hundredths of R²"), strict=True):
         chosen = [row for row in rows if row.get(score) is not None]
         found = _paired(chosen, score)
         places = range(len(found))
@@ -107,7 +107,7 @@ def raw_tables():
         colours = [OURS if value > 0 else TREES for value in values]
         axes.barh(places, values, xerr=errors, color=colours, ecolor=OTHER, height=0.7)
         axes.set_yticks(places, [shown(name) for name in found], fontsize=SMALL)
-        axes.set_xlabel(f"ClosedFormMLP less CatBoost,\n{unit}")
+        axes.set_xlabel(f"lead over CatBoost,\n{unit}")
         axes.grid(axis="y", visible=False)
     return drawn
 
@@ -145,8 +145,8 @@ def large():
     decades(right, (0.1, 1, 10, 100))
     sizes = {row["dataset"]: row["n_train"] for row in rows}
     left.set_yticks(range(len(sets)), [f"{shown(one)}, {sizes[one]:,}" for one in sets], fontsize=SMALL)
-    left.set_xlabel("accuracy less CatBoost's, points")
-    right.set_xlabel("fit, processor seconds")
+    left.set_xlabel("lead over CatBoost,\npoints of accuracy")
+    right.set_xlabel("fit,\nprocessor seconds")
     drawn.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=4, handletextpad=0.2)
     return drawn
 

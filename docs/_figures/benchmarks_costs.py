@@ -94,7 +94,7 @@ def streaming():
         decades(axes, (250, 500, 1000, 2000))
         axes.set_yscale("log")
         axes.set_xlabel("rows of 256 columns, thousands")
-    right.annotate("LinearRegression\nand Ridge", (250, 1100), va="bottom", fontsize=SMALL)
+    right.annotate("LinearRegression\nand Ridge", (250, 1900), va="bottom", fontsize=SMALL)
     left.set_ylabel("seconds")
     right.set_ylabel("memory above import, MB")
     drawn.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -170,7 +170,7 @@ def communication():
         found = {line["set"]: line[key] for line in chosen}
         places = np.arange(len(sets)) + 0.26 * (k - 1)
         axes.bar_label(axes.bar(places, [found[one] for one in sets], 0.25, color=colour, label=name), fmt="%.0f")
-    axes.set_xticks(range(len(sets)), sets)
+    axes.set_xticks(range(len(sets)), ["MNIST" if one == "mnist" else one for one in sets])
     axes.set_ylabel("times fewer bytes")
     axes.margins(y=0.12)
     axes.grid(axis="x", visible=False)
