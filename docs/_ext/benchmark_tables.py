@@ -56,9 +56,9 @@ def fold(record, how):
 
 def where(record):
     """The machine in one phrase."""
-    machine, settings = record.get("environment", {}), record.get("settings", {})
+    machine = record.get("environment", {})
     packages = machine.get("packages", {})
-    words = [machine.get("gpu"), machine.get("cpu"), _count(machine.get("cores"), "core"), _threads(settings)]
+    words = [machine.get("gpu"), machine.get("cpu"), _count(machine.get("cores"), "core"), _threads(record)]
     words += [f"{key} {packages[key]}" for key in ("numpy", "scikit-learn", "torch") if packages.get(key)]
     words += [machine.get("date", "")[:10]]
     found = ", ".join(word for word in words if word)
@@ -70,11 +70,16 @@ def _count(number, noun):
     return f"{number} {noun}{'s' * (number != 1)}" if number else ""
 
 
-def _threads(settings):
-    """The numbers of threads that were set."""
-    threads = settings.get("threads") or []
-    numbers = [str(number) for number in (threads if isinstance(threads, list) else [threads])]
+def _threads(record):
+    """The numbers of threads of the measurements, or those that were set."""
+    found = [row["threads"] for row in record.get("rows", []) if row.get("threads")]
+    numbers = sorted({str(number) for number in found or _listed(record.get("settings", {}).get("threads"))})
     return f"{' and '.join(numbers)} thread{'s' * (numbers != ['1'])}" if numbers else ""
+
+
+def _listed(value):
+    """One value or several as a list."""
+    return value if isinstance(value, list) else [value] if value else []
 
 
 # ------------------------------------------------------------------ tables
