@@ -30,14 +30,14 @@ WIDTH = 7.2  # inches, the text column
 
 
 def canvas(width, height):
-    """Axes without ticks whose units are tenths of a millimetre or so: 100 units are the width of the page."""
+    """A figure for boxes and arrows; 100 units are the width of the page."""
     drawn, axes = pyplot.subplots(figsize=(WIDTH * width / 100, WIDTH * height / 100))
     plain(axes, width, height)
     return drawn, axes
 
 
 def plain(axes, width, height):
-    """Axes for boxes and arrows."""
+    """Turn axes into an empty canvas of square units."""
     axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     axes.axis("off")
 
@@ -303,6 +303,13 @@ def decoupled_timelines():
 def decoupled_cost():
     """What two threads gain on networks of several widths, and what more modules cost in accuracy."""
     drawn, (left, right) = pyplot.subplots(1, 2, figsize=(WIDTH, 3.5))
+    _draw_speed(left)
+    _draw_accuracy(right)
+    return drawn
+
+
+def _draw_speed(axes):
+    """Speed-up over one thread against the width of the layers."""
     gains = {(row["network"], row["contender"]): row["speedup"] for row in record_of("decoupled_speed")["summary"]}
     widths = (64, 128, 256, 512, 1024)
     lines = (
@@ -312,22 +319,25 @@ def decoupled_cost():
     )
     for who, batch, color, look, name in lines:
         found = {width: gains.get((f"8 x {width}, batch {batch}", who)) for width in widths}
-        left.plot(*zip(*[pair for pair in found.items() if pair[1]], strict=True), look, color=color, ms=5, label=name)
-    left.axhline(1, color=BACKPROP, lw=1)
-    left.set_xscale("log", base=2)
-    left.set(xticks=widths, xticklabels=widths, ylim=(0, 2.6))
-    left.set(xlabel="width of the 8 layers", ylabel="speed-up over 1 thread")
-    left.legend(loc="upper left", fontsize=8.5)
+        axes.plot(*zip(*[pair for pair in found.items() if pair[1]], strict=True), look, color=color, ms=5, label=name)
+    axes.axhline(1, color=BACKPROP, lw=1)
+    axes.set_xscale("log", base=2)
+    axes.set(xticks=widths, xticklabels=widths, ylim=(0, 2.6))
+    axes.set(xlabel="width of the 8 layers", ylabel="speed-up over 1 thread")
+    axes.legend(loc="upper left", fontsize=8.5)
+
+
+def _draw_accuracy(axes):
+    """Accuracy against the number of modules."""
     rows = record_of("decoupled_accuracy")["summary"]
     for who, color, look in (("default", OURS, "o-"), ("ddg", TREES, "^--"), ("fdg", SIXTH, "s--")):
         mine = [row for row in rows if row["contender"] == who]
         x, y, spread = ([row[key] for row in mine] for key in ("n_modules", "difference", "difference_se"))
-        right.errorbar(x, y, yerr=spread, fmt=look, color=color, capsize=2)
-        right.annotate(who, (x[-1], y[-1]), (8, -3), textcoords="offset points", color=color)
-    right.axhline(0, color=BACKPROP, lw=1)
-    right.text(9.6, 0.06, "backpropagation", color=BACKPROP, ha="right", fontsize=9)
-    right.set(xticks=(2, 4, 8), xlim=(1.5, 9.8), xlabel="modules", ylabel="accuracy, points from backprop")
-    return drawn
+        axes.errorbar(x, y, yerr=spread, fmt=look, color=color, capsize=2)
+        axes.annotate(who, (x[-1], y[-1]), (8, -3), textcoords="offset points", color=color)
+    axes.axhline(0, color=BACKPROP, lw=1)
+    axes.text(9.6, 0.06, "backpropagation", color=BACKPROP, ha="right", fontsize=9)
+    axes.set(xticks=(2, 4, 8), xlim=(1.5, 9.8), xlabel="modules", ylabel="accuracy, points from backprop")
 
 
 METHODS = {
