@@ -1,8 +1,8 @@
 """The documentation: its code runs, its links lead somewhere, its lists are complete, its figures come from files.
 
 Marks in the pages, as comments on the line before a block: ``<!-- not run: reason -->`` leaves a block out,
-``<!-- slow -->`` keeps it for ``pytest -m slow``, and ``<!-- slow page -->`` does so for all blocks of a page. A page with
-``<!-- needs: module -->`` is skipped where that is not installed.
+``<!-- slow -->`` keeps it for ``pytest -m slow``, and ``<!-- slow page -->`` does so for all blocks of a page. A page
+with ``<!-- needs: module -->`` is skipped where that is not installed.
 """
 
 import importlib
