@@ -2,26 +2,29 @@
 Can a probe learn from embeddings that stream, with classes that appear later?
 ==============================================================================
 
-A probe is a small classifier on the outputs of a frozen network. The embeddings often come in
-blocks that are not kept, and nobody wants a second pass to choose the ridge. Here
+Yes: a linear probe by exact least squares ends where a fit on all rows ends, and meets a new class when it comes. A
+probe is a small classifier on the outputs of a frozen network. The embeddings often come in blocks that are not kept,
+and a second pass to choose the ridge is not possible. Three probes learn from such a stream:
 
-* ``BRMPClassifier(alpha="gcv")`` is the linear probe: after every block its weights and its
+* :class:`~sklearn_analytic.BRMPClassifier` with ``alpha="gcv"``, a linear probe: after every block its weights and its
   ridge are those of a fit on all rows so far, although no row was kept;
-* ``CPNetClassifier`` is the nonlinear probe: its projections are frozen after the first block
-  and its readouts stay exact for them;
-* ``SGDClassifier`` is the usual answer; it has to be told all classes at the start.
+* :class:`~sklearn_analytic.CPNetClassifier`, a nonlinear one: its projections are frozen after the first block, and its
+  readouts stay exact for them;
+* ``SGDClassifier`` of scikit-learn, the usual answer, which has to know all classes at the start.
 
-The frozen network is one convolution with random filters on the digits images, so nothing is
-downloaded. The digits 7, 8 and 9 appear only in the second half of the stream. The figure
-``streaming_probe.png`` shows accuracy on all ten classes against blocks seen.
-
-Run ``python examples/plot_02_streaming_probe.py`` with ``--out DIR`` for the folder of the
-figure and ``--quick`` for fewer filters.
+:doc:`/user_guide/streaming` and :doc:`/user_guide/class_incremental` have the rest.
 """
 
-import argparse
-from pathlib import Path
+# %%
+# Embeddings
+# ----------
+#
+# The frozen network is one convolution with random filters on the images of digits, so that nothing is downloaded:
+# filters of 3 by 3 pixels, a rectifier, and means over 2 by 2 positions.
 
+import os
+
+import matplotlib.pyplot as plt
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.datasets import load_digits
@@ -30,41 +33,47 @@ from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import BRMPClassifier, CPNetClassifier
 
-BLOCK = 96
-LATE = 7  # this class and those above it appear in the second half only
-
-# %%
-# The frozen network: 3 x 3 random filters, a rectifier, and 2 x 2 averages.
+QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # few filters, for tests
 
 
 def embed(images, filters):
+    """Embeddings of images, nine for each filter."""
     patches = sliding_window_view(images, (3, 3), axis=(1, 2))  # (n, 6, 6, 3, 3)
     maps = np.maximum(np.einsum("nijab,kab->nijk", patches, filters), 0)
     pooled = maps.reshape(len(images), 3, 2, 3, 2, -1).mean(axis=(2, 4))
-    return pooled.reshape(len(images), -1)  # (n, 9 k)
+    return pooled.reshape(len(images), -1)
 
 
-def make_embeddings(n_filters):
-    images, y = load_digits(return_X_y=True)
-    filters = np.random.default_rng(0).normal(size=(n_filters, 3, 3)) / 3
-    X = embed(images.reshape(-1, 8, 8) / 16, filters).astype(np.float32)
-    return train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
-
+images, y = load_digits(return_X_y=True)
+filters = np.random.default_rng(0).normal(size=(4 if QUICK else 24, 3, 3)) / 3
+X = embed(images.reshape(-1, 8, 8) / 16, filters).astype(np.float32)
+X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
+print(f"{len(X)} training rows of {X.shape[1]} columns, {len(X_test)} test rows")
 
 # %%
-# The stream: half of the early classes first, then everything else, shuffled.
+# A stream with late classes
+# --------------------------
+#
+# The stream has blocks of 96 rows. The digits 7, 8 and 9 appear in the second half only.
 
+BLOCK, LATE = 96, 7
+order = np.random.default_rng(1).permutation(len(y))
+early = order[y[order] < LATE][: len(y) // 2]
+order = np.concatenate([early, order[~np.isin(order, early)]])
+blocks = [order[start : start + BLOCK] for start in range(0, len(y), BLOCK)]
+late_block = next(number for number, rows in enumerate(blocks, start=1) if (y[rows] >= LATE).any())
+print(f"{len(blocks)} blocks; the first with a 7, 8 or 9 is block {late_block}")
 
-def stream(X, y):
-    order = np.random.default_rng(1).permutation(len(y))
-    early = order[y[order] < LATE][: len(y) // 2]
-    order = np.concatenate([early, order[~np.isin(order, early)]])
-    for start in range(0, len(y), BLOCK):
-        block = order[start : start + BLOCK]
-        yield X[block], y[block]
+# %%
+# Learn block by block
+# --------------------
+#
+# Every probe sees every block once. After each, its accuracy is measured on test rows of all ten digits. Beside it
+# stands that of a fit on all rows at once; for ``SGDClassifier`` this is many passes. All have their defaults.
 
 
 def probes():
+    """The three probes, not fitted."""
     return {
         "BRMP (linear)": BRMPClassifier(alpha="gcv"),
         "CPNet (nonlinear)": CPNetClassifier(random_state=0),
@@ -72,67 +81,47 @@ def probes():
     }
 
 
-def follow(models, X, y, X_test, y_test):
-    """Accuracy on the whole test part after every block, for every probe."""
-    known = {"SGDClassifier": {"classes": np.unique(y)}}  # ours meet a class when it comes
-    curves = {name: [] for name in models}
-    for X_block, y_block in stream(X, y):
-        for name, model in models.items():
-            model.partial_fit(X_block, y_block, **known.get(name, {}))
-            curves[name].append(model.score(X_test, y_test))
-    return curves
-
+known = {"SGDClassifier": {"classes": np.unique(y)}}  # the others meet a class when it comes
+streamed, curves = probes(), {}
+for name, model in streamed.items():
+    curves[name] = []
+    for rows in blocks:
+        model.partial_fit(X[rows], y[rows], **known.get(name, {}))
+        curves[name].append(model.score(X_test, y_test))
+at_once = {name: model.fit(X, y) for name, model in probes().items()}
+full = {name: model.score(X_test, y_test) for name, model in at_once.items()}
+for name, curve in curves.items():
+    print(f"{name:20s} streamed {curve[-1]:.4f}   full fit {full[name]:.4f}")
 
 # %%
-# The streamed linear probe is the full fit: same ridge, same weights, same predictions.
+# The streamed linear probe is the full fit
+# -----------------------------------------
+#
+# It has the same ridge and, up to rounding, the same decision values.
 
+expected = at_once["BRMP (linear)"].decision_function(X_test)
+gap = np.abs(streamed["BRMP (linear)"].decision_function(X_test) - expected).max() / np.abs(expected).max()
+print(f"linear probe: largest relative difference of the decision values {gap:.1e}")
+ridges = streamed["BRMP (linear)"].alpha_, at_once["BRMP (linear)"].alpha_
+print("linear probe: ridge streamed {:.6g}, full fit {:.6g}".format(*ridges))
 
-def compare_with_full_fit(models, curves, X, y, X_test, y_test):
-    full = {}
-    for name, model in probes().items():
-        full[name] = model.fit(X, y).score(X_test, y_test)
-        print(f"{name:20s} streamed {curves[name][-1]:.4f}   full fit {full[name]:.4f}")
-    linear = BRMPClassifier(alpha="gcv").fit(X, y)
-    streamed = models["BRMP (linear)"]
-    expected = linear.decision_function(X_test)
-    gap = np.abs(streamed.decision_function(X_test) - expected).max() / np.abs(expected).max()
-    print(f"linear probe: largest relative difference of the decision values {gap:.1e}")
-    print(f"linear probe: ridge streamed {streamed.alpha_:.6g}, full fit {linear.alpha_:.6g}")
-    return full
+# %%
+# Accuracy along the stream
+# -------------------------
+#
+# Before the dashed line no probe can be right about three of the ten digits. Then the two probes of this package rise
+# to their full fits, the dotted lines, within two blocks. Stochastic gradient descent jumps from block to block and
+# does not get there in one pass.
 
-
-def draw(curves, full, late_block, folder):
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        print("No figure: matplotlib is not installed (pip install matplotlib).")
-        return
-    figure, axis = pyplot.subplots(figsize=(7.5, 4.6), layout="constrained")
-    for color, (name, curve) in enumerate(curves.items()):
-        axis.plot(range(1, len(curve) + 1), curve, marker="o", ms=3, color=f"C{color}", label=name)
-        axis.axhline(full[name], color=f"C{color}", ls=":", lw=1)
-    axis.axvline(late_block, color="0.6", ls="--", lw=1)
-    axis.annotate(" digits 7, 8, 9 appear", (late_block, axis.get_ylim()[0]), va="bottom")
-    axis.set(xlabel=f"blocks of {BLOCK} rows seen", ylabel="accuracy on all ten digits")
-    axis.set_title("Probes on a stream of embeddings (dotted: fit on all rows at once)")
-    axis.legend(loc="lower right")
-    axis.grid(alpha=0.3)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "streaming_probe.png", dpi=150)
-
-
-def main():
-    parser = argparse.ArgumentParser(description="Probes on a stream of embeddings.")
-    parser.add_argument("--out", type=Path, default=Path(), help="folder of the figure")
-    parser.add_argument("--quick", action="store_true", help="fewer filters")
-    options = parser.parse_args()
-    X, X_test, y, y_test = make_embeddings(n_filters=4 if options.quick else 24)
-    models = probes()
-    curves = follow(models, X, y, X_test, y_test)
-    full = compare_with_full_fit(models, curves, X, y, X_test, y_test)
-    late_block = 1 + next(i for i, (_, labels) in enumerate(stream(X, y)) if labels.max() >= LATE)
-    draw(curves, full, late_block, options.out)
-
-
-if __name__ == "__main__":
-    main()
+figure, axis = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
+colors = ["#0072B2", "#009E73", "#D55E00"]
+for color, (name, curve) in zip(colors, curves.items(), strict=True):
+    axis.plot(range(1, len(curve) + 1), curve, marker="o", ms=4, color=color, label=name)
+    axis.axhline(full[name], color=color, ls=":", lw=1)
+axis.axvline(late_block, color="0.6", ls="--", lw=1)
+axis.text(late_block + 0.15, 0.85, "digits 7, 8 and 9\nappear", va="center", color="0.3")
+axis.plot([], [], ":", lw=1, color="0.3", label="fit on all rows at once")
+axis.set(xlabel=f"blocks of {BLOCK} rows seen", ylabel="accuracy on all ten digits")
+axis.legend(loc="lower right", frameon=False)
+axis.grid(alpha=0.3)
+plt.show()

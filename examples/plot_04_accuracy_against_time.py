@@ -2,17 +2,20 @@
 What does another second of fitting buy?
 ========================================
 
-Test accuracy against fit time: ``ClosedFormMLP`` at several widths (one line), beside models of
-one point each. Digits and breast cancer come with scikit-learn; the third problem, 4000 rows of
-``make_classification``, is generated. The figure is ``accuracy_against_time.png``.
-
-Run ``python examples/plot_04_accuracy_against_time.py`` with ``--out DIR`` for the folder of the
-figure and ``--quick`` for few rows, narrow layers.
+Test accuracy against fit time: :class:`~sklearn_analytic.ClosedFormMLP` with one layer of several widths, a line, and
+with its defaults, which blend three layers with trees. Beside them stand a linear model, a network trained by
+backpropagation and gradient boosting. Digits and breast cancer come with scikit-learn; the third problem, 4000 rows of
+``make_classification``, is generated.
 """
 
-import argparse
-from pathlib import Path
+# %%
+# The data
+# --------
 
+import os
+
+import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -21,103 +24,80 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_analytic import ClosedFormMLP
+from sklearn_analytic import ClosedFormMLP, warmup
+
+QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # few rows, narrow layers, for tests
+n, widths, n_splits = (1000, (50, 200), 1) if QUICK else (4000, (50, 200, 800, 1600), 2)
+generated = make_classification(
+    n, 20, n_informative=10, n_classes=3, n_clusters_per_class=4, class_sep=1.2, random_state=0
+)
+data = {
+    "digits": load_digits(return_X_y=True),
+    "breast cancer": load_breast_cancer(return_X_y=True),
+    f"generated, {n} rows": generated,
+}
+for name, (X, y) in data.items():
+    print(f"{name:24s} {X.shape[0]:5d} rows, {X.shape[1]:3d} columns, {len(set(y)):3d} classes")
 
 # %%
-# The data.
+# The models
+# ----------
+#
+# With one layer of sampled units, the width trades time for accuracy. With the defaults most of the time goes to the
+# trees and to the choice of layers, whatever the width. Nothing is tuned, in any model.
 
-
-def generated(n):
-    return make_classification(
-        n, 20, n_informative=10, n_classes=3, n_clusters_per_class=4, class_sep=1.2, random_state=0
-    )
-
-
-def load(n_generated):
-    return {
-        "digits": load_digits(return_X_y=True),
-        "breast cancer": load_breast_cancer(return_X_y=True),
-        f"generated, {n_generated} rows": generated(n_generated),
-    }
-
-
-# %%
-# The models. The width is the one parameter that trades time for accuracy; "auto" follows
-# the number of rows. Nothing else is tuned, for nobody.
-
-
-def our_models(widths):
-    models = {f"width {width}": ClosedFormMLP((width // 3,) * 3, random_state=0) for width in widths}
-    return models | {"ClosedFormMLP()": ClosedFormMLP(random_state=0)}
-
-
-def peer_models():
-    network = MLPClassifier((256, 256), early_stopping=True, random_state=0)
-    return {
-        "LogisticRegression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-        "MLP(256, 256)": make_pipeline(StandardScaler(), network),
-        "HistGradientBoosting": HistGradientBoostingClassifier(random_state=0),
-    }
-
+ours = {f"width {width}": ClosedFormMLP(width, hidden="sampled", random_state=0) for width in widths}
+network = MLPClassifier((256, 256), early_stopping=True, random_state=0)
+models = ours | {
+    "ClosedFormMLP()": ClosedFormMLP(random_state=0),
+    "LogisticRegression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+    "MLP(256, 256)": make_pipeline(StandardScaler(), network),
+    "HistGradientBoosting": HistGradientBoostingClassifier(random_state=0),
+}
+print(f"{len(ours)} widths of one layer, {len(models) - len(ours)} other models")
 
 # %%
-# Random splits; a quarter of the rows is for the test.
+# Seconds and accuracy
+# --------------------
+#
+# Means over random splits; a quarter of the rows is for the test. What numba has to compile is compiled before.
 
-
-def measure(model, X, y, n_splits):
-    """(seconds, test accuracy), means over the splits."""
-    found = cross_validate(model, X, y, cv=ShuffleSplit(n_splits, test_size=0.25, random_state=0))
-    return found["fit_time"].mean(), found["test_score"].mean()
-
-
-def compare(X, y, widths, n_splits):
-    """{model: (seconds, accuracy)}, ours first."""
-    return {name: measure(model, X, y, n_splits) for name, model in (our_models(widths) | peer_models()).items()}
-
-
-def print_table(results):
-    for dataset, models in results.items():
-        print(f"\n{dataset:24s} fit [s]   accuracy")
-        for name, (seconds, accuracy) in models.items():
-            print(f"  {name:20s} {seconds:9.3f} {accuracy:10.4f}")
-
+warmup(ClosedFormMLP())
+splits = ShuffleSplit(n_splits, test_size=0.25, random_state=0)
+results = {}
+for dataset, (X, y) in data.items():
+    print(f"\n{dataset:24s} fit [s]   accuracy")
+    results[dataset] = {}
+    for name, model in models.items():
+        found = cross_validate(model, X, y, cv=splits)
+        results[dataset][name] = found["fit_time"].mean(), found["test_score"].mean()
+        print(f"  {name:20s} {results[dataset][name][0]:9.3f} {results[dataset][name][1]:10.4f}")
 
 # %%
-# The figure: up is better, left is cheaper.
+# The figure
+# ----------
+#
+# Up is better, left is cheaper. On the digits a wide layer scores more than all others, the defaults included. On the
+# generated problem, where eight of 20 columns are noise, wider layers score more and more, but only the defaults, with
+# trees, reach the top. On breast cancer seconds buy next to nothing: logistic regression is one test row behind.
 
-
-def draw(results, folder):
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        print("No figure: matplotlib is not installed (pip install matplotlib).")
-        return
-    figure, axes = pyplot.subplots(1, len(results), figsize=(12, 4.2), layout="constrained")
-    for axis, (dataset, models) in zip(axes, results.items(), strict=True):
-        line = [point for name, point in models.items() if name.startswith("width")]
-        axis.plot(*zip(*line, strict=True), "o-", ms=5, color="C0", label="ClosedFormMLP, wider and wider")
-        axis.plot(*models["ClosedFormMLP()"], "*", ms=14, color="C0", label="ClosedFormMLP()")
-        for color, name in enumerate(peer_models(), start=1):
-            axis.plot(*models[name], "X", ms=9, color=f"C{color}", label=name)
-        axis.set(title=dataset, xscale="log", xlabel="fit time [s]", ylabel="test accuracy")
-        axis.grid(alpha=0.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "accuracy_against_time.png", dpi=130)
-
-
-def main():
-    parser = argparse.ArgumentParser(description="What does another second of fitting buy?")
-    parser.add_argument("--out", type=Path, default=Path(), help="folder of the figure")
-    parser.add_argument("--quick", action="store_true", help="few rows, narrow layers")
-    options = parser.parse_args()
-    n, widths, n_splits = (1000, (30, 90), 1) if options.quick else (4000, (30, 150, 750), 2)
-    X, y = generated(300)
-    ClosedFormMLP(random_state=0).fit(X, y)  # loads compiled code before anything is timed
-    results = {name: compare(X, y, widths, n_splits) for name, (X, y) in load(n).items()}
-    print_table(results)
-    draw(results, options.out)
-
-
-if __name__ == "__main__":
-    main()
+looks = {
+    "ClosedFormMLP()": {"marker": "*", "ms": 15, "color": "#0072B2"},
+    "LogisticRegression": {"marker": "s", "ms": 8, "color": "#7F7F7F"},
+    "MLP(256, 256)": {"marker": "X", "ms": 9, "color": "#D55E00"},
+    "HistGradientBoosting": {"marker": "^", "ms": 9, "color": "#009E73"},
+}
+figure, axes = plt.subplots(1, 3, figsize=(9.5, 3.9), layout="constrained")
+for axis, (dataset, found) in zip(axes, results.items(), strict=True):
+    line = [found[name] for name in ours]
+    axis.plot(*zip(*line, strict=True), "o-", ms=5, color="#0072B2", label="one layer, wider and wider")
+    for name, look in looks.items():
+        axis.plot(*found[name], ls="", label=name, **look)
+    axis.set(title=dataset, xscale="log", xlabel="fit [s]")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.grid(alpha=0.3)
+axes[0].set_ylabel("test accuracy")
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+plt.show()

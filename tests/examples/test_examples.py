@@ -400,10 +400,11 @@ def test_quickstart_is_a_script(tmp_path, monkeypatch):
 
 
 def test_streaming_probe(tmp_path):
-    output = run_script(EXAMPLES / "plot_02_streaming_probe.py", "--out", tmp_path, cwd=tmp_path)
-    gap = float(output.split("decision values")[1].split()[0])
-    assert gap < 1e-5
-    assert (tmp_path / "streaming_probe.png").stat().st_size > 10_000
+    """A streamed linear probe is the fit on all rows."""
+    text = run_notebook("plot_02_streaming_probe", tmp_path).text
+    assert number_after(text, "of the decision values") < 1e-5
+    streamed, full = re.search(r"BRMP.* streamed (\S+) +full fit (\S+)", text).groups()
+    assert float(streamed) == pytest.approx(float(full), abs=2e-3)
 
 
 def row_of(output, name):
@@ -414,30 +415,28 @@ def row_of(output, name):
 
 def test_toy_problems(tmp_path):
     """The claim of the thesis: closed form solves what backpropagation finds hard."""
-    output = run_script(EXAMPLES / "plot_03_toy_problems.py", "--out", tmp_path, cwd=tmp_path)
-    ours = row_of(output, "ClosedForm, default")[::2]  # scores; seconds stand between them
-    peers = [row_of(output, name)[::2] for name in ("MLP, Adam", "MLP, SGD")]
+    text = run_notebook("plot_03_toy_problems", tmp_path).text
+    ours = row_of(text, "ClosedForm, default")[::2]  # scores; seconds stand between them
+    peers = [row_of(text, name)[::2] for name in ("MLP, Adam", "MLP, SGD")]
     assert np.mean(ours) > np.mean(peers, axis=1).max()
-    assert row_of(output, "hidden='inverse'")[0] > 0.9
-    assert row_of(output, "hidden='hyperplane'")[0] > 0.9
-    assert (tmp_path / "toy_problems.png").stat().st_size > 10_000
+    assert row_of(text, "hidden='inverse'")[0] > 0.9
+    assert row_of(text, "hidden='hyperplane'")[0] > 0.9
 
 
 def test_accuracy_against_time(tmp_path):
-    output = run_script(EXAMPLES / "plot_04_accuracy_against_time.py", "--out", tmp_path, cwd=tmp_path)
-    seconds, accuracy = row_of(output, "ClosedFormMLP()")
-    assert seconds > 0
-    assert accuracy > 0.95  # on digits
-    assert (tmp_path / "accuracy_against_time.png").stat().st_size > 10_000
+    """Wide layers score more than narrow ones on digits, and the defaults more than a linear model."""
+    text = run_notebook("plot_04_accuracy_against_time", tmp_path).text
+    assert row_of(text, "ClosedFormMLP()")[1] > max(0.95, row_of(text, "LogisticRegression")[1])  # on digits
+    assert row_of(text, "width 200")[1] > row_of(text, "width 50")[1]
 
 
 def test_calibration_example(tmp_path):
     """Accuracy, log-loss, Brier score and calibration error."""
-    output = run_script(EXAMPLES / "plot_05_calibration.py", "--out", tmp_path, cwd=tmp_path)
-    ours, network = row_of(output, "ClosedFormMLP"), row_of(output, "MLP(100, 100)")
+    text = run_notebook("plot_05_calibration", tmp_path).text
+    scores = text[text.index("calibration error") :]
+    ours, network = row_of(scores, "ClosedFormMLP"), row_of(scores, "MLP(100, 100)")
     assert 0 < ours[3] < network[3] / 2
     assert ours[1] < network[1]
-    assert (tmp_path / "calibration.png").stat().st_size > 10_000
 
 
 def test_feature_importances_example(tmp_path):
