@@ -35,7 +35,7 @@ from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, Stratifie
 from sklearn_analytic import ClosedFormMLP, DFAClassifier, Feedback
 
 QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # small data and few epochs, for tests
-N_ROWS, WIDTH, EPOCHS = (240, 64, 8) if QUICK else (1200, 400, 40)
+N_ROWS, WIDTH, EPOCHS = (240, 64, 8) if QUICK else (1200, 400, 120)
 
 warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
 
@@ -106,7 +106,7 @@ for name, (model, grid, resource, most) in resources.items():
 # How far each candidate came
 # ---------------------------
 # A line ends where its candidate was dropped. Lines cross: a candidate that is best with little of a
-# resource need not be best with all of it. Bad learning rates show after five epochs. Ridges and
+# resource need not be best with all of it. Bad learning rates show in the first round. Ridges and
 # activations are closer to each other, and the first round has to tell small differences apart.
 
 
