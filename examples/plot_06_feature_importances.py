@@ -2,20 +2,17 @@
 Which columns does a network use?
 =================================
 
-``feature_importances_`` of ``ClosedFormMLP`` and ``ClosedFormMLPRegressor`` says how much the
-prediction changes when a value moves a little up and down within its column, from the rows that
-the fit kept for its leave-one-out choices; no further data and no fit is needed.
-Permutation importance says how much the score on held-out rows falls when a column is shuffled.
-On diabetes the two are compared, with ``FeatureImportanceDisplay``; the figure is
-``feature_importances.png``.
-
-Run ``python examples/plot_06_feature_importances.py`` with ``--out DIR`` for the folder of the
-figure and ``--quick`` for fewer shuffles.
+``feature_importances_`` of :class:`~sklearn_analytic.ClosedFormMLP` and
+:class:`~sklearn_analytic.ClosedFormMLPRegressor` says how much the prediction changes when a value
+moves a little up and down within its column. It is computed from rows that the fit keeps, so that it
+needs no further data and no further fit. Permutation importance says how much the score on test rows
+falls when a column is shuffled. On the diabetes data both put the same two columns first. Of a column
+that is there twice, both show too little.
 """
 
-import argparse
-from pathlib import Path
+import os
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.datasets import load_diabetes
@@ -24,44 +21,80 @@ from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import ClosedFormMLPRegressor, FeatureImportanceDisplay
 
-
-def draw(model, permuted, names, folder):
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        print("No figure: matplotlib is not installed (pip install matplotlib).")
-        return
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 4), layout="constrained")
-    FeatureImportanceDisplay.from_estimator(model, feature_names=names, ax=left)
-    shuffled = FeatureImportanceDisplay(permuted, feature_names=names, estimator_name="permutation importance")
-    shuffled.plot(right, color="C1").ax_.set_xlabel("fall of R2 on test rows")
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "feature_importances.png", dpi=130)
-
+QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # small data and few epochs, for tests
+N_REPEATS = 3 if QUICK else 20  # shuffles of each column
 
 # %%
-# The two need not agree. Of two columns that say the same, a network reads both, while shuffling
-# one hurts little; and a column may move predictions without improving them.
+# The fit
+# -------
+# Ten columns of 442 patients; the target is the progression of the disease after a year.
+
+data = load_diabetes()
+names = np.array(data.feature_names)
+X_train, X_test, y_train, y_test = train_test_split(data.data, data.target, random_state=0)
+model = ClosedFormMLPRegressor(random_state=0).fit(X_train, y_train)
+print(f"R2 on test rows: {model.score(X_test, y_test):.3f}")
+
+# %%
+# Importances of the network
+# --------------------------
+# They are shares that sum to 1. ``bmi`` (body mass index) and ``s5`` (a blood value) have more than
+# half of the sum.
+
+FeatureImportanceDisplay.from_estimator(model, feature_names=names)
+plt.show()
+
+# %%
+# Against permutation importance
+# ------------------------------
+# Rows of the table are in the order of the network's importances. The order by permutation is nearly
+# the same, as the rank correlation shows.
+
+importances = model.feature_importances_
+permuted = permutation_importance(model, X_test, y_test, n_repeats=N_REPEATS, random_state=0)
+print("column  importance  permutation (fall of R2)")
+for k in np.argsort(-importances):
+    print(f"{names[k]:6s}  {importances[k]:10.3f}  {permuted.importances_mean[k]:11.3f}")
+print(f"rank correlation: {spearmanr(importances, permuted.importances_mean).statistic:.2f}")
+
+# %%
+# Each point on the right is one shuffle. Where points lie on both sides of zero, shuffling the column
+# changes the score no more than chance does. The network's shares of these columns are small as well.
+
+order = np.argsort(importances)
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 4), sharey=True, layout="constrained")
+left.barh(names[order], importances[order])
+left.set_xlabel("importance of the network (share)")
+for place, k in enumerate(order):
+    right.plot(permuted.importances[k], np.full(N_REPEATS, place), "o", color="C0", alpha=0.3)
+    right.plot(permuted.importances_mean[k], place, "|", color="C1", markersize=16, markeredgewidth=3)
+right.axvline(0, color="0.6", linewidth=0.8)
+right.set_xlabel("fall of R2 on test rows (line: mean)")
+right.set_yticks(range(len(order)), names[order])
+plt.show()
+
+# %%
+# What both miss: a column that is there twice
+# --------------------------------------------
+# With a copy of ``bmi`` in the table, the network reads both columns. The slope is divided between
+# them, and importances are squared slopes: the two together get less than ``bmi`` alone. Permutation
+# importance loses more still, since the other copy holds the value that was shuffled. Columns that
+# say nearly the same are therefore better judged together.
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Which columns does a network use?")
-    parser.add_argument("--out", type=Path, default=Path(), help="folder of the figure")
-    parser.add_argument("--quick", action="store_true", help="fewer shuffles")
-    options = parser.parse_args()
-    data = load_diabetes()
-    names = data.feature_names
-    X, X_test, y, y_test = train_test_split(data.data, data.target, random_state=0)
+def importances_of(X, y, X_test, y_test):
+    """Fit on a table and measure both kinds of importance for each column."""
     model = ClosedFormMLPRegressor(random_state=0).fit(X, y)
-    repeats = 3 if options.quick else 20
-    permuted = permutation_importance(model, X_test, y_test, n_repeats=repeats, random_state=0).importances_mean
-    importances = model.feature_importances_
-    print(f"{'column':8s} importance   permutation   (test R2 {model.score(X_test, y_test):.3f})")
-    for k in np.argsort(-importances):
-        print(f"{names[k]:8s} {importances[k]:10.3f} {permuted[k]:13.3f}")
-    print(f"rank correlation of the two: {spearmanr(importances, permuted).statistic:.2f}")
-    draw(model, permuted, names, options.out)
+    permuted = permutation_importance(model, X_test, y_test, n_repeats=N_REPEATS, random_state=0)
+    return np.array([model.feature_importances_, permuted.importances_mean])
 
 
-if __name__ == "__main__":
-    main()
+bmi = list(names).index("bmi")
+twice = [np.column_stack([X, X[:, bmi]]) for X in (X_train, X_test)]
+once = importances[bmi], permuted.importances_mean[bmi]
+copied = importances_of(twice[0], y_train, twice[1], y_test)[:, [bmi, -1]]
+print("                importance  permutation")
+print("bmi alone       {:10.3f}  {:11.3f}".format(*once))
+print("bmi of two      {:10.3f}  {:11.3f}".format(*copied[:, 0]))
+print("its copy        {:10.3f}  {:11.3f}".format(*copied[:, 1]))
+print("sum of the two  {:10.3f}  {:11.3f}".format(*copied.sum(axis=1)))
