@@ -57,7 +57,8 @@ def errors_of(model, X):
     """Test error in percent for every split and size, and seconds of the last fit."""
     errors = np.empty((SPLITS, len(SIZES)))
     for split in range(SPLITS):
-        X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=SIZES[-1], stratify=y, random_state=split)
+        parts = train_test_split(X, y, train_size=SIZES[-1], stratify=y, random_state=split)
+        X_train, X_test, y_train, y_test = parts
         for place, n in enumerate(SIZES):
             start = time.perf_counter()
             model.fit(X_train[:n], y_train[:n])
@@ -76,7 +77,7 @@ for name, (errors, seconds) in results.items():
 # comes near to the flat networks. With 800 images it is level with ``"masked"`` and the SVC: the three
 # are a test image apart.
 
-colors = {"flat, sampled pairs": "C2", "flat, default": "C4", "masked": "C1", "patch": "C0", "SVC(C=10)": "0.5"}
+colors = dict(zip(results, ("C2", "C4", "C1", "C0", "0.5"), strict=True))
 figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
 for name, (errors, _) in results.items():
     axis.plot(SIZES, errors, "o:" if name.startswith("SVC") else "o-", color=colors[name], label=name)

@@ -39,7 +39,8 @@ def scene(seed):
     rng = np.random.default_rng(seed)
     phase, done = rng.uniform(0, 2 * np.pi, 2), np.linspace(0, 1, N_FRAMES)
     angle = 2 * np.pi * N_FRAMES / 150 * done
-    places = np.column_stack([106 + 70 * np.sin(1.5 * angle + phase[0]), 160 + 120 * np.sin(angle + phase[1])])
+    rows, columns = 106 + 70 * np.sin(1.5 * angle + phase[0]), 160 + 120 * np.sin(angle + phase[1])
+    places = np.column_stack([rows, columns])
     frames = [frame_of(place, share, rng) for place, share in zip(places, done, strict=True)]
     return frames, places
 
@@ -131,10 +132,11 @@ trackers = {
     "no update": {"learns": False},
 }
 scenes = [scene(seed) for seed in SEEDS]
+starts = [(frames, places[0]) for frames, places in scenes]
 found, distances = {}, {}
 print(f"tracker          frames on the object  scenes kept, of {len(scenes)}")
 for name, parameters in trackers.items():
-    found[name] = [track(frames, places[0], seed=k, **parameters) for k, (frames, places) in enumerate(scenes)]
+    found[name] = [track(*parts, seed=seed, **parameters) for seed, parts in zip(SEEDS, starts, strict=True)]
     gaps = np.array(found[name]) - np.array([places for _, places in scenes])
     distances[name] = np.hypot(gaps[..., 0], gaps[..., 1])  # (scenes, frames)
     kept = np.sum(distances[name][:, -1] < 12)
@@ -151,7 +153,7 @@ for axis, k in zip(axes, (N_FRAMES // 4, N_FRAMES // 2, N_FRAMES - 1), strict=Tr
     axis.set(title=f"frame {k + 1}", xticks=[], yticks=[])
     for name, marker in (("direct feedback", "+"), ("no update", "x")):
         row, column = found[name][0][k]
-        axis.plot(column, row, marker, color=colors[name], markersize=12, markeredgewidth=3, linestyle="", label=name)
+        axis.plot(column, row, marker, color=colors[name], ms=12, mew=3, linestyle="", label=name)
 figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
 plt.show()
 

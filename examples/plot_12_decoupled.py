@@ -90,18 +90,15 @@ plt.show()
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
 training = {"batch_size": 32, "max_iter": EPOCHS, "n_iter_no_change": np.inf}
-schedules = {
-    "auto": PipelineRule(executor="sequential"),
-    "fdg": PipelineRule(executor="sequential"),
-    "ddg": PipelineRule(executor="sequential"),
-    "adl": PipelineRule(executor="sequential", accumulation_steps=4),
-    "dtrp": PipelineRule(executor="sequential"),
-}
+in_turns = PipelineRule(executor="sequential")
+schedules = dict.fromkeys(("auto", "fdg", "ddg", "adl", "dtrp"), in_turns)
+schedules["adl"] = PipelineRule(executor="sequential", accumulation_steps=4)
 
 
 def fitted(schedule, n_modules, seed):
     """A fitted network of eight layers in so many modules; one thread does the work of all."""
-    rule = {"schedule": schedule, "n_modules": n_modules, "pipeline": schedules.get(schedule, schedules["fdg"])}
+    pipeline = schedules.get(schedule, in_turns)
+    rule = {"schedule": schedule, "n_modules": n_modules, "pipeline": pipeline}
     return DecoupledMLPClassifier((128,) * 7, **rule, **training, random_state=seed).fit(X_train, y_train)
 
 
