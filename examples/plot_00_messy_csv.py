@@ -14,16 +14,10 @@ each column.
 Needs ``pip install pandas matplotlib``; the last step needs ``pip install onnx onnxruntime``, too.
 """
 
-# %%
-# A messy file
-# ------------
-#
-# The file is generated, so that we know what matters: the plan, the region, the town, the fee, how long the customer
-# has stayed, whether they pay by invoice, and *whether* the age is missing. Chance does the rest.
-
 import json
 import os
 import tempfile
+import textwrap
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -44,25 +38,37 @@ from sklearn_analytic import ClosedFormMLP, FeatureImportanceDisplay
 
 QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # small data, for tests
 
-n = 600 if QUICK else 4000
+# %%
+# A messy file
+# ------------
+#
+# The file is generated, so that we know what matters: the plan, the region, the town, the fee, how long the customer
+# has stayed, whether they pay by invoice, and *whether* the age is missing. Chance does the rest.
+
+n = 600 if QUICK else 5000
 rng = np.random.default_rng(0)
-starts = ["Ash", "Bar", "Clay", "Dun", "East", "Fair", "Gil", "Hart", "King", "Lang", "Mar", "New", "Oak", "Red", "Sea"]
+starts = ["Ash", "Bar", "Clay", "Dun", "East", "Fair", "Gil", "Hart", "King", "Lang"]
+starts += ["Mar", "New", "Oak", "Red", "Sea"]
 ends = ["bourne", "bury", "field", "ford", "ham", "ley", "mouth", "stead", "ton", "worth"]
 towns = np.array([start + end for start in starts for end in ends])
-town, region = np.minimum(rng.geometric(0.02, n), 150) - 1, rng.integers(0, 8, n)
-days, age, fee = rng.integers(0, 2000, n), rng.integers(18, 85, n), rng.gamma(4, 6, n).round(2)
-plan = rng.choice(["basic", "Basic", " basic", "family", "Family ", "FAMILY", "student", "Student"], n)
-payment = rng.choice(["card", "debit", "invoice", ""], n)
-no_age, no_fee = rng.random(n) < 0.15, rng.random(n) < 0.1
+plans = ["basic", "Basic", " basic", "family", "Family ", "FAMILY", "student", "Student"]
 
-score = rng.normal(0, 0.9, 150)[town] + np.array([1.0, -0.9, 0.8, -0.4, -1.0, 0.6, -0.2, 0.1])[region]
-score += 0.05 * (fee - 24) - 1.0 * (days > 900) + 1.2 * no_age + 0.5 * (payment == "invoice")
-score += 1.0 * np.isin(plan, ["basic", "Basic", " basic"])
-cancelled = np.where(score + rng.logistic(0, 0.7, n) > 0.3, "yes", "no")
+days, region = rng.integers(0, 2000, n), rng.integers(0, 8, n)
+town = rng.geometric(0.02, n) % 150
+since = pd.Timestamp("2025-01-01") - pd.to_timedelta(days, unit="D")
+table = pd.DataFrame({"since": since})
+table["age"] = np.where(rng.random(n) < 0.15, np.nan, rng.integers(18, 85, n))
+table["fee"] = rng.gamma(4, 6, n).round(2)
+table["plan"] = rng.choice(plans, n)
+table["payment"] = rng.choice(["card", "debit", "invoice", ""], n)
+table["town"], table["region"] = towns[town], 11 + 10 * region
 
-table = pd.DataFrame({"since": pd.Timestamp("2025-01-01") - pd.to_timedelta(days, unit="D"), "age": age})
-table = table.assign(fee=fee, plan=plan, payment=payment, town=towns[town], region=11 + 10 * region)
-table = table.assign(cancelled=cancelled, age=table["age"].mask(no_age), fee=table["fee"].mask(no_fee))
+score = rng.normal(0, 0.9, 150)[town] + 0.05 * (table["fee"] - 24)
+score += np.array([1.0, -0.9, 0.8, -0.4, -1.0, 0.6, -0.2, 0.1])[region] - (days > 900)
+score += 1.0 * table["plan"].isin(plans[:3]) + 0.5 * (table["payment"] == "invoice")
+score += 1.2 * table["age"].isna()
+table["cancelled"] = np.where(score + rng.logistic(0, 0.7, n) > 0.3, "yes", "no")
+table.loc[rng.random(n) < 0.1, "fee"] = np.nan
 
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name, "subscriptions.csv")
@@ -85,7 +91,7 @@ table.head(6)
 # for now. The last line gives the probabilities of "no" and "yes" for three customers whom the fit has not seen.
 
 X, y = table.drop(columns=["since", "cancelled"]), table["cancelled"]
-X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, stratify=y, random_state=0)
+X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 model = ClosedFormMLP(random_state=0).fit(X_train, y_train)
 model.predict_proba(X_test.head(3)).round(3)
 
@@ -99,16 +105,17 @@ model.predict_proba(X_test.head(3)).round(3)
 # is a matter of many data sets (:doc:`/user_guide/closed_form` has them).
 
 texts = ["plan", "payment", "town"]
-categories = X.astype(dict.fromkeys(texts, "category"))
-boosting = HistGradientBoostingClassifier(random_state=0).fit(categories.loc[X_train.index], y_train)
+as_category = X.astype(dict.fromkeys(texts, "category"))
+boosting = HistGradientBoostingClassifier(random_state=0)
+boosting.fit(as_category.loc[X_train.index], y_train)
 chances = {
     "ClosedFormMLP": model.predict_proba(X_test)[:, 1],
-    "HistGradientBoosting": boosting.predict_proba(categories.loc[X_test.index])[:, 1],
+    "HistGradientBoosting": boosting.predict_proba(as_category.loc[X_test.index])[:, 1],
 }
 print(f"{'':22s} accuracy  log-loss     AUC")
 for name, p in chances.items():
-    right = accuracy_score(y_test == "yes", p > 0.5)
-    print(f"{name:22s} {right:8.3f} {log_loss(y_test, p):9.3f} {roc_auc_score(y_test, p):7.3f}")
+    right, auc = accuracy_score(y_test == "yes", p > 0.5), roc_auc_score(y_test, p)
+    print(f"{name:22s} {right:8.3f} {log_loss(y_test, p):9.3f} {auc:7.3f}")
 
 # %%
 # Can the probabilities be believed?
@@ -119,10 +126,9 @@ for name, p in chances.items():
 # above the diagonal on the left, and below it on the right.
 
 figure, axes = plt.subplots(figsize=(5.2, 4.6), layout="constrained")
+options = {"n_bins": 10, "strategy": "quantile", "pos_label": "yes", "ax": axes}
 for (name, p), color in zip(chances.items(), ["#0072B2", "#009E73"], strict=True):
-    CalibrationDisplay.from_predictions(
-        y_test, p, n_bins=10, strategy="quantile", pos_label="yes", ax=axes, name=name, color=color
-    )
+    CalibrationDisplay.from_predictions(y_test, p, name=name, color=color, **options)
 axes.set(xlabel="predicted probability of a cancellation", ylabel="share that cancelled")
 axes.legend(loc="upper left", frameon=False)
 plt.show()
@@ -153,7 +159,8 @@ for what, call in wrong.items():
     try:
         call()
     except ValueError as error:
-        print(f"{what}: {str(error).strip()}\n")
+        for line in f"{what}: {error}".splitlines():
+            print(textwrap.fill(line, 88))
 
 # %%
 # A search in a pipeline
@@ -167,19 +174,22 @@ for what, call in wrong.items():
 def tidy(table):
     """The table with numbers in place of the date, and one name for each plan."""
     since = pd.to_datetime(table["since"])
-    table = table.drop(columns="since").assign(since=since.dt.year + since.dt.month / 12, month=since.dt.month)
+    table = table.assign(since=since.dt.year + since.dt.month / 12, month=since.dt.month)
     return table.assign(plan=table["plan"].str.strip().str.lower())
 
 
 raw = table.drop(columns="cancelled")
 raw_train, raw_test = raw.loc[X_train.index], raw.loc[X_test.index]
-pipeline = Pipeline([("tidy", FunctionTransformer(tidy)), ("mlp", ClosedFormMLP(random_state=0))])
+network = ClosedFormMLP(random_state=0)
+pipeline = Pipeline([("tidy", FunctionTransformer(tidy)), ("mlp", network)])
 grid = {"mlp__categorical_features": ["from_dtype", [*texts, "region"]]}
 search = GridSearchCV(pipeline, grid, cv=3, scoring="roc_auc").fit(raw_train, y_train)
-as_number, as_category = search.cv_results_["mean_test_score"]
-print(f"AUC in cross-validation: region as a number {as_number:.3f}, as a category {as_category:.3f}")
-before, after = (roc_auc_score(y_test, p) for p in (chances["ClosedFormMLP"], search.predict_proba(raw_test)[:, 1]))
-print(f"AUC on the test rows:    four lines {before:.3f}, pipeline {after:.3f}")
+readings = zip(("number", "category"), search.cv_results_["mean_test_score"], strict=True)
+for reading, auc in readings:
+    print(f"region as a {reading:8s} {auc:.3f} AUC in cross-validation")
+chances["pipeline"] = search.predict_proba(raw_test)[:, 1]
+for what, name in (("four lines", "ClosedFormMLP"), ("pipeline", "pipeline")):
+    print(f"{what:20s} {roc_auc_score(y_test, chances[name]):.3f} AUC on the test rows")
 
 # %%
 # Save and load
@@ -222,11 +232,12 @@ row = {"since": "2023-05-17", "age": None, "fee": 31.5, "plan": "Basic", "paymen
 row |= {"town": "Nowhere-on-Sea", "region": 31}
 with HTTPServer(("127.0.0.1", 0), Subscriptions) as server:  # port 0: any that is free
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    request = Request(f"http://127.0.0.1:{server.server_port}", data=json.dumps(row).encode())
-    with build_opener(ProxyHandler({})).open(request) as response:  # this machine, so no proxy
+    request = Request(f"http://127.0.0.1:{server.server_port}", json.dumps(row).encode())
+    without_proxy = build_opener(ProxyHandler({}))
+    with without_proxy.open(request) as response:
         served = json.load(response)["cancelled"]
     server.shutdown()
-print(f"POST {json.dumps(row)}\nanswer: {served:.4f}")
+print(f"answer: {served:.4f}")
 
 # %%
 # Without Python
@@ -244,7 +255,8 @@ else:
     graph = loaded["mlp"].to_onnx().SerializeToString()
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     columns = tidy(pd.DataFrame([row]))
-    fed = {name: columns[[name]].to_numpy(object if name in texts else "float32") for name in columns}
+    types = dict.fromkeys(columns, "float32") | dict.fromkeys(texts, object)
+    fed = {name: columns[[name]].to_numpy(types[name]) for name in columns}
     in_onnx = session.run(["probabilities"], fed)[0][0, 1]
     print(f"ONNX: {in_onnx:.4f}, the server: {served:.4f}; {len(graph) / 1e6:.1f} MB")
 

@@ -10,13 +10,6 @@ As a script, ``python examples/plot_01_quickstart.py``, it takes under a minute 
 are still to be compiled.
 """
 
-# %%
-# Four lines
-# ----------
-#
-# Import, fit, score, probabilities. There is no scaler, learning rate, number of epochs or validation split: the fit
-# chooses by leave-one-out.
-
 import os
 import sys
 import time
@@ -50,8 +43,15 @@ from sklearn_analytic import (
 
 QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # small models, for tests
 
-tumours = load_breast_cancer(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(*tumours, stratify=tumours[1], random_state=0)
+# %%
+# Four lines
+# ----------
+#
+# Split, fit, score, probabilities. There is no scaler, learning rate, number of epochs or validation split: the fit
+# chooses by leave-one-out.
+
+X, y = load_breast_cancer(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 model = ClosedFormMLP(random_state=0).fit(X_train, y_train)
 print(f"ClosedFormMLP on breast cancer: accuracy {model.score(X_test, y_test):.4f}")
 print(f"  P(benign) of three tumours: {model.predict_proba(X_test[:3])[:, 1].round(3)}")
@@ -64,9 +64,10 @@ print(f"  P(benign) of three tumours: {model.predict_proba(X_test[:3])[:, 1].rou
 # keep and which kind of layer to build.
 
 units = 64 if QUICK else 256
-digits = load_digits(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(*digits, stratify=digits[1], random_state=0)
-pipeline = Pipeline([("pca", PCA(random_state=0)), ("mlp", ClosedFormMLP(4 * units, random_state=0))])
+X, y = load_digits(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+network = ClosedFormMLP(4 * units, random_state=0)
+pipeline = Pipeline([("pca", PCA(random_state=0)), ("mlp", network)])
 grid = {"pca__n_components": [20, 40], "mlp__hidden": ["sampled", "laplace"]}
 search = GridSearchCV(pipeline, grid, cv=3).fit(X_train, y_train)
 print(f"GridSearchCV on digits: {search.best_params_}")
@@ -97,6 +98,7 @@ classifiers = {
     "RandomForest": RandomForestClassifier(random_state=0),
 }
 by_steps = {"activation": "tanh", "early_stopping": True, "random_state": 0}
+network, scaler = MLPRegressor(hidden_layer_sizes=units, **by_steps), StandardScaler()
 regressors = {
     "ClosedFormMLP": ClosedFormMLPRegressor(random_state=0),
     "BRMP, linear": BRMPRegressor(alpha="gcv"),
@@ -105,40 +107,46 @@ regressors = {
     "LayerwiseMLP": LayerwiseMLPRegressor((units,), **by_steps),
     "DecoupledMLP": DecoupledMLPRegressor((units,), **by_steps),
     "logistic, ridge": RidgeCV(),
-    "SVM": TransformedTargetRegressor(SVR(), transformer=StandardScaler()),
-    "MLP": TransformedTargetRegressor(MLPRegressor(hidden_layer_sizes=units, **by_steps), transformer=StandardScaler()),
+    "SVM": TransformedTargetRegressor(SVR(), transformer=scaler),
+    "MLP": TransformedTargetRegressor(network, transformer=scaler),
     "RandomForest": RandomForestRegressor(random_state=0),
 }
 print(f"{len(classifiers)} classifiers, {len(regressors)} regressors")
 
+# %%
+# Ten digits
+# ----------
+#
+# Scaling counts as fitting. ``warmup`` compiles what is still to be compiled, so that this is not timed.
+
 
 def measure(title, column, models, X, y, stratify=None):
-    """{model: (score, seconds)} on one data set, each row printed once it is there; scaling counts as fitting."""
-    X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=stratify, random_state=0)
-    ours = [model for model in models.values() if type(model).__module__.startswith("sklearn_analytic")]
-    warmup(*ours, X=X_train[:64], y=y_train[:64])  # compiles what is still to be compiled, so that it is not timed
-    print(f"{title:16s} {column:>8s}     fit [s]")
+    """{model: (score, seconds)} on one data set, each row printed once it is there."""
+    parts = train_test_split(X, y, stratify=stratify, random_state=0)
+    X_train, X_test, y_train, y_test = parts
+    ours = [m for m in models.values() if type(m).__module__.startswith("sklearn_analytic")]
+    warmup(*ours, X=X_train[:64], y=y_train[:64])
+    print(f"{title:18s} {column:>8s}     fit [s]")
     found = {}
     for name, model in models.items():
         start = time.perf_counter()
         fitted = make_pipeline(StandardScaler(), model).fit(X_train, y_train)
         seconds = time.perf_counter() - start
         found[name] = fitted.score(X_test, y_test), seconds
-        print(f"  {name:14s} {found[name][0]:8.4f} {seconds:11.4f}", flush=True)
+        print(f"  {name:16s} {found[name][0]:8.4f} {seconds:11.4f}", flush=True)
     return found
 
 
-# %%
-# Ten digits
-# ----------
-
-results = {"digits, accuracy": measure("digits", "accuracy", classifiers, *digits, stratify=digits[1])}
+results = {}
+results["digits, accuracy"] = measure("digits", "accuracy", classifiers, X, y, stratify=y)
 
 # %%
 # Two kinds of tumour
 # -------------------
 
-results["breast cancer, accuracy"] = measure("breast cancer", "accuracy", classifiers, *tumours, stratify=tumours[1])
+X, y = load_breast_cancer(return_X_y=True)
+found = measure("breast cancer", "accuracy", classifiers, X, y, stratify=y)
+results["breast cancer, accuracy"] = found
 
 # %%
 # A regression
@@ -146,32 +154,35 @@ results["breast cancer, accuracy"] = measure("breast cancer", "accuracy", classi
 #
 # CPNet has no regressor, and the score is R².
 
-results["diabetes, R²"] = measure("diabetes", "R2", regressors, *load_diabetes(return_X_y=True))
+X, y = load_diabetes(return_X_y=True)
+results["diabetes, R²"] = measure("diabetes", "R2", regressors, X, y)
 
 # %%
 # Scores and seconds
 # ------------------
 #
-# Scores are above, and right is better; seconds are below on a logarithmic axis, and left is cheaper. Blue estimators
-# need no gradient, pink ones take steps without backpropagation, grey ones are scikit-learn's. ClosedFormMLP is the
-# best on the digits, and its fit takes longest there. On breast cancer the estimators differ by three of 143 test
-# rows at most, and on diabetes linear models win.
+# Scores are on the left, where right is better; seconds are on the right, on logarithmic axes, where left is cheaper.
+# Blue estimators need no gradient, pink ones take steps without backpropagation, grey ones are scikit-learn's.
+# ClosedFormMLP is the best on the digits, with one of the slowest fits. On breast cancer the estimators differ by three
+# of 143 test rows at most, and on diabetes linear models win.
 
-colors = dict.fromkeys(classifiers, "#7F7F7F") | dict.fromkeys(list(classifiers)[:4], "#0072B2")
+colors = dict.fromkeys(classifiers, "#7F7F7F")
+colors |= dict.fromkeys(list(classifiers)[:4], "#0072B2")
 colors |= dict.fromkeys(("DFA", "LayerwiseMLP", "DecoupledMLP"), "#CC79A7")
-figure, axes = plt.subplots(2, 3, figsize=(9.5, 6.8), sharey=True, layout="constrained")
-for (above, below), (title, models) in zip(axes.T, results.items(), strict=True):
+figure, axes = plt.subplots(3, 2, figsize=(6.4, 9), sharey=True, layout="constrained")
+for (left, right), (title, models) in zip(axes, results.items(), strict=True):
     for row, (name, color) in enumerate(colors.items()):
         score, seconds = models.get(name, (None, None))
         if score is not None:
-            above.plot(score, row, "o", ms=8, color=color)
-            below.plot(seconds, row, "D", ms=6, color=color)
-    above.set(title=title, ylim=(len(colors) - 0.5, -0.5))
-    below.set(xscale="log", xlabel="fit [s]")
-    for axis in (above, below):
+            left.plot(score, row, "o", ms=8, color=color)
+            right.plot(seconds, row, "D", ms=6, color=color)
+    left.set(title=title, ylim=(len(colors) - 0.5, -0.5))
+    right.set(title="fit [s]", xscale="log")
+    for axis in (left, right):
         axis.set_yticks(range(len(colors)), list(colors))
         axis.grid(alpha=0.3)
-if plt.get_backend().lower() == "agg" and "sphinx_gallery" not in sys.modules:  # a script without a display
+without_display = plt.get_backend().lower() == "agg"
+if without_display and "sphinx_gallery" not in sys.modules:
     figure.savefig("quickstart.png", dpi=130)
     print("The figure is in quickstart.png.")
 else:

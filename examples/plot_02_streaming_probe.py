@@ -61,7 +61,7 @@ order = np.random.default_rng(1).permutation(len(y))
 early = order[y[order] < LATE][: len(y) // 2]
 order = np.concatenate([early, order[~np.isin(order, early)]])
 blocks = [order[start : start + BLOCK] for start in range(0, len(y), BLOCK)]
-late_block = next(number for number, rows in enumerate(blocks, start=1) if (y[rows] >= LATE).any())
+late_block = 1 + [(y[rows] >= LATE).any() for rows in blocks].index(True)
 print(f"{len(blocks)} blocks; the first with a 7, 8 or 9 is block {late_block}")
 
 # %%
@@ -81,7 +81,7 @@ def probes():
     }
 
 
-known = {"SGDClassifier": {"classes": np.unique(y)}}  # the others meet a class when it comes
+known = {"SGDClassifier": {"classes": np.unique(y)}}  # the others need not know them
 streamed, curves = probes(), {}
 for name, model in streamed.items():
     curves[name] = []
@@ -99,11 +99,11 @@ for name, curve in curves.items():
 #
 # It has the same ridge and, up to rounding, the same decision values.
 
-expected = at_once["BRMP (linear)"].decision_function(X_test)
-gap = np.abs(streamed["BRMP (linear)"].decision_function(X_test) - expected).max() / np.abs(expected).max()
+in_blocks, whole = streamed["BRMP (linear)"], at_once["BRMP (linear)"]
+expected = whole.decision_function(X_test)
+gap = np.abs(in_blocks.decision_function(X_test) - expected).max() / np.abs(expected).max()
 print(f"linear probe: largest relative difference of the decision values {gap:.1e}")
-ridges = streamed["BRMP (linear)"].alpha_, at_once["BRMP (linear)"].alpha_
-print("linear probe: ridge streamed {:.6g}, full fit {:.6g}".format(*ridges))
+print(f"linear probe: ridge streamed {in_blocks.alpha_:.6g}, full fit {whole.alpha_:.6g}")
 
 # %%
 # Accuracy along the stream

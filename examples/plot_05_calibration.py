@@ -33,9 +33,8 @@ from sklearn_analytic import ClosedFormMLP
 
 QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # few rows, for tests
 n = 3000 if QUICK else 10_000
-X, y = make_classification(
-    n, 20, n_informative=6, n_redundant=6, n_clusters_per_class=3, flip_y=0.2, random_state=0
-)
+kind = {"n_informative": 6, "n_redundant": 6, "n_clusters_per_class": 3, "flip_y": 0.2}
+X, y = make_classification(n, 20, **kind, random_state=0)
 X, X_test, y, y_test = train_test_split(X, y, test_size=0.7, stratify=y, random_state=0)
 print(f"{len(X)} training rows, {len(X_test)} test rows")
 
@@ -50,8 +49,9 @@ models = {
     "HistGradientBoosting": HistGradientBoostingClassifier(random_state=0),
     "GaussianNB": GaussianNB(),
 }
-probabilities = {name: model.fit(X, y).predict_proba(X_test)[:, 1] for name, model in models.items()}
-for name, p in probabilities.items():
+probabilities = {}
+for name, model in models.items():
+    p = probabilities[name] = model.fit(X, y).predict_proba(X_test)[:, 1]
     certain = (np.abs(p - 0.5) > 0.45).mean()
     print(f"{name:22s} surer than 95 % about {certain:4.0%} of the test rows")
 
@@ -75,8 +75,9 @@ def calibration_error(y, p):
 
 print(f"{'':22s} accuracy  log-loss  Brier score  calibration error")
 for name, p in probabilities.items():
-    scores = log_loss(y_test, p), brier_score_loss(y_test, p), calibration_error(y_test, p)
-    print(f"{name:22s} {accuracy_score(y_test, p > 0.5):8.4f} {scores[0]:9.4f} {scores[1]:12.4f} {scores[2]:18.4f}")
+    right, loss = accuracy_score(y_test, p > 0.5), log_loss(y_test, p)
+    brier, error = brier_score_loss(y_test, p), calibration_error(y_test, p)
+    print(f"{name:22s} {right:8.4f} {loss:9.4f} {brier:12.4f} {error:18.4f}")
 
 # %%
 # Curves and histograms
@@ -87,11 +88,11 @@ for name, p in probabilities.items():
 # diagonal; boosting comes closest to it. The histograms show how often each probability is given: a model that is
 # never sure of anything can be calibrated, too, but says little.
 
-figure, (curves, counts) = plt.subplots(
-    2, 1, figsize=(6.4, 7), height_ratios=(3, 1), sharex=True, layout="constrained"
-)
+colors = ["#0072B2", "#D55E00", "#009E73", "#7F7F7F"]
+figure, (curves, counts) = plt.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+figure.set(figwidth=6.4, figheight=7, layout_engine="constrained")
 curves.plot([0, 1], [0, 1], "--", color="0.6", lw=1)
-for (name, p), color in zip(probabilities.items(), ["#0072B2", "#D55E00", "#009E73", "#7F7F7F"], strict=True):
+for (name, p), color in zip(probabilities.items(), colors, strict=True):
     positive, predicted = calibration_curve(y_test, p, n_bins=BINS)
     curves.plot(predicted, positive, "o-", ms=4, color=color, label=name)
     counts.hist(p, bins=BINS, range=(0, 1), histtype="step", lw=1.5, color=color)
