@@ -32,7 +32,14 @@ from sklearn_analytic import Blocks, BRMPClassifier
 QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # small data, for tests
 N_ROWS, N_BLOCKS, DIES_AT = 8_000 if QUICK else 40_000, 20, 13
 
-X, y = make_classification(N_ROWS * 5 // 4, 30, n_informative=12, n_classes=5, n_clusters_per_class=4, random_state=0)
+X, y = make_classification(
+    N_ROWS * 5 // 4,
+    30,
+    n_informative=12,
+    n_classes=5,
+    n_clusters_per_class=4,
+    random_state=0,
+)
 X, X_test, y, y_test = train_test_split(X.astype(np.float32), y, test_size=0.2, random_state=0)
 temporary = tempfile.TemporaryDirectory()
 folder = Path(temporary.name)
@@ -65,7 +72,8 @@ def until_the_connection_is_lost():
 
 def curve_of(monitor):
     """Rows and accuracy after every block."""
-    return [(entry["rows"], entry["accuracy"]) for entry in monitor.get_logs().data if entry["task_name"] == "block"]
+    entries = [entry for entry in monitor.get_logs().data if entry["task_name"] == "block"]
+    return [(entry["rows"], entry["accuracy"]) for entry in entries]
 
 
 checkpoint = folder / "checkpoint.npz"
@@ -97,7 +105,8 @@ for rows, accuracy in second:
 # bit. The checkpoint has served and is gone.
 
 whole = BRMPClassifier((300,), alpha="gcv", random_state=0).fit_blocks(iter(blocks))
-print("the same coefficients as without the interruption:", np.array_equal(model.readout_coef_, whole.readout_coef_))
+is_same = np.array_equal(model.readout_coef_, whole.readout_coef_)
+print("the same coefficients as without the interruption:", is_same)
 print("checkpoint left behind:", checkpoint.exists())
 
 # %%
@@ -107,16 +116,16 @@ print("checkpoint left behind:", checkpoint.exists())
 # Whoever needs no more than that may stop reading there.
 
 figure, axis = plt.subplots(figsize=(7.2, 4), layout="constrained")
-axis.axhline(whole.score(X_test, y_test), color="0.6", linestyle="--")
+final = whole.score(X_test, y_test)
+axis.axhline(final, color="0.6", linestyle="--")
 axis.plot(*zip(*first, strict=True), "o-", color="#0072B2")
 axis.plot(*zip(*second, strict=True), "s-", color="#D55E00")
-axis.annotate("first job", first[len(first) // 2], (0, -22), textcoords="offset points", color="#0072B2")
-axis.annotate("killed", first[-1], (0, -45), textcoords="offset points", ha="center", arrowprops={"arrowstyle": "->"})
-axis.annotate("second job", second[len(second) // 2], (0, -22), textcoords="offset points", color="#D55E00")
-axis.annotate(
-    "all rows, never interrupted", (first[0][0], whole.score(X_test, y_test)), (0, -14), textcoords="offset points"
-)
-axis.set(xlabel="rows read", ylabel="accuracy on held-out rows", title="BRMPClassifier on a file, block by block")
+beside = {"textcoords": "offset points"}
+axis.annotate("first job", first[len(first) // 2], (0, -22), color="#0072B2", **beside)
+axis.annotate("killed", first[-1], (0, -45), ha="center", arrowprops={"arrowstyle": "->"}, **beside)
+axis.annotate("second job", second[len(second) // 2], (0, -22), color="#D55E00", **beside)
+axis.annotate("all rows, never interrupted", (first[0][0], final), (0, -14), **beside)
+axis.set(xlabel="rows read", ylabel="accuracy on held-out rows", title="BRMPClassifier, block by block")
 axis.grid(alpha=0.3)
 plt.show()
 

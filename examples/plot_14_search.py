@@ -82,9 +82,11 @@ def timed(search):
 def line_of(search, seconds, resource, most):
     """What a search spent and found."""
     results = search.cv_results_
-    spent = np.sum(results["n_resources"]) / most if "n_resources" in results else len(results["params"])
-    winner = ", ".join(f"{key}={value}" for key, value in search.best_params_.items() if key != resource)
-    return f"{spent:6.1f} {seconds:8.1f} {search.best_score_:15.4f} {search.score(X_test, y_test):11.4f}  {winner}"
+    spent = np.sum(results.get("n_resources", most * len(results["params"]))) / most
+    best = {key: value for key, value in search.best_params_.items() if key != resource}
+    winner = ", ".join(f"{key}={value}" for key, value in best.items())
+    scores = f"{search.best_score_:15.4f} {search.score(X_test, y_test):11.4f}"
+    return f"{spent:6.1f} {seconds:8.1f} {scores}  {winner}"
 
 
 resources = {
@@ -92,7 +94,7 @@ resources = {
     "width": (solved, ridges, "hidden_layer_sizes", WIDTH),
     "epochs": (trained, rates, "max_iter", EPOCHS),
 }
-clone(trained).set_params(max_iter=1).fit(X, y)  # loads compiled code, which is no part of the comparison
+clone(trained).set_params(max_iter=1).fit(X, y)  # loads compiled code, which is not compared
 found = {}
 print(f"{'resource':8s} search    spent  seconds  score of folds  test score  winner")
 for name, (model, grid, resource, most) in resources.items():
@@ -113,7 +115,8 @@ for name, (model, grid, resource, most) in resources.items():
 def paths_of(search):
     """{candidate: (its resources, its errors)}, in the order of the rounds."""
     results, paths = search.cv_results_, {}
-    for given, amount, score in zip(results["params"], results["n_resources"], results["mean_test_score"], strict=True):
+    columns = (results[name] for name in ("params", "n_resources", "mean_test_score"))
+    for given, amount, score in zip(*columns, strict=True):
         candidate = tuple(value for key, value in given.items() if key != search.resource)
         paths.setdefault(candidate, ([], []))
         paths[candidate][0].append(int(amount))
@@ -125,9 +128,12 @@ figure, axes = plt.subplots(1, 3, figsize=(11, 4), sharey=True, layout="constrai
 for axis, (name, search) in zip(axes, found.items(), strict=True):
     best = tuple(value for key, value in search.best_params_.items() if key != search.resource)
     for candidate, path in paths_of(search).items():
-        style = {"color": "#0072B2", "lw": 2.5, "zorder": 3} if candidate == best else {"color": "0.6", "lw": 1}
-        axis.plot(*path, "o-", ms=4, label="the winner" if candidate == best else None, **style)
-    axis.set(xlabel=f"{name} of a fit", title=f"{type(search.estimator).__name__}: {name}", xscale="log", yscale="log")
+        style = {"color": "0.6", "lw": 1}
+        if candidate == best:
+            style = {"color": "#0072B2", "lw": 2.5, "zorder": 3, "label": "the winner"}
+        axis.plot(*path, "o-", ms=4, **style)
+    axis.set(title=f"{type(search.estimator).__name__}: {name}", xlabel=f"{name} of a fit")
+    axis.set(xscale="log", yscale="log")
     axis.set_xticks(search.n_resources_, [str(amount) for amount in search.n_resources_])
     axis.set_yticks([0.05, 0.1, 0.2, 0.5, 1.0], ["5 %", "10 %", "20 %", "50 %", "100 %"])
     axis.minorticks_off()

@@ -27,7 +27,7 @@ from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import ClosedFormMLP
 
-warnings.filterwarnings("ignore", "IProgress not found")  # bars of notebooks, which need ipywidgets: none is drawn here
+warnings.filterwarnings("ignore", "IProgress not found")  # bars need ipywidgets; none is drawn here
 import optuna  # noqa: E402
 
 QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # small data and few trials, for tests
@@ -56,7 +56,13 @@ def objective(trial):
 
 
 first = optuna.trial.FixedTrial(
-    {"hidden_layer_sizes": 100, "hidden": "random", "activation": "relu", "input_encoding": "standard", "alpha": 1.0}
+    {
+        "hidden_layer_sizes": 100,
+        "hidden": "random",
+        "activation": "relu",
+        "input_encoding": "standard",
+        "alpha": 1.0,
+    }
 )
 print(f"one trial by hand: {objective(first):.4f}")
 
@@ -83,7 +89,7 @@ for name, study in studies.items():
 # The best parameters of each.
 
 for name, study in studies.items():
-    print(f"{name:8s}", {key: f"{value:.3g}" if key == "alpha" else value for key, value in study.best_params.items()})
+    print(f"{name:8s}", study.best_params | {"alpha": f"{study.best_params['alpha']:.3g}"})
 
 # %%
 # What the trials found
@@ -93,9 +99,11 @@ for name, study in studies.items():
 
 figure, (path, ridge) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for (name, study), color in zip(studies.items(), ("#0072B2", "#E69F00"), strict=True):
-    scores = np.array([trial.value for trial in study.trials])
-    path.step(np.arange(1, len(scores) + 1), np.maximum.accumulate(scores), where="post", label=name, color=color)
-    ridge.scatter([trial.params["alpha"] for trial in study.trials], scores, s=18, label=name, color=color)
+    scores = [trial.value for trial in study.trials]
+    ridges = [trial.params["alpha"] for trial in study.trials]
+    best_so_far = np.maximum.accumulate(scores)
+    path.step(np.arange(1, len(scores) + 1), best_so_far, where="post", label=name, color=color)
+    ridge.scatter(ridges, scores, s=18, label=name, color=color)
 path.set(xlabel="trials", ylabel="best leave-one-out accuracy so far")
 ridge.set(xscale="log", xlabel="alpha", ylabel="leave-one-out accuracy of a trial")
 for axis in (path, ridge):

@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_analytic import ClosedFormMLP, FeatureImportanceDisplay
 
-warnings.filterwarnings("ignore", "IProgress not found")  # bars of notebooks, which need ipywidgets: none is drawn here
+warnings.filterwarnings("ignore", "IProgress not found")  # bars need ipywidgets; none is drawn here
 import shap  # noqa: E402
 
 QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # few rows, for tests
@@ -39,8 +39,10 @@ N_TRAIN, N_EXPLAINED, N_BACKGROUND = (200, 20, 20) if QUICK else (400, 100, 25)
 
 data = load_breast_cancer()
 X, y, names = data.data[:, :10], data.target, [str(name) for name in data.feature_names[:10]]
-X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=N_TRAIN, stratify=y, random_state=0)
-model = make_pipeline(StandardScaler(), ClosedFormMLP(100, hidden="random", random_state=0)).fit(X_train, y_train)
+split = {"train_size": N_TRAIN, "stratify": y, "random_state": 0}
+X_train, X_test, y_train, y_test = train_test_split(X, y, **split)
+model = make_pipeline(StandardScaler(), ClosedFormMLP(100, hidden="random", random_state=0))
+model.fit(X_train, y_train)
 print(f"accuracy on test rows: {model.score(X_test, y_test):.4f}")
 
 # %%
@@ -56,7 +58,8 @@ def probability(rows):
 
 
 rows = X_test[:N_EXPLAINED]
-explainer = shap.PermutationExplainer(probability, shap.maskers.Independent(X_train[:N_BACKGROUND]), seed=0)
+background = shap.maskers.Independent(X_train[:N_BACKGROUND])
+explainer = shap.PermutationExplainer(probability, background, seed=0)
 explanation = explainer(rows, silent=True)
 shares, base = explanation.values, explanation.base_values
 missing = np.abs(base + shares.sum(axis=1) - probability(rows)).max()

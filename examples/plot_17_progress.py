@@ -36,18 +36,20 @@ from sklearn_analytic import ClosedFormMLP, DFAClassifier
 QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # small data, for tests
 
 warnings.simplefilter("ignore", ConvergenceWarning)  # some fits have few epochs, to be short
-warnings.filterwarnings("ignore", 'install "ipywidgets"')  # in notebooks without it, ProgressBar draws nothing
+warnings.filterwarnings("ignore", 'install "ipywidgets"')  # ProgressBar draws nothing without it
 
 X, y = load_digits(return_X_y=True)
-X, X_test, y, y_test = train_test_split(X, y, train_size=240 if QUICK else 900, stratify=y, random_state=0)
+split = {"train_size": 240 if QUICK else 900, "stratify": y, "random_state": 0}
+X, X_test, y, y_test = train_test_split(X, y, **split)
 DFAClassifier((32,), max_iter=5, verbose=True, random_state=0).fit(X, y)
 
 # %%
 # Messages
 # --------
-# In a pipeline ``verbose=True`` gives messages, not a bar, for a bar belongs to the whole pipeline. They go where
-# ``logging`` sends those of the logger ``sklearn_analytic``: here to the output of this cell, with the
-# time. Without any handler they go to standard error. Closed-form fits have no epochs, and report blocks of rows.
+# In a pipeline ``verbose=True`` gives messages, not a bar, for a bar belongs to the whole pipeline.
+# They go where ``logging`` sends those of the logger ``sklearn_analytic``: here to the output of this
+# cell, with the time. Without any handler they go to standard error. Closed-form fits have no epochs,
+# and report blocks of rows.
 
 handler = logging.StreamHandler(sys.stdout)
 handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
@@ -74,8 +76,8 @@ print("best:", search.best_params_)
 # A learning curve
 # ----------------
 # ``ScoringMonitor`` scores after every epoch. It scores the rows of the fit; a function in place of the
-# name of a score may look at other rows as well. After 13 epochs this network is right about all rows that
-# it is trained on, and from then on it gains little on new ones.
+# name of a score may look at other rows as well. Soon this network is right about all rows that it is
+# trained on, and from then on it gains little on new ones.
 
 
 def scores_of(model, X, y):
@@ -91,12 +93,13 @@ def epochs_of(monitor, score):
 monitor = ScoringMonitor(scoring=scores_of)
 network = DFAClassifier((64, 64), random_state=0).set_callbacks(monitor).fit(X, y)
 figure, axis = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
-for score, label, color in (("train", "rows of the fit", "#0072B2"), ("test", "held-out rows", "#D55E00")):
+lines = {"train": ("rows of the fit", "#0072B2"), "test": ("held-out rows", "#D55E00")}
+for score, (label, color) in lines.items():
     curve = epochs_of(monitor, score)
-    axis.plot(np.arange(1, len(curve) + 1), curve, color=color)
-    axis.annotate(label, (len(curve), curve[-1]), (0, -12), textcoords="offset points", ha="right", color=color)
+    axis.plot(np.arange(1, len(curve) + 1), curve, color=color, label=label)
     print(f"{label:15s}  first epoch {curve[0]:.3f}  last epoch {curve[-1]:.3f}")
 axis.set(xlabel="epoch", ylabel="accuracy", title="DFAClassifier")
+axis.legend(loc="lower right")
 axis.grid(alpha=0.3)
 plt.show()
 
@@ -124,13 +127,13 @@ class StopAt:
         """Nothing to do before an epoch."""
 
     def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
-        """Whether it is enough: scikit-learn gives what the method names, here a model that is ready to predict."""
+        """Whether it is enough; scikit-learn passes those of these arguments that are named here."""
         return context.task_name == "epoch" and fitted_estimator.score(X, y) >= self.accuracy
 
 
 stopped = DFAClassifier((64, 64), random_state=0).set_callbacks(StopAt(0.99)).fit(X, y)
-print(f"all epochs:       {network.n_iter_:2d} epochs, test accuracy {network.score(X_test, y_test):.3f}")
-print(f"stopped at 99 %:  {stopped.n_iter_:2d} epochs, test accuracy {stopped.score(X_test, y_test):.3f}")
+for name, model in (("all epochs:", network), ("stopped at 99 %:", stopped)):
+    print(f"{name:16s} {model.n_iter_:3d} epochs, test accuracy {model.score(X_test, y_test):.3f}")
 
 # %%
 # In pipelines, folds and processes
@@ -151,7 +154,8 @@ print("epochs of the folds:", [fold[-1].n_iter_ for fold in results["estimator"]
 monitor = ScoringMonitor(scoring="accuracy")
 pipeline[-1].set_callbacks(monitor)
 rates = [1e-4, 1e-3, 1e-2]
-search = GridSearchCV(pipeline, {"dfaclassifier__learning_rate_init": rates}, cv=2, n_jobs=2).fit(X, y)
+grid = {"dfaclassifier__learning_rate_init": rates}
+search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2).fit(X, y)
 
 curves = {}
 for row in monitor.get_logs().data:
@@ -160,7 +164,7 @@ for row in monitor.get_logs().data:
 print(len(curves), "fits with", sum(map(len, curves.values())), "epochs")
 
 figure, axis = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
-folds = [path for path in curves if path[1] == 0]  # the first part of a search; the second is the last fit, on all rows
+folds = [path for path in curves if path[1] == 0]  # 1 is the last fit, on all rows
 for path in folds:
     candidate, fold = divmod(path[2], 2)
     label = f"learning rate {rates[candidate]:g}" if fold == 0 else None
