@@ -6,8 +6,8 @@ What does a fit cost, and what does it score?
 estimator of this package beside the models that one would otherwise try: scores and seconds on two sets of classes,
 digits and breast cancer, and on diabetes, a regression. The figure at the end shows both.
 
-As a script, ``python examples/plot_01_quickstart.py``, it takes under a minute on two cores, although compiled loops
-are still to be compiled.
+As a script, ``python examples/plot_01_quickstart.py``, it takes about half a minute on two free cores, and up to a
+minute the first time, when loops are compiled.
 """
 
 import os
@@ -66,7 +66,7 @@ print(f"  P(benign) of three tumours: {model.predict_proba(X_test[:3])[:, 1].rou
 units = 64 if QUICK else 256
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-network = ClosedFormMLP(4 * units, random_state=0)
+network = ClosedFormMLP(2 * units, random_state=0)
 pipeline = Pipeline([("pca", PCA(random_state=0)), ("mlp", network)])
 grid = {"pca__n_components": [20, 40], "mlp__hidden": ["sampled", "laplace"]}
 search = GridSearchCV(pipeline, grid, cv=3).fit(X_train, y_train)
