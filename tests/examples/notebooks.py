@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
 SECONDS = 300  # a bound for one cell against hanging; cells take seconds on a free machine
 
 
@@ -79,3 +80,14 @@ def _text(output):
     if output.output_type == "stream":
         return output.text if output.name == "stdout" else ""
     return re.sub(r"\x1b\[[\d;]*m", "", output.get("data", {}).get("text/plain", "")) + "\n"
+
+
+def numbers_after(text, start, count=None):
+    """The numbers of the first line that starts with some words."""
+    line = next(line.strip() for line in text.splitlines() if line.strip().startswith(start))
+    return [float(number) for number in NUMBER.findall(line.removeprefix(start))[:count]]
+
+
+def number_after(text, words):
+    """The first number after some words."""
+    return float(NUMBER.search(text, text.index(words) + len(words))[0])

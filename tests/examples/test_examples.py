@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import os
-import re
 import runpy
 import subprocess
 import sys
@@ -19,7 +18,6 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import sklearn_analytic
-from tests.examples.notebooks import run_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -361,100 +359,3 @@ def test_small_benchmark(tmp_path):
     assert {row["what"] for row in record["rows"]} == {"fit", "predict", "predict_proba", "decision_function"}
     assert all(row["milliseconds"] >= row["least"] >= 0 for row in record["rows"])
     assert all(row["products"] + row["factorisations"] + row["trees"] < row["whole"] for row in record["parts"])
-
-
-def number_after(text, words):
-    """The number that follows some words."""
-    return float(re.search(re.escape(words) + r"\s*(-?[\d.]+\d)", text).group(1))
-
-
-def test_messy_csv(tmp_path):
-    """A raw file is read better than at random, the search improves it, and what serves it gives one answer."""
-    pytest.importorskip("pandas")
-    text = run_notebook("plot_00_messy_csv", tmp_path).text
-    assert row_of(text, "ClosedFormMLP")[2] > 0.65
-    assert number_after(text, "pipeline ") > max(number_after(text, "four lines "), 0.7)
-    assert all(f"{column!r}" in text for column in ("since", "fee")) and "Feature names unseen at fit time" in text
-    assert "the same probabilities: True" in text
-    answer = number_after(text, "answer:")
-    assert 0 < answer < 1
-    if "ONNX: " in text:  # where it is installed
-        assert number_after(text, "ONNX:") == pytest.approx(answer, abs=1e-3)
-
-
-def test_quickstart(tmp_path):
-    text = run_notebook("plot_01_quickstart", tmp_path).text
-    assert text.startswith("ClosedFormMLP on breast cancer")  # what a user meets first
-    assert "GridSearchCV" in text
-    for name in ("ClosedFormMLP ", "BRMP, linear", "BRMP, 64 tanh", "DFA", "DecoupledMLP", "MLP "):
-        assert text.count(f"  {name}") == 3  # two sets of classes, one of numbers
-    assert row_of(text, "ClosedFormMLP  ")[0] > 0.95  # on digits
-
-
-def test_quickstart_is_a_script(tmp_path, monkeypatch):
-    """What the first command of README.md runs leaves a figure on a machine without a display."""
-    monkeypatch.setenv("SKLEARN_ANALYTIC_QUICK", "1")
-    output = run_script(EXAMPLES / "plot_01_quickstart.py", cwd=tmp_path, quick=False, fresh=True)
-    assert output.startswith("ClosedFormMLP on breast cancer") and "quickstart.png" in output
-    assert (tmp_path / "quickstart.png").stat().st_size > 10_000
-
-
-def test_streaming_probe(tmp_path):
-    """A streamed linear probe is the fit on all rows."""
-    text = run_notebook("plot_02_streaming_probe", tmp_path).text
-    assert number_after(text, "of the decision values") < 1e-5
-    streamed, full = re.search(r"BRMP.* streamed (\S+) +full fit (\S+)", text).groups()
-    assert float(streamed) == pytest.approx(float(full), abs=2e-3)
-
-
-def row_of(output, name):
-    """The numbers that follow a model's name in the first table that has it."""
-    line = next(line for line in output.splitlines() if line.strip().startswith(name))
-    return [float(cell.strip("()")) for cell in line.strip().removeprefix(name).split()]
-
-
-def test_toy_problems(tmp_path):
-    """The claim of the thesis: closed form solves what backpropagation finds hard."""
-    text = run_notebook("plot_03_toy_problems", tmp_path).text
-    ours = row_of(text, "ClosedForm, default")[::2]  # scores; seconds stand between them
-    peers = [row_of(text, name)[::2] for name in ("MLP, Adam", "MLP, SGD")]
-    assert np.mean(ours) > np.mean(peers, axis=1).max()
-    assert row_of(text, "hidden='inverse'")[0] > 0.9
-    assert row_of(text, "hidden='hyperplane'")[0] > 0.9
-
-
-def test_accuracy_against_time(tmp_path):
-    """Wide layers score more than narrow ones on digits, and the defaults more than a linear model."""
-    text = run_notebook("plot_04_accuracy_against_time", tmp_path).text
-    assert row_of(text, "ClosedFormMLP()")[1] > max(0.95, row_of(text, "LogisticRegression")[1])  # on digits
-    assert row_of(text, "width 200")[1] > row_of(text, "width 50")[1]
-
-
-def test_calibration_example(tmp_path):
-    """Accuracy, log-loss, Brier score and calibration error."""
-    text = run_notebook("plot_05_calibration", tmp_path).text
-    scores = text[text.index("calibration error") :]
-    ours, network = row_of(scores, "ClosedFormMLP"), row_of(scores, "MLP(100, 100)")
-    assert 0 < ours[3] < network[3] / 2
-    assert ours[1] < network[1]
-
-
-def test_feature_importances_example(tmp_path):
-    output = run_script(EXAMPLES / "plot_06_feature_importances.py", "--out", tmp_path, cwd=tmp_path)
-    names = [line.split()[0] for line in output.splitlines()[1:11]]
-    assert set(names[:2]) == {"bmi", "s5"}
-    assert float(output.split()[-1]) > 0.3
-    assert (tmp_path / "feature_importances.png").stat().st_size > 10_000
-
-
-def test_images_example(tmp_path):
-    """Who knows that rows are images errs less often, at every number of training images."""
-    output = run_script(EXAMPLES / "plot_07_images.py", "--out", tmp_path, cwd=tmp_path)
-    flat, patch = (np.array(row_of(output, name)[:4]) for name in ("flat, sampled pairs", "patch"))
-    assert (patch < flat).all()
-    assert (tmp_path / "images.png").stat().st_size > 10_000
-
-
-def test_every_example_of_the_gallery_is_tested():
-    source = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*examples.py"))
-    assert [path.name for path in EXAMPLES.glob("plot_*.py") if f'"{path.stem}' not in source] == []
