@@ -54,6 +54,7 @@ def figure(name, data=()):
     """Register a function that returns a matplotlib figure."""
 
     def register(draw):
+        """Refuse a second figure of the same name."""
         if name in REGISTERED and REGISTERED[name].draw.__module__ != draw.__module__:
             raise ValueError(f"two figures are called {name}")
         REGISTERED[name] = Figure(draw, tuple(data))
@@ -105,6 +106,7 @@ def write(name):
 
 
 def main():
+    """Draw the figures that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="figures to draw (default: all)")
     names = parser.parse_args().names

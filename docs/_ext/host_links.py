@@ -11,16 +11,26 @@ from pathlib import PurePosixPath
 PAGES = {"CHANGELOG.md": "changelog.md", "README.md": "index.md", "CITATION.cff": "citing.md"}
 EXAMPLE = re.compile(r"examples/(?P<name>plot_\w+)\.py$")
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
-FENCE = re.compile(r"^(```|~~~|:::)")
+FENCE = re.compile(r"^(`{3,}|~{3,})")
 
 
 def rewritten(text, folder, exists):
     """The page with links out of ``docs/`` turned into links to pages, or into names of files."""
-    lines, fenced = [], False
+    lines, fence = [], None
     for line in text.split("\n"):
-        fenced ^= bool(FENCE.match(line.strip()) and not line.strip().startswith(":::"))
-        lines.append(line if fenced else LINK.sub(lambda match: _link(match, folder, exists), line))
+        mark = FENCE.match(line.strip())
+        if fence is None:
+            fence = mark and mark[0]
+            line = line if fence else _outside_code(line, lambda match: _link(match, folder, exists))
+        elif mark and mark[0] == fence:
+            fence = None
+        lines.append(line)
     return "\n".join(lines)
+
+
+def _outside_code(line, replace):
+    """A line with its links replaced; code that shows one stays, a link may have code in its text."""
+    return re.sub(rf"{LINK.pattern}|`[^`]*`", lambda match: replace(match) if match["target"] else match[0], line)
 
 
 def _link(match, folder, exists):
@@ -36,7 +46,7 @@ def _link(match, folder, exists):
     if path in PAGES:
         return f"[{match['text']}]({_relative(PAGES[path], folder)})"
     if not path.startswith("docs/"):
-        return f"{match['text']}"  # source files are named in the text; the site does not hold them
+        return match["text"]  # source files are named in the text; the site does not hold them
     if exists(f"{path}/index.md"):
         return f"[{match['text']}]({posixpath.join(target, 'index.md')})"
     return match[0]

@@ -34,9 +34,14 @@ def converted(formulas):
     source = "\n\n".join(f"{mark}{tex}{mark}" for tex, mark in lines)
     command = [pypandoc.get_pandoc_path(), "--from=markdown", "--to=html", "--mathml", "--wrap=none"]
     done = subprocess.run(command, input=source, capture_output=True, text=True, encoding="utf-8")
-    found = FORMULA.findall(done.stdout)
-    if done.returncode or done.stderr or len(found) != len(formulas):
-        raise ExtensionError(f"pandoc could not convert {len(formulas) - len(found)} formulas: {done.stderr}")
+    return formulas_of(done.stdout, done.stderr, len(formulas))
+
+
+def formulas_of(page, complaints, n_formulas):
+    """The formulas of pandoc's page; an error where it could not read one."""
+    found = FORMULA.findall(page)
+    if complaints or len(found) != n_formulas:
+        raise ExtensionError(f"pandoc could not convert {n_formulas - len(found)} formulas: {complaints}")
     return [NAME.sub(r'\1\2<mspace width="0.17em"></mspace>', text) for text in found]
 
 

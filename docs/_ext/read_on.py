@@ -18,6 +18,7 @@ PAGES = {  # name without "Classifier" or "Regressor": its guide and its theory
     "Device": ("gpu",),
     "Blocks": ("out_of_core",),
     "warmup": ("getting_started",),
+    "FeatureImportanceDisplay": ("ecosystem",),
     "AlignmentDisplay": ("dfa", "dfa"),
     "LayerDiagnosticsDisplay": ("layerwise", "layerwise"),
     "TimelineDisplay": ("decoupled", "decoupled"),
