@@ -16,7 +16,7 @@ MODELS = {
     "catboost": ("CatBoost", TREES),
     "xgboost": ("XGBoost", OTHER),
     "lightgbm": ("LightGBM", FIFTH),
-    "lightgbm_mcw1": ("LightGBM", FIFTH),
+    "lightgbm_mcw1": ("LightGBM (min_child_weight=1)", FIFTH),
 }
 
 

@@ -3,36 +3,12 @@
 import numpy as np
 from make_figures import BACKPROP, FIFTH, OTHER, OURS, SIXTH, TREES, figure, record_of
 from matplotlib import pyplot as plt
-from matplotlib.patches import FancyBboxPatch
-
-INK = "#222222"
-
-
-def blank(width, height, x_max=None, y_max=None):
-    """Axes of a schematic, in units of its own."""
-    drawn, ax = plt.subplots(figsize=(width, height))
-    ax.set(xlim=(0, x_max or width), ylim=(0, y_max or height))
-    ax.axis("off")
-    return drawn, ax
-
-
-def box(ax, x, y, width, height, text, colour, size=10, **style):
-    """A rounded box with centred text."""
-    shape = FancyBboxPatch(
-        (x, y), width, height, boxstyle="round,pad=0,rounding_size=0.08", fc=colour + "22", ec=colour
-    )
-    ax.add_patch(shape)
-    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=size, color=INK, **style)
+from schematics import INK, arrow, box, canvas
 
 
 def at_end(ax, text, point, colour, shift=(6, 0)):
     """The name of a line beside its last point."""
     ax.annotate(text, point, shift, textcoords="offset points", va="center", color=colour, fontsize=9)
-
-
-def arrow(ax, start, end, colour=INK, **style):
-    """An arrow between two points."""
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.2, **style})
 
 
 # ------------------------------------------------------------------ raw tables
@@ -56,28 +32,28 @@ COLUMNS = [
 
 def column_of_cells(ax, x, y, width, heading, values, colour):
     """One column of a table: a heading and three cells below it."""
-    ax.text(x + width / 2, y + 0.08, heading, ha="center", va="bottom", fontsize=10, color=colour, weight="bold")
+    ax.text(x + width / 2, y + 1.1, heading, ha="center", va="bottom", fontsize=10, color=colour, weight="bold")
     for row, value in enumerate(values):
-        ax.add_patch(plt.Rectangle((x, y - 0.3 * (row + 1)), width, 0.3, fc=colour + "18", ec="white"))
-        ax.text(x + width / 2, y - 0.3 * (row + 0.5), value, ha="center", va="center", fontsize=10, color=INK)
+        ax.add_patch(plt.Rectangle((x, y - 4.2 * (row + 1)), width, 4.2, fc=colour + "18", ec="white"))
+        ax.text(x + width / 2, y - 4.2 * (row + 0.5), value, ha="center", va="center", fontsize=10, color=INK)
 
 
 @figure("raw_tables_encoding")
 def raw_tables_encoding():
     """Three rows of a table, and the columns that the network reads of them."""
-    drawn, ax = blank(7.2, 3.9)
-    place = 0.05
+    drawn, ax = canvas(100, 54)
+    place = 0.7
     for number, (heading, *values, colour, read) in enumerate(COLUMNS):
-        left = 0.35 + 1.35 * number
-        column_of_cells(ax, left, 3.45, 1.1, heading, values, colour)
+        left = 5 + 18.7 * number
+        column_of_cells(ax, left, 48, 15.3, heading, values, colour)
         for name, *coded in read:
-            column_of_cells(ax, place, 1.1, 0.8, name, coded, colour)
-            arrow(ax, (left + 0.55, 2.5), (place + 0.4, 1.62), colour)
-            place += 0.82
-        place += 0.1
-    ax.text(6.3, 2.28, "ignored", ha="center", fontsize=10, color=OTHER)
-    ax.text(0, 3.8, "the table", fontsize=10, color=INK, style="italic")
-    ax.text(0, 0.0, "what the network reads", fontsize=10, color=INK, style="italic")
+            column_of_cells(ax, place, 15.3, 11.1, name, coded, colour)
+            arrow(ax, (left + 7.6, 34.7), (place + 5.5, 22.5), colour)
+            place += 11.4
+        place += 1.4
+    ax.text(87.4, 31.5, "ignored", ha="center", fontsize=10, color=OTHER)
+    ax.text(0, 52.8, "the table", fontsize=10, color=INK, style="italic")
+    ax.text(0, 0, "what the network reads", fontsize=10, color=INK, style="italic")
     return drawn
 
 
@@ -174,23 +150,22 @@ def out_of_core():
 @figure("dask_reduction")
 def dask_reduction():
     """Partitions become statistics where they are, statistics merge in pairs, one solve gives the weights."""
-    drawn, ax = blank(7.2, 2.7)
-    for number in range(4):
-        y = 2.08 - 0.62 * number
-        box(ax, 0.05, y, 1.35, 0.46, f"partition {number + 1}", OTHER)
-        box(ax, 2.0, y, 1.1, 0.46, "statistic", OURS)
-        arrow(ax, (1.42, y + 0.23), (1.98, y + 0.23))
-    for y in (1.77, 0.53):
-        box(ax, 3.65, y, 0.85, 0.46, "merge", OURS)
-        for shift in (0.31, -0.31):
-            arrow(ax, (3.12, y + 0.23 + shift), (3.63, y + 0.23 + shift / 3))
-        arrow(ax, (4.52, y + 0.23), (4.98, 1.48 if y > 1 else 1.28))
-    box(ax, 5.0, 1.15, 0.85, 0.46, "merge", OURS)
-    box(ax, 6.2, 1.15, 0.95, 0.46, "solve", TREES)
-    arrow(ax, (5.87, 1.38), (6.18, 1.38))
-    ax.text(0.72, -0.02, "rows stay here", ha="center", fontsize=10, color=OTHER)
-    ax.text(3.1, -0.02, "sums of fixed size", ha="center", fontsize=10, color=OURS)
-    ax.text(6.68, 0.88, "weights", ha="center", fontsize=10, color=TREES)
+    drawn, ax = canvas(100, 38)
+    heights, pairs, middle = (32, 23.5, 15, 6.5), (27.75, 10.75), 19.25
+    for number, y in enumerate(heights):
+        box(ax, (10, y), (18.8, 6.4), f"partition {number + 1}", OTHER)
+        box(ax, (35.4, y), (15.3, 6.4), "statistic", OURS)
+        arrow(ax, (19.7, y), (27.5, y))
+        arrow(ax, (43.3, y), (50.4, pairs[number // 2] + (0.8 if number % 2 == 0 else -0.8)))
+    for y in pairs:
+        box(ax, (56.6, y), (11.8, 6.4), "merge", OURS)
+        arrow(ax, (62.8, y), (69.1, middle + (0.8 if y > middle else -0.8)))
+    box(ax, (75.3, middle), (11.8, 6.4), "merge", OURS)
+    box(ax, (92.7, middle), (13.2, 6.4), "solve", TREES)
+    arrow(ax, (81.5, middle), (85.8, middle))
+    for x, y, words, colour in ((10, 0, "rows stay here", OTHER), (43, 0, "sums of fixed size", OURS)):
+        ax.text(x, y, words, ha="center", fontsize=10, color=colour)
+    ax.text(92.7, 12.3, "weights", ha="center", fontsize=10, color=TREES)
     return drawn
 
 
@@ -294,17 +269,17 @@ CHOICES = [
 @figure("saving")
 def saving():
     """Which of the ways to save a model fits."""
-    drawn, ax = blank(7.2, 4.3)
+    drawn, ax = canvas(100, 60)
     last = len(CHOICES) - 1
     for number, (question, answer, colour) in enumerate(CHOICES):
-        y = 3.62 - 0.88 * number
-        box(ax, 0.05, y, 4.1, 0.62, question, OTHER, size=11)
-        box(ax, 5.1, y, 2.05, 0.62, answer, colour, size=11, weight="bold")
-        arrow(ax, (4.18, y + 0.31), (5.07, y + 0.31))
+        y = 54.6 - 12.2 * number
+        box(ax, (29.5, y), (57.6, 8.6), question, OTHER, fontsize=11)
+        box(ax, (85, y), (28.5, 8.6), answer, colour, fontsize=11, weight="bold")
+        arrow(ax, (58.6, y), (70.4, y))
         if number < last:
-            ax.text(4.6, y + 0.37, "yes", ha="center", fontsize=10, color=INK)
-            arrow(ax, (2.1, y - 0.02), (2.1, y - 0.24))
-            ax.text(2.2, y - 0.19, "no", fontsize=10, color=INK)
+            ax.text(64, y + 0.9, "yes", ha="center", fontsize=10, color=INK)
+            arrow(ax, (29.2, y - 4.5), (29.2, y - 7.7))
+            ax.text(30.6, y - 7, "no", fontsize=10, color=INK)
     return drawn
 
 

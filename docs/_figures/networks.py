@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from make_figures import BACKPROP, FIFTH, OTHER, OURS, SIXTH, TREES, figure, record_of
 from matplotlib import pyplot
-from matplotlib.patches import FancyBboxPatch
+from schematics import WIDTH, arrow, box, canvas, plain
 from sklearn.calibration import calibration_curve
 from sklearn.datasets import load_digits, make_classification
 from sklearn.metrics import log_loss
@@ -23,38 +23,7 @@ from sklearn_analytic import (
     TimelineDisplay,
 )
 
-WIDTH = 7.2  # inches, the text column
-
-
 # ------------------------------------------------------------------ schematics
-
-
-def canvas(width, height):
-    """A figure for boxes and arrows; 100 units are the width of the page."""
-    drawn, axes = pyplot.subplots(figsize=(WIDTH * width / 100, WIDTH * height / 100))
-    plain(axes, width, height)
-    return drawn, axes
-
-
-def plain(axes, width, height):
-    """Turn axes into an empty canvas of square units."""
-    axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
-    axes.axis("off")
-
-
-def box(axes, at, size, text, edge=OTHER, **kwargs):
-    """A rounded box around its centre, pale inside."""
-    (x, y), (width, height) = at, size
-    corner, shape = (x - width / 2, y - height / 2), "round,pad=0,rounding_size=1"
-    axes.add_patch(FancyBboxPatch(corner, width, height, shape, fc=edge, alpha=0.15, lw=0))
-    axes.add_patch(FancyBboxPatch(corner, width, height, shape, fc="none", ec=edge, lw=1.3))
-    axes.text(x, y, text, ha="center", va="center", **{"fontsize": 10, "linespacing": 1.25} | kwargs)
-
-
-def arrow(axes, start, end, color="#444444", bend=0.0, **kwargs):
-    """An arrow, curved where ``bend`` is not 0."""
-    look = {"arrowstyle": "-|>", "color": color, "lw": 1.4, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 11}
-    axes.annotate("", end, start, arrowprops=look | {"connectionstyle": f"arc3,rad={bend}"} | kwargs)
 
 
 @figure("closed_form_fit")
@@ -245,35 +214,50 @@ PARTITIONS = {
     "compiled layer-wise, no window": ("interlayer=None", TREES),
 }
 ORDERS = {
-    "backprop": ("backpropagation", BACKPROP),
+    "backprop, rate .003": ("backpropagation, rate .003", BACKPROP),
+    "backprop": ("backpropagation, rate .001", BACKPROP),
     "sequential": ("default (window)", OURS),
     "transport": ('interlayer="transport"', TREES),
     "2 partitions": ("2 partitions", OTHER),
     "simultaneous": ('order="simultaneous"', OTHER),
+    "laps": ('order="laps"', OTHER),
+    "subsample=0.5": ("subsample=0.5", OTHER),
 }
 
 
 @figure("layerwise_memory", data=("layerwise_memory", "layerwise_accuracy"))
 def layerwise_memory():
     """Memory against depth, and accuracy against fit time."""
-    drawn, (left, right) = pyplot.subplots(1, 2, figsize=(WIDTH, 3.5))
+    drawn, (left, right) = pyplot.subplots(1, 2, figsize=(WIDTH, 4.4))
+    _draw_memory(left)
+    _draw_orders(right)
+    return drawn
+
+
+def _draw_memory(axes):
+    """Peak memory against the number of layers."""
     depths = (4, 8, 16)
     rows = {(row["network"], row["contender"]): row["peak_mb"] for row in record_of("layerwise_memory")["rows"]}
     for who, (name, color) in PARTITIONS.items():
         peaks = [rows[f"{depth} x 1024", who] for depth in depths]
-        left.plot(depths, peaks, "o-", color=color)
+        axes.plot(depths, peaks, "o-", color=color)
         shift = {"compiled backprop": (-8, -2), "compiled layer-wise": (0, 6)}.get(who, (0, 7))
-        side = "right"
-        left.annotate(name, (16, peaks[-1]), shift, textcoords="offset points", color=color, ha=side, fontsize=9)
-    left.set(xticks=depths, xlabel="hidden layers of 1024", ylabel="peak memory of the fit (MB)", ylim=(0, 800))
-    found = {name: (summary_of("layerwise_accuracy")[who], color) for who, (name, color) in ORDERS.items()}
-    for place, (row, color) in enumerate(found.values()):
-        right.errorbar(row["difference"], place, xerr=row["difference_se"], fmt="o", color=color, capsize=2)
-    times = [f"{name}\n{row['time_ratio']:.2f} of the time" for name, (row, _) in found.items()]
-    right.set_yticks(range(len(found)), times, fontsize=8.5)
-    right.set(xlabel="accuracy, points from backprop", xlim=(-0.5, 0.2))
-    right.set_ylim(len(found) - 0.5, -0.5)
-    return drawn
+        style = {"textcoords": "offset points", "color": color, "ha": "right", "fontsize": 9}
+        axes.annotate(name, (16, peaks[-1]), shift, **style)
+    axes.set(xticks=depths, xlabel="hidden layers of 1024", ylabel="peak memory of the fit (MB)", ylim=(0, 800))
+
+
+def _draw_orders(axes):
+    """Points from backpropagation with standard errors, and the time of a fit beside each name."""
+    rows = summary_of("layerwise_accuracy")
+    names = [f"{name}\n{rows[who]['time_ratio']:.2f} of the time" for who, (name, _) in ORDERS.items()]
+    for place, (who, (_, color)) in enumerate(ORDERS.items()):
+        found = rows[who]
+        axes.errorbar(found["difference"], place, xerr=found["difference_se"], fmt="o", color=color, capsize=2)
+    axes.axvline(0, color=BACKPROP, lw=1, ls=":")
+    axes.set_yticks(range(len(names)), names, fontsize=8.5)
+    axes.set(xlabel="accuracy, points from\nbackpropagation at rate .001", xlim=(-1.25, 0.65))
+    axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 @figure("decoupled_timelines")

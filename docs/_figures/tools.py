@@ -5,8 +5,7 @@ import warnings
 import numpy as np
 from make_figures import BACKPROP, FIFTH, OTHER, OURS, TREES, figure
 from matplotlib import pyplot as plt
-from matplotlib.patches import FancyBboxPatch
-from sklearn.callback import ScoringMonitor
+from schematics import INK, canvas, frame
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -17,8 +16,6 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_analytic import BRMPRegressor, ClosedFormMLPRegressor, DFAClassifier, FeatureImportanceDisplay
 
-INK = "#222222"
-
 
 def label(ax, text, point, shift, colour=INK, **style):
     """A text beside a point."""
@@ -28,50 +25,45 @@ def label(ax, text, point, shift, colour=INK, **style):
 # ------------------------------------------------------------------ progress
 
 
-def frame(ax, x, y, width, height, text, colour):
-    """A rounded box, not transparent, with its text in the upper left corner."""
-    for fill in ("white", colour + "18"):
-        style = {"boxstyle": "round,pad=0,rounding_size=0.08", "fc": fill, "ec": colour}
-        ax.add_patch(FancyBboxPatch((x, y), width, height, **style))
-    ax.text(x + 0.1, y + height - 0.08, text, ha="left", va="top", fontsize=10, color=INK)
+# (words, what their arrow points to, height of the words, colour)
+SETTERS = (
+    ("search.set_callbacks(\n    ProgressBar())", (63.2, 41), 41, OTHER),
+    ("pipeline[-1].set_callbacks(\n    ScoringMonitor(...),\n    your own)", (55.5, 18.8), 24.3, OURS),
+    ("verbose=True:\na message for each epoch", (55.5, 11.1), 8.3, OURS),
+)
 
 
 @figure("progress_tasks")
 def progress_tasks():
     """The tasks of a search, one in the other, and on which estimator each tool is set."""
-    drawn, ax = plt.subplots(figsize=(7.2, 3.4))
-    ax.set(xlim=(0, 7.2), ylim=(0, 3.4))
-    ax.axis("off")
-    frame(ax, 0.05, 0.1, 4.5, 3.2, "GridSearchCV", OTHER)
-    for shift in (0.24, 0.12, 0.0):
+    drawn, ax = canvas(100, 47.2)
+    frame(ax, (0.7, 1.4), (62.5, 44.4), "GridSearchCV", OTHER)
+    for shift in (3.3, 1.7, 0):
         text = "" if shift else "Pipeline, for each candidate and fold"
-        frame(ax, 0.25 + shift, 0.25 + shift, 3.9, 2.4, text, TREES)
-    frame(ax, 0.4, 1.75, 3.6, 0.42, "StandardScaler", FIFTH)
-    frame(ax, 0.4, 0.4, 3.6, 1.2, "network, the last step", OURS)
-    for number in range(6):
-        ax.add_patch(plt.Rectangle((0.55 + 0.56 * number, 0.55), 0.46, 0.5, fc=OURS, ec="white"))
-        ax.text(0.78 + 0.56 * number, 0.8, f"{number + 1}", ha="center", va="center", color="white", fontsize=10)
-    ax.text(0.55, 1.13, "epochs", va="bottom", fontsize=9, color=OURS)
-    for y, to, words, colour in (
-        (2.95, (4.55, 2.95), "search.set_callbacks(\n    ProgressBar())", OTHER),
-        (1.75, (4.0, 1.35), "pipeline[-1].set_callbacks(\n    ScoringMonitor(...),\n    your own)", OURS),
-        (0.6, (4.0, 0.8), "verbose=True:\na message for each epoch", OURS),
-    ):
-        ax.annotate(
-            words,
-            to,
-            (4.85, y),
-            va="center",
-            fontsize=9,
-            color=INK,
-            arrowprops={"arrowstyle": "-|>", "color": colour, "relpos": (0, 0.5)},
-        )
+        frame(ax, (3.5 + shift, 3.5 + shift), (54.2, 33.3), text, TREES)
+    frame(ax, (5.5, 24.3), (50, 5.8), "StandardScaler", FIFTH)
+    frame(ax, (5.5, 5.5), (50, 16.7), "network, the last step", OURS)
+    _draw_epochs(ax)
+    for words, to, y, colour in SETTERS:
+        pointer = {"arrowstyle": "-|>", "color": colour, "relpos": (0, 0.5)}
+        ax.annotate(words, to, (67.4, y), va="center", fontsize=9, color=INK, arrowprops=pointer)
     return drawn
+
+
+def _draw_epochs(ax):
+    """The epochs of a network, numbered."""
+    for number in range(6):
+        left = 7.6 + 7.8 * number
+        ax.add_patch(plt.Rectangle((left, 7.6), 6.4, 6.9, fc=OURS, ec="white"))
+        ax.text(left + 3.2, 11.1, f"{number + 1}", ha="center", va="center", color="white", fontsize=10)
+    ax.text(7.6, 15.7, "epochs", va="bottom", fontsize=9, color=OURS)
 
 
 @figure("progress_curve")
 def progress_curve():
     """Accuracy after every epoch, on the rows of the fit and on others, and where a callback ends the fit."""
+    from sklearn.callback import ScoringMonitor  # not in scikit-learn before 1.9
+
     X, X_test, y, y_test = train_test_split(*load_digits(return_X_y=True), random_state=0)
     monitor = ScoringMonitor(scoring=lambda model, X, y: {"fit": model.score(X, y), "new": model.score(X_test, y_test)})
     DFAClassifier((64,), random_state=0).set_callbacks(monitor).fit(X, y)
@@ -142,35 +134,40 @@ def search_ridge_path():
 @figure("search_halving")
 def search_halving():
     """What halving drops: a line for each candidate, which ends where it is dropped."""
-    X, y = load_digits(return_X_y=True)
-    grid = {"learning_rate_init": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "alpha": [0, 1e-2]}
-    search = HalvingGridSearchCV(
-        DFAClassifier((64,), random_state=0),
-        grid,
-        resource="max_iter",
-        factor=2,
-        min_resources=5,
-        max_resources=40,
-        cv=3,
-        random_state=0,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
-        search.fit(X, y)
-    results = search.cv_results_
-    names = [tuple(given[key] for key in grid) for given in results["params"]]
+    search = _halved()
     drawn, ax = plt.subplots(figsize=(7.2, 3.4))
-    for name in dict.fromkeys(names):
-        rounds = [k for k, other in enumerate(names) if other == name]
-        is_best = name == tuple(search.best_params_[key] for key in grid)
-        errors = 100 * (1 - results["mean_test_score"][rounds])
-        style = {"color": OURS, "lw": 2.5, "zorder": 3} if is_best else {"color": OTHER, "lw": 1}
-        ax.plot(results["n_resources"][rounds], errors, "o-", markersize=4, **style)
-        if is_best:
-            label(ax, "best", (results["n_resources"][rounds[-1]], errors[-1]), (8, -3), OURS)
+    best = tuple(search.best_params_[key] for key in RATES)
+    for name, path in _paths(search).items():
+        style = {"color": OURS, "lw": 2.5, "zorder": 3} if name == best else {"color": OTHER, "lw": 1}
+        ax.plot(*path, "o-", markersize=4, **style)
+        if name == best:
+            label(ax, "best", (path[0][-1], path[1][-1]), (8, -3), OURS)
     counts = [f"{n} epochs\n{k} candidates" for n, k in zip(search.n_resources_, search.n_candidates_, strict=True)]
     ax.set(xscale="log", yscale="log", ylabel="wrong predictions (%)", xlim=(4.5, 50))
     ax.set_xticks(search.n_resources_, counts)
     ax.set_yticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])
     ax.minorticks_off()
     return drawn
+
+
+RATES = {"learning_rate_init": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "alpha": [0, 1e-2]}
+
+
+def _halved():
+    """A fitted search by halving over epochs."""
+    amounts = {"resource": "max_iter", "factor": 2, "min_resources": 5, "max_resources": 40}
+    search = HalvingGridSearchCV(DFAClassifier((64,), random_state=0), RATES, **amounts, cv=3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a setting here
+        return search.fit(*load_digits(return_X_y=True))
+
+
+def _paths(search):
+    """{candidate: (its epochs, its errors in percent)}."""
+    results = search.cv_results_
+    names = [tuple(given[key] for key in RATES) for given in results["params"]]
+    errors, found = 100 * (1 - results["mean_test_score"]), {}
+    for name in dict.fromkeys(names):
+        rounds = [k for k, other in enumerate(names) if other == name]
+        found[name] = results["n_resources"][rounds], errors[rounds]
+    return found
