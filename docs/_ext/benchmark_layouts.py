@@ -15,6 +15,7 @@ def part(*path):
     """A function that returns the records at a path of a file."""
 
     def records(record):
+        """The records of one file."""
         for key in path:
             record = record[key]
         return record
@@ -135,6 +136,7 @@ def _errors(system):
     """Records of one system of the file on condition numbers."""
 
     def records(record):
+        """A record for each solver and condition number."""
         rows = record["errors"][system].items()
         pairs = [(solver, zip(record["kappas"], errors, strict=True)) for solver, errors in rows]
         return [{"solver": solver, "kappa": kappa, "error": error} for solver, found in pairs for kappa, error in found]

@@ -5,6 +5,7 @@ they cannot go stale, and by a folded block: the machine, and the commands of ``
 """
 
 import json
+import math
 import re
 import string
 from pathlib import Path
@@ -31,6 +32,7 @@ def filled(text, folder):
     known = commands((folder / "README.md").read_text())
 
     def section_of(match):
+        """The section of one mark."""
         name = match[1]
         return "\n".join(section(name, json.loads((folder / f"{name}.json").read_text()), known.get(name, [])))
 
@@ -91,7 +93,7 @@ def tabulated(record, layout):
     rows = [row for row in rows if all(row.get(key) in values for key, values in layout.keep.items())]
     if layout.order:
         rows.sort(key=lambda row: -row[layout.order])
-    rows = [named(row, layout.names) for row in rows]
+    rows = [named(row, layout.names) for row in evened(rows)]
     return grid(rows, layout) if layout.across else listing(rows, layout)
 
 
@@ -99,6 +101,12 @@ def flat(row):
     """A record with the entries of its dictionaries beside its own."""
     inner = {f"{key}_{k}": v for key, value in row.items() if isinstance(value, dict) for k, v in value.items()}
     return row | inner
+
+
+def evened(rows):
+    """Records with the same keys: what a record lacks is None, so that a key that none has stays an error."""
+    every = dict.fromkeys(key for row in rows for key in row)
+    return [every | row for row in rows]
 
 
 def named(row, names):
@@ -137,23 +145,31 @@ class _Formatter(string.Formatter):
     """Python's formats, and ``short``: two or three digits, without exponent."""
 
     def format_field(self, value, form):
-        if form == "short":
-            form = ",.0f" if value >= 100 else ".3g" if value >= 1 else ".2g"
-        return super().format_field(value, form)
+        """A value by a format of Python's, or by that which is short for it."""
+        return super().format_field(value, _short(abs(value)) if form == "short" else form)
+
+
+def _short(size):
+    """The format of a number of this size; that of small ones counts the noughts, as .2g would take an exponent."""
+    if 0 < size < 1e-4:
+        return f".{1 - math.floor(math.log10(size))}f"
+    return ",.0f" if size >= 100 else ".3g" if size >= 1 else ".2g"
 
 
 FORMATTER = _Formatter()
 
 
 def cell(template, row):
-    """A template filled in; a dash where a value is missing, and nought for a difference to itself."""
+    """A template filled in; a dash where a value is None, and nought for a difference to itself."""
     keys = [key for _, key, _, _ in FORMATTER.parse(template) if key]
-    if any(row.get(key) is None for key in keys):
+    if any(row[key] is None for key in keys):
         return NOTHING
     text = FORMATTER.vformat(template, (), row).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
     if text == "-":
         return NOTHING
-    return "0" if re.fullmatch(r"\+0\.0+(\s±\s0\.0+)?( \(\+0\.0+\))?", text) else text
+    if re.fullmatch(r"\+0\.0+(\s±\s0\.0+)?( \(\+0\.0+\))?", text):
+        return "0"
+    return re.sub(r"(?<![\w.])[-+](?=0\.?0*(?![\d.]))", "", text)
 
 
 def lines_of(head, body):
