@@ -346,7 +346,7 @@ QUOTED = [
     ("choosing.md", "accuracy_regression", {"dataset": "kin40k", "contender": "mlp"}, "r2", ".3f"),
     ("choosing.md", "accuracy_regression", {"dataset": "kin40k", "contender": "closed_form"}, "r2", ".3f"),
     ("choosing.md", "decoupled_speed", {"network": "8 x 64, batch 32", "contender": "backprop, 1 thread"}, "ms", ".2f"),
-    ("choosing.md", "decoupled_speed", {"network": "8 x 64, batch 32", "contender": "ddg"}, "ms", ".2f"),
+    ("choosing.md", "decoupled_speed", {"network": "8 x 64, batch 32", "contender": "fdg"}, "ms", ".2f"),
     ("benchmarks/index.md", "accuracy_large", {"dataset": "connect4", "contender": "closed_form"}, "accuracy", ".3f"),
     ("benchmarks/index.md", "accuracy_regression", {"dataset": "kin40k", "contender": "closed_form"}, "r2", ".3f"),
     ("benchmarks/index.md", "dfa_accuracy_default", {"contender": "dfa"}, "time_ratio", ".1f"),
