@@ -1,29 +1,34 @@
 """Feature importances as a figure."""
 
+import contextlib
+import functools
+
 import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from sklearn_analytic.estimator.checks import check_positive_integer
-from sklearn_analytic.estimator.plotting import EstimatorDisplay, names_of, numbers_of
+from sklearn_analytic.estimator.plotting import EstimatorDisplay, check_count, names_of, numbers_of
 
 
 class FeatureImportanceDisplay(EstimatorDisplay):
     """Bars of feature importances, the largest on top.
 
     :meth:`from_estimator` draws ``feature_importances_``, also of the last step of a pipeline and of what a search has
-    found; :meth:`from_permutation` draws by how much a score falls where a column is permuted, for any estimator.
+    found; :meth:`from_permutation` draws by how much a score falls where a column is permuted, and needs no attribute.
 
     Parameters
     ----------
     importances : array-like of shape (n_features,)
-        Importances; those of :class:`ClosedFormMLP` are not negative and sum to 1.
+        Importances, finite; those of :class:`ClosedFormMLP` are not negative and sum to 1.
     feature_names : array-like of str of shape (n_features,), default=None
-        Names; None is "x0", "x1" and so on.
+        Names, drawn as they are ("$" begins no formula); None is "x0", "x1" and so on.
     estimator_name : str, default=None
         Name of the estimator, the title.
     errors : array-like of shape (n_features,), default=None
-        Lengths of error bars to both sides; None draws none.
+        Lengths of error bars to both sides, 0 or more; None draws none.
     quantity : str, default="feature importance"
         What the bars measure, the label of their axis.
 
@@ -49,15 +54,15 @@ class FeatureImportanceDisplay(EstimatorDisplay):
     ['bmi', 's5']
     """
 
-    _advice = "FeatureImportanceDisplay.from_permutation(estimator, X, y) takes any estimator."
+    _advice = "FeatureImportanceDisplay.from_permutation(estimator, X, y) needs a score alone."
 
     def __init__(
         self, importances, *, feature_names=None, estimator_name=None, errors=None, quantity="feature importance"
     ):
-        self.importances_ = numbers_of("importances", importances, "n_features")
-        plain = [f"x{k}" for k in range(len(self.importances_))]
-        self.feature_names = names_of("feature_names", feature_names, plain, "importances")
-        self.errors_ = None if errors is None else _as_many("errors", errors, self.importances_)
+        self.importances_ = _finite("importances", importances)
+        n_features = len(self.importances_)
+        self.feature_names = names_of("feature_names", feature_names, _plain_names(n_features), "importances")
+        self.errors_ = None if errors is None else _lengths("errors", errors, n_features)
         self.estimator_name, self.quantity = estimator_name, quantity
 
     @classmethod
@@ -100,9 +105,11 @@ class FeatureImportanceDisplay(EstimatorDisplay):
         *,
         scoring=None,
         n_repeats=5,
+        max_samples=1.0,
         random_state=None,
         sample_weight=None,
         n_jobs=None,
+        feature_names=None,
         ax=None,
         max_features=20,
         **kwargs,
@@ -118,25 +125,30 @@ class FeatureImportanceDisplay(EstimatorDisplay):
         estimator : object
             A fitted estimator, pipeline or search.
         X : array-like of shape (n_samples, n_features)
-            Rows, with all columns of the fit.
+            Rows, with all columns of the fit; not sparse. A table of polars or Arrow is permuted as one of pandas;
+            where pandas is not installed, as an array, which cannot give columns to a pipeline by name.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Their targets.
         scoring : str or callable, default=None
-            One score; None is ``estimator.score``.
+            One score, finite; None is ``estimator.score``.
         n_repeats : int, default=5
             Permutations of every column.
+        max_samples : int or float, default=1.0
+            Rows that are drawn for every column, or their share.
         random_state : int, RandomState instance or None, default=None
             Seed of the permutations.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the score.
         n_jobs : int, default=None
             Columns that are permuted at the same time.
+        feature_names : array-like of str of shape (n_features,), default=None
+            Names of the columns; None is those of the table, or "x0", "x1" and so on.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
         max_features : int or None, default=20
             Draw so many of the largest; None draws all.
         **kwargs : dict
-            Other arguments of the display (``feature_names``) and of :meth:`plot`.
+            Other arguments of the display (``quantity``) and of :meth:`plot`.
 
         Returns
         -------
@@ -155,28 +167,22 @@ class FeatureImportanceDisplay(EstimatorDisplay):
         >>> sorted(str(label.get_text()) for label in display.ax_.get_yticklabels())
         ['petal length (cm)', 'petal width (cm)']
         """
-        from sklearn.inspection import permutation_importance  # takes seconds to load
-
-        check_is_fitted(estimator)
-        _check_one_score(scoring)
-        how = {"scoring": scoring, "n_repeats": n_repeats, "n_jobs": n_jobs, "random_state": random_state}
-        found = permutation_importance(estimator, X, y, sample_weight=sample_weight, **how)
-        measured = {
-            "importances": found.importances_mean,
-            "errors": found.importances_std,
-            "feature_names": getattr(X, "columns", None),
-            "estimator_name": type(_innermost(estimator)[0]).__name__,
-            "quantity": f"decrease of {scoring if isinstance(scoring, str) else 'the score'} by a permutation",
-        }
-        return cls._drawn(measured, ax=ax, max_features=max_features, **kwargs)
+        cls._check_axes(ax)
+        check_positive_integer("max_features", max_features, None)
+        fitted, table = _innermost(estimator), _permutable(X)
+        names = names_of("feature_names", feature_names, _column_names(X, table), "columns")
+        how = {"max_samples": max_samples, "n_jobs": n_jobs, "n_repeats": n_repeats, "random_state": random_state}
+        found = _decreases(estimator, table, y, scoring, sample_weight=sample_weight, **how)
+        found |= {"feature_names": names, "estimator_name": type(fitted).__name__}
+        return cls._drawn(found, ax=ax, max_features=max_features, **kwargs)
 
     @classmethod
     def _measured(cls, estimator):
         """Importances and names of columns."""
-        fitted, names = _innermost(estimator)
+        fitted = _innermost(estimator)
         return {
             "importances": cls._fitted(fitted, "feature_importances_"),
-            "feature_names": names,
+            "feature_names": _names_inside(estimator),
             "estimator_name": type(fitted).__name__,
         }
 
@@ -198,26 +204,91 @@ class FeatureImportanceDisplay(EstimatorDisplay):
         look = {"xerr": None if self.errors_ is None else self.errors_[shown]} | bar_kwargs
         (self.ax_,) = self._axes(ax, figsize=(6.4, 1.2 + 0.28 * len(shown)))  # inches: a line of text per bar
         self.bars_ = self.ax_.barh(range(len(shown)), values, tick_label=names, **look)
+        for label in self.ax_.get_yticklabels():
+            label.set_parse_math(False)
         self.ax_.set(ylim=(len(shown) - 0.4, -0.6), xlabel=self.quantity, title=self.estimator_name)
         return self
 
 
-def _innermost(estimator, names=None):
-    """The estimator inside of searches and pipelines, and the names of the columns that it was fitted on, or None."""
+def _innermost(estimator):
+    """The estimator inside of pipelines, searches and frozen estimators: the one that has importances."""
+    inner = _inside(estimator)
+    return estimator if inner is None else _innermost(inner)
+
+
+def _inside(estimator):
+    """What a fitted pipeline, search or frozen estimator predicts with, or None for any other estimator."""
     check_is_fitted(estimator)
-    if hasattr(estimator, "best_estimator_"):
-        return _innermost(estimator.best_estimator_, names)
+    if isinstance(estimator, FrozenEstimator):
+        return estimator.estimator
     if isinstance(estimator, Pipeline):
-        return _innermost(estimator[-1], _names_after(estimator[:-1], names))
-    return estimator, getattr(estimator, "feature_names_in_", names)
+        return None if estimator[-1] in (None, "passthrough") else estimator[-1]
+    _check_refitted(estimator)
+    return getattr(estimator, "best_estimator_", None)
+
+
+def _check_refitted(estimator):
+    """Refuse a search that has kept no estimator; LogisticRegressionCV predicts without a refit."""
+    if not getattr(estimator, "refit", True) and not hasattr(estimator, "predict"):
+        kind = type(estimator).__name__
+        raise NotFittedError(f"{kind} with refit=False leaves no estimator: fit one with the parameters it has found.")
+
+
+def _names_inside(estimator, names=None):
+    """Names of the columns that the innermost estimator was fitted on, or None."""
+    inner = _inside(estimator)
+    if inner is None:
+        return getattr(estimator, "feature_names_in_", names)
+    return _names_inside(inner, _names_after(estimator[:-1], names) if isinstance(estimator, Pipeline) else names)
 
 
 def _names_after(steps, names):
     """Names of the columns behind the first steps of a pipeline, or None where a step gives none."""
     try:
         return steps.get_feature_names_out(names) if len(steps) else names
-    except (AttributeError, ValueError):  # a step without the method, or one that does not know its own columns
+    except (AttributeError, NotImplementedError, TypeError, ValueError):  # no such method, or not for these columns
         return None
+
+
+def _permutable(X):
+    """X as scikit-learn permutes it and keeps its names: a frame of pandas, else an array."""
+    if hasattr(X, "to_pandas"):
+        with contextlib.suppress(ImportError):
+            X = X.to_pandas()
+    return X if hasattr(X, "iloc") else check_array(X, dtype=None, ensure_all_finite="allow-nan")
+
+
+def _column_names(X, table):
+    """Names of the columns of X: of Arrow ``column_names``, whose ``columns`` are values, or plain ones."""
+    names = getattr(X, "column_names", getattr(X, "columns", None))
+    return _plain_names(table.shape[1]) if names is None else [str(name) for name in names]
+
+
+def _plain_names(n_features):
+    """The names of columns that have none, as scikit-learn gives them."""
+    return [f"x{k}" for k in range(n_features)]
+
+
+def _decreases(estimator, X, y, scoring, **how):
+    """What a score loses by permutations: arguments of the display."""
+    from sklearn.inspection import permutation_importance  # takes seconds to load
+    from sklearn.metrics import check_scoring
+
+    _check_one_score(scoring)
+    scorer = functools.partial(_score, check_scoring(estimator, scoring=scoring))
+    found = permutation_importance(estimator, X, y, scoring=scorer, **how)
+    quantity = f"decrease of {scoring if isinstance(scoring, str) else 'the score'} by a permutation"
+    return {"importances": found.importances_mean, "errors": found.importances_std, "quantity": quantity}
+
+
+def _score(scorer, estimator, X, y, **weights):
+    """One score, refused at the first call where it gives no bar."""
+    score = scorer(estimator, X, y, **weights)
+    if isinstance(score, dict):
+        raise ValueError(f"scoring must return one number, got those of {sorted(score)}.")
+    if not np.isfinite(score):
+        raise ValueError(f"scoring must return a finite number, got {score}.")
+    return score
 
 
 def _check_one_score(scoring):
@@ -226,9 +297,18 @@ def _check_one_score(scoring):
         raise ValueError(f"scoring must be None, one name or one callable, got {scoring!r}.")
 
 
-def _as_many(name, values, others):
-    """Values as an array, as many as there are others."""
+def _finite(name, values):
+    """Numbers of features as an array, refused where a bar would not be seen."""
     array = numbers_of(name, values, "n_features")
-    if len(array) != len(others):
-        raise ValueError(f"{name} has shape {array.shape}, but there are {len(others)} importances.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {array}.")
+    return array
+
+
+def _lengths(name, values, n_features):
+    """Lengths of error bars, one for each feature."""
+    array = _finite(name, values)
+    check_count(name, array, n_features, "importances")
+    if (array < 0).any():
+        raise ValueError(f"{name} must be 0 or more, got {array}.")
     return array

@@ -40,25 +40,46 @@ class EstimatorDisplay:
         except AttributeError as error:
             raise AttributeError(f"{type(estimator).__name__} has no {attribute}: {cls._advice}") from error
 
+    @classmethod
+    def _pyplot(cls):
+        """Return matplotlib.pyplot, or raise an error that says how to install it."""
+        try:
+            from matplotlib import pyplot
+        except ImportError as error:
+            needs = f'{cls.__name__} needs matplotlib: pip install "sklearn_analytic[plot]".'
+            raise ImportError(needs) from error
+        return pyplot
+
+    @classmethod
+    def _check_axes(cls, given, n_rows=1, n_columns=1):
+        """Refuse what :meth:`_axes` would refuse, before a long computation."""
+        if given is None:
+            cls._pyplot()
+        else:
+            _row_of_axes(given, n_rows, n_columns)
+
     def _axes(self, given, n_rows=1, n_columns=1, **figure):
         """The given axes in a row, or those of a new figure; matplotlib is imported for them alone."""
         if given is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                needs = f'{type(self).__name__} needs matplotlib: pip install "sklearn_analytic[plot]".'
-                raise ImportError(needs) from error
-            given = pyplot.subplots(n_rows, n_columns, layout="constrained", **figure)[1]
-        axes = np.ravel(np.asarray(given, dtype=object))
-        if len(axes) != n_rows * n_columns:
-            how = f"those of pyplot.subplots({n_rows}, {n_columns}), or None for a new figure"
-            raise ValueError(f"axes must be {n_rows * n_columns} matplotlib Axes, got {len(axes)}: give {how}.")
+            given = self._pyplot().subplots(n_rows, n_columns, layout="constrained", **figure)[1]
+        axes = _row_of_axes(given, n_rows, n_columns)
         self.figure_ = axes[0].figure
         return axes
 
 
+def _row_of_axes(given, n_rows, n_columns):
+    """Given axes as a flat array, refused where a figure cannot be drawn on them."""
+    axes = np.ravel(np.asarray(given, dtype=object))
+    if len(axes) != n_rows * n_columns:
+        how = f"those of pyplot.subplots({n_rows}, {n_columns}), or None for a new figure"
+        raise ValueError(f"axes must be {n_rows * n_columns} matplotlib Axes, got {len(axes)}: give {how}.")
+    if not all(hasattr(ax, "get_xlabel") for ax in axes):
+        raise TypeError(f"axes must be matplotlib Axes, got {given!r}.")
+    return axes
+
+
 def hidden_widths(estimator, n_hidden):
-    """Units of so many hidden layers where the weights of a plain network tell them, or None."""
+    """Units of so many hidden layers where the weights of a plain network show them, or None."""
     coefs = getattr(estimator, "coefs_", ())
     return [weights.shape[1] for weights in coefs[:-1]] if len(coefs) == n_hidden + 1 else None
 
@@ -78,9 +99,14 @@ def numbers_of(name, values, *axes):
 def names_of(parameter, names, defaults, things):
     """Names as an array, one for each of the things that are drawn."""
     names = np.asarray(defaults if names is None else names, dtype=object)
-    if names.shape != (len(defaults),):
-        raise ValueError(f"{parameter} has shape {names.shape}, but there are {len(defaults)} {things}.")
+    check_count(parameter, names, len(defaults), things)
     return names
+
+
+def check_count(parameter, array, n_things, things):
+    """Refuse an array that has not one entry for each of the things that are drawn."""
+    if array.shape != (n_things,):
+        raise ValueError(f"{parameter} has shape {array.shape}, but there are {n_things} {things}.")
 
 
 def epoch_lines(ax, labels, columns, style):

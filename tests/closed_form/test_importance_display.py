@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
@@ -154,10 +156,63 @@ def search_without_refit():
     return GridSearchCV(forest(), {"max_depth": [2]}, cv=2, refit=False)
 
 
-@pytest.mark.parametrize("model", [Ridge(), make_pipeline(StandardScaler(), Ridge()), search_without_refit()])
+@pytest.mark.parametrize("model", [Ridge(), make_pipeline(StandardScaler(), Ridge())])
 def test_without_importances_the_error_says_what_to_do(model, data):
-    with pytest.raises(AttributeError, match=r"has no feature_importances_: .*from_permutation"):
+    with pytest.raises(AttributeError, match=r"Ridge has no feature_importances_: .*from_permutation"):
         FeatureImportanceDisplay.from_estimator(model.fit(*data))
+    assert labels(FeatureImportanceDisplay.from_permutation(model, *data))[0] == "x1"  # the advice holds
+
+
+@pytest.mark.parametrize("model", [search_without_refit(), make_pipeline(StandardScaler(), search_without_refit())])
+def test_a_search_without_refit_has_no_estimator(model, data):
+    model.fit(*data)
+    for call in (FeatureImportanceDisplay.from_estimator, FeatureImportanceDisplay.from_permutation):
+        with pytest.raises(NotFittedError, match="GridSearchCV with refit=False leaves no estimator"):
+            call(model, *(data if call.__name__ == "from_permutation" else ()))
+
+
+class KeepsMeans(Ridge):
+    """Predicts, though its ``refit`` is off, as LogisticRegressionCV does."""
+
+    refit = False
+
+
+def test_what_predicts_without_a_refit_is_an_estimator(data):
+    assert labels(FeatureImportanceDisplay.from_permutation(KeepsMeans().fit(*data), *data))[0] == "x1"
+
+
+def test_a_frozen_estimator_stands_for_what_it_holds(data):
+    pipeline = make_pipeline(PCA(2), forest()).fit(*data)
+    display = FeatureImportanceDisplay.from_estimator(FrozenEstimator(pipeline))
+    assert display.feature_names.tolist() == ["pca0", "pca1"]
+    assert display.estimator_name == "RandomForestRegressor"
+
+
+def test_a_pipeline_may_end_in_a_passthrough(data):
+    pipeline = make_pipeline(StandardScaler(), "passthrough").fit(*data)
+    with pytest.raises(AttributeError, match="Pipeline has no feature_importances_"):
+        FeatureImportanceDisplay.from_estimator(pipeline)
+
+
+class Silent(FunctionTransformer):
+    """Names no columns, by an error."""
+
+    def get_feature_names_out(self, input_features=None):
+        raise NotImplementedError
+
+
+class WithoutArgument(FunctionTransformer):
+    """Names columns without asking how they were called before."""
+
+    def get_feature_names_out(self):
+        return ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("step", [Silent(), WithoutArgument()])
+def test_steps_that_cannot_name_columns_are_no_error(step, data):
+    pipeline = make_pipeline(step, forest()).fit(*data)
+    assert FeatureImportanceDisplay.from_estimator(pipeline).feature_names.tolist() == ["x0", "x1", "x2", "x3"]
+    assert labels(FeatureImportanceDisplay.from_permutation(pipeline, *data, max_features=1)) == ["x1"]
 
 
 @pytest.mark.parametrize(
@@ -220,3 +275,132 @@ def test_errors_are_as_many_and_scores_are_one(data):
     for bad in (["r2", "max_error"], {"r2": "r2"}, 3):
         with pytest.raises(ValueError, match="scoring must be None, one name or one callable"):
             FeatureImportanceDisplay.from_permutation(Ridge().fit(*data), *data, scoring=bad)
+
+
+# ---- what is refused, before anything is permuted ----
+
+
+class Scores:
+    """A scorer that returns one value, and counts its calls."""
+
+    def __init__(self, value):
+        self.value, self.n_calls = value, 0
+
+    def __call__(self, estimator, X, y):
+        self.n_calls += 1
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"max_features": 0}, "max_features"),
+        ({"feature_names": ["a"]}, r"feature_names has shape \(1,\), but there are 4 columns"),
+        ({"ax": [None, None]}, "axes must be 1 matplotlib Axes, got 2"),
+        ({"ax": "left"}, "axes must be matplotlib Axes, got 'left'"),
+    ],
+)
+def test_wrong_arguments_cost_no_permutation(wrong, message, data):
+    scoring = Scores(1.0)
+    with pytest.raises((TypeError, ValueError), match=message):
+        FeatureImportanceDisplay.from_permutation(Ridge().fit(*data), *data, scoring=scoring, **wrong)
+    assert scoring.n_calls == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [({"r2": 1.0, "bias": 0.0}, r"one number, got those of \['bias', 'r2'\]"), (np.nan, "finite number, got nan")],
+)
+def test_a_score_is_one_finite_number(value, message, data):
+    scoring = Scores(value)
+    with pytest.raises(ValueError, match=message):
+        FeatureImportanceDisplay.from_permutation(Ridge().fit(*data), *data, scoring=scoring)
+    assert scoring.n_calls == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"importances": [0.1, np.nan]}, "importances must be finite"),
+        ({"importances": [0.1, 0.2], "errors": [0.1, -0.1]}, "errors must be 0 or more"),
+        ({"importances": [0.1, 0.2], "errors": [0.1, np.inf]}, "errors must be finite"),
+    ],
+)
+def test_bars_can_be_drawn(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureImportanceDisplay(**wrong)
+
+
+def test_sparse_rows_are_refused(data):
+    X = scipy.sparse.csr_array(data[0])
+    with pytest.raises(TypeError, match="dense data is required"):
+        FeatureImportanceDisplay.from_permutation(Ridge().fit(X, data[1]), X, data[1])
+
+
+def test_max_samples_is_that_of_scikit_learn(data):
+    how = {"max_samples": 30, "random_state": 0}
+    model = Ridge().fit(*data)
+    display = FeatureImportanceDisplay.from_permutation(model, *data, **how)
+    np.testing.assert_array_equal(display.importances_, permutation_importance(model, *data, **how).importances_mean)
+
+
+def test_dollars_begin_no_formula():
+    display = FeatureImportanceDisplay([0.5], feature_names=["$a{$"]).plot()
+    display.figure_.canvas.draw()
+    assert labels(display) == ["$a{$"]
+
+
+# ---- tables of other libraries ----
+
+
+def tables(data):
+    """A frame of pandas with a column of words, its targets, and names."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(data[0], columns=NAMES).assign(sex=np.where(data[0][:, 2] > 0, "f", "m"))
+    return frame, data[1] + (frame["sex"] == "f").to_numpy()
+
+
+def steps_by_name():
+    """Columns chosen by their names."""
+    return make_column_transformer((OneHotEncoder(), ["sex"]), remainder="passthrough")
+
+
+LIBRARIES = {
+    "polars": lambda frame: pytest.importorskip("polars").from_pandas(frame),
+    "arrow": lambda frame: pytest.importorskip("pyarrow").Table.from_pandas(frame, preserve_index=False),
+}
+MODELS = {
+    "alone": lambda: ClosedFormMLPRegressor(10, random_state=0),
+    "by name": lambda: make_pipeline(steps_by_name(), Ridge()),
+}
+
+
+@pytest.mark.parametrize(("library", "model"), [("polars", "alone"), ("polars", "by name"), ("arrow", "alone")])
+def test_tables_have_the_importances_of_pandas(library, model, data):
+    frame, y = tables(data)
+    table = LIBRARIES[library](frame)
+    ours, theirs = (
+        FeatureImportanceDisplay.from_permutation(MODELS[model]().fit(X, y), X, y, random_state=0)
+        for X in (table, frame)
+    )
+    assert ours.feature_names.tolist() == NAMES
+    np.testing.assert_allclose(ours.importances_, theirs.importances_, atol=1e-12)
+
+
+class TableWithoutPandas:
+    """A table as Arrow has it: names beside ``columns`` that hold values, and no way to pandas."""
+
+    def __init__(self, X):
+        self.column_names, self.columns, self.X = NAMES, list(X.T), X
+
+    def __array__(self, dtype=None, copy=None):
+        return self.X
+
+    def to_pandas(self):
+        raise ImportError("pandas is not installed")
+
+
+def test_a_table_without_pandas_is_an_array_with_names(data):
+    X, y = data
+    display = FeatureImportanceDisplay.from_permutation(Ridge().fit(X, y), TableWithoutPandas(X), y, random_state=0)
+    assert labels(display)[0] == "bmi"
