@@ -69,8 +69,19 @@ def plain_references(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r":ref:`([^<`]*?)\s*(<[^>]*>)?`", r"\1", line) for line in lines]
 
 
+QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))
+SMALL = "\n\n.. note:: These results are of small data and few epochs; the text speaks of the full run.\n"
+
+
+def say_how_much(app, docname, source):
+    """Say on the pages of examples that were run in quick mode that they were."""
+    if QUICK and docname.startswith("auto_examples/plot_"):
+        source[0] = re.sub(r"(\n=+\n[^\n]+\n=+\n|\n[^\n]+\n={3,}\n)", lambda title: title[0] + SMALL, source[0], count=1)
+
+
 def setup(app):
-    """Connect the filter of members."""
+    """Connect the filters of members and of docstrings, and the note of quick runs."""
+    app.connect("source-read", say_how_much)
     app.connect("autodoc-skip-member", skip_member)
     app.connect("autodoc-process-docstring", plain_references)
 

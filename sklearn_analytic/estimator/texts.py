@@ -137,7 +137,7 @@ warm_start : bool
     Whether ``fit`` goes on from the weights of the last one.
 verbose : bool
     Whether a fit shows its epochs: as a progress bar of scikit-learn's callbacks (1.9 and later, with rich), else as
-    messages of the logger "sklearn_analytic".
+    messages of the logger "sklearn_analytic" (docs/user_guide/progress.md).
 random_state : int, RandomState or None
     Seed of weights, feedback, heads and order.
 """
@@ -164,7 +164,7 @@ device : str
     "cpu" is NumPy and numba; "cuda", "torch:cpu" and the like are torch. A tensor X stays on its device.
 verbose : bool
     Whether a fit shows its passes and blocks: as a progress bar of scikit-learn's callbacks (1.9 and later, with
-    rich), else as messages of the logger "sklearn_analytic".
+    rich), else as messages of the logger "sklearn_analytic" (docs/user_guide/progress.md).
 """
 )
 
