@@ -41,6 +41,8 @@ def line_of(name):
 def process(app, what, name, obj, options, lines):
     """Put the line below the first paragraph of a docstring."""
     line = line_of(name.rpartition(".")[2]) if what in ("class", "function", "exception") else None
+    if line and hasattr(obj, "set_callbacks"):
+        line += f" *Progress bars:* :doc:`{GUIDE}progress`."
     if line:
         start = next((k for k, text in enumerate(lines) if text), 0)
         end = next((k for k in range(start, len(lines)) if not lines[k]), len(lines))
