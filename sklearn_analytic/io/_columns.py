@@ -28,7 +28,9 @@ from sklearn_analytic.io._raw_columns import (
 )
 
 UNSEEN = -1.0  # the code of a level that is not among those that were learned
-_ONE_KIND = "a column holds numbers or categories in all blocks and calls: convert it with astype first"
+_TO_NUMBERS = 'pandas.to_numeric(column, errors="coerce") turns text into numbers or, where it is none, missing values'
+_TO_TEXT = "astype(str) turns numbers into text"
+_ONE_KIND = "a column holds numbers in all blocks and calls, or categories in all; "
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,8 @@ class Columns:
         kinds, levels = [], []
         for j, (one, two) in enumerate(zip(self.kinds, other.kinds, strict=True)):
             if EMPTY not in (one, two) and one != two:
-                raise UnreadableColumnError(self._column(j), f"holds {one} in some rows and {two} in others", _ONE_KIND)
+                found = f"holds {one} in some rows and {two} in others"
+                raise UnreadableColumnError(self._column(j), found, f"{_ONE_KIND}{_TO_NUMBERS}, and {_TO_TEXT}")
             kinds.append(two if one == EMPTY else one)
             mine, theirs = self.levels[j] or (), other.levels[j] or ()
             self._refuse_other_type(j, mine, theirs)
@@ -106,7 +109,7 @@ class Columns:
                 return column.values
             values, text = _read_as_numbers(column)
             if text is not None:
-                raise UnreadableColumnError(self._column(j), f"holds {text!r}, and held numbers before", _ONE_KIND)
+                raise self._other_type(j, text, NUMBERS)
             return values
         if column.kind == NUMBERS:
             column = leveled(column.values)
@@ -131,8 +134,12 @@ class Columns:
             return
         before = self._are_text[j] if known is self.levels[j] else _are_text(known)
         if {before, _are_text(levels)} == {True, False}:
-            kind = "text" if before else "numbers"
-            raise UnreadableColumnError(self._column(j), f"holds {levels[0]!r}, and held {kind} before", _ONE_KIND)
+            raise self._other_type(j, levels[0], "text" if before else NUMBERS)
+
+    def _other_type(self, j, value, kind):
+        """The error for a value that a column of another kind cannot hold, with the conversion that repairs it."""
+        remedy = _TO_NUMBERS if kind == NUMBERS else _TO_TEXT
+        return UnreadableColumnError(self._column(j), f"holds {value!r}, and held {kind} before", _ONE_KIND + remedy)
 
     def _column(self, j):
         """The number of a column and its name."""

@@ -511,9 +511,9 @@ def test_what_is_neither_number_nor_name_is_refused(name, value, found):
 def test_a_column_that_changes_its_kind_is_refused(name):
     model = made(name).fit(X, target(name))
     before = answers(model)
-    with pytest.raises(ValueError, match=r"Column 4 \('town'\) of X holds 1.0, and held text before"):
+    with pytest.raises(ValueError, match=r"Column 4 \('town'\) of X holds 1.0, and held text before: .*astype\(str\)"):
         model.predict(NEW.assign(town=1.0))
-    with pytest.raises(ValueError, match=r"Column 1 \('size'\) of X holds 'big', and held numbers before"):
+    with pytest.raises(ValueError, match=r"Column 1 \('size'\) of X holds 'big', and held numbers before: .*coerce"):
         model.predict(NEW.assign(size="big"))
     if hasattr(model, "partial_fit"):
         with pytest.raises(ValueError, match=r"Column 1 \('size'\) of X holds 'big', and held numbers before"):
