@@ -217,6 +217,7 @@ class Subscriptions(BaseHTTPRequestHandler):
     """One row as JSON in, the probability that it is cancelled out."""
 
     def do_POST(self):
+        """Answer one request."""
         row = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         answer = {"cancelled": float(loaded.predict_proba(pd.DataFrame([row]))[0, 1])}
         self.send_response(200)

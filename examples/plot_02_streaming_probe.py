@@ -109,9 +109,9 @@ print(f"linear probe: ridge streamed {in_blocks.alpha_:.6g}, full fit {whole.alp
 # Accuracy along the stream
 # -------------------------
 #
-# Before the dashed line no probe can be right about three of the ten digits. Then the two probes of this package rise
-# to their full fits, the dotted lines, within two blocks. Stochastic gradient descent jumps from block to block and
-# does not get there in one pass.
+# Before the dashed line no probe can be right about three of the ten digits. Then the two probes of this package come
+# within a point of their full fits, the dotted lines, in two blocks, and end level with them. Stochastic gradient
+# descent jumps from block to block and does not get there in one pass.
 
 figure, axis = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
 colors = ["#0072B2", "#009E73", "#D55E00"]

@@ -84,9 +84,10 @@ for name, p in probabilities.items():
 # ---------------------
 #
 # The diagonal is perfect. The network trained by backpropagation and naive Bayes are far too sure: among the rows that
-# they give almost 1, a quarter is negative. ClosedFormMLP is somewhat too cautious, with a curve steeper than the
-# diagonal; boosting comes closest to it. The histograms show how often each probability is given: a model that is
-# never sure of anything can be calibrated, too, but says little.
+# they give almost 1, a quarter is negative. ClosedFormMLP is somewhat too cautious in the middle, with a curve steeper
+# than the diagonal, and slightly too sure in the first and the last bin. Boosting comes closest to the diagonal, and
+# is too sure in these two bins as well. The histograms show how often each probability is given: a model that is never
+# sure of anything can be calibrated, too, but says little.
 
 colors = ["#0072B2", "#D55E00", "#009E73", "#7F7F7F"]
 figure, (curves, counts) = plt.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -2,12 +2,13 @@
 What does a network gain from knowing that its rows are images?
 ===============================================================
 
-``image_shape=(8, 8)`` tells :class:`~sklearn_analytic.ClosedFormMLP` that 64 columns are an image.
-Then ``hidden="patch"`` (the default for images) whitens random patches and uses them as the filters
-of one convolution with pooling, and ``hidden="masked"`` gives every unit a random rectangle to look
-at. Both are solved in closed form, as is the flat network that sees 64 unrelated columns. On the
-digits, ``"patch"`` errs less than the flat network at every number of training images from 100 to
-800, and what it gains is lost once the pixels are shuffled.
+``image_shape=(8, 8)`` makes an image of the 64 columns that
+:class:`~sklearn_analytic.ClosedFormMLP` reads. Then ``hidden="patch"`` (the default for images)
+whitens random patches and uses them as the filters of one convolution with pooling, and
+``hidden="masked"`` gives every unit a random rectangle to look at. Both are solved in closed form,
+as is the flat network that sees 64 unrelated columns. On the digits, ``"patch"`` errs less than the
+flat network at every number of training images from 100 to 800, and what it gains is lost once the
+pixels are shuffled.
 """
 
 import os

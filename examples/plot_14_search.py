@@ -107,9 +107,10 @@ for name, (model, grid, resource, most) in resources.items():
 # %%
 # How far each candidate came
 # ---------------------------
-# A line ends where its candidate was dropped. Lines cross: a candidate that is best with little of a
-# resource need not be best with all of it. Bad learning rates show in the first round. Ridges and
-# activations are closer to each other, and the first round has to tell small differences apart.
+# A line ends where its candidate was dropped. With epochs lines cross: the candidate that wins with all
+# of them is not the best of the first round. With rows and width none cross. Bad learning rates show
+# in the first round, and with few rows the largest ridge does. The other ridges and activations are
+# closer to each other, so that the first round decides by small differences.
 
 
 def paths_of(search):
