@@ -24,7 +24,7 @@ COLUMNS = [
         "Gouda",
         "Delft",
         BACKPROP,
-        [("mean of\ntown", "0.2", "−0.1", "0.2"), ("rows of\ntown", "3.1", "2.4", "3.1")],
+        [("mean of\ntown", "0.2", "−0.1", "0.2"), ("log rows\nof town", "3.1", "2.4", "3.1")],
     ),
     ("row id", "a1", "b7", "c3", OTHER, []),
 ]
