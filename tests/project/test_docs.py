@@ -336,6 +336,15 @@ def test_the_page_of_benchmarks_is_whole():
     assert [part.split("\n")[0] for part in sections if "](../figures/" not in part] == []
 
 
+def test_cells_of_the_benchmark_tables():
+    row = {"a": -0.001, "b": None, "c": 0.25}
+    assert benchmark_tables.cell("{a:+.2f}", row) == "0.00"
+    assert benchmark_tables.cell("{b:.2f}", row) == benchmark_tables.NOTHING
+    assert benchmark_tables.cell("{c:+.2f} ± {c:.2f}", row).split() == ["+0.25", "±", "0.25"]
+    with pytest.raises(KeyError):
+        benchmark_tables.cell("{absent}", row)
+
+
 # (file, what identifies a row, key, format) and the page that quotes it
 QUOTED = [
     ("choosing.md", "accuracy_large", {"contender": "lightgbm_mcw1"}, "mean_accuracy", ".4f"),
