@@ -7,8 +7,8 @@ Four answers, from the shortest to the most useful: ``verbose=True`` shows epoch
 ``ScoringMonitor`` notes a learning curve. A callback of your own can end the fit, too. All of this works
 inside pipelines, cross-validation and searches, with one process or several.
 
-The guide :doc:`/user_guide/progress` lists what is shown where. Callbacks need scikit-learn 1.9 or later;
-bars need ``pip install rich``, and in notebooks ``ipywidgets``.
+The guide :doc:`/user_guide/progress` lists what is shown where. Needs scikit-learn 1.9 or later (callbacks) and
+``pip install rich`` (bars); in a notebook bars also need ``pip install ipywidgets``.
 """
 
 # %%
@@ -21,6 +21,7 @@ import logging
 import os
 import sys
 import warnings
+from importlib.util import find_spec
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,7 +37,7 @@ from sklearn_analytic import ClosedFormMLP, DFAClassifier
 QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # small data, for tests
 
 warnings.simplefilter("ignore", ConvergenceWarning)  # some fits have few epochs, to be short
-warnings.filterwarnings("ignore", 'install "ipywidgets"')  # ProgressBar draws nothing without it
+warnings.filterwarnings("ignore", 'install "ipywidgets"')  # said once, where ProgressBar is first used
 
 X, y = load_digits(return_X_y=True)
 split = {"train_size": 240 if QUICK else 900, "stratify": y, "random_state": 0}
@@ -64,8 +65,10 @@ logging.getLogger("sklearn_analytic").removeHandler(handler)
 # A bar for a whole search
 # ------------------------
 # ``ProgressBar`` is set on the outermost estimator. It shows the search and its fits;
-# ``max_propagation_depth=None`` shows every step of every pipeline, too.
+# ``max_propagation_depth=None`` shows each step that supports callbacks, too.
 
+if find_spec("ipywidgets") is None:
+    print("In a notebook this bar is not shown: install ipywidgets, and restart the kernel.")
 pipeline = make_pipeline(StandardScaler(), DFAClassifier((32,), random_state=0))
 grid = {"dfaclassifier__learning_rate_init": [3e-4, 1e-3, 1e-2]}
 search = GridSearchCV(pipeline, grid, cv=2).set_callbacks(ProgressBar())
