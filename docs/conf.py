@@ -74,9 +74,9 @@ SMALL = "\n\n.. note:: These results are of small data and few epochs; the text 
 
 
 def say_how_much(app, docname, source):
-    """Say on the pages of examples that were run in quick mode that they were."""
+    """Say on the pages of examples that were run in quick mode that they were, below the title."""
     if QUICK and docname.startswith("auto_examples/plot_"):
-        source[0] = re.sub(r"(\n=+\n[^\n]+\n=+\n|\n[^\n]+\n={3,}\n)", lambda title: title[0] + SMALL, source[0], count=1)
+        source[0] = re.sub(r"\n[^\n]+\n={3,}\n", lambda title: title[0] + SMALL, source[0], count=1)
 
 
 def setup(app):

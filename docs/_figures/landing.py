@@ -39,7 +39,8 @@ def accuracy_and_time():
     _scatter(below, record_of("accuracy_tabular"), CLASSIC, "fit_seconds")
     above.set_title("38 tables, beside boosting: one thread, five splits", loc="left", fontsize=12)
     above.set_xlabel("fit, processor seconds (geometric mean)")
-    below.set_title("38 tables, beside scikit-learn: one split, two threads (ClosedFormMLP: one)", loc="left", fontsize=12)
+    threads = "one split, two threads (ClosedFormMLP: one)"
+    below.set_title(f"38 tables, beside scikit-learn: {threads}", loc="left", fontsize=12)
     below.set_xlabel("fit, seconds (geometric mean)")
     return drawn
 
