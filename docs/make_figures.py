@@ -68,6 +68,21 @@ def record_of(name):
     return json.loads((BENCHMARKS / f"{name}.json").read_text())
 
 
+def summary_of(name):
+    """{who: row} of the summary of a benchmark file."""
+    return {row["contender"]: row for row in record_of(name)["summary"]}
+
+
+def decades(axes, ticks):
+    """A logarithmic axis with these marks alone."""
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def registered():
     """All figures by name."""
     sys.modules.setdefault("make_figures", sys.modules[__name__])

@@ -3,9 +3,8 @@
 from statistics import mean
 
 import numpy as np
-from make_figures import BACKPROP, FIFTH, OTHER, OURS, SIXTH, TREES, figure, record_of
+from make_figures import BACKPROP, FIFTH, OTHER, OURS, SIXTH, TREES, decades, figure, record_of
 from matplotlib import pyplot as plt
-from matplotlib.ticker import NullFormatter, NullLocator
 
 SMALL = 9  # points, of labels at marks
 
@@ -38,14 +37,6 @@ def differences(rows, score, other, ours="closed_form"):
 def shown(name):
     """A data set as readers see it."""
     return name.replace("_", " ")
-
-
-def decades(axes, ticks):
-    """A logarithmic axis of times with these marks."""
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 # ------------------------------------------------------------------ tables of numbers

@@ -1,8 +1,8 @@
 """Figures of the page of benchmarks: time, memory, messages, and what single choices are worth."""
 
 import numpy as np
-from benchmarks import SMALL, decades
-from make_figures import BACKPROP, FIFTH, OTHER, OURS, SIXTH, TREES, figure, record_of
+from benchmarks import SMALL
+from make_figures import BACKPROP, FIFTH, OTHER, OURS, SIXTH, TREES, decades, figure, record_of
 from matplotlib import pyplot as plt
 
 # ------------------------------------------------------------------ small data, first fits

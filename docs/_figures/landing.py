@@ -2,9 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from make_figures import BACKPROP, DOCS, FIFTH, OTHER, OURS, SIXTH, TREES, figure, record_of
+from make_figures import BACKPROP, DOCS, FIFTH, OTHER, OURS, SIXTH, TREES, decades, figure, summary_of
 from matplotlib import pyplot as plt
-from matplotlib.ticker import NullLocator
 from sklearn.model_selection import train_test_split
 
 from sklearn_analytic import ClosedFormMLP
@@ -35,8 +34,8 @@ def accuracy_and_time():
     """Two panels, for times of two files must not stand on one axis."""
     drawn, (above, below) = plt.subplots(2, 1, figsize=(7.2, 6))
     drawn.get_layout_engine().set(h_pad=0.15)
-    _scatter(above, record_of("accuracy_boosting_tabular"), BOOSTING, "fit_cpu_seconds")
-    _scatter(below, record_of("accuracy_tabular"), CLASSIC, "fit_seconds")
+    _scatter(above, summary_of("accuracy_boosting_tabular"), BOOSTING, "fit_cpu_seconds")
+    _scatter(below, summary_of("accuracy_tabular"), CLASSIC, "fit_seconds")
     above.set_title("38 tables, beside boosting: one thread, five splits", loc="left", fontsize=12)
     above.set_xlabel("fit, processor seconds (geometric mean)")
     threads = "one split, two threads (ClosedFormMLP: one)"
@@ -45,9 +44,8 @@ def accuracy_and_time():
     return drawn
 
 
-def _scatter(axes, record, models, seconds):
+def _scatter(axes, lines, models, seconds):
     """Mean accuracy against fit time, every point with its name."""
-    lines = {line["contender"]: line for line in record["summary"]}
     for key, (name, colour, side) in models.items():
         place = lines[key][seconds], lines[key]["mean_accuracy"]
         axes.scatter(*place, s=90 if colour == OURS else 55, color=colour, zorder=3)
@@ -55,10 +53,8 @@ def _scatter(axes, record, models, seconds):
         style = {"ha": align, "va": "center", "color": colour, "fontsize": 12}
         style["weight"] = "bold" if colour == OURS else "normal"
         axes.annotate(name, place, shift, textcoords="offset points", **style)
-    axes.set_xscale("log")
+    decades(axes, SECONDS)
     axes.set_xlim(SECONDS[0], SECONDS[-1])
-    axes.set_xticks(SECONDS, [f"{tick:g}" for tick in SECONDS])
-    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylabel("mean accuracy")
     axes.margins(y=0.15)
 

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from make_figures import BACKPROP, FIFTH, OTHER, OURS, SIXTH, TREES, figure, record_of
+from make_figures import BACKPROP, FIFTH, OTHER, OURS, SIXTH, TREES, decades, figure, record_of, summary_of
 from matplotlib import pyplot
 from schematics import WIDTH, arrow, box, canvas, plain
 from sklearn.calibration import calibration_curve
@@ -132,11 +132,6 @@ def layerwise_partitions():
 
 
 # ------------------------------------------------------------------ benchmark files
-
-
-def summary_of(name):
-    """{who: row} of the summary of a benchmark file."""
-    return {row["contender"]: row for row in record_of(name)["summary"]}
 
 
 ESTIMATORS = {
@@ -340,10 +335,8 @@ def privacy_accuracy():
     for method, (name, color, look) in METHODS.items():
         runs = [[row["accuracy"] for row in rows if (row["method"], row["epsilon"]) == (method, e)] for e in budgets]
         axes.plot([float(e) for e in budgets], np.mean(runs, axis=1), look, color=color, label=name)
-    axes.set_xscale("log")
-    axes.set(xticks=(1, 3, 8), xticklabels=budgets, ylim=(0.4, 1))
-    axes.minorticks_off()
-    axes.set(xlabel="budget ε (smaller: more private)", ylabel="test accuracy")
+    decades(axes, (1, 3, 8))
+    axes.set(xlabel="budget ε (smaller: more private)", ylabel="test accuracy", ylim=(0.4, 1))
     axes.legend(loc="lower right")
     return drawn
 
