@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import warnings
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+from tests.examples.scripts import EXAMPLES, SECONDS, search_path
+
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
-SECONDS = 300  # a bound for one cell against hanging; cells take seconds on a free machine
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,7 @@ class Shown:
 
     text: str
     n_figures: int
-    n_cells: int  # with code
-    n_cells_shown: int  # of these, cells that showed something
+    n_cells_shown: int  # cells that showed something
 
 
 def run_notebook(name, folder):
@@ -35,7 +33,6 @@ def run_notebook(name, folder):
     shown = Shown(
         text="".join(_text(output) for output in found),
         n_figures=len(figures),
-        n_cells=len(cells),
         n_cells_shown=sum(bool(cell.outputs) for cell in cells),
     )
     warned = "".join(output.text for output in found if output.get("name") == "stderr")
@@ -62,8 +59,7 @@ def execute(notebook, folder):
     """Run all cells; the first that fails raises with its traceback."""
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
-    path = os.pathsep.join(filter(None, [str(EXAMPLES.parent), os.environ.get("PYTHONPATH")]))
-    changed = {"SKLEARN_ANALYTIC_QUICK": "1", "PYTHONPATH": path}
+    changed = {"SKLEARN_ANALYTIC_QUICK": "1", "PYTHONPATH": search_path()}
     changed["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the client and its event loop

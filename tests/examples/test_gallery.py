@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.examples.notebooks import EXAMPLES, number_after, numbers_after, run_notebook
-from tests.examples.test_examples import run_script
+from tests.examples.notebooks import number_after, numbers_after, run_notebook
+from tests.examples.scripts import EXAMPLES, run_script
 
 SCRIPTS = sorted(EXAMPLES.glob("plot_*.py"))
 ACCURACY, STALENESS, VERSIONS, KEPT = range(4)

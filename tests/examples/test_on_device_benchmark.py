@@ -5,14 +5,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = ROOT / "examples" / "benchmarks"
+from tests.examples.scripts import BENCHMARKS, ROOT, search_path
+
 SECONDS = 600  # a bound against hanging
-PATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+PATH = search_path()
 
 
 @pytest.fixture(scope="module")

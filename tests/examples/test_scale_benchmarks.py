@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.examples.test_examples import BENCHMARKS, ROOT, run_script
+from tests.examples.scripts import BENCHMARKS, ROOT, run_script
 
 
 def run_benchmark(name, folder, *options, fresh=False):
