@@ -342,6 +342,31 @@ def network_gradient(layers, activation, X, y, weight=None, feedback=None, outpu
     return [(dW / len(X), db / len(X)) for dW, db in total]
 
 
+def mean_field_products(layers, slopes):
+    """Products of the weights above every hidden layer (C, n), with the mean slopes of the layers between."""
+    found = []
+    for k in range(len(layers) - 1):
+        product = np.eye(layers[-1][0].shape[1])
+        for j in range(len(layers) - 1, k, -1):
+            product = product @ layers[j][0].T
+            if j > k + 1:
+                product = product @ np.diag(slopes[j - 1])
+        found.append(product)
+    return found
+
+
+def followed(product, density=1.0, signs=False):
+    """The largest entries of a product, a share of all and one of every column; their signs in their mean size."""
+    by_size = sorted(np.ndindex(product.shape), key=lambda place: -abs(product[place]))
+    kept = set(by_size[: max(round(density * product.size), 1)])
+    kept |= {(int(np.argmax(np.abs(column))), j) for j, column in enumerate(product.T)}
+    mean = np.mean([abs(product[place]) for place in kept])
+    found = np.zeros_like(product)
+    for place in kept:
+        found[place] = product[place] if not signs else mean if product[place] >= 0 else -mean
+    return found
+
+
 def optimiser_step(name, state, theta, grad, rate, t, momentum, nesterov, beta_1, beta_2, epsilon, alpha):
     """One textbook step of one parameter array; ``state`` is a dict that is changed."""
     if name == "sgd":

@@ -12,6 +12,7 @@ from sklearn_analytic.estimator.checks import (
     check_positive_integer,
     one_of,
     or_word,
+    positive_integer_or,
     real,
 )
 from sklearn_analytic.estimator.value import Value, standing_for, store
@@ -40,8 +41,10 @@ class Feedback(Value):
         Factor of fixed feedback; Adam makes it irrelevant.
     learning_rate : float in [0, 1], default=1e-4
         Rate of "dkp" and "learned".
-    refresh_interval : int, default=20
-        Steps between refreshes.
+    refresh_interval : int or "auto", default="auto"
+        Steps between refreshes. With ``init="product"`` or "sign_product" a number lets drawn kinds follow the weights
+        too: "binary" takes the signs of their products, "sparse" their largest entries (a share ``density``), "random"
+        all. "auto" is 20 for "refresh", and leaves drawn kinds as they began.
     module_size : int, default=2
         With ``scheme="modular"``: layers (time steps, in a recurrent layer) of a module; 1 is backpropagation.
     tol_error : float >= 0 or "auto", default="auto"
@@ -70,7 +73,7 @@ class Feedback(Value):
         "density": SHARE,
         "scale": POSITIVE,
         "learning_rate": real(0, 1, "between 0 and 1"),
-        "refresh_interval": check_positive_integer,
+        "refresh_interval": positive_integer_or("auto"),
         "module_size": check_positive_integer,
         "tol_error": or_word(NOT_NEGATIVE, "auto"),
         "alignment": check_flag,
@@ -87,7 +90,7 @@ class Feedback(Value):
         density=0.1,
         scale=1.0,
         learning_rate=1e-4,
-        refresh_interval=20,
+        refresh_interval="auto",
         module_size=2,
         tol_error="auto",
         alignment=False,
@@ -102,7 +105,8 @@ class Feedback(Value):
     def recipe(self):
         """Return the feedback as the core reads it."""
         drawn = (self.name, self.init, self.shared, self.density, self.scale)
-        return FeedbackRecipe(*drawn, self.refresh_interval, self.learning_rate)
+        interval = None if self.refresh_interval == "auto" else self.refresh_interval
+        return FeedbackRecipe(*drawn, interval, self.learning_rate)
 
     def check(self):
         """Refuse settings that mean nothing, or nothing together."""

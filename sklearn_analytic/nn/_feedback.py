@@ -3,6 +3,7 @@
 ``B_l`` is (C, n_l). The fixed ones are drawn on the host; those made from the weights are products of them.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,7 +20,9 @@ class FeedbackKind(NamedTuple):
     from_weights: bool = False  # whether first matrices are products of the weights
 
 
-INITS = ("normal", "uniform", "zeros", "product", "sign_product")
+FROM_WEIGHTS = ("product", "sign_product")
+INITS = ("normal", "uniform", "zeros", *FROM_WEIGHTS)
+_USUAL_INTERVAL = 20  # steps between refreshes of "refresh"
 
 
 def draw_feedback(feedback, sizes, n_outputs, generator):
@@ -78,6 +81,38 @@ FEEDBACKS = {
 }
 
 
+def interval_of(feedback):
+    """Return the steps between refreshes, 0 for never: drawn kinds follow the weights where an interval is given."""
+    kind = FEEDBACKS[feedback.name]
+    if kind.changes == "refreshed":
+        return _USUAL_INTERVAL if feedback.interval is None else feedback.interval
+    follows = kind.changes == "fixed" and not kind.from_weights and feedback.init in FROM_WEIGHTS
+    return feedback.interval if follows and feedback.interval is not None else 0
+
+
+def of_product(feedback, product, xp=np):
+    """Return what a refresh keeps of a product of weights (C, n): all of it, its largest entries, signs in its size."""
+    sizes = abs(product)
+    kept = _largest(sizes, feedback.density, xp) if feedback.name == "sparse" else None
+    if is_signed(feedback):
+        size = sizes.mean() if kept is None else (sizes * kept).sum() / kept.sum()
+        product = xp.where(product < 0, -size, size)
+    return product if kept is None else xp.where(kept, product, xp.zeros_like(product))
+
+
+def is_signed(feedback):
+    """Whether only the signs of weights are sent."""
+    return feedback.init == "sign_product" or feedback.name == "binary"
+
+
+def _largest(sizes, density, xp):
+    """Where the largest entries are: a share of all, and that of every column, so that no unit is without an error."""
+    rank = max(round(density * math.prod(sizes.shape)), 1)
+    bound = xp.sort(sizes.ravel())
+    bound = (bound if xp is np else bound.values)[-rank]
+    return (sizes >= bound) | (sizes == xp.amax(sizes, 0))
+
+
 def product_feedback(layers):
     """Return ``B_l = (W_{l+1} ... W_L)^T`` of every hidden layer: the error of a linear network."""
     return mean_field_feedback(layers, [np.ones(bias.shape) for _, bias in layers[:-1]])
@@ -97,14 +132,18 @@ def first_feedback(feedback, layers, generator):
     """Return the matrices before the first step, for dense layers [(W, b), ...].
 
     Weights enter where the name or the init asks for it: "product", "refresh", and the inits "product" and
-    "sign_product" (a reconstruction of Han & Yoo's initialisation from the forward weights).
+    "sign_product" (a reconstruction of Han & Yoo's initialisation from the forward weights). What will be refreshed
+    begins as a refresh would leave it, and what stays as it is with fixed sizes and places.
     """
     n_outputs = layers[-1][0].shape[1]
     sizes = [bias.shape[0] for _, bias in layers[:-1]]
-    if not FEEDBACKS[feedback.name].from_weights and feedback.init not in ("product", "sign_product"):
+    if not FEEDBACKS[feedback.name].from_weights and feedback.init not in FROM_WEIGHTS:
         return draw_feedback(feedback, sizes, n_outputs, generator)
-    made = [feedback.scale * b for b in product_feedback(layers)]
-    if feedback.init == "sign_product" or feedback.name == "binary":
+    products = product_feedback(layers)
+    if interval_of(feedback) and FEEDBACKS[feedback.name].changes == "fixed":
+        return [of_product(feedback, b) for b in products]
+    made = [feedback.scale * b for b in products]
+    if is_signed(feedback):
         made = [_signs(b, feedback.scale / np.sqrt(n_outputs)) for b in made]
     if feedback.name == "sparse":
         drawn = draw_feedback(feedback, sizes, n_outputs, generator)

@@ -210,7 +210,7 @@ class MLPExecution:
             together *= share
             self._ranks.sum_(together)
             slopes = np.split(together, ends)
-        refresh_feedback(self._model.layers, self._feedback.matrices, slopes)
+        refresh_feedback(self._model.layers, slopes, self._feedback.keep)
 
     def _precondition(self, n_rows, rate):
         """Replace the gradient by its Kronecker-preconditioned version, from this batch's activations and errors."""

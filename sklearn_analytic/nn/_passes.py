@@ -10,7 +10,7 @@ import numpy as np
 from sklearn_analytic.backend import training
 from sklearn_analytic.backend._derived import WithDerived
 from sklearn_analytic.nn._activations import add_bias_and_activate, mean_slope, times_slope
-from sklearn_analytic.nn._feedback import first_feedback, pack_signs
+from sklearn_analytic.nn._feedback import FROM_WEIGHTS, first_feedback, interval_of, of_product, pack_signs
 from sklearn_analytic.nn._losses import rule_of_code
 
 
@@ -88,11 +88,16 @@ def mean_slopes(layers, views):
     return found
 
 
-def refresh_feedback(layers, matrices, slopes):
-    """The mean-field product: ``B_last = W_L^T``, ``B_k = (B_{k+1} diag(mean f'_{k+1})) W_{k+1}^T``, top down."""
-    matrices[-1][:] = layers[-1].weights.T
-    for k in range(len(matrices) - 2, -1, -1):
-        np.dot(matrices[k + 1] * slopes[k + 1], layers[k + 1].weights.T, matrices[k])
+def refresh_feedback(layers, slopes, keep):
+    """Give ``keep(k, B_k)`` the mean-field product of every hidden layer, top down.
+
+    ``B_last = W_L^T``, ``B_k = (B_{k+1} diag(mean f'_{k+1})) W_{k+1}^T``.
+    """
+    product = np.ascontiguousarray(layers[-1].weights.T)
+    keep(len(layers) - 2, product)
+    for k in range(len(layers) - 3, -1, -1):
+        product = np.dot(product * slopes[k + 1], layers[k + 1].weights.T)
+        keep(k, product)
 
 
 # ---- how the error of the outputs comes down to hidden layers ----
@@ -117,8 +122,8 @@ class ExactChannel:
 class DenseChannel(WithDerived):
     """Direct feedback: the error of the outputs times a matrix (C, n_k) for each hidden layer."""
 
-    def __init__(self, matrices, interval, dtype):
-        self._shapes, self.interval = [b.shape for b in matrices], interval
+    def __init__(self, matrices, feedback, dtype):
+        self._shapes, self._feedback, self.interval = [b.shape for b in matrices], feedback, interval_of(feedback)
         self.dense = np.concatenate([b.ravel() for b in matrices]).astype(dtype)
 
     @cached_property
@@ -132,6 +137,10 @@ class DenseChannel(WithDerived):
         """What a snapshot needs: it may have been refreshed or learned."""
         return {"feedback": self.dense}
 
+    def keep(self, k, product):
+        """Take what a refresh leaves of a product of weights."""
+        self.matrices[k][:] = of_product(self._feedback, product)
+
     def send(self, k, error, d, weights, below):
         """One product with the error of the outputs."""
         np.dot(error, self.matrices[k], below)
@@ -140,10 +149,9 @@ class DenseChannel(WithDerived):
 class SignChannel(WithDerived):
     """Direct feedback of matrices of one size and packed signs: additions and subtractions."""
 
-    interval = 0
-
-    def __init__(self, matrices, is_drawn, dtype):
-        self.signs, self._is_drawn = pack_signs(matrices), is_drawn
+    def __init__(self, matrices, feedback, dtype):
+        self.signs, self._is_drawn = pack_signs(matrices), feedback.init not in FROM_WEIGHTS
+        self.interval = interval_of(feedback)
         self.scales = np.array([np.abs(b).max() for b in matrices], dtype)
         self._shapes = [b.shape for b in matrices]
         self._scratch = np.empty(max(b.size for b in matrices), dtype)
@@ -156,7 +164,7 @@ class SignChannel(WithDerived):
 
     @property
     def arrays(self):
-        """What a snapshot needs: signs of first weights; drawn ones come back with the seed."""
+        """What a snapshot needs: signs of weights; drawn ones come back with the seed."""
         return {} if self._is_drawn else {"signs": self.signs, "scales": self.scales}
 
     @property
@@ -167,6 +175,11 @@ class SignChannel(WithDerived):
             bits = np.unpackbits(part.reshape(rows, -1), axis=1, count=columns)
             found.append(scale * (2.0 * bits - 1))
         return found
+
+    def keep(self, k, product):
+        """Take the signs of a product of weights, zero counted as positive, and its mean size."""
+        self._parts[k][:] = np.packbits(product >= 0, axis=1).ravel()
+        self.scales[k] = np.abs(product).mean()
 
     def send(self, k, error, d, weights, below):
         """A product of signs."""
@@ -179,6 +192,4 @@ def channel(recipe, layers):
     if recipe.scheme == "backprop" or len(layers) == 1:
         return ExactChannel()
     matrices = first_feedback(rule, layers, np.random.default_rng(recipe.seed))
-    if rule.name == "binary":
-        return SignChannel(matrices, rule.init not in ("product", "sign_product"), dtype)
-    return DenseChannel(matrices, rule.interval if rule.name == "refresh" else 0, dtype)
+    return (SignChannel if rule.name == "binary" else DenseChannel)(matrices, rule, dtype)

@@ -37,7 +37,7 @@ class FeedbackRecipe:
     shared: bool = False  # one matrix for all layers, sliced (Launay)
     density: float = 0.1  # of "sparse"
     scale: float = 1.0
-    interval: int = 20  # steps between refreshes, of "refresh"
+    interval: int | None = None  # steps between refreshes; None: those of its kind
     rate: float = 1e-4  # learning rate of "dkp" and "learned"
     decay: float = 1e-6  # weight decay of "dkp"
 

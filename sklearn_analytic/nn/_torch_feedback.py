@@ -6,15 +6,42 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
 
-from sklearn_analytic.nn._feedback import draw_feedback, first_feedback
+from sklearn_analytic.nn._feedback import draw_feedback, first_feedback, interval_of, of_product
 from sklearn_analytic.nn._kfac import is_due
 from sklearn_analytic.nn._recipe import Optimizer
 from sklearn_analytic.nn._torch_optimizers import TorchOptimizer
-from sklearn_analytic.nn._torch_stages import BATCH_NORMS, receptive_field
+from sklearn_analytic.nn._torch_stages import BATCH_NORMS, Watch
 
-_GROUPS = 4  # most groups of a feedback convolution
+
+class MeanSlopes:
+    """Slopes of activations, of every unit the mean over the rows (and places) of a batch, which ranks may share."""
+
+    def __init__(self, ranks):
+        self._ranks = ranks
+        self.forget()
+
+    def watch(self, k, n_units):
+        """Return what keeps the slopes of stage ``k`` while it runs."""
+        return Watch(slope=partial(self.keep, k, n_units))
+
+    def keep(self, k, n_units, slope):
+        """Keep the sums of slopes (n, units, ...) and their number; of another shape they cannot be told."""
+        if slope.ndim in (2, 4) and slope.shape[1] == n_units:
+            slope = slope.to(torch.promote_types(slope.dtype, torch.float32))
+            others = [d for d in range(slope.ndim) if d != 1]
+            self._sums[k] = torch.cat([slope.sum(others), slope.new_full((1,), slope.numel() // n_units)])
+
+    def mean(self, k):
+        """Return the means (units,) over all ranks, which may hold different numbers of rows; 1 if they are unknown."""
+        if k in self._sums:
+            sums = self._ranks.sum_(self._sums.pop(k))
+            self._means[k] = sums[:-1] / sums[-1]
+        return self._means.get(k, 1.0)
+
+    def forget(self):
+        """Begin with a new batch."""
+        self._sums, self._means = {}, {}
 
 
 class NoFeedback:
@@ -51,7 +78,7 @@ class ProjectedFeedback:
         self._first_dense = _first_dense(segments, sizes)
         drawn = self._draw(sizes, np.random.default_rng(seed))
         self.matrices = [torch.from_numpy(np.array(b)).to(outputs[-1]) for b in drawn]
-        self.step, self._slopes = 0, {}
+        self.step, self._interval, self._slopes = 0, interval_of(feedback), MeanSlopes(ranks)
         decay = feedback.decay if feedback.name == "dkp" else 0.0
         learns = feedback.name in _LEARNED and self.matrices
         self._adam = TorchOptimizer(Optimizer("adam"), [(self.matrices, decay)]) if learns else None
@@ -67,25 +94,18 @@ class ProjectedFeedback:
 
     def _is_due(self):
         """Whether this step refreshes the matrices."""
-        return self._feedback.name == "refresh" and is_due(self.step, self._feedback.interval)
+        return self._interval > 0 and is_due(self.step, self._interval)
 
     def watches(self):
-        """Return {index of a dense hidden segment over another: function that keeps its slopes}, where they are due."""
-        self._slopes = {}
+        """Return {index of a dense hidden segment over another: what keeps its slopes}, where they are due."""
         hidden = range(self._first_dense + 1, len(self._segments) - 1) if self._is_due() else ()
-        return {k: partial(self._keep_slope, k) for k in hidden}
-
-    def _keep_slope(self, k, slope):
-        """Keep (sum over the rows, number of rows) of slopes (n, n_k); of another shape they cannot be told."""
-        if slope.shape[1:] == (self._segments[k].last.layer.out_features,):
-            slope = slope.to(self.matrices[-1].dtype)
-            self._slopes[k] = torch.cat([slope.sum(0), slope.new_full((1,), len(slope))])
+        return {k: self._slopes.watch(k, self._segments[k].last.layer.out_features) for k in hidden}
 
     def prepare(self):
         """Refresh the matrices from the weights and the mean slopes of the batch, where that is due."""
         if self._is_due():
             self._refresh()
-        self._slopes = {}
+        self._slopes.forget()
 
     @torch.no_grad()
     def _refresh(self):
@@ -93,15 +113,8 @@ class ProjectedFeedback:
         below = None
         for k in range(len(self._segments) - 1, self._first_dense, -1):
             weight = self._segments[k].last.layer.weight  # (n_k, n_{k-1})
-            below = weight if below is None else (below * self._mean_slope(k)) @ weight
-            self.matrices[k - 1].copy_(below)
-
-    def _mean_slope(self, k):
-        """Mean slope (n_k,) over the rows of all ranks, which may hold different numbers of them; 1 if not known."""
-        if k not in self._slopes:
-            return 1.0
-        sums = self._ranks.sum_(self._slopes[k])
-        return sums[:-1] / sums[-1]
+            below = weight if below is None else (below * self._slopes.mean(k)) @ weight
+            self.matrices[k - 1].copy_(of_product(self._feedback, below, torch))
 
     def project(self, k, error, output):
         """Return ``error @ B_k`` in the shape of the segment's output."""
@@ -148,70 +161,6 @@ class ProjectedFeedback:
 _LEARNED = {"dkp": ProjectedFeedback._kolen_pollack, "learned": ProjectedFeedback._forward_mode}
 
 
-class ModularFeedback:
-    """Sparse paths from a module's output error to the stages inside it, and to the steps inside recurrent layers.
-
-    Dense: a matrix with entries +-1/sqrt(rho n_out) at a share rho of the places. Convolution: a grouped, dilated 3x3
-    convolution with entries N(0, 1 / (9 C_out / g)). A reconstruction of Han et al. 2020, whose paper prints neither.
-    """
-
-    def __init__(self, feedback, stages, modules, outputs, module_size, seed):
-        self._feedback, self._stages, self._outputs = feedback, stages, [tuple(h.shape[1:]) for h in outputs]
-        self._generator, self._like = np.random.default_rng(seed), outputs[-1]
-        self.modules = modules
-        self.paths = {k: self._path(k, m[-1]) for m in modules for k in m[:-1]}  # {stage: matrix or kernel}
-        self.times = {k: self._time_path(k, module_size) for k, s in enumerate(stages) if s.kind == "recurrent"}
-        for k, matrices in self.times.items():
-            stages[k].layer.time_feedback = matrices
-        self._like = None
-
-    def _time_path(self, k, module_size):
-        """The matrices S_1, ..., S_{m-1} of a recurrent layer."""
-        width = self._stages[k].layer.out_features
-        return tuple(self._sparse(width, width) for _ in range(module_size - 1))
-
-    def _path(self, k, last):
-        """The path to stage ``k`` from the output of stage ``last``."""
-        inner, outer = self._outputs[k], self._outputs[last]
-        if not _are_images(inner, outer):
-            return self._sparse(math.prod(outer), math.prod(inner))
-        groups = math.gcd(inner[0], outer[0], _GROUPS)
-        width = outer[0] // groups
-        kernel = self._generator.standard_normal((inner[0], width, 3, 3)) / math.sqrt(9 * width)
-        return torch.from_numpy(self._feedback.scale * kernel).to(self._like)
-
-    def _sparse(self, n_out, n_in):
-        """A share of entries +-1/sqrt(rho n_out), at least one in every column, zeros elsewhere."""
-        density = self._feedback.density
-        chosen = self._generator.random((n_out, n_in)) < density
-        chosen[self._generator.integers(n_out, size=n_in), np.arange(n_in)] = True
-        signs = np.where(self._generator.random((n_out, n_in)) < 0.5, -1.0, 1.0)
-        matrix = np.where(chosen, signs, 0.0) * self._feedback.scale / math.sqrt(density * n_out)
-        return torch.from_numpy(matrix).to(self._like)
-
-    def spread(self, k, last, error, output):
-        """Return the error of stage ``k`` from the error at the output of its module's stage ``last``."""
-        path = self.paths[k]
-        if path.ndim == 2:
-            return (error.flatten(1).to(path.dtype) @ path).reshape(output.shape)
-        dilation = max(1, (receptive_field(self._stages[k + 1 : last + 1]) - 1) // 2)
-        groups = error.shape[1] // path.shape[1]
-        upsampled = nn.functional.interpolate(error.to(path.dtype), size=output.shape[2:], mode="nearest")
-        return nn.functional.conv2d(upsampled, path, padding=dilation, dilation=dilation, groups=groups)
-
-    def state(self):
-        """Return all fixed arrays."""
-        return {"paths": [self.paths[k] for k in sorted(self.paths)], "times": [list(s) for s in self.times.values()]}
-
-    def load(self, state):
-        """Put the arrays back."""
-        for k, value in zip(sorted(self.paths), state["paths"], strict=True):
-            self.paths[k].copy_(value)
-        for own, values in zip(self.times.values(), state["times"], strict=True):
-            for matrix, value in zip(own, values, strict=True):
-                matrix.copy_(value)
-
-
 def output_tangent(segments, x, noises):
     """Return the tangent (n, C) of the outputs when each hidden segment's output moves by its noise (forward mode).
 
@@ -248,8 +197,3 @@ def _host_layer(layer):
     """(W (n_in, n_out), b) in float64 on the host."""
     weight = layer.weight.detach().to("cpu", torch.float64).numpy()
     return weight.T, np.zeros(len(weight))
-
-
-def _are_images(*shapes):
-    """Whether all shapes are (C, H, W)."""
-    return all(len(shape) == 3 for shape in shapes)

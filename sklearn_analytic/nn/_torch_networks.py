@@ -76,9 +76,9 @@ class LastStep(nn.Module):
 class RecurrentLayer(nn.Module):
     """Elman's layer ``h_t = tanh(x_t W + h_{t-1} U + b)`` over sequences (n, T, f); the result is (n, T, h).
 
-    ``time_feedback`` is None (the error goes back through time exactly) or a tuple of fixed matrices
-    (S_1, ..., S_{m-1}), each (h, h): the error inside a module of m steps comes from the module's last step, see
-    :class:`ModularTime`.
+    ``time_feedback`` is None (the error goes back through time exactly) or a tuple of matrices (S_1, ..., S_{m-1}), each
+    (h, h): the error inside a module of m steps comes from the module's last step, see :class:`ModularTime`, behind its
+    slopes where matrices follow the weights (``time_follows``).
     """
 
     def __init__(self, in_features, out_features):
@@ -87,7 +87,7 @@ class RecurrentLayer(nn.Module):
         self.weight = nn.Parameter(torch.zeros(out_features, in_features))
         self.recurrent_weight = nn.Parameter(torch.zeros(out_features, out_features))
         self.bias = nn.Parameter(torch.zeros(out_features))
-        self.time_feedback = None
+        self.time_feedback, self.time_follows = None, False
 
     def forward(self, x):
         """Return all hidden states (n, T, h)."""
@@ -95,7 +95,8 @@ class RecurrentLayer(nn.Module):
             return torch.stack(_elman(x, self.weight, self.recurrent_weight, self.bias), dim=1)
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.weight.dtype)
-            return ModularTime.apply(x, self.weight, self.recurrent_weight, self.bias, self.time_feedback)
+            paths = self.time_feedback, self.time_follows
+            return ModularTime.apply(x, self.weight, self.recurrent_weight, self.bias, *paths)
 
 
 def _elman(x, weight, recurrent, bias):
@@ -108,7 +109,7 @@ def _elman(x, weight, recurrent, bias):
 
 
 class ModularTime(torch.autograd.Function):
-    """Elman's layer whose error crosses modules of m steps exactly and is spread inside them by fixed matrices.
+    """Elman's layer whose error crosses modules of m steps exactly and is spread inside them by matrices of its own.
 
     Steps are grouped from the end: the last step s of a module, and s-1, ..., s-m+1 inside it. With the error g_t that
     arrives at h_t from above, and D_t = G_t * (1 - h_t^2),
@@ -116,24 +117,25 @@ class ModularTime(torch.autograd.Function):
         G_s       = g_s + D_{s+1} U          (s + 1 is the first step of the next module; g_s alone for s = T)
         G_{s-tau} = g_{s-tau} + G_s S_tau    (tau = 1, ..., m - 1)
 
-    in row convention, U as stored (h_out, h_in). Errors from above at inner steps act there and, for the first step of
+    in row convention, U as stored (h_out, h_in); matrices that follow the weights stand behind D_s in place of G_s, as U
+    does. Errors from above at inner steps act there and, for the first step of
     a module, through the border; they are not carried between inner steps. With m = 1 this is backpropagation through
     time.
     """
 
     @staticmethod
-    def forward(ctx, x, weight, recurrent, bias, feedback):
+    def forward(ctx, x, weight, recurrent, bias, feedback, follows):
         """Run the loop; the states are kept, nothing else."""
         states = torch.stack(_elman(x, weight, recurrent, bias), dim=1)
         ctx.save_for_backward(x, weight, recurrent, states)
-        ctx.feedback = feedback
+        ctx.feedback, ctx.follows = feedback, follows
         return states
 
     @staticmethod
     def backward(ctx, grad):
         """Return the gradients of x, W, U and b from the errors D_t."""
         x, weight, recurrent, states = ctx.saved_tensors
-        errors = _time_errors(grad, states, recurrent, ctx.feedback)  # (n, T, h)
+        errors = _time_errors(grad, states, recurrent, ctx.feedback, ctx.follows)  # (n, T, h)
         flat = errors.flatten(0, 1)
         before = states[:, :-1].flatten(0, 1)
         return (
@@ -142,10 +144,11 @@ class ModularTime(torch.autograd.Function):
             errors[:, 1:].flatten(0, 1).T @ before,
             flat.sum(0),
             None,
+            None,
         )
 
 
-def _time_errors(grad, states, recurrent, feedback):
+def _time_errors(grad, states, recurrent, feedback, follows):
     """D_t of every step, from the last to the first."""
     size, errors, border = len(feedback) + 1, [], None
     for back in range(states.shape[1]):
@@ -155,6 +158,8 @@ def _time_errors(grad, states, recurrent, feedback):
         else:
             border = total = grad[:, t] + (errors[-1] @ recurrent if errors else 0)
         errors.append(total * (1 - states[:, t].square()))
+        if follows and not tau:
+            border = errors[-1]
     return torch.stack(errors[::-1], dim=1)
 
 

@@ -5,7 +5,9 @@ activation, pooling and normalisation are exact, whatever the error. Notation of
 row per sample, on the scale of the mean loss. ``run`` is run_segments, or what runs it for several processes.
 """
 
-from sklearn_analytic.nn._torch_feedback import ModularFeedback, NoFeedback, ProjectedFeedback
+from sklearn_analytic.nn._feedback import interval_of
+from sklearn_analytic.nn._torch_feedback import NoFeedback, ProjectedFeedback
+from sklearn_analytic.nn._torch_modular import FollowingFeedback, ModularFeedback
 from sklearn_analytic.nn._torch_stages import Segment, run_segments, send_back
 
 
@@ -29,13 +31,12 @@ def projected(segments, feedback, x, error_of, run=run_segments):
 
 
 def modular(segments, feedback, x, error_of, run=run_segments):
-    """Carry the error exactly over the borders of modules, and by fixed sparse paths inside; return the loss."""
-    inputs, outputs = run(segments, x, linked={m[0] for m in feedback.modules[1:]})
+    """Carry the error exactly over the borders of modules, and by sparse paths inside; return the loss."""
+    inputs, outputs = run(segments, x, linked=feedback.linked, watches=feedback.watches())
     loss, error = error_of(outputs[-1])
+    feedback.prepare()
     for module in reversed(feedback.modules):
-        last = module[-1]
-        spread = [feedback.spread(k, last, error, outputs[k]) for k in module[:-1]]
-        send_back([outputs[k] for k in module], [*spread, error])
+        feedback.send(module, outputs, error)
         error = inputs[module[0]].grad
     return loss
 
@@ -61,19 +62,19 @@ def _trunk(stages, recipe):
     return [Segment(tuple(stages[: dense[0] + 1])), *_each(stages[dense[0] + 1 :], recipe)]
 
 
-def modules_of(stages, size):
+def modules_of(stages, size, pooling=-1):
     """Return lists of consecutive stage indices: the modules of ``scheme="modular"``.
 
-    A module holds up to ``size`` stages of one kind, and ends early at the last pooling among them; a recurrent layer
-    is alone (its modules are made of time steps), and so is a layer of unknown kind.
+    A module holds up to ``size`` stages of one kind, and ends early at the last pooling among them, or at the first
+    (``pooling=0``); a recurrent layer is alone (its modules are made of time steps), and so is one of unknown kind.
     """
     modules, k = [], 0
     while k < len(stages):
         kind, stop = stages[k].kind, k + 1
         while kind in ("dense", "conv") and stop < min(k + size, len(stages)) and stages[stop].kind == kind:
             stop += 1
-        pooling = [j for j in range(k, stop) if stages[j].pools]
-        stop = pooling[-1] + 1 if pooling else stop
+        poolings = [j for j in range(k, stop) if stages[j].pools]
+        stop = poolings[pooling] + 1 if poolings else stop
         modules.append(list(range(k, stop)))
         k = stop
     return modules
@@ -90,10 +91,11 @@ def _projected_feedback(recipe, segments, outputs, seed, ranks):
 
 
 def _modular_feedback(recipe, segments, outputs, seed, ranks):
-    """Sparse paths inside modules."""
-    stages = [segment.last for segment in segments]
-    modules = modules_of(stages, recipe.module_size)
-    return ModularFeedback(recipe.feedback, stages, modules, outputs, recipe.module_size, seed)
+    """Sparse paths inside modules, drawn or from the weights."""
+    stages, size = [segment.last for segment in segments], recipe.module_size
+    if recipe.feedback.name == "sparse" and interval_of(recipe.feedback):  # no product of weights passes a pooling
+        return FollowingFeedback(recipe.feedback, stages, modules_of(stages, size, pooling=0), size, ranks)
+    return ModularFeedback(recipe.feedback, stages, modules_of(stages, size), outputs, size, seed)
 
 
 # {scheme: (cut stages into segments, make the feedback's state, fill the gradients)}

@@ -1,6 +1,8 @@
 """A Sequential network as stages: a layer with weights, and what follows it up to the next one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -24,6 +26,16 @@ _SLOPES = {
 }
 
 
+class Watch(NamedTuple):
+    """Functions that see what passes through a stage."""
+
+    slope: Callable | None = None  # of the last activation's slope f'(z), if that is known
+    layer: Callable | None = None  # of what the layer gives
+
+
+_BLIND = Watch()
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """A layer with weights and the modules around it: reshapes before, activation, pooling, normalisation after."""
@@ -31,16 +43,18 @@ class Stage:
     modules: tuple
     layer: nn.Module
 
-    def __call__(self, x, watch=None):
-        """Return the stage's output; ``watch`` is given the slope f'(z) of the last activation, if that is known.
+    def __call__(self, x, watch=_BLIND):
+        """Return the stage's output, and let ``watch`` see what passes.
 
         What follows the activation (dropout, normalisation) changes the output, so f' cannot be told from there.
         """
-        watched = self._activation() if watch is not None else None
+        watched = None if watch.slope is None else self._activation()
         for k, module in enumerate(self.modules):
             x = module(x)
             if k == watched:
-                watch(_slope(module, x))
+                watch.slope(_slope(module, x))
+            if watch.layer is not None and module is self.layer:
+                watch.layer(x)
         return x
 
     def _activation(self):
@@ -64,7 +78,7 @@ class Segment:
 
     stages: tuple
 
-    def __call__(self, x, watch=None):
+    def __call__(self, x, watch=_BLIND):
         """Return the output of the last stage, which ``watch`` belongs to."""
         for stage in self.stages[:-1]:
             x = stage(x)
@@ -114,7 +128,7 @@ def has_dense_hidden_layer(network):
 def run_segments(segments, x, linked=(), watches=None):
     """Return (inputs, outputs) of segments that are cut from each other; ``linked`` inputs collect a gradient.
 
-    ``watches`` is {index of a segment: function of its slope}.
+    ``watches`` is {index of a segment: :class:`Watch`}.
     """
     watches = watches or {}
     inputs, outputs = [], []
@@ -123,7 +137,7 @@ def run_segments(segments, x, linked=(), watches=None):
         if k in linked:
             x.requires_grad_()
         inputs.append(x)
-        x = segment(x, watches.get(k))
+        x = segment(x, watches.get(k, _BLIND))
         outputs.append(x)
     return inputs, outputs
 

@@ -166,6 +166,54 @@ def test_refresh_is_the_mean_field_product(rng):
         assert_close(found, matrix, "float64")
 
 
+FOLLOWING = {
+    "signs": (FeedbackRecipe("binary", init="sign_product", interval=2), {"signs": True}),
+    "signs of the product": (FeedbackRecipe("binary", init="product", interval=2), {"signs": True}),
+    "largest": (FeedbackRecipe("sparse", init="product", density=0.2, interval=2), {"density": 0.2}),
+    "one each": (FeedbackRecipe("sparse", init="product", density=1e-9, interval=2), {"density": 1e-9}),
+    "signs of the largest": (
+        FeedbackRecipe("sparse", init="sign_product", density=0.3, interval=2),
+        {"density": 0.3, "signs": True},
+    ),
+    "all": (FeedbackRecipe("random", init="product", interval=2), {}),
+}
+
+
+@pytest.mark.parametrize("name", FOLLOWING)
+def test_drawn_kinds_follow_the_weights(rng, name):
+    """Every two steps they are what is kept of the products, between them what they were."""
+    feedback, kept = FOLLOWING[name]
+    rows, steps = problem(rng, n=24), []
+    ex = execution(rng, "tanh", feedback=feedback, batch_size=24)
+    placed = ex.place(rows)
+    for _ in range(4):
+        layers, h, slopes = ex.layers(), rows.x, []
+        for w, b in layers[:-1]:
+            h = np.tanh(h @ w + b)
+            slopes.append((1 - h**2).mean(axis=0))
+        ex.epoch(placed, np.arange(24), [0.01])
+        due = [reference.followed(b, **kept) for b in reference.mean_field_products(layers, slopes)]
+        steps.append((due, [np.array(b) for b in ex.feedback_matrices()]))
+    for k in (0, 2):
+        for expected, found, later in zip(*steps[k], steps[k + 1][1], strict=True):
+            assert_close(found, expected, "float64")
+            np.testing.assert_array_equal(later, found)
+    assert not np.array_equal(steps[0][1][0], steps[2][1][0])
+
+
+def test_signs_that_follow_the_weights_are_bits(rng):
+    feedback = execution(rng, feedback=FeedbackRecipe("binary", init="sign_product", interval=2))._feedback
+    assert feedback.signs.dtype == np.uint8 and feedback.signs.nbytes == 3 * (2 + 2 + 1)
+
+
+def test_without_an_interval_drawn_kinds_stay(rng):
+    ex = execution(rng, feedback=FeedbackRecipe("binary", init="sign_product"), batch_size=20)
+    before = [b.copy() for b in ex.feedback_matrices()]
+    ex.epoch(ex.place(problem(rng)), np.arange(20), [0.1] * 1)
+    for found, matrix in zip(ex.feedback_matrices(), before, strict=True):
+        np.testing.assert_array_equal(found, matrix)
+
+
 def test_refresh_of_a_linear_network_is_backprop(rng):
     rows = problem(rng)
     ex = execution(rng, "identity", feedback=FeedbackRecipe("refresh"))
@@ -216,11 +264,14 @@ def test_epochs_are_the_textbook_loop(rng, optimizer, scheme):
         assert_close(b, eb, "float64", scale=100)
 
 
-@pytest.mark.parametrize("name", ["refresh", "dkp", "learned", "binary"])
+STATES = [("refresh", "normal"), ("binary", "normal"), ("binary", "sign_product"), ("sparse", "product")]
+
+
+@pytest.mark.parametrize(("name", "init"), [*STATES, ("dkp", "normal"), ("learned", "normal")])
 @pytest.mark.parametrize("split", [1, 2])
-def test_a_snapshot_goes_on_bit_for_bit(rng, name, split):
+def test_a_snapshot_goes_on_bit_for_bit(rng, name, init, split):
     rows = problem(rng, n=40)
-    recipe = {"feedback": FeedbackRecipe(name, interval=3), "batch_size": 8}
+    recipe = {"feedback": FeedbackRecipe(name, init=init, interval=3), "batch_size": 8}
     ex = execution(np.random.default_rng(0), "relu", **recipe)
     placed, rates = ex.place(rows), [0.01] * 5
     for _ in range(split):
@@ -239,11 +290,11 @@ def test_a_snapshot_goes_on_bit_for_bit(rng, name, split):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda ex: pickle.loads(pickle.dumps(ex))], ids=["copy", "pickle"])
-@pytest.mark.parametrize("name", ["refresh", "random", "binary"])
-def test_a_copy_goes_on_as_the_original(rng, name, copied):
+@pytest.mark.parametrize(("name", "init"), [*STATES, ("random", "normal")])
+def test_a_copy_goes_on_as_the_original(rng, name, init, copied):
     """Views of flat vectors are not copied beside them."""
     rows = problem(rng, n=40)
-    ex = execution(np.random.default_rng(0), feedback=FeedbackRecipe(name, interval=3), batch_size=8)
+    ex = execution(np.random.default_rng(0), feedback=FeedbackRecipe(name, init=init, interval=3), batch_size=8)
     placed, rates = ex.place(rows), [0.01] * 5
     ex.epoch(placed, np.arange(40), rates)
     twin = copied(ex)

@@ -11,7 +11,7 @@ from sklearn_analytic.nn._feedback import product_feedback  # noqa: E402
 from sklearn_analytic.nn._recipe import FeedbackRecipe  # noqa: E402
 from sklearn_analytic.nn._torch_feedback import output_tangent  # noqa: E402
 from sklearn_analytic.nn._torch_networks import dense_network  # noqa: E402
-from sklearn_analytic.nn._torch_stages import run_segments, split  # noqa: E402
+from sklearn_analytic.nn._torch_stages import Watch, run_segments, split  # noqa: E402
 from tests.nn.test_torch_schemes import NETWORKS, C, D, N, make_execution, output_error  # noqa: E402
 
 
@@ -119,5 +119,5 @@ def test_unknown_slopes_count_as_ones():
 def test_slopes_keep_no_graph():
     seen = []
     stage = split(nn.Sequential(nn.Linear(D, 8), nn.Tanh(), nn.Dropout(0.5)))[0]
-    stage(torch.ones(2, D), seen.append)
+    stage(torch.ones(2, D), Watch(slope=seen.append))
     assert seen[0].grad_fn is None and seen[0].shape == (2, 8)
