@@ -356,14 +356,14 @@ def mean_field_products(layers, slopes):
 
 
 def followed(product, density=1.0, signs=False):
-    """The largest entries of a product, a share of all and one of every column; their signs in their mean size."""
+    """The largest entries of a product, a share of all and one of every column; signs, in their column's mean size."""
     by_size = sorted(np.ndindex(product.shape), key=lambda place: -abs(product[place]))
     kept = set(by_size[: max(round(density * product.size), 1)])
     kept |= {(int(np.argmax(np.abs(column))), j) for j, column in enumerate(product.T)}
-    mean = np.mean([abs(product[place]) for place in kept])
     found = np.zeros_like(product)
-    for place in kept:
-        found[place] = product[place] if not signs else mean if product[place] >= 0 else -mean
+    for i, j in kept:
+        mean = np.mean([abs(product[place]) for place in kept if place[1] == j])
+        found[i, j] = product[i, j] if not signs else mean if product[i, j] >= 0 else -mean
     return found
 
 

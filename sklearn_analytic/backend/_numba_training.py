@@ -183,18 +183,18 @@ def restore(packed, bits, signed, step, out):
 
 
 @njit(**COMPILED, fastmath={"contract"})
-def signed_projection(e, signs, n_units, scale, scratch, out):
-    """``out = scale * e S`` for a matrix S of packed signs (C, n / 8): each entry of e is added or subtracted.
+def signed_projection(e, signs, sizes, scratch, out):
+    """``out = e S diag(sizes)`` for a matrix S of packed signs (C, n / 8): each entry of e is added or subtracted.
 
     A class's signs are spread out in ``scratch`` while they are used; four classes share a pass over the rows. A
     product with plus or minus one is how vector units add or subtract, and as exact.
     """
-    n_bytes, n_classes = (n_units + 7) // 8, e.shape[1]
-    plus = out.dtype.type(scale)
+    n_units, n_classes = len(sizes), e.shape[1]
+    n_bytes = (n_units + 7) // 8
     for c in range(n_classes):
         for j in range(n_units):
             bit = (signs[c * n_bytes + (j >> 3)] >> (7 - (j & 7))) & 1
-            scratch[c * n_units + j] = plus if bit else -plus
+            scratch[c * n_units + j] = sizes[j] if bit else -sizes[j]
     whole = n_classes - n_classes % 4
     for i in range(e.shape[0]):
         row, error = out[i], e[i]
@@ -346,6 +346,14 @@ def adam_ahead(theta, first, second, size, epsilon, inverse_root, out):
     size, eps, inverse = kind(size), kind(epsilon), kind(inverse_root)
     for k in range(len(out)):
         out[k] = theta[k] - size * first[k] / (np.sqrt(second[k]) * inverse + eps)
+
+
+@njit(**COMPILED, fastmath={"contract"})
+def move_towards(mean, theta, share):
+    """``mean += share (theta - mean)``."""
+    share = mean.dtype.type(share)
+    for k in range(len(mean)):
+        mean[k] += share * (theta[k] - mean[k])
 
 
 # ---- side losses ----

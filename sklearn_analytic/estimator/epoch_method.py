@@ -70,6 +70,7 @@ class GradientMethod(Method):
     categorical_features: Any = "from_dtype"
 
     kinds = (Solver, Network, Device)
+    averages = False  # whether an exponential mean of the weights may predict
     checks: ClassVar = {
         "hidden_layer_sizes": check_sizes,
         "activation": one_of(ACTIVATIONS),
@@ -234,6 +235,11 @@ class GradientMethod(Method):
         """Refuse parameters that mean nothing."""
         super().check()
         POSITIVE("learning_rate_init", self.rate)
+        if self.solver.ema_decay and not self.averages:
+            raise ValueError(
+                f"solver__ema_decay={self.solver.ema_decay} is for networks that are trained in one piece, "
+                "DFAClassifier and DFARegressor: leave it at 0."
+            )
         wanted = self.torch_for
         if wanted is not None:
             torch_module("torch", wanted)

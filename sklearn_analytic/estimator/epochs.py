@@ -99,6 +99,14 @@ class Method(FromParameters, ABC):
 
     reads_tables = True  # whether columns of X may become several
 
+    def of_stream(self):
+        """Return the method for blocks that are seen once."""
+        return self
+
+    def stretch_rate(self, whole):
+        """Return the learning rate of blocks that are read again in every epoch of a whole plan."""
+        return self.stream_rate
+
     def table(self, X, y, weights, coding):
         """Return how raw rows become numbers, learned from training rows."""
         return learn_table(X, y, weights, coding, self.reads_tables)
@@ -246,6 +254,7 @@ def absorb(method, targets, X, y, weights, table=None, before=None, written=None
     block has a stretch of its steps, and all that is settled comes with ``before``. ``outcome`` says what becomes of
     the estimator where the block ends early.
     """
+    method = method.of_stream() if stretch is None else method
     method.check_columns(X.shape[1])
     seed = seed_of(method.random_state) if before is None else before.seed
     generator = np.random.default_rng([seed, 0]) if before is None else _generator_of(before)
@@ -261,11 +270,11 @@ def absorb(method, targets, X, y, weights, table=None, before=None, written=None
     network = _Network(method, targets, reading, rows, seed, drawn, before)
     if not is_first:
         network.go_on(before, written)
-    n, rate = len(rows.x), method.stream_rate
+    n = len(rows.x)
     if stretch is None:
-        plan = Plan(1, min(network.run.recipe.batch_size, n), rate, shuffle=method.shuffle)
+        plan = Plan(1, min(network.run.recipe.batch_size, n), method.stream_rate, shuffle=method.shuffle)
     else:
-        plan = stretch.plan(n, rate)
+        plan = stretch.plan(n, method.stretch_rate(stretch.whole))
     history = method.train_block(network.execution, rows, plan, replace(network.run, generator=generator))
     if history.failure:
         raise method.failure(history, outcome)

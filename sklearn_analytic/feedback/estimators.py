@@ -15,6 +15,10 @@ from sklearn_analytic.estimator.value import store
 from sklearn_analytic.feedback.method import DirectFeedback
 
 OWN = """
+learning_rate_init : float > 0 or "auto"
+    Largest learning rate. "auto" follows the length of a fit in plain networks with Adam: .003 for 30 epochs of batches
+    of 128 and up to 4000 steps, less for more epochs or steps (as 1 / epochs, 1 / sqrt(steps)) and for smaller batches
+    (as sqrt(batch)), at least .001; constant .003 in ``partial_fit``; .001 in other networks and with "sgd".
 scheme : {"auto", "dfa", "hybrid", "modular", "backprop"}
     Who gets which error. "dfa": every hidden layer a projection of the output error. "hybrid" (Han & Yoo 2019):
     hidden dense layers a projection, convolutions and recurrences the exact gradient of the first one's error.
@@ -106,7 +110,7 @@ class DFAClassifier(EpochClassifier):
         feedback="refresh",
         activation="relu",
         solver="adam",
-        learning_rate_init=1e-3,
+        learning_rate_init="auto",
         batch_size="auto",
         max_iter="auto",
         early_stopping=False,
@@ -187,7 +191,7 @@ class DFARegressor(EpochRegressor):
         feedback="refresh",
         activation="relu",
         solver="adam",
-        learning_rate_init=1e-3,
+        learning_rate_init="auto",
         batch_size="auto",
         max_iter="auto",
         early_stopping=False,

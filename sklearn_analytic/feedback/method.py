@@ -1,6 +1,7 @@
 """Direct feedback alignment as a value: parameters as a recipe, networks, alignment."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from sklearn_analytic.backend._warn_user import warn_user
@@ -12,7 +13,20 @@ from sklearn_analytic.nn._alignment import bottleneck
 from sklearn_analytic.nn._plans import TorchSequential, Whole, check_distributed, dense_form
 
 SCHEMES = ("auto", "dfa", "hybrid", "modular", "backprop")
+_LARGEST_RATE, _LEAST_RATE, _STREAM_RATE = 3e-3, 1e-3, 3e-3  # of learning_rate_init="auto"
 _WATCHED = 512  # rows on which alignment is measured
+
+
+def rate_of(plan, n_rows):
+    """Return the largest rate of Adam for a plan on so many rows.
+
+    Where the steps are many, smaller ones reach as far; where rows come often, larger ones fit them too well; the
+    noise of a batch shrinks with its root. Measured in docs/theory/dfa.md.
+    """
+    epochs, batch = plan.n_epochs, plan.batch_size
+    steps = epochs * math.ceil(n_rows / batch)
+    shares = math.sqrt(batch / 128), 30 / epochs, math.sqrt(4000 / steps)
+    return max(_LARGEST_RATE * math.prod(min(share, 1.0) for share in shares), _LEAST_RATE)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,6 +41,7 @@ class DirectFeedback(GradientMethod):
     kinds = (*GradientMethod.kinds, Feedback, KFAC, ApproximateActivation)
     checks: ClassVar = GradientMethod.checks | {"scheme": one_of(SCHEMES)}
     in_processes = True
+    averages = True
     watched_names = ("alignment_",)
 
     @classmethod
@@ -62,13 +77,14 @@ class DirectFeedback(GradientMethod):
 
     def recipe(self, n_rows):
         """Return the parameters as the core reads them."""
+        batch_size = self.batch_size_of(n_rows)
         return Recipe(
             scheme=self.used_scheme if not (self.network.is_plain and self.scheme == "hybrid") else "dfa",
             output=self.output,
             optimizer=self.optimizer,
-            feedback=self.feedback.recipe(),
+            feedback=self.feedback.recipe(-(-n_rows // batch_size)),
             kfac=None if self.preconditioner is None else self.preconditioner.recipe(),
-            batch_size=self.batch_size_of(n_rows),
+            batch_size=batch_size,
             activation_bits=self.activation_bits,
             tol_error=self._skipped_below(),
             module_size=self.feedback.module_size,
@@ -95,6 +111,40 @@ class DirectFeedback(GradientMethod):
         if self.used_scheme != "backprop":
             found |= {"feedback": sent.name, "feedback__init": sent.init, "feedback__shared": sent.shared}
         return found | self.kind_of_output
+
+    # ---- rates ----
+
+    @property
+    def rate(self):
+        """The learning rate that was given, or that of a stream."""
+        if not self._has_automatic_rate:
+            return self.learning_rate_init
+        return _STREAM_RATE if self._has_rule else _LEAST_RATE
+
+    def of_stream(self):
+        """Return the method with the solver of a stream."""
+        return replace(self, solver=self.solver.of_stream())
+
+    def stretch_rate(self, whole):
+        """The rate of the run, whose length is known."""
+        return whole.rate
+
+    @property
+    def _has_automatic_rate(self):
+        """Whether the length of a fit settles its learning rate."""
+        return isinstance(self.learning_rate_init, str) and self.learning_rate_init == "auto"
+
+    def plan(self, n_rows, recipe):
+        """Return the plan of a fit: an automatic rate is large for few epochs of large batches."""
+        plan = super().plan(n_rows, recipe)
+        if not self._has_automatic_rate:
+            return plan
+        return replace(plan, rate=rate_of(plan, n_rows) if self._has_rule else _LEAST_RATE)
+
+    @property
+    def _has_rule(self):
+        """Whether there is a rule for automatic rates: for Adam in plain networks."""
+        return self.network.is_plain and self.solver.name != "sgd"
 
     # ---- alignment ----
 

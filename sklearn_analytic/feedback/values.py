@@ -16,7 +16,7 @@ from sklearn_analytic.estimator.checks import (
     real,
 )
 from sklearn_analytic.estimator.value import Value, standing_for, store
-from sklearn_analytic.nn import FEEDBACKS, INITS, FeedbackRecipe, KFACRecipe
+from sklearn_analytic.nn import FEEDBACKS, INITS, USUAL_INTERVAL, FeedbackRecipe, KFACRecipe
 
 
 class Feedback(Value):
@@ -44,7 +44,8 @@ class Feedback(Value):
     refresh_interval : int or "auto", default="auto"
         Steps between refreshes. With ``init="product"`` or "sign_product" a number lets drawn kinds follow the weights
         too: "binary" takes the signs of their products, "sparse" their largest entries (a share ``density``), "random"
-        all. "auto" is 20 for "refresh", and leaves drawn kinds as they began.
+        all. "auto" is 5 for "refresh" (fewer where an epoch, or a block of a stream, has fewer steps), and leaves drawn
+        kinds as they began.
     module_size : int, default=2
         With ``scheme="modular"``: layers (time steps, in a recurrent layer) of a module; 1 is backpropagation.
     tol_error : float >= 0 or "auto", default="auto"
@@ -80,6 +81,7 @@ class Feedback(Value):
     }
     earlier: ClassVar = {f"feedback_{name}": name for name in ("init", "shared", "density", "scale", "learning_rate")}
     earlier |= {name: name for name in ("refresh_interval", "module_size", "tol_error", "alignment")}
+    _EARLIER_INTERVAL: ClassVar = 20  # what every kind had where none was given
 
     def __init__(
         self,
@@ -97,15 +99,23 @@ class Feedback(Value):
     ):
         store(self, locals())
 
+    @classmethod
+    def of_earlier(cls, state):
+        """Return ``feedback`` as an earlier version says it, whose intervals were numbers."""
+        if state.get("refresh_interval") == cls._EARLIER_INTERVAL:
+            del state["refresh_interval"]
+        return super().of_earlier(state)
+
     @property
     def is_learned(self):
         """Whether training changes it by a rule of its own."""
         return FEEDBACKS[self.name].changes == "learned"
 
-    def recipe(self):
-        """Return the feedback as the core reads it."""
+    def recipe(self, n_steps):
+        """Return the feedback as the core reads it, for epochs of so many steps."""
         drawn = (self.name, self.init, self.shared, self.density, self.scale)
-        interval = None if self.refresh_interval == "auto" else self.refresh_interval
+        usual = min(USUAL_INTERVAL, n_steps) if self.name == "refresh" else None
+        interval = usual if self.refresh_interval == "auto" else self.refresh_interval
         return FeedbackRecipe(*drawn, interval, self.learning_rate)
 
     def check(self):

@@ -22,7 +22,7 @@ class FeedbackKind(NamedTuple):
 
 FROM_WEIGHTS = ("product", "sign_product")
 INITS = ("normal", "uniform", "zeros", *FROM_WEIGHTS)
-_USUAL_INTERVAL = 20  # steps between refreshes of "refresh"
+USUAL_INTERVAL = 5  # steps between refreshes of "refresh": measured in docs/theory/dfa.md
 
 
 def draw_feedback(feedback, sizes, n_outputs, generator):
@@ -85,17 +85,20 @@ def interval_of(feedback):
     """Return the steps between refreshes, 0 for never: drawn kinds follow the weights where an interval is given."""
     kind = FEEDBACKS[feedback.name]
     if kind.changes == "refreshed":
-        return _USUAL_INTERVAL if feedback.interval is None else feedback.interval
+        return USUAL_INTERVAL if feedback.interval is None else feedback.interval
     follows = kind.changes == "fixed" and not kind.from_weights and feedback.init in FROM_WEIGHTS
     return feedback.interval if follows and feedback.interval is not None else 0
 
 
 def of_product(feedback, product, xp=np):
-    """Return what a refresh keeps of a product of weights (C, n): all of it, its largest entries, signs in its size."""
+    """Return what a refresh keeps of a product of weights (C, n): all of it, its largest entries, or signs of either.
+
+    Signs have the mean size of what is kept of their unit.
+    """
     sizes = abs(product)
     kept = _largest(sizes, feedback.density, xp) if feedback.name == "sparse" else None
     if is_signed(feedback):
-        size = sizes.mean() if kept is None else (sizes * kept).sum() / kept.sum()
+        size = sizes.mean(0) if kept is None else (sizes * kept).sum(0) / kept.sum(0)
         product = xp.where(product < 0, -size, size)
     return product if kept is None else xp.where(kept, product, xp.zeros_like(product))
 

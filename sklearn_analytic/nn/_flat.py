@@ -69,6 +69,12 @@ def flat_layers(model):
     return [(layer.weights, layer.bias) for layer in model.layers]
 
 
+def layers_in(flat, sizes):
+    """Return views [(W, b), ...] of a vector in the layout of a model of ``sizes``."""
+    parts = [segment(flat, sizes, k) for k in range(len(sizes) - 1)]
+    return [(part[:-1], part[-1]) for part in parts]
+
+
 def squared_weights(model):
     """Return the sum of squared weights of every layer, biases apart, in float64."""
     return [float(np.einsum("ij,ij->", w, w, dtype=np.float64)) for w, _ in flat_layers(model)]

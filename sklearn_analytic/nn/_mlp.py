@@ -12,6 +12,7 @@ from sklearn_analytic.nn._flat import (
     compiled_rows,
     flat_layers,
     flat_model,
+    layers_in,
     segment,
     squared_weights,
 )
@@ -51,6 +52,7 @@ class MLPExecution:
         self._learns = FEEDBACKS[recipe.feedback.name].changes == "learned" and self._feedback.matrices is not None
         self._feedback_moments = np.zeros((2, len(self._feedback.dense) if self._learns else 0), self._dtype)
         self._kfac = None if recipe.kfac is None else KFACState.start(recipe.kfac, self.sizes, self._dtype)
+        self._mean = self._model.theta.copy() if recipe.optimizer.ema_decay else None
         self._side = None if side is None else Side(side, self.sizes, self._dtype, generator)
         self._top = top
         self._steps, self._buffers, self._batch = 0, None, None
@@ -79,8 +81,9 @@ class MLPExecution:
         return raw_outputs(self.layers(), self.activation, x)
 
     def layers(self):
-        """Return [(W, b), ...] as copies."""
-        return [(w.copy(), b.copy()) for w, b in flat_layers(self._model)]
+        """Return [(W, b), ...] with which the network predicts, as copies."""
+        predicting = self._model.theta if self._mean is None else self._mean
+        return [(w.copy(), b.copy()) for w, b in layers_in(predicting, self.sizes)]
 
     def snapshot(self):
         """All that training changes, as copies."""
@@ -90,7 +93,7 @@ class MLPExecution:
     def restore(self, snapshot):
         """Put a snapshot back."""
         for name, array in self._state().items():
-            array[:] = snapshot[name]
+            array[:] = snapshot["theta" if name == "mean" and name not in snapshot else name]
         self._steps = int(snapshot["steps"])
         if self._kfac is not None:
             self._kfac = self._kfac.loaded(snapshot)
@@ -99,6 +102,7 @@ class MLPExecution:
         """Arrays that are written when a snapshot is put back, by its names."""
         state = {name: getattr(self._model, name) for name in _TRAINED}
         state |= self._feedback.arrays | {"feedback_moments": self._feedback_moments}
+        state |= {} if self._mean is None else {"mean": self._mean}
         if self._side is not None and self._side.projection is not None:
             state |= {f"projection_{name}": getattr(self._side.projection, name) for name in _TRAINED}
         return state
@@ -123,13 +127,14 @@ class MLPExecution:
 
     def training_bytes(self):
         """Bytes of gradients, optimiser state and work space for the largest batch so far."""
-        parts = (self._model.grad, self._model.first, self._model.second, self._side, self._buffers)
+        parts = (self._model.grad, self._model.first, self._model.second, self._mean, self._side, self._buffers)
         return sum(part.nbytes for part in parts if part is not None)
 
     def alignment(self, x, y):
         """Return the mean cosine of every hidden layer's error to the true gradient, on encoded rows."""
         y = y if y.ndim == 1 else y.astype(np.float64)
-        return alignment(self.layers(), self.activation, self.recipe.output, x, y, self.feedback_matrices())
+        layers = flat_layers(self._model)  # that are trained, whichever predict
+        return alignment(layers, self.activation, self.recipe.output, x, y, self.feedback_matrices())
 
     def feedback_matrices(self):
         """Return the feedback (C, n_l) of every hidden layer as it is now, None of backpropagation."""
@@ -154,6 +159,8 @@ class MLPExecution:
             self._precondition(n_rows, rate)
         self._steps += 1
         apply_update(self._model, self.recipe.optimizer, rate, self._steps)
+        if self._mean is not None:
+            training.move_towards(self._mean, self._model.theta, self.recipe.optimizer.share_of_mean(self._steps))
         if self._side is not None:
             self._side.update(self.recipe.optimizer, rate, self._steps)
         return loss

@@ -147,12 +147,12 @@ class DenseChannel(WithDerived):
 
 
 class SignChannel(WithDerived):
-    """Direct feedback of matrices of one size and packed signs: additions and subtractions."""
+    """Direct feedback of packed signs, of one size in every column: additions and subtractions."""
 
     def __init__(self, matrices, feedback, dtype):
         self.signs, self._is_drawn = pack_signs(matrices), feedback.init not in FROM_WEIGHTS
         self.interval = interval_of(feedback)
-        self.scales = np.array([np.abs(b).max() for b in matrices], dtype)
+        self.sizes = np.concatenate([np.abs(b[0]) for b in matrices]).astype(dtype)
         self._shapes = [b.shape for b in matrices]
         self._scratch = np.empty(max(b.size for b in matrices), dtype)
 
@@ -162,28 +162,33 @@ class SignChannel(WithDerived):
         lengths = [rows * ((columns + 7) // 8) for rows, columns in self._shapes]
         return np.split(self.signs, np.cumsum(lengths)[:-1])
 
+    @cached_property
+    def _sizes(self):
+        """Views of the sizes of each layer's columns."""
+        return np.split(self.sizes, np.cumsum([columns for _, columns in self._shapes])[:-1])
+
     @property
     def arrays(self):
         """What a snapshot needs: signs of weights; drawn ones come back with the seed."""
-        return {} if self._is_drawn else {"signs": self.signs, "scales": self.scales}
+        return {} if self._is_drawn else {"signs": self.signs, "sizes": self.sizes}
 
     @property
     def matrices(self):
         """Signs as numbers (C, n_k)."""
         found = []
-        for part, scale, (rows, columns) in zip(self._parts, self.scales, self._shapes, strict=True):
+        for part, sizes, (rows, columns) in zip(self._parts, self._sizes, self._shapes, strict=True):
             bits = np.unpackbits(part.reshape(rows, -1), axis=1, count=columns)
-            found.append(scale * (2.0 * bits - 1))
+            found.append(sizes * (2.0 * bits - 1))
         return found
 
     def keep(self, k, product):
-        """Take the signs of a product of weights, zero counted as positive, and its mean size."""
+        """Take the signs of a product of weights, zero counted as positive, and the mean size of every column."""
         self._parts[k][:] = np.packbits(product >= 0, axis=1).ravel()
-        self.scales[k] = np.abs(product).mean()
+        self._sizes[k][:] = np.abs(product).mean(axis=0)
 
     def send(self, k, error, d, weights, below):
         """A product of signs."""
-        training.signed_projection(error, self._parts[k], below.shape[1], self.scales[k], self._scratch, below)
+        training.signed_projection(error, self._parts[k], self._sizes[k], self._scratch, below)
 
 
 def channel(recipe, layers):

@@ -199,8 +199,11 @@ class Whole(NetworkPlan):
         """The flat parameters, or torch's arrays."""
         form = self.form
         if form.is_compiled:
-            return snapshot | {"theta": flat_weights(fitted)}
-        return snapshot | {"network": form.written(form.found(fitted), snapshot["network"])}
+            return snapshot | dict.fromkeys({"theta", "mean"} & snapshot.keys(), flat_weights(fitted))
+        written = {"network": form.written(form.found(fitted), snapshot["network"])}
+        if snapshot.get("mean") is not None:
+            written["mean"] = snapshot["mean"] | {"network": written["network"]}
+        return snapshot | written
 
 
 # ---- parts ----

@@ -17,6 +17,11 @@ class Optimizer:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     alpha: float = 0.0  # L2 penalty alpha / 2 |W|^2 of the mean loss; decoupled decay for "adamw"
+    ema_decay: float = 0.0  # of the exponential mean of the weights that predicts; 0: the last weights do
+
+    def share_of_mean(self, step):
+        """Return the share of the weights after so many steps in their exponential mean, which has no start."""
+        return (1 - self.ema_decay) / (1 - self.ema_decay**step)
 
     @property
     def penalty(self):

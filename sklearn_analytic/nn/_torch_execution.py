@@ -16,7 +16,7 @@ from sklearn_analytic.nn._torch_checks import check_last, check_network, check_s
 from sklearn_analytic.nn._torch_kfac import TorchKFAC
 from sklearn_analytic.nn._torch_modes import dropout_seed, in_own_modes, own_randomness, still_norms, train
 from sklearn_analytic.nn._torch_networks import RecurrentLayer, load_state, outputs_of, state_arrays
-from sklearn_analytic.nn._torch_optimizers import OPTIMIZERS, optimizer_of
+from sklearn_analytic.nn._torch_optimizers import OPTIMIZERS, MeanWeights, optimizer_of
 from sklearn_analytic.nn._torch_reduction import gradient_sum
 from sklearn_analytic.nn._torch_schemes import SCHEMES
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, run_segments, split
@@ -84,6 +84,7 @@ class TorchExecution:
         cut, self._make_feedback, self._gradients = SCHEMES[recipe.scheme]
         self.segments = cut(self.stages, recipe)
         self.optimizer = optimizer_of(network.parameters(), recipe.optimizer)
+        self._mean = MeanWeights(network, recipe.optimizer) if recipe.optimizer.ema_decay else None
         self.kfac = None if recipe.kfac is None else TorchKFAC(network, recipe.kfac, self.ranks)
         self._sum = gradient_sum(self.ranks, network)
         self.feedback = None
@@ -199,6 +200,8 @@ class TorchExecution:
         if self.kfac:
             self.kfac.precondition(rate, self.epochs)
         self.optimizer.step(rate)
+        if self._mean is not None:
+            self._mean.update()
 
     def _share_buffers(self):
         """Moving averages become means over ranks."""
@@ -223,11 +226,11 @@ class TorchExecution:
     def outputs(self, x):
         """Return the raw outputs (n, c) of host rows in evaluation mode, in their dtype, computed in blocks."""
         self.network.eval()
-        return outputs_of(self.network, x, self.device, self.dtype)
+        return outputs_of(self._mean or self.network, x, self.device, self.dtype)
 
     def arrays(self):
-        """Return parameters and buffers by name, as host arrays."""
-        return state_arrays(self.network)
+        """Return parameters and buffers with which the network predicts, by name, as host arrays."""
+        return state_arrays(self.network) if self._mean is None else to_host(self._mean.arrays())
 
     def snapshot(self):
         """Return weights, buffers and all states as nested dicts and lists of host arrays."""
@@ -236,6 +239,8 @@ class TorchExecution:
             "feedback": None if self.feedback is None else self.feedback.state(),
             "kfac": self.kfac.state() if self.kfac else None,
         }
+        if self._mean is not None:
+            states["mean"] = self._mean.state()
         counters = {"epochs": self.epochs, "seed": self.seed, "n_features": self._n_features}
         return {"network": state_arrays(self.network), "kind": self._kind(), **counters, **to_host(states)}
 
@@ -261,6 +266,8 @@ class TorchExecution:
                     "start from new weights"
                 )
         load_state(self.network, snapshot["network"])
+        if self._mean is not None:
+            self._mean.load(to_tensors(snapshot.get("mean")))
         self.optimizer.load_state_dict(to_tensors(snapshot["optimizer"]))
         self.epochs, self.seed = snapshot["epochs"], snapshot["seed"]
         if snapshot["feedback"] is not None:

@@ -56,6 +56,45 @@ class TorchOptimizer:
         self.state = {p: {name: _like(p, name, value) for name, value in state.items()} for p, state in placed.items()}
 
 
+class MeanWeights:
+    """The exponential mean of a network's weights and moving averages over its steps, with which it predicts."""
+
+    def __init__(self, network, optimizer):
+        self._network, self._optimizer, self.steps = network, optimizer, 0
+        self._mean = {name: t.detach().clone() for name, t in self._now()}
+
+    def _now(self):
+        """What is averaged, by name."""
+        return [(name, t) for name, t in self._network.state_dict().items() if t.is_floating_point()]
+
+    @torch.no_grad()
+    def update(self):
+        """Count a step."""
+        self.steps += 1
+        share = self._optimizer.share_of_mean(self.steps)
+        for name, now in self._now():
+            self._mean[name].lerp_(now, share)
+
+    def arrays(self):
+        """Return parameters and buffers by name; what counts is that of the last step."""
+        return self._network.state_dict() | self._mean
+
+    def __call__(self, x):
+        """Return the outputs of the network with them."""
+        return torch.func.functional_call(self._network, self._mean, (x,))
+
+    def state(self):
+        """Return what a snapshot needs."""
+        return {"network": self.arrays(), "steps": self.steps}
+
+    def load(self, state):
+        """Put a state back; None begins anew from the weights as they are."""
+        source = dict(self._now()) if state is None else state["network"]
+        self.steps = 0 if state is None else state["steps"]
+        for name, mean in self._mean.items():
+            mean.copy_(source[name])
+
+
 def _like(parameter, name, value):
     """A part of the state in the precision and on the device of its parameter; steps are counted in float32."""
     if name != "step":

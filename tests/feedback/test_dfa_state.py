@@ -1,6 +1,7 @@
 """State of networks trained by steps: every parameter reaches the recipe, and going on changes nothing silently."""
 
 import dataclasses
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,14 +16,19 @@ from sklearn_analytic import (
     SGD,
     Adam,
     ApproximateActivation,
+    Blocks,
+    DecoupledMLPClassifier,
     Device,
     DFAClassifier,
     DFARegressor,
     Feedback,
     ImageNetwork,
+    LayerwiseMLP,
+    SequenceNetwork,
 )
 from sklearn_analytic.feedback.method import DirectFeedback
-from sklearn_analytic.nn import KFACRecipe
+from sklearn_analytic.nn import KFACRecipe, MLPExecution, _plans
+from sklearn_analytic.nn._feedback import interval_of
 from tests.checks import assert_close
 
 X, Y = load_digits(return_X_y=True)
@@ -57,6 +63,7 @@ RECIPE = {
     "solver__beta_1": (0.5, lambda r: r.optimizer.beta_1),
     "solver__beta_2": (0.6, lambda r: r.optimizer.beta_2),
     "solver__epsilon": (1e-3, lambda r: r.optimizer.epsilon),
+    "solver__ema_decay": (0.9, lambda r: r.optimizer.ema_decay),
     "alpha": (0.1, lambda r: r.optimizer.alpha),
     "preconditioner": ("kfac", lambda r: None if r.kfac is None else "kfac"),
     "activation__bits": (8, lambda r: r.activation_bits),
@@ -357,3 +364,127 @@ def test_concurrent_fits_are_the_serial_ones_and_leave_the_threads_of_blas():
         assert blas_threads() == before
     for k, probabilities in enumerate(found):
         np.testing.assert_array_equal(probabilities, expected[k % 4])
+
+
+# ---- rates by length, and weights that are averaged ----
+
+
+def rate_of_fit(n_rows, **parameters):
+    method = classifier(**parameters)._method()
+    return method.plan(n_rows, method.recipe(n_rows)).rate
+
+
+def test_an_automatic_rate_follows_the_length_of_a_fit():
+    at_most = rate_of_fit(4000, batch_size=128, max_iter=30)
+    assert at_most == 3e-3 == rate_of_fit(4000, batch_size=512, max_iter=3)
+    assert rate_of_fit(4000, batch_size=128, max_iter=60) == pytest.approx(at_most / 2)
+    assert rate_of_fit(4000, batch_size=64, max_iter=30) == pytest.approx(at_most / np.sqrt(2))
+    assert rate_of_fit(128 * 400, batch_size=128, max_iter=30) == pytest.approx(at_most / np.sqrt(3))
+    assert rate_of_fit(10**7, batch_size=128, max_iter=30) == 1e-3
+    assert rate_of_fit(4000, batch_size=128, max_iter=30, solver="sgd") == 1e-3
+    assert rate_of_fit(4000, batch_size=128, max_iter=30, network=SequenceNetwork(8)) == 1e-3
+    assert rate_of_fit(4000, learning_rate_init=0.1) == 0.1
+
+
+def test_blocks_that_are_read_again_have_the_rate_of_the_whole(monkeypatch):
+    seen = []
+    step = MLPExecution.epoch
+    monkeypatch.setattr(
+        MLPExecution,
+        "epoch",
+        lambda self, placed, order, rates: (seen.append(rates[0]), step(self, placed, order, rates))[1],
+    )
+    model = classifier(learning_rate="constant", batch_size=100, max_iter=2)
+    model.fit_blocks(Blocks.from_arrays(X, Y, block_size=200))
+    assert seen == pytest.approx([rate_of_fit(400, batch_size=100, max_iter=2)] * 4)
+
+
+def test_a_wrong_rate_is_refused():
+    with pytest.raises(ValueError, match="learning_rate_init must be"):
+        classifier(learning_rate_init="fast").fit(X, Y)
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
+def test_averaged_weights_predict_and_training_goes_on(device):
+    averaged = classifier(solver=Adam(ema_decay=0.9), device=device, warm_start=True)
+    plain = classifier(device=device, warm_start=True).fit(X, Y)
+    averaged.fit(X, Y)
+    assert np.abs(averaged.coefs_[0] - plain.coefs_[0]).max() > 1e-6
+    rest = [(X[:200], Y[:200]), (X[200:], Y[200:])]
+    for block in rest:  # the steps are those without a mean
+        averaged.partial_fit(*block)
+        plain.partial_fit(*block)
+    assert averaged.loss_ == plain.loss_
+    written = [w + 1 for w in averaged.coefs_]
+    averaged.coefs_ = written
+    averaged.set_params(learning_rate_init=1e-12).partial_fit(*rest[0])
+    for found, expected in zip(averaged.coefs_, written, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_mean_may_begin_and_end_between_fits():
+    model = classifier(warm_start=True).fit(X, Y)
+    model.set_params(solver=Adam(ema_decay=0.5)).fit(X, Y)
+    before = model.predict_proba(X)
+    model.set_params(solver="adam", learning_rate_init=1e-12).fit(X, Y)
+    np.testing.assert_allclose(model.predict_proba(X), before, atol=1e-5)
+
+
+def test_compiled_and_torch_average_alike():
+    first, second = (
+        classifier(solver=Adam(ema_decay=0.8), device=Device(name, precision="float64")).fit(X, Y)
+        for name in ("cpu", "torch:cpu")
+    )
+    for one, other in zip(first.coefs_, second.coefs_, strict=True):
+        assert_close(one, other, "float64", scale=1e4)
+
+
+@pytest.mark.parametrize("model", [LayerwiseMLP, DecoupledMLPClassifier])
+def test_other_ways_to_train_refuse_a_mean(model):
+    with pytest.raises(ValueError, match="trained in one piece"):
+        model(solver=Adam(ema_decay=0.9)).fit(X, Y)
+
+
+def test_momentum_is_shorter_in_a_stream(monkeypatch):
+    seen = []
+
+    class Spy(MLPExecution):
+        def __init__(self, layers, activation, recipe, *rest):
+            seen.append(recipe.optimizer.beta_1)
+            super().__init__(layers, activation, recipe, *rest)
+
+    monkeypatch.setattr(_plans, "MLPExecution", Spy)
+    model = classifier().fit(X, Y).partial_fit(X[:100], Y[:100])
+    model.fit_blocks(Blocks.from_arrays(X, Y, block_size=400))
+    model.set_params(solver=Adam(beta_1=0.8)).partial_fit(X[:100], Y[:100])
+    assert seen == [0.9, 0.7, *[0.9] * 4, 0.8]
+
+
+# ---- intervals ----
+
+
+def test_an_automatic_interval_is_short_and_no_longer_than_a_block():
+    def interval(n_rows, *given, **settings):
+        return interval_of(
+            classifier(feedback=Feedback(*given, **settings), batch_size=16)._method().recipe(n_rows).feedback
+        )
+
+    assert [interval(n) for n in (16, 40, 800)] == [1, 3, 5]
+    assert interval(16, refresh_interval=7) == 7
+    assert interval(800, "binary", init="sign_product") == 0 == interval(800, "binary", refresh_interval=3)
+    assert interval(800, "sparse", init="product", refresh_interval=3) == 3
+    assert interval(800, "product", refresh_interval=3) == 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
+@pytest.mark.parametrize("feedback", [("binary", "sign_product"), ("sparse", "product")])
+def test_following_feedback_learns_and_goes_on(feedback, device):
+    name, init = feedback
+    given = Feedback(name, init=init, refresh_interval=3, density=0.3, alignment=True)
+    model = classifier(feedback=given, device=device, max_iter=60, warm_start=True).fit(X, Y)
+    assert model.score(X, Y) > 0.95
+    assert model.alignment_[-1].min() > 0.5
+    again = pickle.loads(pickle.dumps(model))
+    for one in (model, again):
+        one.partial_fit(X[:100], Y[:100])
+    np.testing.assert_array_equal(model.predict_proba(X), again.predict_proba(X))

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -272,6 +273,7 @@ STATES = [("refresh", "normal"), ("binary", "normal"), ("binary", "sign_product"
 def test_a_snapshot_goes_on_bit_for_bit(rng, name, init, split):
     rows = problem(rng, n=40)
     recipe = {"feedback": FeedbackRecipe(name, init=init, interval=3), "batch_size": 8}
+    recipe["optimizer"] = Optimizer(ema_decay=0.9)
     ex = execution(np.random.default_rng(0), "relu", **recipe)
     placed, rates = ex.place(rows), [0.01] * 5
     for _ in range(split):
@@ -302,6 +304,30 @@ def test_a_copy_goes_on_as_the_original(rng, name, init, copied):
         assert twin.epoch(placed, np.arange(40), rates) == ex.epoch(placed, np.arange(40), rates)
     for (w, _), (other, _) in zip(ex.layers(), twin.layers(), strict=True):
         np.testing.assert_array_equal(w, other)
+
+
+@pytest.mark.parametrize("optimizer", [Optimizer("sgd", ema_decay=0.8), Optimizer(ema_decay=0.8)], ids=lambda o: o.name)
+def test_weights_that_predict_are_the_mean_of_all_steps(rng, optimizer):
+    """The exponential mean of what an execution without one has after every step, its weights summing to one."""
+    rows = problem(rng, n=24)
+    averaged = execution(np.random.default_rng(0), optimizer=optimizer, batch_size=8)
+    plain = execution(np.random.default_rng(0), optimizer=replace(optimizer, ema_decay=0.0), batch_size=24)
+    placed, seen = averaged.place(rows), []
+    for _ in range(3):
+        order = rng.permutation(24)
+        averaged.epoch(placed, order, [0.1] * 3)
+        for k in range(3):
+            plain.epoch(placed, order[8 * k : 8 * k + 8], [0.1])
+            seen.append(plain.layers())
+    shares = 0.8 ** np.arange(len(seen))[::-1]
+    for k, (w, b) in enumerate(averaged.layers()):
+        assert_close(w, np.average([layers[k][0] for layers in seen], axis=0, weights=shares), "float64")
+        assert_close(b, np.average([layers[k][1] for layers in seen], axis=0, weights=shares), "float64")
+    *hidden, (w, b) = averaged.layers()
+    h = rows.x
+    for below, bias in hidden:
+        h = np.maximum(h @ below + bias, 0)
+    assert_close(averaged.outputs(rows.x), h @ w + b, "float64")
 
 
 def test_rows_of_small_error_are_left_out(rng):

@@ -330,6 +330,7 @@ SAME = {
     "refresh": {"scheme": "dfa", "feedback": FeedbackRecipe("refresh", interval=3)},
     "signs": {"scheme": "dfa", "feedback": FeedbackRecipe("binary", init="sign_product", interval=3)},
     "largest": {"scheme": "dfa", "feedback": FeedbackRecipe("sparse", init="product", density=0.2, interval=3)},
+    "mean": {"scheme": "dfa", "optimizer": Optimizer(ema_decay=0.7)},
     "kfac": {"scheme": "dfa", "optimizer": Optimizer("sgd"), "kfac": KFACRecipe(factor_interval=2, eigen_interval=3)},
     "tol_error": {"scheme": "backprop", "tol_error": 0.7},
     "bits": {"scheme": "dfa", "activation_bits": 4},
