@@ -76,9 +76,9 @@ class LastStep(nn.Module):
 class RecurrentLayer(nn.Module):
     """Elman's layer ``h_t = tanh(x_t W + h_{t-1} U + b)`` over sequences (n, T, f); the result is (n, T, h).
 
-    ``time_feedback`` is None (the error goes back through time exactly) or a tuple of matrices (S_1, ..., S_{m-1}), each
-    (h, h): the error inside a module of m steps comes from the module's last step, see :class:`ModularTime`, behind its
-    slopes where matrices follow the weights (``time_follows``).
+    ``time_feedback`` is None (the error goes back through time exactly) or a tuple of matrices (S_1, ..., S_{m-1}) of
+    shape (h, h): the error inside a module of m steps comes from its last step, see :class:`ModularTime`, behind the
+    slopes there where matrices follow the weights (``time_follows``).
     """
 
     def __init__(self, in_features, out_features):
@@ -117,10 +117,9 @@ class ModularTime(torch.autograd.Function):
         G_s       = g_s + D_{s+1} U          (s + 1 is the first step of the next module; g_s alone for s = T)
         G_{s-tau} = g_{s-tau} + G_s S_tau    (tau = 1, ..., m - 1)
 
-    in row convention, U as stored (h_out, h_in); matrices that follow the weights stand behind D_s in place of G_s, as U
-    does. Errors from above at inner steps act there and, for the first step of
-    a module, through the border; they are not carried between inner steps. With m = 1 this is backpropagation through
-    time.
+    in row convention, U as stored (h_out, h_in); matrices that follow the weights are behind D_s in place of G_s, as U
+    is. Errors from above at inner steps act there and, for the first step of a module, through the border; they are not
+    carried between inner steps. With m = 1 this is backpropagation through time.
     """
 
     @staticmethod
