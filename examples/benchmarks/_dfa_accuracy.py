@@ -29,6 +29,8 @@ CONTENDERS = {
     "random": {"feedback": "random"},
     "binary": {"feedback": "binary"},
     "sparse": {"feedback": "sparse"},
+    "signs": {"feedback": Feedback("binary", init="sign_product", refresh_interval=5)},
+    "largest": {"feedback": Feedback("sparse", init="product", refresh_interval=5)},
     "product": {"feedback": "product"},
     "dkp": {"feedback": "dkp"},
     "learned": {"feedback": "learned"},

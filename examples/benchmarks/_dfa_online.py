@@ -13,12 +13,16 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network import MLPClassifier
 
-from sklearn_analytic import DFAClassifier
+from sklearn_analytic import Adam, DFAClassifier, Feedback
 
 NETWORK, BLOCK, TURNS, NEAR = (128, 64), 16, 4, 30  # NEAR: blocks that count as just after a turn
 CONTENDERS = {
     "backprop": {"scheme": "backprop"},
     "dfa": {},
+    "dfa, every 20 steps": {"feedback": Feedback(refresh_interval=20)},
+    "dfa, longer memory": {"solver": Adam(beta_1=0.9)},
+    "dfa, both": {"feedback": Feedback(refresh_interval=20), "solver": Adam(beta_1=0.9)},
+    "signs": {"feedback": Feedback("binary", init="sign_product", refresh_interval=1)},
     "random": {"feedback": "random"},
     "binary": {"feedback": "binary"},
 }

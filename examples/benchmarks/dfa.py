@@ -14,28 +14,34 @@ optimiser (Adam; K-FAC stands in front of SGD with momentum, at --kfac-rate). Or
 is compiled before anything is timed. Tables are standardised by the estimator itself, pixels are divided by 255.
 
 accuracy   every feedback, low-bit activations and K-FAC: accuracy, log-loss, seconds, cosine to the true gradient
+default    the default against backpropagation and MLPClassifier at equal epochs, and what of it does how much
 speed      epoch and fit times against MLPClassifier and a plain torch loop, a fresh process per number of threads
 memory     bytes of stored activations and the accuracy they cost; peak memory of a fresh process
-images     a small convolutional network: backprop, hybrid, hybrid + binary, modular (torch)
+images     a small convolutional network: backprop, hybrid, modular, with drawn feedback or that of the weights (torch)
 sequences  a recurrent network over rows of pixels: backprop, hybrid, modular (torch)
+transfer   dense layers for few images, on convolutions that other classes have trained (torch)
 online     ``partial_fit`` on a drifting stream, every block predicted before it is learned
 skipping   rows of small output error left out of the backward products (``feedback__tol_error``)
 """
 
 import _dfa_accuracy
+import _dfa_default
 import _dfa_memory
 import _dfa_online
 import _dfa_skipping
 import _dfa_speed
 import _dfa_torch_suites
+import _dfa_transfer
 from _suites import Script, run_script
 
 SUITES = {
     "accuracy": _dfa_accuracy.SUITE,
+    "default": _dfa_default.SUITE,
     "speed": _dfa_speed.SUITE,
     "memory": _dfa_memory.SUITE,
     "images": _dfa_torch_suites.IMAGES,
     "sequences": _dfa_torch_suites.SEQUENCES,
+    "transfer": _dfa_transfer.SUITE,
     "online": _dfa_online.SUITE,
     "skipping": _dfa_skipping.SUITE,
 }

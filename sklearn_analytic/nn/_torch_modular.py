@@ -177,7 +177,7 @@ class FollowingFeedback:
 
     @torch.no_grad()
     def _path(self, k, last):
-        """The path to stage ``k`` from the layer of stage ``last``: a matrix, or a kernel of a transposed convolution."""
+        """The path to stage ``k`` from the layer of stage ``last``: a matrix, or a transposed convolution's kernel."""
         product = _one_step(self._stages[last].layer)
         for j in range(last - 1, k, -1):
             product = _one_more(product, self._slopes.mean(j), self._stages[j].layer)
