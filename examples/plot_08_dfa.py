@@ -47,7 +47,7 @@ plt.show()
 # %%
 # Six kinds of error
 # ------------------
-# ``"refresh"`` is a product of the weights above, renewed every 20 steps; ``"product"`` is that of the
+# ``"refresh"`` is a product of the weights above, renewed every few steps; ``"product"`` is that of the
 # first weights, then fixed; ``"random"`` and ``"binary"`` are normal draws and random signs;
 # ``"learned"`` is moved towards the Jacobian of the network. The matrices of ``"refresh"`` are soon
 # close to the gradient in all layers. Those of ``"learned"`` come near it late. Fixed ones stay further

@@ -7,7 +7,8 @@ weights to align with a random matrix. ``scheme="hybrid"`` of
 :class:`~sklearn_analytic.DFAClassifier` (Han and Yoo 2019) keeps the exact gradient for the
 convolutions, from the error of the first dense layer, and gives dense layers a projection of the
 output error. On 8 x 8 digits it reaches backpropagation. Schemes with fixed random feedback learn
-more slowly and fall short in a few epochs. Kept in 4 bits, activations take a ninth of the memory at
+more slowly and fall short in a few epochs; where the signs, or the largest entries, follow the weights,
+they do not. Kept in 4 bits, activations take a ninth of the memory at
 nearly the same accuracy. See :doc:`/user_guide/dfa` for all schemes.
 
 Needs ``pip install torch``.
@@ -24,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from torch import nn
 
-from sklearn_analytic import ApproximateActivation, DFAClassifier, ImageNetwork
+from sklearn_analytic import ApproximateActivation, DFAClassifier, Feedback, ImageNetwork
 
 QUICK = bool(os.environ.get("SKLEARN_ANALYTIC_QUICK"))  # small data and few epochs, for tests
 SEEDS, EPOCHS = (1, 4) if QUICK else (2, 12)
@@ -48,25 +49,31 @@ print(f"hybrid: accuracy {model.score(X_test, y_test):.4f}, {model.activation_by
 # %%
 # All schemes
 # -----------
-# ``feedback="binary"`` takes random signs, so that the projection only adds and subtracts.
-# ``scheme="modular"`` (after Han et al. 2020, a reconstruction) carries the error exactly from module to
-# module, and inside a module by one sparse dilated convolution. Literal direct feedback gives every
+# ``feedback="binary"`` takes random signs, so that the projection only adds and subtracts; with
+# ``init="sign_product"`` and a ``refresh_interval`` they are the signs of the forward weights, renewed
+# every few steps. ``scheme="modular"`` (after Han et al. 2020, a reconstruction) carries the error
+# exactly from module to module, and inside a module by one sparse dilated convolution, or by the
+# largest entries of the forward weights. Literal direct feedback gives every
 # layer, convolutions too, a random projection. ``ApproximateActivation`` keeps activations in 4 bits
 # for the backward pass (Chakrabarti and Moseley 2019).
 #
 # A pooling ends a module, so in this network only the head has a layer inside a module. ``stacked`` is
 # a network of torch in which two convolutions follow each other: they are one module, and the lower
-# one receives its error by a fixed path.
+# one receives its error by a path of its own.
 
+signs = Feedback("binary", init="sign_product", refresh_interval=5)
+largest = Feedback("sparse", init="product", density=0.2, refresh_interval=5)
 schemes = {
     "backprop": {"scheme": "backprop"},
     "hybrid": {"scheme": "hybrid"},
     "hybrid, binary": {"scheme": "hybrid", "feedback": "binary"},
+    "hybrid, signs": {"scheme": "hybrid", "feedback": signs},
     "hybrid, 4 bits": {"scheme": "hybrid", "activation": ApproximateActivation("relu", bits=4)},
     "modular": {"scheme": "modular"},
     "literal DFA": {"scheme": "dfa", "feedback": "random"},
     "stacked, backprop": {"scheme": "backprop"},
     "stacked, modular": {"scheme": "modular"},
+    "stacked, largest": {"scheme": "modular", "feedback": largest},
 }
 
 

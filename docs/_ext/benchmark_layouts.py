@@ -273,9 +273,33 @@ SCHEMES = Layout(
         "accuracy": "{accuracy:.4f}",
         "points": "{difference:+.2f}",
         "log-loss": "{log_loss:.3f}",
+        "saved": "{saved:.2f}",
         "fit, s": "{seconds:.1f}",
     },
     names={"contender": names.SCHEMES},
+)
+EQUAL_EPOCHS = Layout(
+    {
+        "model": "{contender}",
+        "accuracy": "{accuracy:.4f}",
+        "to backpropagation": GAP,
+        "to `MLPClassifier`": "{to_peer:+.2f} ± {to_peer_se:.2f}",
+        "log-loss": "{log_loss:.3f}",
+        "fit time": "{time_ratio:.2f}",
+    },
+    names={"contender": names.DFA_AT_EQUAL_EPOCHS},
+    order="accuracy",
+)
+TRANSFER = tuple(
+    Layout(
+        {"feedback": "{contender}"},
+        "{n_train} images",
+        "{accuracy:.4f} ({difference:+.2f})",
+        {"contender": names.DFA_TRANSFER},
+        {"dataset": (name,)},
+        caption=caption,
+    )
+    for name, caption in (("fashion_mnist", "Fashion-MNIST"), ("cifar10_jpeg_10k", "CIFAR-10"))
 )
 
 
@@ -595,7 +619,11 @@ LAYOUTS = {
     "dfa_images": (SCHEMES,),
     "dfa_images_10epochs": (SCHEMES,),
     "dfa_images_cifar": (SCHEMES,),
+    "dfa_images_cifar_5epochs": (SCHEMES,),
     "dfa_sequences": (SCHEMES,),
+    "dfa_sequences_mnist": (SCHEMES,),
+    "dfa_transfer": TRANSFER,
+    "dfa_default": (EQUAL_EPOCHS,),
     "dfa_skipping": (SKIPPING,),
     "dfa_online": (ONLINE,),
     "dfa_privacy": (BUDGETS,),

@@ -129,10 +129,34 @@ DFA_DEFAULT = {
     "dfa": "**`DFAClassifier()`**",
     "dfa, all rows": "the same, `Feedback(tol_error=0)`",
 }
+DFA_AT_EQUAL_EPOCHS = {
+    "mlp": "`MLPClassifier`",
+    "backprop": '`scheme="backprop"`',
+    "backprop, constant .001": "the same, constant rate .001",
+    "dfa": "**`DFAClassifier()`**",
+    "before": "rate .001, refreshed every 20 steps (the default before)",
+    "constant .001": "the same, constant rate",
+    "constant .001, mean": "the same, and `ema_decay=.98`",
+    "rate by length": "automatic rate, refreshed every 20 steps",
+    "rate by length, every step": "automatic rate, refreshed every step",
+    "constant .003, mean": "constant rate .003, `ema_decay=.98`",
+}
+SIGNS = '`Feedback("binary", init="sign_product", refresh_interval=5)`'
+LARGEST = '`Feedback("sparse", init="product", refresh_interval=5)`'
+DFA_TRANSFER = {
+    "backprop": BACKPROP,
+    "refresh": "**`DFAClassifier()`**",
+    "random": '`feedback="random"`',
+    "binary": '`feedback="binary"`',
+    "signs at the start": "signs of the first weights, fixed",
+    "signs": SIGNS,
+}
 KINDS = ("random", "binary", "sparse", "product", "dkp", "learned")
 FEEDBACK = {kind: f'`feedback="{kind}"`' for kind in KINDS} | {
     "backprop": BACKPROP,
-    "dfa": '`feedback="refresh"`, all rows',
+    "dfa, all rows": '`feedback="refresh"`, all rows',
+    "signs": SIGNS,
+    "largest": LARGEST,
     "backprop+4bit": f"{BACKPROP}, 4-bit activations",
     "dfa+4bit": '`feedback="refresh"`, 4-bit activations',
     "dfa+8bit": '`feedback="refresh"`, 8-bit activations',
@@ -159,12 +183,22 @@ SCHEMES = {
     "hybrid": "**`DFAClassifier()`**: hybrid",
     "hybrid+random": 'hybrid, `feedback="random"`',
     "hybrid+binary": 'hybrid, `feedback="binary"`',
+    "hybrid+signs": "hybrid, signs that follow the weights",
     "modular": '`scheme="modular"`',
+    "modular+largest": "modular, the largest fifth of the weights",
+    "modular+half": "modular, the largest half of the weights",
     "stacked backprop": f"{BACKPROP}, two convolutions per block",
+    "stacked hybrid": "hybrid, two convolutions per block",
+    "stacked modular": '`scheme="modular"`, two convolutions per block',
+    "stacked modular+largest": "the largest fifth of the weights, two convolutions per block",
 }
 ONLINE = {
     "backprop": BACKPROP,
     "dfa": "**`DFAClassifier()`**",
+    "dfa, every 20 steps": "refreshed every 20 steps",
+    "dfa, longer memory": "`Adam(beta_1=0.9)`",
+    "dfa, both": "both (the default before)",
+    "signs": "signs that follow the weights",
     "random": '`feedback="random"`',
     "binary": '`feedback="binary"`',
     "mlp": "`MLPClassifier`",

@@ -169,7 +169,9 @@ def closed_form_boosting():
 
 FEEDBACKS = {
     "backprop": "backpropagation",
-    "dfa": '"refresh", all rows',
+    "dfa, all rows": '"refresh", all rows',
+    "signs": "signs of the weights",
+    "largest": "largest of the weights",
     "product": '"product"',
     "learned": '"learned"',
     "dkp": '"dkp"',

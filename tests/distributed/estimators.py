@@ -67,7 +67,7 @@ class StoppedClassifier(DFAClassifier):
 
 
 def networks():
-    """{name: (network, scheme, changes of the recipe)}: every road that gradients take through the reduction."""
+    """{name: (network, scheme, settings of the feedback)}: every way of gradients through the reduction."""
     from torch import nn
 
     from sklearn_analytic.nn._torch_networks import dense_network, image_network, recurrent_network
@@ -80,10 +80,17 @@ def networks():
     return {
         "backprop": (dense_network((16, 6, 5, 3), "tanh"), "backprop", {}),
         "dfa": (dense_network((16, 6, 5, 3), "relu"), "dfa", {}),
-        "dkp": (dense_network((16, 6, 5, 3), "tanh"), "dfa", {"feedback": "dkp"}),
-        "hybrid": (image_network((4, 4), (3,), (5,), 3), "hybrid", {"feedback": "random"}),
+        "dkp": (dense_network((16, 6, 5, 3), "tanh"), "dfa", {"name": "dkp"}),
+        "hybrid": (image_network((4, 4), (3,), (5,), 3), "hybrid", {"name": "random"}),
         "modular": (dense_network((16, 6, 5, 5, 4, 3), "tanh"), "modular", {}),
         "recurrent": (recurrent_network(4, 16, (5,), (4,), 3), "modular", {}),
+        "signs": (dense_network((16, 6, 5, 3), "tanh"), "dfa", {"name": "binary", "init": "sign_product"}),
+        "following": (dense_network((16, 6, 5, 5, 4, 3), "tanh"), "modular", {"name": "sparse", "init": "product"}),
+        "recurrent, following": (
+            recurrent_network(4, 16, (5,), (4,), 3),
+            "modular",
+            {"name": "sparse", "init": "product", "density": 0.5},
+        ),
         "frozen": (frozen, "backprop", {}),
         "tied": (tied, "backprop", {}),
         "part unused": (_with_idle_part(), "dfa", {}),
@@ -132,8 +139,11 @@ def _trained(network, scheme, changes, X, y, ranks):
     from sklearn_analytic.nn import FeedbackRecipe, Optimizer, Recipe, Rows
     from sklearn_analytic.nn._torch_execution import TorchExecution
 
-    feedback = FeedbackRecipe(changes.get("feedback", "refresh"), interval=2)
-    recipe = Recipe(scheme, feedback=feedback, optimizer=Optimizer("sgd"), precision="float64", batch_size=8)
+    feedback = FeedbackRecipe(**{"name": "refresh", "interval": 2} | changes)
+    size = 3 if changes else 2  # deep enough for mean slopes in modules
+    recipe = Recipe(
+        scheme, feedback=feedback, optimizer=Optimizer("sgd"), precision="float64", batch_size=8, module_size=size
+    )
     execution = TorchExecution(network, recipe, ranks=ranks)
     placed = execution.place(Rows(X, y))
     execution.epoch(placed, np.random.default_rng(0).permutation(len(y)), np.full(6, 0.1))
