@@ -16,7 +16,7 @@ from sklearn_analytic.estimator.checks import (
     real,
 )
 from sklearn_analytic.estimator.value import Value, standing_for, store
-from sklearn_analytic.nn import FEEDBACKS, INITS, USUAL_INTERVAL, FeedbackRecipe, KFACRecipe
+from sklearn_analytic.nn import FEEDBACKS, INITS, FeedbackRecipe, KFACRecipe
 
 
 class Feedback(Value):
@@ -44,8 +44,8 @@ class Feedback(Value):
     refresh_interval : int or "auto", default="auto"
         Steps between refreshes. With ``init="product"`` or "sign_product" a number lets drawn kinds follow the weights
         too: "binary" takes the signs of their products, "sparse" their largest entries (a share ``density``), "random"
-        all. "auto" is 5 for "refresh" (fewer where an epoch, or a block of a stream, has fewer steps), and leaves drawn
-        kinds as they began.
+        all. "auto" is 2 for "refresh" (1 in a block that is one step, more where a refresh would cost more than
+        a fifth of backpropagation's error), and leaves drawn kinds as they began.
     module_size : int, default=2
         With ``scheme="modular"``: layers (time steps, in a recurrent layer) of a module; 1 is backpropagation.
     tol_error : float >= 0 or "auto", default="auto"
@@ -114,9 +114,8 @@ class Feedback(Value):
     def recipe(self, n_steps):
         """Return the feedback as the core reads it, for epochs of so many steps."""
         drawn = (self.name, self.init, self.shared, self.density, self.scale)
-        usual = min(USUAL_INTERVAL, n_steps) if self.name == "refresh" else None
-        interval = usual if self.refresh_interval == "auto" else self.refresh_interval
-        return FeedbackRecipe(*drawn, interval, self.learning_rate)
+        interval = None if self.refresh_interval == "auto" else self.refresh_interval
+        return FeedbackRecipe(*drawn, interval, n_steps, self.learning_rate)
 
     def check(self):
         """Refuse settings that mean nothing, or nothing together."""

@@ -22,7 +22,7 @@ class FeedbackKind(NamedTuple):
 
 FROM_WEIGHTS = ("product", "sign_product")
 INITS = ("normal", "uniform", "zeros", *FROM_WEIGHTS)
-USUAL_INTERVAL = 5  # steps between refreshes of "refresh": measured in docs/theory/dfa.md
+_LEAST_INTERVAL, _LARGEST_COST = 2, 0.2  # of automatic refreshes; the cost over backpropagation's error
 
 
 def draw_feedback(feedback, sizes, n_outputs, generator):
@@ -81,11 +81,16 @@ FEEDBACKS = {
 }
 
 
-def interval_of(feedback):
-    """Return the steps between refreshes, 0 for never: drawn kinds follow the weights where an interval is given."""
+def interval_of(feedback, n_outputs, batch_size):
+    """Return the steps between refreshes, 0 for never: drawn kinds follow the weights where an interval is given.
+
+    A refresh is C / N of the products of backpropagation's error; an automatic interval keeps that at a fifth.
+    """
     kind = FEEDBACKS[feedback.name]
     if kind.changes == "refreshed":
-        return USUAL_INTERVAL if feedback.interval is None else feedback.interval
+        cheap = max(_LEAST_INTERVAL, math.ceil(n_outputs / (_LARGEST_COST * batch_size)))
+        automatic = cheap if feedback.most_steps is None else min(cheap, feedback.most_steps)
+        return automatic if feedback.interval is None else feedback.interval
     follows = kind.changes == "fixed" and not kind.from_weights and feedback.init in FROM_WEIGHTS
     return feedback.interval if follows and feedback.interval is not None else 0
 
@@ -143,7 +148,7 @@ def first_feedback(feedback, layers, generator):
     if not FEEDBACKS[feedback.name].from_weights and feedback.init not in FROM_WEIGHTS:
         return draw_feedback(feedback, sizes, n_outputs, generator)
     products = product_feedback(layers)
-    if interval_of(feedback) and FEEDBACKS[feedback.name].changes == "fixed":
+    if FEEDBACKS[feedback.name].changes == "fixed" and interval_of(feedback, 1, 1):
         return [of_product(feedback, b) for b in products]
     made = [feedback.scale * b for b in products]
     if is_signed(feedback):

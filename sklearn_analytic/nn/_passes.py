@@ -122,8 +122,8 @@ class ExactChannel:
 class DenseChannel(WithDerived):
     """Direct feedback: the error of the outputs times a matrix (C, n_k) for each hidden layer."""
 
-    def __init__(self, matrices, feedback, dtype):
-        self._shapes, self._feedback, self.interval = [b.shape for b in matrices], feedback, interval_of(feedback)
+    def __init__(self, matrices, feedback, interval, dtype):
+        self._shapes, self._feedback, self.interval = [b.shape for b in matrices], feedback, interval
         self.dense = np.concatenate([b.ravel() for b in matrices]).astype(dtype)
 
     @cached_property
@@ -149,9 +149,9 @@ class DenseChannel(WithDerived):
 class SignChannel(WithDerived):
     """Direct feedback of packed signs, of one size in every column: additions and subtractions."""
 
-    def __init__(self, matrices, feedback, dtype):
+    def __init__(self, matrices, feedback, interval, dtype):
         self.signs, self._is_drawn = pack_signs(matrices), feedback.init not in FROM_WEIGHTS
-        self.interval = interval_of(feedback)
+        self.interval = interval
         self.sizes = np.concatenate([np.abs(b[0]) for b in matrices]).astype(dtype)
         self._shapes = [b.shape for b in matrices]
         self._scratch = np.empty(max(b.size for b in matrices), dtype)
@@ -197,4 +197,5 @@ def channel(recipe, layers):
     if recipe.scheme == "backprop" or len(layers) == 1:
         return ExactChannel()
     matrices = first_feedback(rule, layers, np.random.default_rng(recipe.seed))
-    return (SignChannel if rule.name == "binary" else DenseChannel)(matrices, rule, dtype)
+    interval = interval_of(rule, layers[-1][0].shape[1], recipe.batch_size)
+    return (SignChannel if rule.name == "binary" else DenseChannel)(matrices, rule, interval, dtype)

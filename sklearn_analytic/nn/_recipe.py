@@ -42,7 +42,8 @@ class FeedbackRecipe:
     shared: bool = False  # one matrix for all layers, sliced (Launay)
     density: float = 0.1  # of "sparse"
     scale: float = 1.0
-    interval: int | None = None  # steps between refreshes; None: those of its kind
+    interval: int | None = None  # steps between refreshes; None: by what they cost, of "refresh" alone
+    most_steps: int | None = None  # of an automatic interval: those of an epoch, or of a block
     rate: float = 1e-4  # learning rate of "dkp" and "learned"
     decay: float = 1e-6  # weight decay of "dkp"
 

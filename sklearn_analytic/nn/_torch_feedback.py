@@ -60,7 +60,7 @@ class ProjectedFeedback:
 
     Parameters
     ----------
-    feedback : FeedbackRecipe
+    recipe : Recipe
         What to draw, and when to change it.
     segments : list of Segment
         The network; the last segment needs no matrix.
@@ -72,13 +72,18 @@ class ProjectedFeedback:
         The processes that share the batch.
     """
 
-    def __init__(self, feedback, segments, outputs, seed, ranks):
+    def __init__(self, recipe, segments, outputs, seed, ranks):
+        feedback = recipe.feedback
         self._feedback, self._segments, self._seed, self._ranks = feedback, segments, seed, ranks
         sizes = [math.prod(h.shape[1:]) for h in outputs]
         self._first_dense = _first_dense(segments, sizes)
         drawn = self._draw(sizes, np.random.default_rng(seed))
         self.matrices = [torch.from_numpy(np.array(b)).to(outputs[-1]) for b in drawn]
-        self.step, self._interval, self._slopes = 0, interval_of(feedback), MeanSlopes(ranks)
+        self.step, self._interval, self._slopes = (
+            0,
+            interval_of(feedback, sizes[-1], recipe.batch_size),
+            MeanSlopes(ranks),
+        )
         decay = feedback.decay if feedback.name == "dkp" else 0.0
         learns = feedback.name in _LEARNED and self.matrices
         self._adam = TorchOptimizer(Optimizer("adam"), [(self.matrices, decay)]) if learns else None

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_analytic.nn._feedback import interval_of, of_product
+from sklearn_analytic.nn._feedback import of_product
 from sklearn_analytic.nn._kfac import is_due
 from sklearn_analytic.nn._torch_feedback import MeanSlopes
 from sklearn_analytic.nn._torch_stages import Watch, receptive_field, send_back
@@ -108,14 +108,13 @@ class FollowingFeedback:
 
     Parameters
     ----------
-    feedback : FeedbackRecipe
-        Density, and whether the entries are values or signs.
+    recipe : Recipe
+        Its feedback says the density, and whether the entries are values or signs; its ``module_size`` is the time
+        steps of a module in recurrent layers.
     stages : list of Stage
         The network.
     modules : list of lists of int
         Indices of stages.
-    module_size : int
-        Time steps of a module in recurrent layers.
     ranks : Ranks or Alone
         The processes that share the batch.
 
@@ -125,15 +124,15 @@ class FollowingFeedback:
         If a convolution inside a module has groups, or a padding other than zeros in given numbers.
     """
 
-    def __init__(self, feedback, stages, modules, module_size, ranks):
-        self._feedback, self._stages, self.modules = feedback, stages, modules
-        self._slopes, self._interval, self.step = MeanSlopes(ranks), interval_of(feedback), 0
+    def __init__(self, recipe, stages, modules, ranks):
+        self._feedback, self._stages, self.modules = recipe.feedback, stages, modules
+        self._slopes, self._interval, self.step = MeanSlopes(ranks), recipe.feedback.interval, 0
         self._lasts = {m[-1] for m in modules if len(m) > 1}
         for k in (k for m in modules for k in m[1:]):
             _check_followed(k, stages[k])
         self._errors = {}
         self.paths = {k: self._path(k, m[-1]) for m in modules for k in m[:-1]}
-        self.times = {k: self._time_paths(k, module_size) for k, s in enumerate(stages) if s.kind == "recurrent"}
+        self.times = {k: self._time_paths(k, recipe.module_size) for k, s in enumerate(stages) if s.kind == "recurrent"}
         for k, matrices in self.times.items():
             stages[k].layer.time_feedback, stages[k].layer.time_follows = matrices, True
 

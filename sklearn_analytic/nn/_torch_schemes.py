@@ -87,15 +87,18 @@ def _no_feedback(recipe, segments, outputs, seed, ranks):
 
 def _projected_feedback(recipe, segments, outputs, seed, ranks):
     """Matrices from the outputs."""
-    return ProjectedFeedback(recipe.feedback, segments, outputs, seed, ranks)
+    return ProjectedFeedback(recipe, segments, outputs, seed, ranks)
 
 
 def _modular_feedback(recipe, segments, outputs, seed, ranks):
     """Sparse paths inside modules, drawn or from the weights."""
     stages, size = [segment.last for segment in segments], recipe.module_size
-    if recipe.feedback.name == "sparse" and interval_of(recipe.feedback):  # no product of weights passes a pooling
-        return FollowingFeedback(recipe.feedback, stages, modules_of(stages, size, pooling=0), size, ranks)
-    return ModularFeedback(recipe.feedback, stages, modules_of(stages, size), outputs, size, seed)
+    feedback = recipe.feedback
+    if feedback.name == "sparse" and interval_of(
+        feedback, 1, recipe.batch_size
+    ):  # no product of weights passes a pooling
+        return FollowingFeedback(recipe, stages, modules_of(stages, size, pooling=0), ranks)
+    return ModularFeedback(feedback, stages, modules_of(stages, size), outputs, size, seed)
 
 
 # {scheme: (cut stages into segments, make the feedback's state, fill the gradients)}

@@ -194,7 +194,9 @@ def test_compensation_of_recomputation():
 def test_without_a_delay_it_is_backprop_bit_for_bit(parameters, weighted):
     weight = np.random.default_rng(0).uniform(0.5, 2, 300) if weighted else None
     model = classifier(**parameters).fit(X, Y, weight)
-    exact = DFAClassifier((16, 16, 16), scheme="backprop", max_iter=6, random_state=0).fit(X, Y, weight)
+    exact = DFAClassifier((16, 16, 16), scheme="backprop", learning_rate_init=1e-3, max_iter=6, random_state=0).fit(
+        X, Y, weight
+    )
     assert_same_weights(model, exact)
     assert model.loss_curve_ == exact.loss_curve_
     np.testing.assert_array_equal(model.predict_proba(X), exact.predict_proba(X))
@@ -205,7 +207,7 @@ def test_without_a_delay_it_is_backprop_bit_for_bit(parameters, weighted):
 def test_without_a_delay_a_regressor_is_backprop_bit_for_bit(solver):
     given = {"max_iter": 5, "random_state": 0, "early_stopping": True, "solver": solver, "alpha": 0.1}
     model = DecoupledMLPRegressor((16, 16), n_modules=3, schedule="backprop", **given).fit(A, B)
-    exact = DFARegressor((16, 16), scheme="backprop", **given).fit(A, B)
+    exact = DFARegressor((16, 16), scheme="backprop", learning_rate_init=1e-3, **given).fit(A, B)
     assert_same_weights(model, exact)
     assert model.loss_curve_ == exact.loss_curve_ and model.validation_scores_ == exact.validation_scores_
 

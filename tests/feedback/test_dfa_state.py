@@ -464,12 +464,12 @@ def test_momentum_is_shorter_in_a_stream(monkeypatch):
 
 
 def test_an_automatic_interval_is_short_and_no_longer_than_a_block():
-    def interval(n_rows, *given, **settings):
-        return interval_of(
-            classifier(feedback=Feedback(*given, **settings), batch_size=16)._method().recipe(n_rows).feedback
-        )
+    def interval(n_rows, *given, n_outputs=3, **settings):
+        method = classifier(feedback=Feedback(*given, **settings), batch_size=16)._method()
+        return interval_of(method.recipe(n_rows).feedback, n_outputs, 16)
 
-    assert [interval(n) for n in (16, 40, 800)] == [1, 3, 5]
+    assert [interval(n) for n in (16, 40, 800)] == [1, 2, 2]
+    assert [interval(n, n_outputs=40) for n in (40, 800)] == [3, 13]  # a fifth of backpropagation's error
     assert interval(16, refresh_interval=7) == 7
     assert interval(800, "binary", init="sign_product") == 0 == interval(800, "binary", refresh_interval=3)
     assert interval(800, "sparse", init="product", refresh_interval=3) == 3

@@ -151,7 +151,9 @@ def test_partitions():
 def test_one_partition_is_backprop_bit_for_bit(order, weighted):
     weight = np.random.default_rng(0).uniform(0.5, 2, 300) if weighted else None
     model = classifier(partitions__n_partitions=1, order=order).fit(X, Y, weight)
-    exact = DFAClassifier((16, 16), scheme="backprop", max_iter=6, random_state=0).fit(X, Y, weight)
+    exact = DFAClassifier((16, 16), scheme="backprop", learning_rate_init=1e-3, max_iter=6, random_state=0).fit(
+        X, Y, weight
+    )
     assert_same_weights(model, exact)
     # the simultaneous loss is a mean of means
     assert model.loss_curve_ == (exact.loss_curve_ if order == "sequential" else pytest.approx(exact.loss_curve_))
@@ -163,7 +165,7 @@ def test_one_partition_of_a_regressor_is_backprop_bit_for_bit(weighted):
     weight = np.random.default_rng(0).uniform(0.5, 2, 200) if weighted else None
     given = {"max_iter": 5, "random_state": 0, "early_stopping": True}
     model = LayerwiseMLPRegressor((16, 16), partitions=1, **given).fit(A, B, weight)
-    exact = DFARegressor((16, 16), scheme="backprop", **given).fit(A, B, weight)
+    exact = DFARegressor((16, 16), scheme="backprop", learning_rate_init=1e-3, **given).fit(A, B, weight)
     assert_same_weights(model, exact)
     assert model.loss_curve_ == exact.loss_curve_ and model.validation_scores_ == exact.validation_scores_
 

@@ -350,7 +350,7 @@ def test_few_layers(hidden, order):
     assert model.partitions_ == [(0, 0) if hidden == () else (0, 1)] and model.exit_ == 0
     (stage,) = model.staged_predict(X)
     np.testing.assert_array_equal(stage, model.predict(X))
-    exact = DFAClassifier(hidden, scheme="backprop", max_iter=3, random_state=0).fit(X, Y)
+    exact = DFAClassifier(hidden, scheme="backprop", learning_rate_init=1e-3, max_iter=3, random_state=0).fit(X, Y)
     if order != "laps" and hidden != ():
         np.testing.assert_array_equal(model.coefs_[0], exact.coefs_[0])
     with pytest.raises(ValueError, match="partitions=2 is more than"):
