@@ -16,7 +16,9 @@ from sklearn_analytic.estimator.checks import (
     real,
 )
 from sklearn_analytic.estimator.value import Value, standing_for, store
-from sklearn_analytic.nn import FEEDBACKS, INITS, FeedbackRecipe, KFACRecipe
+from sklearn_analytic.nn import FEEDBACKS, INITS, FeedbackRecipe, KFACRecipe, can_follow
+
+_EARLIER_INTERVAL = 20  # of every kind of feedback where none was given
 
 
 class Feedback(Value):
@@ -81,7 +83,6 @@ class Feedback(Value):
     }
     earlier: ClassVar = {f"feedback_{name}": name for name in ("init", "shared", "density", "scale", "learning_rate")}
     earlier |= {name: name for name in ("refresh_interval", "module_size", "tol_error", "alignment")}
-    _EARLIER_INTERVAL: ClassVar = 20  # what every kind had where none was given
 
     def __init__(
         self,
@@ -99,11 +100,18 @@ class Feedback(Value):
     ):
         store(self, locals())
 
+    def __setstate__(self, state):
+        """Take state of earlier versions, which had an interval for every kind."""
+        super().__setstate__(state)
+        if isinstance(self.name, str) and self.name in FEEDBACKS and not can_follow(self.name, self.init):
+            self.refresh_interval = "auto"
+
     @classmethod
     def of_earlier(cls, state):
-        """Return ``feedback`` as an earlier version says it, whose intervals were numbers."""
-        if state.get("refresh_interval") == cls._EARLIER_INTERVAL:
-            del state["refresh_interval"]
+        """Return ``feedback`` as an earlier version says it, which had an interval for every kind."""
+        kind, init = state.get("feedback", "refresh"), state.get("feedback_init", "normal")
+        if state.get("refresh_interval") == _EARLIER_INTERVAL or (kind in FEEDBACKS and not can_follow(kind, init)):
+            state.pop("refresh_interval", None)
         return super().of_earlier(state)
 
     @property
@@ -124,6 +132,12 @@ class Feedback(Value):
             raise ValueError(
                 f"feedback__init='zeros' with feedback={self.name!r} would never train a hidden layer; zeros are "
                 "for feedback='learned' or 'dkp'."
+            )
+        if self.refresh_interval != "auto" and not can_follow(self.name, self.init):
+            raise ValueError(
+                f"feedback__refresh_interval={self.refresh_interval} with feedback={self.name!r} and "
+                f"feedback__init={self.init!r} would renew nothing: 'refresh' follows the weights, and so do 'random', "
+                "'binary' and 'sparse' with feedback__init='product' or 'sign_product'."
             )
 
 

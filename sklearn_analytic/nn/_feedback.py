@@ -81,18 +81,22 @@ FEEDBACKS = {
 }
 
 
+def can_follow(name, init):
+    """Whether matrices of a kind may be made anew from the weights."""
+    kind = FEEDBACKS[name]
+    return kind.changes == "refreshed" or (kind.changes == "fixed" and not kind.from_weights and init in FROM_WEIGHTS)
+
+
 def interval_of(feedback, n_outputs, batch_size):
     """Return the steps between refreshes, 0 for never: drawn kinds follow the weights where an interval is given.
 
     A refresh is C / N of the products of backpropagation's error; an automatic interval keeps that at a fifth.
     """
-    kind = FEEDBACKS[feedback.name]
-    if kind.changes == "refreshed":
+    if FEEDBACKS[feedback.name].changes == "refreshed":
         cheap = max(_LEAST_INTERVAL, math.ceil(n_outputs / (_LARGEST_COST * batch_size)))
         automatic = cheap if feedback.most_steps is None else min(cheap, feedback.most_steps)
         return automatic if feedback.interval is None else feedback.interval
-    follows = kind.changes == "fixed" and not kind.from_weights and feedback.init in FROM_WEIGHTS
-    return feedback.interval if follows and feedback.interval is not None else 0
+    return feedback.interval or 0 if can_follow(feedback.name, feedback.init) else 0
 
 
 def of_product(feedback, product, xp=np):

@@ -244,7 +244,7 @@ def test_there_are_files_of_every_kind_and_they_are_small():
 
 # ---- parameters of earlier versions, which were flat ----
 
-FEEDBACK = {"init": "uniform", "shared": True, "density": 0.4, "scale": 1.5, "refresh_interval": 3, "module_size": 3}
+FEEDBACK = {"init": "uniform", "shared": True, "density": 0.4, "scale": 1.5, "module_size": 3}
 PARTITIONS = {"local_loss": "predsim", "head_depth": 1, "head_width": 7, "layer_start": "random", "n_laps": 2}
 PARTITIONS |= {"interlayer": "lookahead", "cache": "float16", "subsample": 0.5, "memory_budget": 400_000}
 PIPELINE = {"operation_order": "forward_first", "shrink": 0.7, "accumulation_steps": 2, "accumulation": "mean"}
@@ -294,6 +294,7 @@ FLAT_OF_TORCH = [
 ]
 NOT_FITTED = [
     DFAClassifier(device=Device("cuda", precision="bfloat16", distributed="entropy")),
+    DFAClassifier(feedback=Feedback(refresh_interval=3)),
     LayerwiseMLP(device=Device(distributed=True), partitions=Partitions(None, interlayer=None, cache="memmap")),
     DecoupledMLPClassifier(pipeline=PipelineRule(balance="measured", predictor=None)),
     DecoupledMLPRegressor(pipeline=PipelineRule(module_layers=np.array([1, 2]))),

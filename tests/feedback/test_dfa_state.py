@@ -471,9 +471,18 @@ def test_an_automatic_interval_is_short_and_no_longer_than_a_block():
     assert [interval(n) for n in (16, 40, 800)] == [1, 2, 2]
     assert [interval(n, n_outputs=40) for n in (40, 800)] == [3, 13]  # a fifth of backpropagation's error
     assert interval(16, refresh_interval=7) == 7
-    assert interval(800, "binary", init="sign_product") == 0 == interval(800, "binary", refresh_interval=3)
+    assert interval(800, "binary", init="sign_product") == 0
     assert interval(800, "sparse", init="product", refresh_interval=3) == 3
-    assert interval(800, "product", refresh_interval=3) == 0
+
+
+def test_an_interval_of_earlier_versions_that_renewed_nothing_is_forgotten():
+    def earlier(*given, **settings):
+        value = Feedback(*given, **settings)
+        value.__setstate__(value.__getstate__() | {"refresh_interval": 20})
+        return value.refresh_interval
+
+    assert earlier("binary") == "auto" == earlier("dkp", init="product")
+    assert earlier("refresh") == 20 == earlier("sparse", init="product")
 
 
 @pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
