@@ -163,6 +163,12 @@ class GradientMethod(Method):
         """The learning rate of a stream."""
         return self.rate
 
+    @property
+    def _rate_as_given(self):
+        """The largest learning rate in words, and what it may be where the parameter is one."""
+        is_word = isinstance(self.learning_rate_init, str)
+        return f"{self.learning_rate_init!r} (at most {self.rate})" if is_word else f"{self.rate}"
+
     def batch_size_of(self, n_rows):
         """Return rows per step: "auto" is a fiftieth of the rows, between 16 and 128."""
         if self.batch_size == "auto":
@@ -225,7 +231,7 @@ class GradientMethod(Method):
             return interrupt(outcome, history.where)
         return FloatingPointError(
             f"training{history.where} diverged: the loss became NaN or infinite with "
-            f"learning_rate_init={self.rate}. Lower learning_rate_init (by 10, say), or scale the inputs "
+            f"learning_rate_init={self._rate_as_given}. Lower learning_rate_init (by 10, say), or scale the inputs "
             f"(input_encoding='standard'). {outcome}"
         )
 
@@ -235,11 +241,8 @@ class GradientMethod(Method):
         """Refuse parameters that mean nothing."""
         super().check()
         POSITIVE("learning_rate_init", self.rate)
-        if self.solver.ema_decay and not self.averages:
-            raise ValueError(
-                f"solver__ema_decay={self.solver.ema_decay} is for networks that are trained in one piece, "
-                "DFAClassifier and DFARegressor: leave it at 0."
-            )
+        if not self.averages:
+            self.solver.refuse_mean()
         wanted = self.torch_for
         if wanted is not None:
             torch_module("torch", wanted)

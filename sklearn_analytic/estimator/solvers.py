@@ -46,6 +46,14 @@ class Solver(Value):
         """Return the rule for rows that are seen once."""
         return self
 
+    def refuse_mean(self):
+        """Refuse a mean of the weights where nothing predicts with it."""
+        if self.ema_decay:
+            raise ValueError(
+                f"solver__ema_decay={self.ema_decay} is for networks that are trained in one piece, DFAClassifier and "
+                "DFARegressor: leave it at 0."
+            )
+
     @classmethod
     def choices(cls):
         """Return the rules."""

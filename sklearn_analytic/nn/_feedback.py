@@ -87,8 +87,14 @@ def can_follow(name, init):
     return kind.changes == "refreshed" or (kind.changes == "fixed" and not kind.from_weights and init in FROM_WEIGHTS)
 
 
+def follows_weights(feedback):
+    """Whether a drawn kind is made anew from the weights: where that is possible, and an interval is given."""
+    is_drawn = FEEDBACKS[feedback.name].changes == "fixed"
+    return is_drawn and bool(feedback.interval) and can_follow(feedback.name, feedback.init)
+
+
 def interval_of(feedback, n_outputs, batch_size):
-    """Return the steps between refreshes, 0 for never: drawn kinds follow the weights where an interval is given.
+    """Return the steps between refreshes, 0 for never.
 
     A refresh is C / N of the products of backpropagation's error; an automatic interval keeps that at a fifth.
     """
@@ -96,7 +102,7 @@ def interval_of(feedback, n_outputs, batch_size):
         cheap = max(_LEAST_INTERVAL, math.ceil(n_outputs / (_LARGEST_COST * batch_size)))
         automatic = cheap if feedback.most_steps is None else min(cheap, feedback.most_steps)
         return automatic if feedback.interval is None else feedback.interval
-    return feedback.interval or 0 if can_follow(feedback.name, feedback.init) else 0
+    return feedback.interval if follows_weights(feedback) else 0
 
 
 def of_product(feedback, product, xp=np):
@@ -152,7 +158,7 @@ def first_feedback(feedback, layers, generator):
     if not FEEDBACKS[feedback.name].from_weights and feedback.init not in FROM_WEIGHTS:
         return draw_feedback(feedback, sizes, n_outputs, generator)
     products = product_feedback(layers)
-    if FEEDBACKS[feedback.name].changes == "fixed" and interval_of(feedback, 1, 1):
+    if follows_weights(feedback):
         return [of_product(feedback, b) for b in products]
     made = [feedback.scale * b for b in products]
     if is_signed(feedback):

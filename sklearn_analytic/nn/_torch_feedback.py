@@ -21,16 +21,16 @@ class MeanSlopes:
         self._ranks = ranks
         self.forget()
 
-    def watch(self, k, n_units):
-        """Return what keeps the slopes of stage ``k`` while it runs."""
-        return Watch(slope=partial(self.keep, k, n_units))
+    def watch(self, k, layer):
+        """Return what keeps the slopes of stage ``k``, a dense layer or a convolution, while it runs."""
+        return Watch(slope=partial(self.keep, k, layer.weight))
 
-    def keep(self, k, n_units, slope):
+    def keep(self, k, weight, slope):
         """Keep the sums of slopes (n, units, ...) and their number; of another shape they cannot be told."""
-        if slope.ndim in (2, 4) and slope.shape[1] == n_units:
+        if slope.ndim == weight.ndim and slope.shape[1] == len(weight):
             slope = slope.to(torch.promote_types(slope.dtype, torch.float32))
             others = [d for d in range(slope.ndim) if d != 1]
-            self._sums[k] = torch.cat([slope.sum(others), slope.new_full((1,), slope.numel() // n_units)])
+            self._sums[k] = torch.cat([slope.sum(others), slope.new_full((1,), slope.numel() // len(weight))])
 
     def mean(self, k):
         """Return the means (units,) over all ranks, which may hold different numbers of rows; 1 if they are unknown."""
@@ -104,7 +104,7 @@ class ProjectedFeedback:
     def watches(self):
         """Return {index of a dense hidden segment over another: what keeps its slopes}, where they are due."""
         hidden = range(self._first_dense + 1, len(self._segments) - 1) if self._is_due() else ()
-        return {k: self._slopes.watch(k, self._segments[k].last.layer.out_features) for k in hidden}
+        return {k: self._slopes.watch(k, self._segments[k].last.layer) for k in hidden}
 
     def prepare(self):
         """Refresh the matrices from the weights and the mean slopes of the batch, where that is due."""

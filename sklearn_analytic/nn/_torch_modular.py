@@ -147,7 +147,7 @@ class FollowingFeedback:
         found = {k: Watch(layer=partial(self._keep_error, k)) for k in self._lasts}
         if is_due(self.step, self._interval):
             between = [k for m in self.modules for k in m[1:-1]]
-            found |= {k: self._slopes.watch(k, len(self._stages[k].layer.weight)) for k in between}
+            found |= {k: self._slopes.watch(k, self._stages[k].layer) for k in between}
             found |= {k: Watch(layer=partial(self._keep_time_slopes, k)) for k, s in self.times.items() if len(s) > 1}
         return found
 
@@ -159,7 +159,8 @@ class FollowingFeedback:
     def _keep_time_slopes(self, k, states):
         """Keep the slopes of hidden states (n, T, h) over rows and time."""
         states = states.detach()
-        self._slopes.keep(k, states.shape[2], (1 - states * states).flatten(0, 1))
+        weight = self._stages[k].layer.recurrent_weight
+        self._slopes.keep(k, weight, (1 - states * states).flatten(0, 1))
 
     def prepare(self):
         """Renew the paths where that is due; count the step."""

@@ -5,7 +5,7 @@ activation, pooling and normalisation are exact, whatever the error. Notation of
 row per sample, on the scale of the mean loss. ``run`` is run_segments, or what runs it for several processes.
 """
 
-from sklearn_analytic.nn._feedback import interval_of
+from sklearn_analytic.nn._feedback import follows_weights
 from sklearn_analytic.nn._torch_feedback import NoFeedback, ProjectedFeedback
 from sklearn_analytic.nn._torch_modular import FollowingFeedback, ModularFeedback
 from sklearn_analytic.nn._torch_stages import Segment, run_segments, send_back
@@ -94,9 +94,7 @@ def _modular_feedback(recipe, segments, outputs, seed, ranks):
     """Sparse paths inside modules, drawn or from the weights."""
     stages, size = [segment.last for segment in segments], recipe.module_size
     feedback = recipe.feedback
-    if feedback.name == "sparse" and interval_of(
-        feedback, 1, recipe.batch_size
-    ):  # no product of weights passes a pooling
+    if feedback.name == "sparse" and follows_weights(feedback):  # no product of weights passes a pooling
         return FollowingFeedback(recipe, stages, modules_of(stages, size, pooling=0), ranks)
     return ModularFeedback(feedback, stages, modules_of(stages, size), outputs, size, seed)
 

@@ -258,6 +258,7 @@ class PrivateTraining(Method):
     def check(self):
         """Refuse parameters that mean nothing."""
         super().check()
+        self.solver.refuse_mean()
         hidden = hidden_sizes(self.hidden_layer_sizes)
         if self.mechanism is not None and (self.scheme != "dfa" or not hidden):
             raise ValueError("mechanism=Photonic(...) projects errors: it needs scheme='dfa' and a hidden layer.")

@@ -24,6 +24,7 @@ from sklearn_analytic import (
     Feedback,
     ImageNetwork,
     LayerwiseMLP,
+    PrivateDFAClassifier,
     SequenceNetwork,
 )
 from sklearn_analytic.feedback.method import DirectFeedback
@@ -439,7 +440,7 @@ def test_compiled_and_torch_average_alike():
         assert_close(one, other, "float64", scale=1e4)
 
 
-@pytest.mark.parametrize("model", [LayerwiseMLP, DecoupledMLPClassifier])
+@pytest.mark.parametrize("model", [LayerwiseMLP, DecoupledMLPClassifier, PrivateDFAClassifier])
 def test_other_ways_to_train_refuse_a_mean(model):
     with pytest.raises(ValueError, match="trained in one piece"):
         model(solver=Adam(ema_decay=0.9)).fit(X, Y)
