@@ -115,25 +115,30 @@ def times_slope(d, h, activation, sums):
 
 @njit(**COMPILED)
 def mean_slope(h, activation, out):
-    """``out[j] = mean_i f'(z_ij)``, which the mean-field product needs."""
+    """``out[j] = mean_i f'(z_ij)``, which the mean-field product needs; which f is decided outside the inner loop."""
     zero, one, leak = out.dtype.type(0), out.dtype.type(1), out.dtype.type(LEAK)
-    for j in range(len(out)):
+    rows, columns = h.shape
+    for j in range(columns):
         out[j] = zero
-    for i in range(h.shape[0]):
-        for j in range(h.shape[1]):
-            v = h[i, j]
-            if activation == RELU:
-                out[j] += one if v > zero else zero
-            elif activation == LEAKY:
-                out[j] += one if v > zero else leak
-            elif activation == TANH:
-                out[j] += one - v * v
-            elif activation == LOGISTIC:
-                out[j] += v * (one - v)
-            else:
+    for i in range(rows):
+        value = h[i]
+        if activation == RELU:
+            for j in range(columns):
+                out[j] += one if value[j] > zero else zero
+        elif activation == LEAKY:
+            for j in range(columns):
+                out[j] += one if value[j] > zero else leak
+        elif activation == TANH:
+            for j in range(columns):
+                out[j] += one - value[j] * value[j]
+        elif activation == LOGISTIC:
+            for j in range(columns):
+                out[j] += value[j] * (one - value[j])
+        else:
+            for j in range(columns):
                 out[j] += one
-    for j in range(len(out)):
-        out[j] /= h.shape[0]
+    for j in range(columns):
+        out[j] /= rows
 
 
 @njit(**COMPILED)

@@ -211,7 +211,7 @@ class MLPExecution:
 
     def _refresh(self, slopes, share):
         """Refresh the feedback with the mean slopes of the whole batch, over all ranks."""
-        if self._ranks.size > 1:
+        if self._ranks.size > 1 and slopes:
             ends = np.cumsum([len(part) for part in slopes])[:-1]
             together = np.concatenate(slopes)
             together *= share

@@ -77,9 +77,9 @@ def large_errors(views, bound, compact):
 
 
 def mean_slopes(layers, views):
-    """Mean slopes of all hidden layers over the batch; with low bits from what is kept of it, layer by layer."""
+    """Mean slopes over the batch of hidden layers above the first, whose own no product needs; of what low bits keep."""
     found = []
-    for k, layer in enumerate(layers[:-1]):
+    for k, layer in list(enumerate(layers[:-1]))[1:]:
         h = views.outputs[k]
         if views.packed is not None:
             views.packed.restore(k, h, layer.activation)
@@ -91,12 +91,12 @@ def mean_slopes(layers, views):
 def refresh_feedback(layers, slopes, keep):
     """Give ``keep(k, B_k)`` the mean-field product of every hidden layer, top down.
 
-    ``B_last = W_L^T``, ``B_k = (B_{k+1} diag(mean f'_{k+1})) W_{k+1}^T``.
+    ``B_last = W_L^T``, ``B_k = (B_{k+1} diag(mean f'_{k+1})) W_{k+1}^T``; ``slopes`` are those above the first layer.
     """
     product = np.ascontiguousarray(layers[-1].weights.T)
     keep(len(layers) - 2, product)
     for k in range(len(layers) - 3, -1, -1):
-        product = np.dot(product * slopes[k + 1], layers[k + 1].weights.T)
+        product = np.dot(product * slopes[k], layers[k + 1].weights.T)
         keep(k, product)
 
 
