@@ -77,7 +77,7 @@ def large_errors(views, bound, compact):
 
 
 def mean_slopes(layers, views):
-    """Mean slopes over the batch of hidden layers above the first, whose own no product needs; of what low bits keep."""
+    """Mean slopes over the batch of hidden layers above the first, whose own no product needs, from low bits too."""
     found = []
     for k, layer in list(enumerate(layers[:-1]))[1:]:
         h = views.outputs[k]
