@@ -185,12 +185,12 @@ SCHEMES = {
     "hybrid+binary": 'hybrid, `feedback="binary"`',
     "hybrid+signs": "hybrid, signs that follow the weights",
     "modular": '`scheme="modular"`',
-    "modular+largest": "modular, the largest fifth of the weights",
+    "modular+largest": "modular, the largest 30 % of the weights",
     "modular+half": "modular, the largest half of the weights",
     "stacked backprop": f"{BACKPROP}, two convolutions per block",
     "stacked hybrid": "hybrid, two convolutions per block",
     "stacked modular": '`scheme="modular"`, two convolutions per block',
-    "stacked modular+largest": "the largest fifth of the weights, two convolutions per block",
+    "stacked modular+largest": "the largest 30 % of the weights, two convolutions per block",
 }
 ONLINE = {
     "backprop": BACKPROP,

@@ -18,7 +18,7 @@ from sklearn_analytic import DFAClassifier, Feedback, ImageNetwork, SequenceNetw
 
 REFERENCE = "backprop"
 SIGNS = Feedback("binary", init="sign_product", refresh_interval=5)  # of the weights' products
-LARGEST = Feedback("sparse", init="product", density=0.2, refresh_interval=5)
+LARGEST = Feedback("sparse", init="product", density=0.3, refresh_interval=5)
 CONTENDERS = {
     REFERENCE: {"scheme": "backprop"},
     "hybrid": {"scheme": "hybrid"},

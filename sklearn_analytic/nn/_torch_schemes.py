@@ -62,22 +62,43 @@ def _trunk(stages, recipe):
     return [Segment(tuple(stages[: dense[0] + 1])), *_each(stages[dense[0] + 1 :], recipe)]
 
 
-def modules_of(stages, size, pooling=-1):
+def modules_of(stages, size):
     """Return lists of consecutive stage indices: the modules of ``scheme="modular"``.
 
-    A module holds up to ``size`` stages of one kind, and ends early at the last pooling among them, or at the first
-    (``pooling=0``); a recurrent layer is alone (its modules are made of time steps), and so is one of unknown kind.
+    A module holds up to ``size`` stages of one kind, and ends early at the last pooling among them; a recurrent layer
+    is alone (its modules are made of time steps), and so is a layer of unknown kind.
     """
     modules, k = [], 0
     while k < len(stages):
-        kind, stop = stages[k].kind, k + 1
-        while kind in ("dense", "conv") and stop < min(k + size, len(stages)) and stages[stop].kind == kind:
-            stop += 1
-        poolings = [j for j in range(k, stop) if stages[j].pools]
-        stop = poolings[pooling] + 1 if poolings else stop
+        stop = _stop_of_kind(stages, k, size)
+        pooling = [j for j in range(k, stop) if stages[j].pools]
+        stop = pooling[-1] + 1 if pooling else stop
         modules.append(list(range(k, stop)))
         k = stop
     return modules
+
+
+def followed_modules_of(stages, size):
+    """Return the same for paths that follow the weights: no stage between the first and the last one pools.
+
+    Poolings of these two are passed exactly; a product of weights passes none.
+    """
+    modules, k = [], 0
+    while k < len(stages):
+        stop = _stop_of_kind(stages, k, size)
+        pooling = [j for j in range(k + 1, stop) if stages[j].pools]
+        stop = pooling[0] + 1 if pooling else stop
+        modules.append(list(range(k, stop)))
+        k = stop
+    return modules
+
+
+def _stop_of_kind(stages, k, size):
+    """The stage after up to ``size`` ones of the kind of stage ``k``, if that is dense or a convolution."""
+    kind, stop = stages[k].kind, k + 1
+    while kind in ("dense", "conv") and stop < min(k + size, len(stages)) and stages[stop].kind == kind:
+        stop += 1
+    return stop
 
 
 def _no_feedback(recipe, segments, outputs, seed, ranks):
@@ -94,8 +115,8 @@ def _modular_feedback(recipe, segments, outputs, seed, ranks):
     """Sparse paths inside modules, drawn or from the weights."""
     stages, size = [segment.last for segment in segments], recipe.module_size
     feedback = recipe.feedback
-    if feedback.name == "sparse" and follows_weights(feedback):  # no product of weights passes a pooling
-        return FollowingFeedback(recipe, stages, modules_of(stages, size, pooling=0), ranks)
+    if feedback.name == "sparse" and follows_weights(feedback):
+        return FollowingFeedback(recipe, stages, followed_modules_of(stages, size), ranks)
     return ModularFeedback(feedback, stages, modules_of(stages, size), outputs, size, seed)
 
 

@@ -27,6 +27,7 @@ NETWORKS = {
     "dense": lambda: dense_network((D, 9, 8, 7, C), "tanh"),
     "normalised": lambda: dense_network((D, 9, 8, C), "relu", normalization="batch"),
     "image": lambda: image_network((4, 4), ((4, 6), 5), (8, 5), C, "relu", batch_norm=True),
+    "pooled": lambda: image_network((4, 4), (4, 6), (8,), C, "relu"),
     "strides": lambda: nn.Sequential(
         *(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 3, 3, padding=1), nn.Tanh()),
         *(nn.Conv2d(3, 5, 2, stride=2, dilation=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(20, C)),

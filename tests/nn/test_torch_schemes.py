@@ -19,7 +19,7 @@ from sklearn_analytic.nn._torch_networks import (  # noqa: E402
     recurrent_network,
     state_arrays,
 )
-from sklearn_analytic.nn._torch_schemes import SCHEMES, modules_of  # noqa: E402
+from sklearn_analytic.nn._torch_schemes import SCHEMES, followed_modules_of, modules_of  # noqa: E402
 from sklearn_analytic.nn._torch_stages import receptive_field, run_segments, split  # noqa: E402
 
 N, D, C = 12, 16, 3
@@ -128,6 +128,18 @@ def test_modules_end_at_pooling():
         nn.Flatten(), nn.Linear(8, 3),
     )  # fmt: skip
     assert modules_of(split(network), 3) == [[0, 1], [2], [3]]
+
+
+def test_modules_that_follow_the_weights_pool_at_their_ends():
+    """A product of weights passes the layers between, and none that pools."""
+
+    def stages(*pooled):
+        convolutions = [m for pools in pooled for m in (nn.Conv2d(1, 1, 1), *[nn.MaxPool2d(2)] * pools)]
+        return split(nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(1, 3)))
+
+    assert followed_modules_of(stages(1, 1), 2) == [[0, 1], [2]]
+    assert followed_modules_of(stages(0, 1, 0, 0), 4) == [[0, 1], [2, 3], [4]]
+    assert followed_modules_of(stages(1, 0, 1, 0), 3) == [[0, 1, 2], [3], [4]]
 
 
 def test_receptive_field_of_two_pooled_blocks():
