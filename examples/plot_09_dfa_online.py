@@ -122,8 +122,8 @@ def track(frames, first, learns, seed, **parameters):
 # -------------
 # All begin with the same first frame. The table shows the share of frames in which the tracker is less
 # than 12 pixels from the object, half of its radius, and the number of scenes in which it is so to the
-# end. Those that learn keep the object in all scenes, from whichever error. The one that does not
-# loses it in at least half of them.
+# end. Those that learn keep the object in all scenes or all but one, from whichever error. The one that
+# does not loses it in at least half of them.
 
 trackers = {
     "backprop": {"learns": True, "scheme": "backprop"},

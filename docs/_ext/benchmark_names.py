@@ -132,14 +132,14 @@ DFA_DEFAULT = {
 DFA_AT_EQUAL_EPOCHS = {
     "mlp": "`MLPClassifier`",
     "backprop": '`scheme="backprop"`',
-    "backprop, constant .001": "the same, constant rate .001",
+    "backprop, constant .001": '`scheme="backprop"`, constant rate .001',
     "dfa": "**`DFAClassifier()`**",
     "before": "rate .001, refreshed every 20 steps (the default before)",
-    "constant .001": "the same, constant rate",
-    "constant .001, mean": "the same, and `ema_decay=.98`",
+    "constant .001": "constant rate .001, refreshed every 20 steps",
+    "constant .001, mean": "constant rate .001, `ema_decay=0.98`, every 20 steps",
     "rate by length": "automatic rate, refreshed every 20 steps",
     "rate by length, every step": "automatic rate, refreshed every step",
-    "constant .003, mean": "constant rate .003, `ema_decay=.98`",
+    "constant .003, mean": "constant rate .003, `ema_decay=0.98`",
 }
 SIGNS = '`Feedback("binary", init="sign_product", refresh_interval=5)`'
 LARGEST = '`Feedback("sparse", init="product", refresh_interval=5)`'

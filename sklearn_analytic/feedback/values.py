@@ -16,7 +16,8 @@ from sklearn_analytic.estimator.checks import (
     real,
 )
 from sklearn_analytic.estimator.value import Value, standing_for, store
-from sklearn_analytic.nn import FEEDBACKS, INITS, FeedbackRecipe, KFACRecipe, can_follow
+from sklearn_analytic.nn import FEEDBACKS, INITS, FeedbackRecipe, KFACRecipe
+from sklearn_analytic.nn._feedback import can_follow
 
 _EARLIER_INTERVAL = 20  # of every kind of feedback where none was given
 

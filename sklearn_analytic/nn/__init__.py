@@ -4,7 +4,7 @@ from importlib import import_module
 
 from sklearn_analytic.nn._activations import ACTIVATIONS
 from sklearn_analytic.nn._alignment import alignment
-from sklearn_analytic.nn._feedback import FEEDBACKS, INITS, can_follow
+from sklearn_analytic.nn._feedback import FEEDBACKS, INITS
 from sklearn_analytic.nn._losses import LINKS, OUTPUTS
 from sklearn_analytic.nn._mlp import MLPExecution
 from sklearn_analytic.nn._recipe import Execution, FeedbackRecipe, KFACRecipe, Optimizer, Recipe, Rows
@@ -27,7 +27,6 @@ __all__ = [
     "Rows",
     "SCHEDULES",
     "alignment",
-    "can_follow",
     "train",
 ]
 
