@@ -65,8 +65,17 @@ FACTOR = real(0, 1, "at least 0 and below 1", open_high=True)
 
 
 def or_word(check, word):
-    """Return a check that lets a word, or None, pass."""
-    return lambda name, value: None if isinstance(value, type(word)) and value == word else check(name, value)
+    """Return a check that lets a word, or None, pass, and says so where it does not."""
+
+    def checked(name, value):
+        if isinstance(value, type(word)) and value == word:
+            return
+        try:
+            check(name, value)
+        except ValueError as error:
+            raise ValueError(f"{str(error).removesuffix('.')}; {word!r} is allowed, too.") from None
+
+    return checked
 
 
 def check_flag(name, value):

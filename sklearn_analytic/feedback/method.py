@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from sklearn_analytic.backend._warn_user import warn_user
-from sklearn_analytic.estimator.checks import one_of
+from sklearn_analytic.estimator.checks import POSITIVE, one_of, or_word
 from sklearn_analytic.estimator.epoch_method import SKIPPED_OUTPUTS, TOL_ERROR, GradientMethod
 from sklearn_analytic.feedback.values import KFAC, ApproximateActivation, Feedback
 from sklearn_analytic.nn import Recipe
 from sklearn_analytic.nn._alignment import bottleneck
+from sklearn_analytic.nn._feedback import follows_weights
 from sklearn_analytic.nn._plans import TorchSequential, Whole, check_distributed, dense_form
 
 SCHEMES = ("auto", "dfa", "hybrid", "modular", "backprop")
@@ -39,7 +40,10 @@ class DirectFeedback(GradientMethod):
     activation_bits: Any = None  # of an approximate activation
 
     kinds = (*GradientMethod.kinds, Feedback, KFAC, ApproximateActivation)
-    checks: ClassVar = GradientMethod.checks | {"scheme": one_of(SCHEMES)}
+    checks: ClassVar = GradientMethod.checks | {
+        "scheme": one_of(SCHEMES),
+        "learning_rate_init": or_word(POSITIVE, "auto"),
+    }
     in_processes = True
     averages = True
     watched_names = ("alignment_",)
@@ -110,6 +114,8 @@ class DirectFeedback(GradientMethod):
         }
         if self.used_scheme != "backprop":
             found |= {"feedback": sent.name, "feedback__init": sent.init, "feedback__shared": sent.shared}
+        if self.used_scheme == "modular" and sent.refresh_interval != "auto":
+            found |= {"feedback__refresh_interval": "a number"}  # paths of another kind
         return found | self.kind_of_output
 
     # ---- rates ----
@@ -188,6 +194,12 @@ class DirectFeedback(GradientMethod):
                 f"device__distributed={self.device.distributed!r} gives the network of one process, but feedback='dkp' "
                 "or 'learned' and approximate activations look at each process's share alone. Choose another feedback, "
                 "and activation__bits=None."
+            )
+        renewed = self.feedback.refresh_interval != "auto"
+        if self.used_scheme == "modular" and renewed and not follows_weights(self.feedback.recipe(1), "sparse"):
+            raise ValueError(
+                f"feedback__refresh_interval={self.feedback.refresh_interval} with scheme='modular' renews sparse "
+                "paths alone: give Feedback('sparse', init='product', refresh_interval=...), or leave it out."
             )
         if self.preconditioner is not None and packed:
             raise ValueError("preconditioner=KFAC(...) needs exact activations: activation__bits must be None.")

@@ -20,6 +20,7 @@ from sklearn_analytic.nn import FEEDBACKS, INITS, FeedbackRecipe, KFACRecipe
 from sklearn_analytic.nn._feedback import can_follow
 
 _EARLIER_INTERVAL = 20  # of every kind of feedback where none was given
+_RENEWS = "_renews"  # in state: that it is not of such a version
 
 
 class Feedback(Value):
@@ -47,8 +48,8 @@ class Feedback(Value):
     refresh_interval : int or "auto", default="auto"
         Steps between refreshes. With ``init="product"`` or "sign_product" a number lets drawn kinds follow the weights
         too: "binary" takes the signs of their products, "sparse" their largest entries (a share ``density``), "random"
-        all. "auto" is 2 for "refresh" (1 in a block that is one step, more where a refresh would cost more than
-        a fifth of backpropagation's error), and leaves drawn kinds as they began.
+        all. "auto" is 2 for "refresh", more where that would cost more than a fifth of backpropagation's error, but at
+        least one refresh in every epoch, or block of a stream; it leaves drawn kinds as they began.
     module_size : int, default=2
         With ``scheme="modular"``: layers (time steps, in a recurrent layer) of a module; 1 is backpropagation.
     tol_error : float >= 0 or "auto", default="auto"
@@ -101,17 +102,21 @@ class Feedback(Value):
     ):
         store(self, locals())
 
+    def __getstate__(self):
+        """Mark the state as one whose interval means what it says."""
+        return super().__getstate__() | {_RENEWS: True}
+
     def __setstate__(self, state):
-        """Take state of earlier versions, which had an interval for every kind."""
-        super().__setstate__(state)
-        if isinstance(self.name, str) and self.name in FEEDBACKS and not can_follow(self.name, self.init):
-            self.refresh_interval = "auto"
+        """Take state of earlier versions, which had an interval for every kind and renewed "refresh" alone."""
+        kept = {name: value for name, value in state.items() if name != _RENEWS}
+        if _RENEWS not in state and kept.get("name", "refresh") != "refresh":
+            kept.pop("refresh_interval", None)
+        super().__setstate__(kept)
 
     @classmethod
     def of_earlier(cls, state):
         """Return ``feedback`` as an earlier version says it, which had an interval for every kind."""
-        kind, init = state.get("feedback", "refresh"), state.get("feedback_init", "normal")
-        if state.get("refresh_interval") == _EARLIER_INTERVAL or (kind in FEEDBACKS and not can_follow(kind, init)):
+        if state.get("feedback", "refresh") != "refresh" or state.get("refresh_interval") == _EARLIER_INTERVAL:
             state.pop("refresh_interval", None)
         return super().of_earlier(state)
 

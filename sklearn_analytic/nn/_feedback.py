@@ -87,9 +87,9 @@ def can_follow(name, init):
     return kind.changes == "refreshed" or (kind.changes == "fixed" and not kind.from_weights and init in FROM_WEIGHTS)
 
 
-def follows_weights(feedback):
-    """Whether a drawn kind is made anew from the weights: where that is possible, and an interval is given."""
-    is_drawn = FEEDBACKS[feedback.name].changes == "fixed"
+def follows_weights(feedback, name=None):
+    """Whether a drawn kind (of that name) is made anew from the weights: possible, and with an interval given."""
+    is_drawn = FEEDBACKS[feedback.name].changes == "fixed" and name in (None, feedback.name)
     return is_drawn and bool(feedback.interval) and can_follow(feedback.name, feedback.init)
 
 
@@ -110,10 +110,12 @@ def of_product(feedback, product, xp=np):
 
     Signs have the mean size of what is kept of their unit.
     """
+    if not follows_weights(feedback):
+        return product
     sizes = abs(product)
     kept = _largest(sizes, feedback.density, xp) if feedback.name == "sparse" else None
     if is_signed(feedback):
-        size = sizes.mean(0) if kept is None else (sizes * kept).sum(0) / kept.sum(0)
+        size = sizes.mean(0) if kept is None else (sizes * kept).sum(0) / _at_least_one(kept.sum(0))
         product = xp.where(product < 0, -size, size)
     return product if kept is None else xp.where(kept, product, xp.zeros_like(product))
 
@@ -125,10 +127,15 @@ def is_signed(feedback):
 
 def _largest(sizes, density, xp):
     """Where the largest entries are: a share of all, and that of every column, so that no unit is without an error."""
-    rank = max(round(density * math.prod(sizes.shape)), 1)
-    bound = xp.sort(sizes.ravel())
-    bound = (bound if xp is np else bound.values)[-rank]
-    return (sizes >= bound) | (sizes == xp.amax(sizes, 0))
+    flat, n = sizes.ravel(), math.prod(sizes.shape)
+    below = min(n - round(density * n), n - 1)
+    bound = np.partition(flat, below)[below] if xp is np else xp.kthvalue(flat, below + 1).values
+    return ((sizes >= bound) | (sizes == xp.amax(sizes, 0))) & (sizes > 0)
+
+
+def _at_least_one(counts):
+    """Counts that may be divided by."""
+    return counts + (counts == 0)
 
 
 def product_feedback(layers):

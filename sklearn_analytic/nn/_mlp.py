@@ -52,7 +52,7 @@ class MLPExecution:
         self._learns = FEEDBACKS[recipe.feedback.name].changes == "learned" and self._feedback.matrices is not None
         self._feedback_moments = np.zeros((2, len(self._feedback.dense) if self._learns else 0), self._dtype)
         self._kfac = None if recipe.kfac is None else KFACState.start(recipe.kfac, self.sizes, self._dtype)
-        self._mean = self._model.theta.copy() if recipe.optimizer.ema_decay else None
+        self._mean, self._averaged = self._model.theta.copy() if recipe.optimizer.ema_decay else None, 0
         self._side = None if side is None else Side(side, self.sizes, self._dtype, generator)
         self._top = top
         self._steps, self._buffers, self._batch = 0, None, None
@@ -88,13 +88,14 @@ class MLPExecution:
     def snapshot(self):
         """All that training changes, as copies."""
         state = self._state() | ({} if self._kfac is None else self._kfac.arrays())
-        return {name: array.copy() for name, array in state.items()} | {"steps": np.array(self._steps)}
+        counted = {"steps": self._steps} | ({} if self._mean is None else {"averaged": self._averaged})
+        return {name: np.array(value) for name, value in (state | counted).items()}
 
     def restore(self, snapshot):
         """Put a snapshot back."""
         for name, array in self._state().items():
             array[:] = snapshot["theta" if name == "mean" and name not in snapshot else name]
-        self._steps = int(snapshot["steps"])
+        self._steps, self._averaged = int(snapshot["steps"]), int(snapshot.get("averaged", 0))
         if self._kfac is not None:
             self._kfac = self._kfac.loaded(snapshot)
 
@@ -160,7 +161,8 @@ class MLPExecution:
         self._steps += 1
         apply_update(self._model, self.recipe.optimizer, rate, self._steps)
         if self._mean is not None:
-            training.move_towards(self._mean, self._model.theta, self.recipe.optimizer.share_of_mean(self._steps))
+            self._averaged += 1
+            training.move_towards(self._mean, self._model.theta, self.recipe.optimizer.share_of_mean(self._averaged))
         if self._side is not None:
             self._side.update(self.recipe.optimizer, rate, self._steps)
         return loss

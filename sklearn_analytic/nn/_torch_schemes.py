@@ -79,15 +79,17 @@ def modules_of(stages, size):
 
 
 def followed_modules_of(stages, size):
-    """Return the same for paths that follow the weights: no stage between the first and the last one pools.
+    """Return the same for paths that follow the weights, whose products pass the stages between the first and the last.
 
-    Poolings of these two are passed exactly; a product of weights passes none.
+    A module ends early at a stage that pools, reshapes, or ends in what is not known to keep its values apart; what
+    the first and the last one end in is passed exactly.
     """
     modules, k = [], 0
     while k < len(stages):
         stop = _stop_of_kind(stages, k, size)
-        pooling = [j for j in range(k + 1, stop) if stages[j].pools]
-        stop = pooling[0] + 1 if pooling else stop
+        inner = range(k + 1, stop - 1)
+        ends = [j for j in inner if not stages[j].is_unit_by_unit or stages[j].reshapes or stages[j + 1].reshapes]
+        stop = ends[0] + 1 if ends else stop
         modules.append(list(range(k, stop)))
         k = stop
     return modules

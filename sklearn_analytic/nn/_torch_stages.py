@@ -14,6 +14,7 @@ from sklearn_analytic.nn._torch_networks import RecurrentLayer, activation_of
 _KINDS = {nn.Linear: "dense", nn.Conv2d: "conv", RecurrentLayer: "recurrent"}
 _TAILS = (batchnorm._NormBase, instancenorm._InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
 _RESHAPES = (nn.Flatten, nn.Unflatten)
+_UNIT_BY_UNIT = (nn.Identity, nn.modules.dropout._DropoutNd, nn.GELU, nn.SiLU, nn.ELU)
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 BATCH_NORMS = batchnorm._BatchNorm
 
@@ -70,6 +71,17 @@ class Stage:
     def pools(self):
         """Whether the stage ends at a lower resolution."""
         return any(isinstance(module, _POOLS) for module in self.modules)
+
+    @property
+    def reshapes(self):
+        """Whether the layer reads in another shape what the stage is given."""
+        return any(isinstance(module, _RESHAPES) for module in self.modules)
+
+    @property
+    def is_unit_by_unit(self):
+        """Whether what follows the layer is known to give a value for each of its values."""
+        rest = [module for module in self.modules if module is not self.layer and not isinstance(module, _RESHAPES)]
+        return all(_has_slope(module) or isinstance(module, (*_TAILS, *_UNIT_BY_UNIT)) for module in rest)
 
 
 @dataclass(frozen=True, eq=False)

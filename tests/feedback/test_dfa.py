@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_analytic import (
     KFAC,
     SGD,
+    Adam,
     ApproximateActivation,
     Device,
     DFAClassifier,
@@ -332,6 +333,8 @@ def test_regression_streams():
         ({"feedback": Feedback("random", init="zeros")}, "would never train a hidden layer"),
         ({"feedback": Feedback("binary", refresh_interval=5)}, "would renew nothing: 'refresh' follows the weights"),
         ({"feedback": Feedback("dkp", init="product", refresh_interval=5)}, "would renew nothing"),
+        ({"feedback": Feedback(refresh_interval=5), "scheme": "modular"}, "renews sparse paths alone"),
+        ({"solver": Adam(beta_1="short")}, "solver__beta_1 must be a number.*'auto' is allowed"),
         ({"feedback": Feedback(refresh_interval="often")}, "feedback__refresh_interval must be"),
         ({"device": Device(distributed=True), "random_state": None}, "needs an integer random_state"),
     ],

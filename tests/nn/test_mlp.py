@@ -12,7 +12,7 @@ from sklearn_analytic.backend import training
 from sklearn_analytic.nn import ACTIVATIONS as ACTIVATIONS_TABLE
 from sklearn_analytic.nn import LINKS, FeedbackRecipe, KFACRecipe, MLPExecution, Optimizer, Recipe, Rows
 from sklearn_analytic.nn._activations import Activation
-from sklearn_analytic.nn._feedback import draw_feedback
+from sklearn_analytic.nn._feedback import draw_feedback, of_product
 from sklearn_analytic.nn._initializers import initial_layers
 from tests import reference
 from tests.checks import assert_close
@@ -202,6 +202,20 @@ def test_drawn_kinds_follow_the_weights(rng, name):
     assert not np.array_equal(steps[0][1][0], steps[2][1][0])
 
 
+def test_what_refreshed_feedback_keeps_does_not_depend_on_its_first_matrices(rng):
+    product = rng.standard_normal((3, 5))
+    for init in ("normal", "product", "sign_product"):
+        np.testing.assert_array_equal(of_product(FeedbackRecipe("refresh", init=init, interval=1), product), product)
+
+
+def test_entries_of_zero_are_not_among_the_largest():
+    product = np.zeros((2, 4))
+    product[0, 0] = -2.0
+    for init in ("product", "sign_product"):
+        feedback = FeedbackRecipe("sparse", init=init, density=0.5, interval=1)
+        np.testing.assert_array_equal(of_product(feedback, product), product)
+
+
 def test_signs_that_follow_the_weights_are_bits(rng):
     feedback = execution(rng, feedback=FeedbackRecipe("binary", init="sign_product", interval=2))._feedback
     assert feedback.signs.dtype == np.uint8 and feedback.signs.nbytes == 3 * (2 + 2 + 1)
@@ -210,7 +224,7 @@ def test_signs_that_follow_the_weights_are_bits(rng):
 def test_without_an_interval_drawn_kinds_stay(rng):
     ex = execution(rng, feedback=FeedbackRecipe("binary", init="sign_product"), batch_size=20)
     before = [b.copy() for b in ex.feedback_matrices()]
-    ex.epoch(ex.place(problem(rng)), np.arange(20), [0.1] * 1)
+    ex.epoch(ex.place(problem(rng)), np.arange(20), [0.1])
     for found, matrix in zip(ex.feedback_matrices(), before, strict=True):
         np.testing.assert_array_equal(found, matrix)
 

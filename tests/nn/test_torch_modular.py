@@ -141,6 +141,37 @@ def test_a_layer_that_is_frozen_does_not_cut_its_module():
     _assert_same(found, exact, ["0.weight", "0.bias", "4.weight"])
 
 
+@pytest.mark.parametrize(
+    ("after", "n_in"),
+    [
+        ([nn.AdaptiveAvgPool2d(3)], 4),
+        ([nn.Upsample(scale_factor=2)], 4),
+        ([nn.PixelShuffle(2)], 1),
+        ([nn.GLU(1)], 2),
+        ([nn.MaxPool2d(2)], 4),
+    ],
+    ids=lambda value: type(value[0]).__name__ if isinstance(value, list) else "",
+)
+def test_modules_of_three_end_where_products_do_not_pass(after, n_in):
+    network = nn.Sequential(
+        *(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), *after),
+        *(nn.Conv2d(n_in, 4, 3, padding=1), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, C)),
+    )
+    execution, placed = make_execution(network, "modular", followers(density=1.0), module_size=3)
+    assert execution.feedback.modules == [[0, 1], [2], [3]]
+    _assert_same(gradients_of(execution, placed), _autograd(execution.network)[0])  # modules of two, so to speak
+
+
+def test_modules_of_three_keep_units_apart():
+    network = nn.Sequential(
+        *(nn.Unflatten(1, (4, 4)), nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5), nn.LayerNorm(5), nn.Dropout(0.0)),
+        *(nn.Linear(5, 5), nn.Tanh(), nn.Flatten(), nn.Linear(20, 8), nn.Tanh(), nn.Linear(8, C)),
+    )
+    execution, placed = make_execution(network, "modular", followers(density=1.0), module_size=4)
+    assert execution.feedback.modules == [[0, 1, 2], [3, 4]]
+    assert np.isfinite(execution.epoch(placed, np.arange(N), [0.1]))
+
+
 def test_convolutions_that_cannot_be_followed_are_refused():
     network = nn.Sequential(
         *(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1, groups=2)),
