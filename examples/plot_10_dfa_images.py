@@ -57,9 +57,8 @@ print(f"hybrid: accuracy {model.score(X_test, y_test):.4f}, {model.activation_by
 # layer, convolutions too, a random projection. ``ApproximateActivation`` keeps activations in 4 bits
 # for the backward pass (Chakrabarti and Moseley 2019).
 #
-# A pooling ends a module, so in this network only the head has a layer inside a module. ``stacked`` is
-# a network of torch in which two convolutions follow each other: they are one module, and the lower
-# one receives its error by a path of its own.
+# ``stacked`` is a network of torch in which two convolutions follow each other before the pooling: they
+# are one module, and the lower one receives its error by a path of its own.
 
 signs = Feedback("binary", init="sign_product", refresh_interval=5)
 largest = Feedback("sparse", init="product", density=0.2, refresh_interval=5)

@@ -9,6 +9,7 @@ import math
 import torch
 from _dfa_common import execution_of
 
+from sklearn_analytic.nn._torch_modular import ModularFeedback
 from sklearn_analytic.nn._torch_stages import Watch, run_segments
 
 
@@ -47,7 +48,7 @@ def _hybrid(execution, model, placed, stages, shapes):
         last = first + len(segment.stages)
         total += sum(_downward(stages[j], shapes[j]) for j in range(first + 1, last))
         total += sum(_through_time(stages[j], shapes[j]) for j in range(first, last))
-        if k < len(matrices) and model.feedback != "binary" and getattr(model.feedback, "name", "") != "binary":
+        if k < len(matrices) and model._method().feedback.name != "binary":
             total += int(torch.count_nonzero(matrices[k]))
         first = last
     return total
@@ -62,7 +63,7 @@ def _modular(execution, model, placed, stages, shapes):
             total += _downward(stages[module[0]], shapes[module[0]])
         for k in module[:-1]:
             path, outer = feedback.paths[k], shapes[module[-1]]
-            is_drawn = not hasattr(feedback, "step")  # a drawn kernel is convolved with the error, enlarged
+            is_drawn = isinstance(feedback, ModularFeedback)  # its kernel is convolved with the error, enlarged
             places = math.prod(tuple(outputs[k].shape[2:]) if is_drawn else outer[1:]) if path.ndim == 4 else 1
             total += int(torch.count_nonzero(path)) * places
     for k, matrices in feedback.times.items():

@@ -18,6 +18,7 @@ from sklearn_analytic import Adam, DFAClassifier, Feedback
 NETWORK, BLOCK, TURNS, NEAR = (128, 64), 16, 4, 30  # NEAR: blocks that count as just after a turn
 CONTENDERS = {
     "backprop": {"scheme": "backprop"},
+    "backprop, longer memory": {"scheme": "backprop", "solver": Adam(beta_1=0.9)},
     "dfa": {},
     "dfa, every 20 steps": {"feedback": Feedback(refresh_interval=20)},
     "dfa, longer memory": {"solver": Adam(beta_1=0.9)},

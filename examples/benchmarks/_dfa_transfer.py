@@ -5,6 +5,7 @@ as they are, and dense layers learn the other half from a few images, with the o
 """
 
 from functools import lru_cache
+from types import SimpleNamespace
 
 import numpy as np
 from _common import mean
@@ -52,12 +53,7 @@ def features(name, seed, data, epochs, max_rows):
     import torch
     from torch import nn
 
-    class Options:
-        pass
-
-    options = Options()
-    options.data, options.max_train_rows = data, max_rows
-    X, X_test, y, y_test = split_of(name, seed, options)
+    X, X_test, y, y_test = split_of(name, seed, SimpleNamespace(data=data, max_train_rows=max_rows))
     classes = np.random.default_rng(seed).permutation(np.unique(y))
     first = np.isin(y, classes[: len(classes) // 2])
     blocks, n_units = convolutions(SHAPES[name])
@@ -65,7 +61,7 @@ def features(name, seed, data, epochs, max_rows):
     network = nn.Sequential(*blocks, *dense)
     shared = {"scheme": "backprop", "input_encoding": None, "max_iter": epochs, "batch_size": 128}
     trained = DFAClassifier(network=network, random_state=seed, **shared).fit(X[first], y[first])
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in trained.network_state_.items()})
+    network.load_state_dict({key: torch.from_numpy(array) for key, array in trained.network_state_.items()})
     rest, rest_test = ~first, np.isin(y_test, classes[len(classes) // 2 :])
     with torch.no_grad():
         seen = [

@@ -27,8 +27,9 @@ scheme : {"auto", "dfa", "hybrid", "modular", "backprop"}
     ("backprop" where these have no hidden dense layer).
 feedback : {"refresh", "random", "binary", "sparse", "product", "dkp", "learned"} or Feedback
     The matrices B. "refresh" follows the weights, which was the best that we measured; "random", "binary" and "sparse"
-    are drawn and fixed, "product" is that of the initial weights, "dkp" and "learned" are learned. :class:`Feedback`
-    says how they begin, which rows count, and whether their alignment with the true gradient is measured.
+    are drawn and fixed, or follow the weights too, "product" is that of the initial weights, "dkp" and "learned" are
+    learned. :class:`Feedback` says how they begin, when they are renewed, which rows count, and whether their alignment
+    with the true gradient is measured.
 activation : {"relu", "leaky_relu", "tanh", "logistic", "identity"} or ApproximateActivation
     Activation of hidden layers. :class:`ApproximateActivation` keeps 4 or 8 bits of it for the backward pass.
 preconditioner : {"kfac"}, KFAC or None

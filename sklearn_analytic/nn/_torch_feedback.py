@@ -79,11 +79,8 @@ class ProjectedFeedback:
         self._first_dense = _first_dense(segments, sizes)
         drawn = self._draw(sizes, np.random.default_rng(seed))
         self.matrices = [torch.from_numpy(np.array(b)).to(outputs[-1]) for b in drawn]
-        self.step, self._interval, self._slopes = (
-            0,
-            interval_of(feedback, sizes[-1], recipe.batch_size),
-            MeanSlopes(ranks),
-        )
+        self._interval = interval_of(feedback, sizes[-1], recipe.batch_size)
+        self.step, self._slopes = 0, MeanSlopes(ranks)
         decay = feedback.decay if feedback.name == "dkp" else 0.0
         learns = feedback.name in _LEARNED and self.matrices
         self._adam = TorchOptimizer(Optimizer("adam"), [(self.matrices, decay)]) if learns else None
