@@ -5,8 +5,10 @@ import importlib.util
 import itertools
 import json
 
+import numpy as np
 import pytest
 
+from sklearn_analytic import DFAClassifier, Feedback, ImageNetwork
 from tests.examples.scripts import BENCHMARKS, ROOT, run_script
 
 
@@ -146,3 +148,23 @@ def test_differences_are_paired(monkeypatch):
     difference, error = common.paired_difference(rows, reference)
     assert difference == pytest.approx(0.15)
     assert error == pytest.approx(0.05)
+
+
+def test_multiplications_are_counted_by_hand(monkeypatch):
+    """Two convolutions and three dense layers on 8 x 8 pixels, maps of 8 x 8 and 4 x 4, and 12 values after pooling."""
+    pytest.importorskip("torch", exc_type=ImportError)
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    count = importlib.import_module("_dfa_multiplications").error_multiplications
+    X, y = np.random.default_rng(0).standard_normal((20, 64)), np.arange(20) % 3
+    whole = Feedback("sparse", init="product", density=1.0, refresh_interval=1)
+    options = {"network": ImageNetwork((8, 8), (2, 3)), "max_iter": 1, "n_iter_no_change": np.inf, "random_state": 0}
+
+    def counted(**parameters):
+        return count(DFAClassifier((5, 4), **options, **parameters).fit(X, y), X, y)
+
+    second, first_dense, second_dense, last = 9 * 2 * 3 * 16, 12 * 5, 5 * 4, 4 * 3
+    exact = second + first_dense + second_dense + last
+    assert counted(scheme="backprop") == (exact, exact)
+    assert counted(scheme="hybrid") == (second + first_dense + 3 * (5 + 4), exact)
+    assert counted(scheme="hybrid", feedback="binary") == (second + first_dense, exact)
+    assert counted(scheme="modular", feedback=whole) == (exact, exact)
