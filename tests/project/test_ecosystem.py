@@ -362,7 +362,7 @@ def test_searches_go_into_the_settings_of_values():
     found, best = search.cv_results_, search.best_estimator_
     assert len(found["params"]) == 4
     assert {name: best.get_params()[name] for name in grid} == search.best_params_
-    assert (model.feedback.density, model.solver.beta_1) == (0.1, 0.9)  # each candidate has values of its own
+    assert (model.feedback.density, model.solver.beta_1) == (0.1, "auto")  # each candidate has values of its own
     by_hand = [
         sa.DFAClassifier((16,), feedback=sa.Feedback("sparse", density=d), solver=sa.Adam(beta_1=b), **STEPS)
         for d, b in ((given["feedback__density"], given["solver__beta_1"]) for given in found["params"])
