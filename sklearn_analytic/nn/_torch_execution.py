@@ -294,7 +294,8 @@ class TorchExecution:
         for layer, feedback in zip(recurrent, kept, strict=True):
             layer.time_feedback = feedback
         self.restore(state)
-        return [float(F.cosine_similarity(a, b, dim=0)) for a, b in zip(found[:-1], true[:-1], strict=True)]
+        pairs = zip(found[:-1], true[:-1], strict=True)
+        return [float(F.cosine_similarity(a, b, dim=0).clamp(-1, 1)) for a, b in pairs]  # rounding passes 1
 
     def _stage_gradients(self, segments, feedback, gradients, x, y):
         """Gradients of all weights of each stage in evaluation mode, flat, in double precision."""

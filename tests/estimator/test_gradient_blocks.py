@@ -47,7 +47,8 @@ def assert_same_bits(one, two):
 @pytest.mark.parametrize("cls", CLASSIFIERS, ids=name)
 def test_epochs_are_passes_of_partial_fit(cls, digits):
     X, y = digits
-    same = {"input_encoding": None, "batch_size": 32, "learning_rate": "constant", "solver": Adam(warmup_fraction=0.0)}
+    same = {"input_encoding": None, "batch_size": 32, "learning_rate": "constant", "learning_rate_init": 1e-3}
+    same |= {"solver": Adam(beta_1=0.9, warmup_fraction=0.0)}  # a stream has a rate and a momentum of its own
     model = cls(**SMALL, **same).fit_blocks(cut(X, y))
     by_hand = cls(**SMALL, **same)
     for _, (x, labels, _) in itertools.product(range(3), cut(X, y)):

@@ -80,7 +80,7 @@ def test_lost_digits():
 
 def test_narrow_layers():
     model = sa.DFAClassifier(
-        NARROW, feedback=sa.Feedback(alignment=True), max_iter=2, learning_rate_init=1e-4, random_state=0
+        NARROW, feedback=sa.Feedback("random", alignment=True), max_iter=2, learning_rate_init=1e-4, random_state=0
     )
     assert_here(UserWarning, "is a bottleneck", lambda: model.fit(np.tile(X, (2, 6)), np.tile(Y, 2)))
 
