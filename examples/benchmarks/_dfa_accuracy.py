@@ -2,6 +2,7 @@
 
 from _common import geometric_mean, markdown_table, mean
 from _dfa_common import (
+    SIGNS,
     TABLES,
     Suite,
     datasets_by_contenders,
@@ -29,7 +30,7 @@ CONTENDERS = {
     "random": {"feedback": "random"},
     "binary": {"feedback": "binary"},
     "sparse": {"feedback": "sparse"},
-    "signs": {"feedback": Feedback("binary", init="sign_product", refresh_interval=5)},
+    "signs": {"feedback": SIGNS},
     "largest": {"feedback": Feedback("sparse", init="product", refresh_interval=5)},
     "product": {"feedback": "product"},
     "dkp": {"feedback": "dkp"},

@@ -11,11 +11,12 @@ from _accuracy_suites import IMAGES, log_loss
 from _common import data_folder, given_epochs, load, mean
 from accuracy import cap, channels_first
 
-from sklearn_analytic import DFAClassifier
+from sklearn_analytic import DFAClassifier, Feedback
 from sklearn_analytic.nn import Rows
 
 TABLES = ("letter", "pendigits", "optdigits", "satimage", "segment")
 BUNDLED = ("digits", "breast_cancer", "wine", "iris")  # scikit-learn's own: no folder is needed
+SIGNS = Feedback("binary", init="sign_product", refresh_interval=5)  # of the weights' products
 SIDES = {784: (28, 28), 3072: (3, 32, 32), 64: (8, 8)}  # {features of an image: its shape}
 
 

@@ -2,6 +2,7 @@
 
 from _common import mean
 from _dfa_common import (
+    SIGNS,
     Suite,
     datasets_by_contenders,
     finished,
@@ -17,7 +18,6 @@ from _dfa_common import (
 from sklearn_analytic import DFAClassifier, Feedback, ImageNetwork, SequenceNetwork
 
 REFERENCE = "backprop"
-SIGNS = Feedback("binary", init="sign_product", refresh_interval=5)  # of the weights' products
 LARGEST = Feedback("sparse", init="product", density=0.3, refresh_interval=5)
 CONTENDERS = {
     REFERENCE: {"scheme": "backprop"},

@@ -9,8 +9,17 @@ from types import SimpleNamespace
 
 import numpy as np
 from _common import mean
-from _dfa_common import Suite, finished, in_points, measured_fit, paired_difference, rotated, split_of, torch_or_skip
-from _dfa_torch_suites import SIGNS
+from _dfa_common import (
+    SIGNS,
+    Suite,
+    finished,
+    in_points,
+    measured_fit,
+    paired_difference,
+    rotated,
+    split_of,
+    torch_or_skip,
+)
 
 from sklearn_analytic import DFAClassifier, Feedback
 

@@ -10,7 +10,6 @@ from sklearn_analytic.estimator.epoch_method import SKIPPED_OUTPUTS, TOL_ERROR, 
 from sklearn_analytic.feedback.values import KFAC, ApproximateActivation, Feedback
 from sklearn_analytic.nn import Recipe
 from sklearn_analytic.nn._alignment import bottleneck
-from sklearn_analytic.nn._feedback import follows_weights
 from sklearn_analytic.nn._plans import TorchSequential, Whole, check_distributed, dense_form
 
 SCHEMES = ("auto", "dfa", "hybrid", "modular", "backprop")
@@ -196,7 +195,7 @@ class DirectFeedback(GradientMethod):
                 "and activation__bits=None."
             )
         renewed = self.feedback.refresh_interval != "auto"
-        if self.used_scheme == "modular" and renewed and not follows_weights(self.feedback.recipe(1), "sparse"):
+        if self.used_scheme == "modular" and renewed and self.feedback.name != "sparse":
             raise ValueError(
                 f"feedback__refresh_interval={self.feedback.refresh_interval} with scheme='modular' renews sparse "
                 "paths alone: give Feedback('sparse', init='product', refresh_interval=...), or leave it out."

@@ -87,9 +87,9 @@ def can_follow(name, init):
     return kind.changes == "refreshed" or (kind.changes == "fixed" and not kind.from_weights and init in FROM_WEIGHTS)
 
 
-def follows_weights(feedback, name=None):
-    """Whether a drawn kind (of that name) is made anew from the weights: possible, and with an interval given."""
-    is_drawn = FEEDBACKS[feedback.name].changes == "fixed" and name in (None, feedback.name)
+def follows_weights(feedback):
+    """Whether a drawn kind is made anew from the weights: where that is possible, and an interval is given."""
+    is_drawn = FEEDBACKS[feedback.name].changes == "fixed"
     return is_drawn and bool(feedback.interval) and can_follow(feedback.name, feedback.init)
 
 

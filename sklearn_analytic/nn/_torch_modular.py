@@ -15,7 +15,28 @@ from sklearn_analytic.nn._torch_stages import Watch, receptive_field, send_back
 _GROUPS = 4  # most groups of a drawn convolution
 
 
-class ModularFeedback:
+class _Paths:
+    """What carries errors inside modules: ``paths`` {stage: matrix or kernel}, ``times`` {stage: matrices}."""
+
+    @property
+    def linked(self):
+        """Stages whose inputs collect a gradient: the first ones of modules."""
+        return {m[0] for m in self.modules[1:]}
+
+    def state(self):
+        """Return all arrays."""
+        return {"paths": [self.paths[k] for k in sorted(self.paths)], "times": [list(s) for s in self.times.values()]}
+
+    def load(self, state):
+        """Put the arrays back."""
+        for k, value in zip(sorted(self.paths), state["paths"], strict=True):
+            self.paths[k].copy_(value)
+        for own, values in zip(self.times.values(), state["times"], strict=True):
+            for matrix, value in zip(own, values, strict=True):
+                matrix.copy_(value)
+
+
+class ModularFeedback(_Paths):
     """Sparse paths from a module's output error to the stages inside it, and to the steps inside recurrent layers.
 
     Dense: a matrix with entries +-1/sqrt(rho n_out) at a share rho of the places. Convolution: a grouped, dilated 3x3
@@ -66,11 +87,6 @@ class ModularFeedback:
         upsampled = nn.functional.interpolate(error.to(path.dtype), size=output.shape[2:], mode="nearest")
         return nn.functional.conv2d(upsampled, path, padding=dilation, dilation=dilation, groups=groups)
 
-    @property
-    def linked(self):
-        """Stages whose inputs collect a gradient: the first ones of modules."""
-        return {m[0] for m in self.modules[1:]}
-
     def watches(self):
         """Watch nothing."""
         return {}
@@ -84,20 +100,8 @@ class ModularFeedback:
         spread = [self.spread(k, last, error, outputs[k]) for k in module[:-1]]
         send_back([outputs[k] for k in module], [*spread, error])
 
-    def state(self):
-        """Return all fixed arrays."""
-        return {"paths": [self.paths[k] for k in sorted(self.paths)], "times": [list(s) for s in self.times.values()]}
 
-    def load(self, state):
-        """Put the arrays back."""
-        for k, value in zip(sorted(self.paths), state["paths"], strict=True):
-            self.paths[k].copy_(value)
-        for own, values in zip(self.times.values(), state["times"], strict=True):
-            for matrix, value in zip(own, values, strict=True):
-                matrix.copy_(value)
-
-
-class FollowingFeedback:
+class FollowingFeedback(_Paths):
     """Paths inside modules that follow the weights: the largest entries of their products, renewed every some steps.
 
     The error of a module's output passes the activation, pooling and normalisation of its last stage exactly, which
@@ -140,7 +144,7 @@ class FollowingFeedback:
     def linked(self):
         """Stages whose inputs collect a gradient: the first ones of modules, and frozen last ones, to be passed."""
         frozen = {k for k in self._lasts if not any(p.requires_grad for p in self._stages[k].layer.parameters())}
-        return {m[0] for m in self.modules[1:]} | frozen
+        return super().linked | frozen
 
     def watches(self):
         """Return {stage: what keeps its slopes and its layer's error}."""
@@ -218,16 +222,11 @@ class FollowingFeedback:
 
     def state(self):
         """Return all paths, and the step."""
-        paths = [self.paths[k] for k in sorted(self.paths)]
-        return {"paths": paths, "times": [list(s) for s in self.times.values()], "step": self.step}
+        return super().state() | {"step": self.step}
 
     def load(self, state):
         """Put a state back."""
-        for k, value in zip(sorted(self.paths), state["paths"], strict=True):
-            self.paths[k].copy_(value)
-        for own, values in zip(self.times.values(), state["times"], strict=True):
-            for matrix, value in zip(own, values, strict=True):
-                matrix.copy_(value)
+        super().load(state)
         self.step = state["step"]
 
 

@@ -68,14 +68,12 @@ def modules_of(stages, size):
     A module holds up to ``size`` stages of one kind, and ends early at the last pooling among them; a recurrent layer
     is alone (its modules are made of time steps), and so is a layer of unknown kind.
     """
-    modules, k = [], 0
-    while k < len(stages):
-        stop = _stop_of_kind(stages, k, size)
+
+    def end(k, stop):
         pooling = [j for j in range(k, stop) if stages[j].pools]
-        stop = pooling[-1] + 1 if pooling else stop
-        modules.append(list(range(k, stop)))
-        k = stop
-    return modules
+        return pooling[-1] + 1 if pooling else stop
+
+    return _cut(stages, size, end)
 
 
 def followed_modules_of(stages, size):
@@ -84,23 +82,26 @@ def followed_modules_of(stages, size):
     A module ends early at a stage that pools, reshapes, or ends in what is not known to keep its values apart; what
     the first and the last one end in is passed exactly.
     """
-    modules, k = [], 0
-    while k < len(stages):
-        stop = _stop_of_kind(stages, k, size)
+
+    def end(k, stop):
         inner = range(k + 1, stop - 1)
         ends = [j for j in inner if not stages[j].is_unit_by_unit or stages[j].reshapes or stages[j + 1].reshapes]
-        stop = ends[0] + 1 if ends else stop
+        return ends[0] + 1 if ends else stop
+
+    return _cut(stages, size, end)
+
+
+def _cut(stages, size, end):
+    """Modules of up to ``size`` dense stages or convolutions; ``end(k, stop)`` is where one from ``k`` ends."""
+    modules, k = [], 0
+    while k < len(stages):
+        kind, stop = stages[k].kind, k + 1
+        while kind in ("dense", "conv") and stop < min(k + size, len(stages)) and stages[stop].kind == kind:
+            stop += 1
+        stop = end(k, stop)
         modules.append(list(range(k, stop)))
         k = stop
     return modules
-
-
-def _stop_of_kind(stages, k, size):
-    """The stage after up to ``size`` ones of the kind of stage ``k``, if that is dense or a convolution."""
-    kind, stop = stages[k].kind, k + 1
-    while kind in ("dense", "conv") and stop < min(k + size, len(stages)) and stages[stop].kind == kind:
-        stop += 1
-    return stop
 
 
 def _no_feedback(recipe, segments, outputs, seed, ranks):
