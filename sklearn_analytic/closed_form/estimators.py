@@ -1,18 +1,20 @@
 """Closed-form networks: every weight is a draw, a quantile, a mean, a leaf or a solve, chosen by leave-one-out."""
 
 import numpy as np
-from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.closed_form.importance import rank_importances
+from sklearn_analytic.closed_form.jackknife import network_jackknife
 from sklearn_analytic.closed_form.method import ClosedFormMethod
 from sklearn_analytic.estimator.audited import AuditedEstimator
 from sklearn_analytic.estimator.base import beside, in_dtype_of
 from sklearn_analytic.estimator.faces import ClassifierFace
+from sklearn_analytic.estimator.interval_face import IntervalFace
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets, is_multilabel
 from sklearn_analytic.estimator.texts import ADDING, CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented, filled
 from sklearn_analytic.estimator.value import store
-from sklearn_analytic.io._checks import lazily, refuse_gaps
+from sklearn_analytic.features import linear_readout
+from sklearn_analytic.io._checks import refuse_gaps
 
 OWN = """
 hidden_layer_sizes : int, sequence of int or "auto"
@@ -166,7 +168,7 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
 
 
 @documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)
-class ClosedFormMLPRegressor(RegressorMixin, AuditedEstimator):
+class ClosedFormMLPRegressor(IntervalFace, AuditedEstimator):
     r"""Closed-form multi-layer perceptron: a regressor without a gradient step, chosen by leave-one-out.
 
     The network of :class:`ClosedFormMLP` for real targets, one or several, each in units of its deviation:
@@ -239,23 +241,6 @@ class ClosedFormMLPRegressor(RegressorMixin, AuditedEstimator):
         """
         return self._partial_fit(X, y, sample_weight)
 
-    @lazily
-    def predict(self, X):
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        array of shape (n_samples,) or (n_samples, n_targets)
-            Predictions, in the kind, dtype and device of X.
-        """
-        predictions = self._chosen_scores(X)
-        return self._learned.targets.in_shape(predictions)
-
     def staged_predict(self, X):
         """Yield :meth:`predict` of the readouts up to every layer.
 
@@ -295,6 +280,19 @@ class ClosedFormMLPRegressor(RegressorMixin, AuditedEstimator):
         targets, y = (NumberTargets.of_first if before is None else before.of_more)(y, X)
         refuse_gaps(y, "y")
         return targets, np.asarray(y, dtype=np.float64)
+
+    def _predictions(self, X):
+        """Predictions (n, c) by the readout that predicts."""
+        return self._chosen_scores(X)
+
+    def _read_and_predicted(self, rows, backend):
+        """All features of rows, and predictions in the units of the fit."""
+        features, readout = self._hidden_of(rows, backend), self._solved.chosen
+        return features, linear_readout(features, readout.coef, readout.intercept, backend)
+
+    def _new_jackknife(self):
+        """Leave-one-out residuals of the audit rows, and how the readout moves without them."""
+        return network_jackknife(self._method(), self._learned, self._solved)
 
     def _scores(self, X, stages):
         """Predictions of some stages side by side, in the units of y and the dtype of X."""

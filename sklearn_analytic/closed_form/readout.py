@@ -30,6 +30,18 @@ class Readout:
     alpha: float
     error: float
     shares: np.ndarray  # of its experts
+    pulls: tuple = ()  # of audit rows on it
+    spared: float | np.ndarray = 0.0  # (c,) squared error that new rows have less than audit rows
+
+
+@dataclass(frozen=True)
+class Pull:
+    """How one ridge solution in a readout moves without a row: by the influence of the row times this residual."""
+
+    size: int  # features that the solution reads
+    alpha: float
+    by_factor: bool
+    residuals: np.ndarray  # (m, c) leave-one-out, times the share of the solution in the readout
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ def solve_readouts(statistic, sizes, audit, alpha, trees, unit, numbers):
         if n_scores:
             alone = np.zeros((n_features, n_targets))
             alone[-n_scores:] = placed
-            experts.append((alone, np.zeros(n_targets), scores @ placed))
+            experts.append(_Expert(alone, np.zeros(n_targets), scores @ placed, (None,) * n_targets))
             experts.append(_expert(solutions[stage], n_features, n_targets, placed, scores))
         if has_joint and stage == len(sizes) - 1:
             joint = _expert(solutions[-1], n_features, n_targets, 0 * placed, scores)
@@ -77,7 +89,13 @@ def solve_readouts(statistic, sizes, audit, alpha, trees, unit, numbers):
         readouts.append(blend.readout(solutions[stage].alpha))
         blends.append(blend)
     best = best_readout(readouts)
-    if not numbers and trees is not None and np.all(targets.sum(axis=1) == 1):
+    if numbers:
+        by_factor = not _is_decomposed(alpha)
+        readouts[best] = replace(readouts[best], pulls=blends[best].pulls(by_factor))
+        if trees is not None:  # scored by one member each, new rows by the mean of all
+            leaning = _own_weights(readouts[best].coef, placed)
+            readouts[best] = replace(readouts[best], spared=leaning**2 * trees.averaged_out / n_targets)
+    elif trees is not None and np.all(targets.sum(axis=1) == 1):
         readouts[best] = blends[best].by_log_loss(readouts[best])
     return readouts
 
@@ -87,10 +105,25 @@ def _solutions(statistic, sizes, audit, alpha, unit, n_judged):
     rows = (audit.features, audit.targets, audit.weights)
     if isinstance(alpha, str) and alpha == "loo":
         return ridge_exits(statistic, sizes, rows, ALPHAS, left_out=audit.left_out, unit=unit, n_judged=n_judged)
-    if isinstance(alpha, str) or (np.ndim(alpha) == 0 and alpha == 0):
+    if _is_decomposed(alpha):
         return [spectral_exit(statistic, np.arange(size), rows, alpha, left_out=audit.left_out) for size in sizes]
     alphas = sorted(float(a) for a in np.ravel(alpha))
     return ridge_exits(statistic, sizes, rows, alphas, left_out=audit.left_out, n_judged=n_judged)
+
+
+def _is_decomposed(alpha):
+    """Whether solutions come from a decomposition."""
+    return alpha == "gcv" if isinstance(alpha, str) else np.ndim(alpha) == 0 and alpha == 0
+
+
+@dataclass(frozen=True)
+class _Expert:
+    """One linear readout among those that are blended."""
+
+    coef: np.ndarray  # (p + c0, c)
+    intercept: np.ndarray  # (c,)
+    loo: np.ndarray  # (m, c)
+    solutions: tuple  # for every target the ridge solution that it moves with; None of trees alone
 
 
 def _expert(solution, n_features, n_targets, offset, scores):
@@ -101,13 +134,16 @@ def _expert(solution, n_features, n_targets, offset, scores):
     coef[n_features - len(offset) :] += offset
     intercept = solution.intercept[:n_targets] - solution.intercept[n_targets:] @ offset
     loo = solution.loo[:, :n_targets] - solution.loo[:, n_targets:] @ offset + scores @ offset
-    return coef, intercept, loo
+    return _Expert(coef, intercept, loo, (solution,) * n_targets)
 
 
 def _guarded(joint, other, placed):
     """The joint ridge, but another expert for targets whose own score it would turn against them."""
-    own = _own_weights(joint[0], placed)
-    return tuple(np.where(own < 0, two, one) for one, two in zip(joint, other, strict=True))
+    turned = _own_weights(joint.coef, placed) < 0
+    pairs = ((joint.coef, other.coef), (joint.intercept, other.intercept), (joint.loo, other.loo))
+    parts = (np.where(turned, two, one) for one, two in pairs)
+    moves_with = zip(turned, joint.solutions, other.solutions, strict=True)
+    return _Expert(*parts, tuple(two if is_turned else one for is_turned, one, two in moves_with))
 
 
 def _own_weights(coef, placed):
@@ -139,13 +175,13 @@ class _Blend:
     @classmethod
     def of(cls, experts, mean, targets, weights, numbers, trees):
         """Return the blend by least squares; of numbers experts that are outclassed have no share."""
-        errors = np.array([_error(targets - loo, weights) for _, _, loo in experts])
+        errors = np.array([_error(targets - expert.loo, weights) for expert in experts])
         kept = (errors <= _OUTCLASSED * errors.min()) | (not numbers)
         leaning, averaged_out = np.zeros(len(experts)), 0.0
         if trees is not None:
-            leaning = np.array([_own_weights(coef, trees.columns).mean() for coef, _, _ in experts])
+            leaning = np.array([_own_weights(expert.coef, trees.columns).mean() for expert in experts])
             averaged_out = trees.averaged_out
-        predictions = np.stack([loo - mean for _, _, loo in experts])
+        predictions = np.stack([expert.loo - mean for expert in experts])
         moments = _Moments.of(predictions[kept], targets - mean, weights)
         found = np.zeros((1 + moments.n_parts, len(experts)))
         parts = (moments.total(), *moments.without_each())
@@ -155,11 +191,23 @@ class _Blend:
     def readout(self, alpha):
         """Return the blend as one linear readout; what it says of a row is without a tenth of them, with the row."""
         rest = (1 - self.shares.sum()) * self.mean
-        coef = sum(share * coef for share, (coef, _, _) in zip(self.shares, self.experts, strict=True))
-        intercept = sum(share * own for share, (_, own, _) in zip(self.shares, self.experts, strict=True)) + rest
+        coef = sum(share * expert.coef for share, expert in zip(self.shares, self.experts, strict=True))
+        intercept = (
+            sum(share * expert.intercept for share, expert in zip(self.shares, self.experts, strict=True)) + rest
+        )
         own = self.apart[np.arange(len(self.targets)) % len(self.apart)]
         loo = self.mean + np.einsum("mk,kmc->mc", own, self.predictions)
         return Readout(coef, intercept, loo, alpha, _error(self.targets - loo, self.weights), self.shares)
+
+    def pulls(self, by_factor):
+        """Return how the readout moves without a row: for every ridge solution in it."""
+        found = {}
+        for share, expert in zip(self.shares, self.experts, strict=True):
+            for target, solution in enumerate(expert.solutions):
+                if solution is not None and share > 0:
+                    residuals = found.setdefault(id(solution), (solution, np.zeros_like(self.targets)))[1]
+                    residuals[:, target] += share * (self.targets[:, target] - expert.loo[:, target])
+        return tuple(Pull(len(s.coef), s.alpha, by_factor, residuals) for s, residuals in found.values())
 
     def by_log_loss(self, readout):
         """Return the readout with the shares of least log-loss, drawn to those of least squares."""

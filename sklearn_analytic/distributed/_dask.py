@@ -53,12 +53,12 @@ def _check_divisions(x, other, name):
     )
 
 
-def mapped(estimator, name, x):
+def mapped(estimator, name, x, options):
     """Return the lazy array of a method's answers; the method answers one row now, for shape and dtype."""
     check_is_fitted(estimator)
     collection = known_collection(x)
-    example = np.asarray(getattr(estimator, name)(collection.example()))
-    return collection.mapped(answers, _kept(detached(estimator)), name, example[:0])
+    example = np.asarray(getattr(estimator, name)(collection.example(), **options))
+    return collection.mapped(answers, _kept(detached(estimator)), (name, options), example[:0])
 
 
 def _brought(*values):

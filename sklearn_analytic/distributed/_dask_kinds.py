@@ -48,11 +48,13 @@ class _Array:
             return delayed(list, pure=False)([delayed(n_rows_of, pure=False)(part) for part in self.parts()])
         return sizes
 
-    def mapped(self, function, estimator, name, empty):
+    def mapped(self, function, estimator, method, empty):
         """Return a lazy array with the chunks of the rows."""
-        columns = {"drop_axis": 1} if empty.ndim == 1 else {"chunks": (self.x.chunks[0], empty.shape[1:])}
+        columns = {"chunks": (self.x.chunks[0], *empty.shape[1:])} if empty.ndim > 1 else {"drop_axis": 1}
+        if empty.ndim > 2:
+            columns["new_axis"] = list(range(2, empty.ndim))
         return da.map_blocks(
-            function, self._by_rows(), estimator, name, empty, dtype=empty.dtype, meta=empty, **columns
+            function, self._by_rows(), estimator, method, empty, dtype=empty.dtype, meta=empty, **columns
         )
 
     def _by_rows(self):
@@ -101,9 +103,9 @@ class _Frame:
         """Return the rows of each partition, which are counted when computed."""
         return self.x.map_partitions(len)
 
-    def mapped(self, function, estimator, name, empty):
+    def mapped(self, function, estimator, method, empty):
         """Return a lazy array of unknown lengths."""
-        return self.x.map_partitions(function, estimator, name, empty, meta=empty)
+        return self.x.map_partitions(function, estimator, method, empty, meta=empty)
 
 
 def merged_columns(parts, columns_of, names):

@@ -22,8 +22,9 @@ def statistic_bytes(statistic):
 
 @sizeof.register(WithColumns)
 def both_bytes(both):
-    """Return the bytes of a statistic with the moments of its columns."""
-    return statistic_bytes(both.statistic) + both.columns.mean.nbytes + both.columns.deviation.nbytes
+    """Return the bytes of a statistic with the moments of its columns and a sample of its rows."""
+    beside = (part for part in (both.columns, both.rows) if part is not None)
+    return statistic_bytes(both.statistic) + sum(statistic_bytes(part) for part in beside)
 
 
 def done_to(work, part, *given):
@@ -122,12 +123,13 @@ def merged(one, two):
         return one.merge(two)
 
 
-def answers(part, estimator, name, empty):
-    """Return what a method of an estimator says of a partition; an empty one has no answers."""
+def answers(part, estimator, method, empty):
+    """Return what a method (name, options) of an estimator says of a partition; an empty one has no answers."""
+    name, options = method
     if not part.shape[0]:
         return empty
     with one_blas_thread():
-        return np.asarray(getattr(estimator, name)(part), dtype=empty.dtype)
+        return np.asarray(getattr(estimator, name)(part, **options), dtype=empty.dtype)
 
 
 def n_rows_of(part):

@@ -18,7 +18,7 @@ from sklearn_analytic.backend import get_backend
 from sklearn_analytic.estimator import reduction
 from sklearn_analytic.estimator.base import fresh_id, seed_of
 from sklearn_analytic.estimator.callbacks import with_callbacks
-from sklearn_analytic.estimator.learned import ENOUGH, Judges, Solved, Stage, kept_rows, n_used
+from sklearn_analytic.estimator.learned import ENOUGH, Judges, LeftOut, Solved, Stage, kept_rows, n_used
 from sklearn_analytic.estimator.reduction import Method, ReductionEstimator
 from sklearn_analytic.estimator.statistics_file import columns_of, take_columns
 from sklearn_analytic.estimator.table import in_passes
@@ -71,6 +71,11 @@ class AuditedRows:
     targets: np.ndarray  # (m, c)
     weights: np.ndarray  # (m,) in means
     left_out: np.ndarray  # (m,) what of the weight in the statistic leaves with a row
+
+    def left_out_by(self, predictions, readout=None):
+        """Return what a readout predicts of the rows without themselves."""
+        more = {name: getattr(readout, name) for name in ("pulls", "spared") if hasattr(readout, name)}
+        return LeftOut(predictions, self.targets, self.weights, self.left_out, **more)
 
 
 class AuditedMethod(Method):
@@ -218,7 +223,7 @@ class AuditedMethod(Method):
 
     def solved(self, learned):
         """Return the readouts of all exits, calibrated, and the one that predicts."""
-        audit, targets = self._audited(learned), learned.targets
+        audit, targets = self.audited(learned), learned.targets
         readouts = self.readouts(learned, audit)
         links = [targets.link(readout.loo, audit.targets, audit.weights) for readout in readouts]
         stages = tuple(Stage(r.coef, r.intercept, link) for r, link in zip(readouts, links, strict=True))
@@ -229,26 +234,33 @@ class AuditedMethod(Method):
             "alphas_": np.array([readout.alpha for readout in readouts]),
         }
         if chosen is not None:
-            return Solved(stages[chosen], stages), attributes | self.told(learned, readouts[chosen], audit)
-        link = targets.link(np.mean([readout.loo for readout in readouts], axis=0), audit.targets, audit.weights)
+            readout = readouts[chosen]
+            left_out = audit.left_out_by(readout.loo, readout)
+            return Solved(stages[chosen], stages, left_out), attributes | self.told(learned, readout, audit)
+        loo = np.mean([readout.loo for readout in readouts], axis=0)
+        link = targets.link(loo, audit.targets, audit.weights)
         coef, intercept = (sum(part / len(stages) for part in parts) for parts in _parts(stages))
-        return Solved(Stage(coef, intercept, link), stages), attributes
+        return Solved(Stage(coef, intercept, link), stages, audit.left_out_by(loo)), attributes
 
     def told(self, learned, readout, audit):
         """Return further fitted attributes of the readout that predicts."""
         return {}
 
-    def _audited(self, learned):
-        """The audit rows as the readouts see them."""
+    def audited(self, learned):
+        """Return the audit rows as the readouts see them."""
         judges, targets, statistic = learned.judges, learned.targets, learned.statistic
-        audit = judges.audit.head(max(judges.first_audit, audit_size(statistic.n_rows)))
-        backend = self.host_backend()
+        audit, backend = self.audit_rows(learned), self.host_backend()
         x = self.cast(backend.asarray(audit.x), backend)
         features, _ = learned.network.read(x, backend, held_out=True, folds=audit.folds)
         matrix = targets.matrix(targets.coded(audit.y))
         mean = np.ldexp(statistic.mean[statistic.n_features :][: matrix.shape[1]], statistic.exponent[1])
         weights = targets.importance(audit, matrix, mean) / judges.contents.unit
         return AuditedRows(backend.to_numpy(features), matrix, weights, audit.weights)
+
+    def audit_rows(self, learned):
+        """Return the rows on which leave-one-out chooses: a fourth of all, at most 1000."""
+        judges = learned.judges
+        return judges.audit.head(max(judges.first_audit, audit_size(learned.statistic.n_rows)))
 
     def merged(self, one, two):
         """Return what the rows of two shards of one network have left behind."""
@@ -290,6 +302,8 @@ class AddBlock:
 
 class AuditedEstimator(ReductionEstimator):
     """What estimators of such networks share: scores of new rows, shards, and what exports read."""
+
+    _more_audit_rows = "they are a fourth of the distinct rows, at most 1000. Fit more rows, or ask for less."
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None):

@@ -1,12 +1,16 @@
 """Verbs that classifiers in closed form share: labels, scores and calibrated probabilities, of every exit too."""
 
+import numpy as np
 from sklearn.base import ClassifierMixin
 
+from sklearn_analytic.estimator.set_face import SetFace, SetScores
+from sklearn_analytic.estimator.targets import ClassTargets
 from sklearn_analytic.estimator.texts import ADDING, filled
+from sklearn_analytic.features._row_sample import row_uniforms
 from sklearn_analytic.io._checks import lazily
 
 
-class ClassifierFace(ClassifierMixin):
+class ClassifierFace(SetFace, ClassifierMixin):
     """A classifier whose scores an estimator below gives (``_chosen_scores``, ``_staged_scores``)."""
 
     @filled(partial_fit=ADDING["classes"])
@@ -136,3 +140,22 @@ class ClassifierFace(ClassifierMixin):
         """
         for stage, scores in self._staged_scores(X):
             yield self._learned.targets.probabilities(scores, stage.link)
+
+    def _scored(self, rows, backend):
+        """Scores of rows by the readout that predicts."""
+        return self._scorer([self._solved.chosen])(rows, backend)
+
+    def _chances(self, scores):
+        """Probabilities of scores."""
+        return self._learned.targets.probabilities(scores, self._solved.chosen.link)
+
+    def _set_scores(self):
+        """What sets are measured on: the audit rows, left out."""
+        learned, solved = self._learned, self._solved
+        if not isinstance(learned.targets, ClassTargets):
+            raise ValueError("predict_set needs one class per row; y was a matrix of labels. Use predict_proba.")
+        if solved.left_out is None:  # of a model of an earlier version
+            solved = self._method().solved(learned)[0]
+        left_out, audit = solved.left_out, self._method().audit_rows(learned)
+        chances, labels = self._chances(left_out.predictions), np.argmax(left_out.targets, axis=1)
+        return SetScores.of(chances, labels, left_out.weights, row_uniforms(audit.x))

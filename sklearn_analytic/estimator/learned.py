@@ -67,11 +67,24 @@ class Stage:
 
 
 @dataclass(frozen=True, eq=False)
+class LeftOut:
+    """What rows of the fit are predicted without themselves: those that intervals and sets are measured on."""
+
+    predictions: np.ndarray  # (m, c)
+    targets: np.ndarray  # (m, c)
+    weights: np.ndarray  # (m,) in rows
+    gone: np.ndarray  # (m,) what of the weight in the statistic leaves with a row
+    pulls: tuple = ()  # of the rows on the readout that predicts
+    spared: float | np.ndarray = 0.0  # (c,) squared error that new rows have less
+
+
+@dataclass(frozen=True, eq=False)
 class Solved:
     """What predicts: the readout that was chosen, and those of all exits."""
 
     chosen: Stage
     stages: tuple = ()
+    left_out: LeftOut | None = None
 
 
 @dataclass(frozen=True, eq=False)

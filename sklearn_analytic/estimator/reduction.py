@@ -394,6 +394,23 @@ class ReductionEstimator(
             warnings.simplefilter("ignore", LinAlgWarning)
             return columns_of(self) | self._outcome(method, learned)
 
+    def _read_off(self, name, read):
+        """What ``read()`` finds in the fit: made once, when it is first asked for."""
+        solved, found = self.__dict__.get("_readings", (None, {}))
+        if solved is not self._solved:
+            found = {}
+        if name not in found:
+            found[name] = read()
+            self._readings = (self._solved, found)
+        return found[name]
+
+    def __getstate__(self):
+        """Leave out what is read off the sums, as long as they are there."""
+        state = super().__getstate__()
+        if self._learned is not None and self._learned.statistic is not None:
+            state.pop("_readings", None)
+        return state
+
     def _backend_of(self, X):
         """What computes on rows."""
         return self._method().backend_of(X)

@@ -80,8 +80,9 @@ def save_fit(estimator, path, learned, kind, done):
         "kind": kind,
     }
     sums = without_columns(learned.statistic)
-    columns = None if sums is learned.statistic else learned.statistic.columns
-    state = {"_learned": replace(learned, statistic=None), "_statistic": sums, "_columns": columns}
+    beside = None if sums is learned.statistic else learned.statistic
+    state = {"_learned": replace(learned, statistic=None), "_statistic": sums}
+    state |= {"_columns": getattr(beside, "columns", None), "_rows": getattr(beside, "rows", None)}
     write_state(path, columns_of(estimator) | state, about | done)
 
 
@@ -102,7 +103,7 @@ def read_fit(estimator, path, kind=None):
     columns = {name: state[name] for name in _COLUMNS if name in state}
     if "_learned" not in state:
         return learned_of(state), columns, about
-    sums = with_columns(state["_statistic"], state["_columns"])
+    sums = with_columns(state["_statistic"], state["_columns"], state.get("_rows"))
     return replace(state["_learned"], statistic=sums), columns, about
 
 

@@ -298,6 +298,12 @@ class NumberTargets(_Targets):
         """Return a readout in the units of y."""
         return (coef, intercept) if self.unit is None else (coef * self.unit, intercept * self.unit + self.level)
 
+    @property
+    def units(self):
+        """Unit and level (c,) of the targets."""
+        plain = np.ones(self.n_columns), np.zeros(self.n_columns)
+        return plain if self.unit is None else (self.unit, self.level + 0 * self.unit)
+
     def joined(self, other):
         """Return the targets of two fits that become one."""
         if self.n_columns != other.n_columns:

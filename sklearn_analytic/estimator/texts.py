@@ -51,6 +51,7 @@ GROUPS = {
         "pipeline",
         "fit_intercept",
         "rcond",
+        "audit_rows",
         "max_grad_norm",
         "mechanism",
         "accountant",

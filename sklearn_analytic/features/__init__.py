@@ -41,6 +41,7 @@ from sklearn_analytic.features._residual import (
     residual_layer,
     sandwiched_least_squares,
 )
+from sklearn_analytic.features._row_sample import RowSample
 from sklearn_analytic.features._sampling import (
     RowKeys,
     draw_rows,
@@ -88,6 +89,7 @@ __all__ = [
     "ResidualLayer",
     "RowFolds",
     "RowKeys",
+    "RowSample",
     "TableEncoding",
     "WeightedEncoding",
     "apply_layers",

@@ -264,8 +264,7 @@ def content_hashes(keys, y, weights=None):
     """
     if y.ndim == 1:
         classes, codes = np.unique(y, return_inverse=True)
-        labels = np.array([zlib.crc32(str(label).encode()) for label in classes.tolist()], dtype=np.uint64)
-        return hash_keys(keys) ^ (labels[codes] << np.uint64(16))
+        return hash_keys(keys) ^ (label_hashes(classes)[codes] << np.uint64(16))
     order = np.lexsort((*y.T[::-1], np.zeros(len(y)) if weights is None else weights <= 0, keys))
     fresh = np.append(True, np.any(y[order[1:]] != y[order[:-1]], axis=1))  # another target
     first = np.append(True, keys[order[1:]] != keys[order[:-1]])  # another row
@@ -273,6 +272,11 @@ def content_hashes(keys, y, weights=None):
     rank = np.empty(len(keys), dtype=np.uint64)
     rank[order] = count - count[first][np.cumsum(first) - 1]
     return mix_bits(hash_keys(keys) + rank)
+
+
+def label_hashes(classes):
+    """Return a hash of every label."""
+    return np.array([zlib.crc32(str(label).encode()) for label in classes.tolist()], dtype=np.uint64)
 
 
 def _direction(rows):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
 from importlib import import_module
+from inspect import signature
 
 import numpy as np
 from scipy import sparse
@@ -358,13 +359,15 @@ def opened_collection(x, y, sample_weight, check, columns_of):
 
 
 def lazily(method):
-    """Let a method of one X answer a collection by a lazy collection, computed partition by partition."""
+    """Let a method of one X (and options) answer a collection by a lazy collection, computed partition by partition."""
 
     @wraps(method)
-    def on_any(self, X):
-        if is_collection(X):
-            return import_module(_OPENERS[_library(X)]).mapped(self, method.__name__, X)
-        return method(self, X)
+    def on_any(self, X, *args, **options):
+        if is_collection(X) and not options.get("return_std"):
+            given = signature(method).bind(self, X, *args, **options).arguments
+            options = {name: value for name, value in given.items() if name not in ("self", "X")}
+            return import_module(_OPENERS[_library(X)]).mapped(self, method.__name__, X, options)
+        return method(self, X, *args, **options)
 
     return on_any
 

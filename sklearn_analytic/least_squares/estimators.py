@@ -1,23 +1,27 @@
 """Block-wise recursive Moore-Penrose learning: exact least squares over blocks, linear or behind hidden layers."""
 
 import numpy as np
-from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, MultiOutputMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.estimator import reduction
 from sklearn_analytic.estimator.base import in_dtype_of
 from sklearn_analytic.estimator.callbacks import with_callbacks
+from sklearn_analytic.estimator.interval_face import IntervalFace
 from sklearn_analytic.estimator.reduction import ReductionEstimator
+from sklearn_analytic.estimator.set_face import SetFace, SetScores
 from sklearn_analytic.estimator.targets import ClassTargets, NumberTargets, refuse_balanced
 from sklearn_analytic.estimator.texts import ADDING, CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented, filled
 from sklearn_analytic.estimator.value import store
 from sklearn_analytic.estimator.weights import checked_weights
+from sklearn_analytic.export.calibration import fit_link
 from sklearn_analytic.export.computation import ROWS, Computation, chained
 from sklearn_analytic.features import apply_layers, cast_like, linear_readout
+from sklearn_analytic.features._row_sample import row_uniforms
 from sklearn_analytic.io._checks import lazily
 from sklearn_analytic.least_squares.input_shares import input_shares
+from sklearn_analytic.least_squares.jackknife import left_out_rows, rows_jackknife
 from sklearn_analytic.least_squares.method import BlockwiseMethod, check_mergeable, refuse_other_layers
-from sklearn_analytic.linalg import WithColumns
 
 _INSTEAD = {  # what an attribute that is not there would not have meant
     True: (
@@ -26,10 +30,16 @@ _INSTEAD = {  # what an attribute that is not there would not have meant
     ),
     False: "without hidden layers: coef_ and intercept_ weigh the columns.",
 }
+_NO_ROWS = (
+    "No row was kept to measure intervals on: fit anew with audit_rows above 0. (Merging with a fit that keeps none, "
+    "and files of earlier versions, leave none either.)"
+)
 
 
 class BlockwiseEstimator(ReductionEstimator):
     """What regressor and classifier share: everything but what y means."""
+
+    _more_audit_rows = "they are rows of the fit, of which at most audit_rows are kept. Fit more, or ask for less."
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None):
@@ -140,7 +150,7 @@ class BlockwiseEstimator(ReductionEstimator):
         """
         self._check_has("feature_importances_", hidden=True)
         statistic = self._learned.statistic
-        if not isinstance(statistic, WithColumns):
+        if getattr(statistic, "columns", None) is None:
             raise AttributeError(
                 "feature_importances_ needs the deviations of the columns, which fits of earlier versions did not "
                 "keep: fit anew."
@@ -194,6 +204,13 @@ class BlockwiseEstimator(ReductionEstimator):
         """The last hidden layer, in the dtype of the rows; the rows themselves where the model is linear."""
         return cast_like(apply_layers(self._learned.network, rows, backend), rows, backend)
 
+    def _left_out_rows(self):
+        """The rows that are kept without themselves, their hidden features, and how they were left out."""
+        found = left_out_rows(self._learned, self.alpha_, self.rank_, self._method().problem)
+        if found is None:
+            raise ValueError(_NO_ROWS)
+        return found
+
     @property
     def _n_features_out(self):
         """Width of :meth:`transform`, for the names of its columns."""
@@ -234,6 +251,9 @@ rcond : float
     are constant but for rounding have coefficients of 0 whatever ``rcond`` is.
 random_state : int, RandomState or None
     Seed of the hidden layers.
+audit_rows : int
+    How many of all rows are kept, at most, on which intervals, sets and standard deviations are measured: those with
+    the smallest hashes of their content, the same ones in any blocks and order. 0 keeps none.
 """
 
 OWN_FITTED = """
@@ -263,7 +283,7 @@ FITTED = OWN_FITTED + FITTED_ROWS + FITTED_COLUMNS
 
 
 @documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)
-class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
+class BRMPRegressor(IntervalFace, MultiOutputMixin, BlockwiseEstimator):
     r"""Exact least squares over blocks of rows, linear or behind closed-form hidden layers.
 
     Minimises :math:`\sum_i w_i \|y_i - W^T h(x_i) - b\|^2 + \alpha \|W\|_F^2`, with the solution of minimum
@@ -317,25 +337,22 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
         device="cpu",
         verbose=False,
         block_size=None,
+        audit_rows=1000,
     ):
         store(self, locals())
 
-    @lazily
-    def predict(self, X):
-        """Predict targets.
+    def _predictions(self, X):
+        """Predictions (n, c) by the readout."""
+        return self._outputs(X)
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows.
+    def _read_and_predicted(self, rows, backend):
+        """What the readout reads of rows, and predictions."""
+        hidden, readout = apply_layers(self._learned.network, rows, backend), self._solved.chosen
+        return hidden, linear_readout(hidden, readout.coef, readout.intercept, backend)
 
-        Returns
-        -------
-        array of shape (n_samples,) or (n_samples, n_targets)
-            Predictions, in the kind, dtype and device of X.
-        """
-        outputs = self._outputs(X)
-        return self._learned.targets.in_shape(outputs)
+    def _new_jackknife(self):
+        """Leave-one-out residuals of the rows that are kept, and how the readout moves without them."""
+        return rows_jackknife(self._learned, *self._left_out_rows())
 
     def _targets_of(self, y, X, before=None, classes=None):
         """Numbers, whose values blocks check."""
@@ -348,7 +365,7 @@ class BRMPRegressor(MultiOutputMixin, RegressorMixin, BlockwiseEstimator):
 
 
 @documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)
-class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
+class BRMPClassifier(SetFace, ClassifierMixin, BlockwiseEstimator):
     r"""Least-squares classification over blocks: :class:`BRMPRegressor` on targets +1 and -1 per class.
 
     Minimises :math:`\sum_i w_i \|t_i - W^T h(x_i) - b\|^2 + \alpha \|W\|_F^2`, :math:`t_{ic} = \pm 1`. Classes
@@ -403,6 +420,7 @@ class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
         verbose=False,
         device="cpu",
         block_size=None,
+        audit_rows=1000,
     ):
         store(self, locals())
 
@@ -447,6 +465,26 @@ class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
         """
         outputs = self._outputs(X)
         return self._learned.targets.labels(outputs)
+
+    def _scored(self, rows, backend):
+        """Outputs of rows."""
+        hidden, readout = apply_layers(self._learned.network, rows, backend), self._solved.chosen
+        return linear_readout(hidden, readout.coef, readout.intercept, backend)
+
+    def _chances(self, outputs):
+        """Probabilities of outputs, calibrated on the rows that are kept, each without itself."""
+        return self._read_off("link", self._new_link).probabilities((outputs + 1) / 2)
+
+    def _new_link(self):
+        """The calibration of the outputs."""
+        left_out = self._left_out_rows()[0]
+        return fit_link((left_out.predictions + 1) / 2, np.argmax(left_out.targets, axis=1), left_out.weights)
+
+    def _set_scores(self):
+        """What sets are measured on: the rows that are kept, left out."""
+        left_out = self._left_out_rows()[0]
+        chances, labels = self._chances(left_out.predictions), np.argmax(left_out.targets, axis=1)
+        return SetScores.of(chances, labels, left_out.weights, row_uniforms(self._learned.statistic.rows.x))
 
     def _targets_of(self, y, X, before=None, classes=None):
         """One class per row; the past targets of a class that comes later were -1, which the state already knows."""

@@ -22,9 +22,11 @@ from sklearn_analytic.estimator.learned import Solved, Stage
 from sklearn_analytic.estimator.reduction import Method
 from sklearn_analytic.estimator.table import in_passes
 from sklearn_analytic.estimator.weights import NO_WEIGHT, refuse_extreme_weights
-from sklearn_analytic.features import HIDDEN, apply_layers, draw_rows, row_keys
+from sklearn_analytic.features import HIDDEN, RowSample, apply_layers, draw_rows, row_keys
+from sklearn_analytic.features._audit import label_hashes
 from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.linalg import ColumnMoments, WithColumns, _solvers
+from sklearn_analytic.linalg._columns import with_columns
 from sklearn_analytic.linalg._rows import unit_of
 from sklearn_analytic.linalg._solvers import without_columns
 
@@ -36,6 +38,12 @@ def _check_tolerance(name, value):
     """Refuse what is no share of the largest singular value."""
     if value is not None and not (isinstance(value, numbers.Real) and 0 <= value < 1):
         raise ValueError(f"{name} must be None or a number in [0, 1), got {value!r}.")
+
+
+def _check_audit_rows(name, value):
+    """Refuse what is no number of rows."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"{name} must be a non-negative integer, got {value!r}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +63,7 @@ class BlockwiseMethod(Method):
     verbose: Any
     class_weight: Any = None
     categorical_features: Any = "from_dtype"
+    audit_rows: int = 1000
 
     checks: ClassVar = {
         "hidden_layer_sizes": check_sizes,
@@ -67,6 +76,7 @@ class BlockwiseMethod(Method):
         "block_size": positive_integer_or(None),
         "verbose": check_verbose,
         "categorical_features": check_categorical,
+        "audit_rows": _check_audit_rows,
     }
 
     @property
@@ -75,8 +85,8 @@ class BlockwiseMethod(Method):
         return None if self.solver == "auto" else 1
 
     @property
-    def _problem(self):
-        """What is asked for, as opposed to what has been seen."""
+    def problem(self):
+        """Return what is asked for, as opposed to what has been seen."""
         return _solvers.Problem(self.alpha, self.fit_intercept, self.rcond)
 
     def added(self, learned, X, y, copies, progress, whole):
@@ -88,20 +98,20 @@ class BlockwiseMethod(Method):
         rows = self._coded(learned.targets, X, y, copies)
         if learned.network is None:
             learned = replace(learned, network=self._layers(rows, sizes, learned.targets))
-        step = HiddenStep(learned.network, learned.targets)
+        step = HiddenStep(learned.network, learned.targets, int(self.audit_rows))
         shape = (sizes[-1] if sizes else rows.n_columns, learned.targets.n_columns)
         if not whole:
             start = learned.statistic
             if start is None:
                 chosen = "qr" if self.solver == "auto" else self.solver
-                start = step.begun(_solvers.ALGORITHMS[chosen].start(*shape, self._problem), rows.n_columns)
+                start = step.begun(_solvers.ALGORITHMS[chosen].start(*shape, self.problem), rows.n_columns)
             return self._watched(replace(learned, statistic=rows.reduce(start, step, backend)))
 
         def reduce(start):
             return progress.reduce(learned, rows, step.begun(start, rows.n_columns), step, backend)
 
         solver = _solvers.resumed_solver(self.solver, without_columns(learned.statistic))
-        statistic = _solvers.accumulated(solver, reduce, rows.n_rows, *shape, self._problem)
+        statistic = _solvers.accumulated(solver, reduce, rows.n_rows, *shape, self.problem)
         if statistic.n_rows == 0:
             raise ValueError(NO_WEIGHT)
         return replace(learned, statistic=statistic)
@@ -125,7 +135,7 @@ class BlockwiseMethod(Method):
     def _watched(self, learned):
         """What was learned, with a warning where "auto" began on the Gram and should not have."""
         if self.solver == "auto":
-            _solvers.warn_if_outgrown(without_columns(learned.statistic), self._problem)
+            _solvers.warn_if_outgrown(without_columns(learned.statistic), self.problem)
         return learned
 
     def removed(self, learned, X, y, copies):
@@ -133,11 +143,7 @@ class BlockwiseMethod(Method):
         step, backend, both = HiddenStep(learned.network, learned.targets), self.backend_of(X), learned.statistic
         X, _ = in_passes(learned, X, learned.targets.coded(y), copies, is_first=False)
         for block in self._coded(learned.targets, X, y, copies):
-            part = replace(block, x=step.hidden(block, backend), y=learned.targets.matrix(block.y))
-            statistic = _solvers.remove_rows(without_columns(both), part, backend)
-            if isinstance(both, WithColumns):
-                statistic = WithColumns(statistic, both.columns.remove(step.moments(block, backend)))
-            both = statistic
+            both = step.removed(both, block, backend)
         if both.n_rows == 0:
             raise ValueError("forget would leave no rows. Fit a new estimator instead.")
         return replace(learned, statistic=both)
@@ -145,7 +151,8 @@ class BlockwiseMethod(Method):
     def merged(self, one, two):
         """Return what the rows of two fits have left behind; moments of columns where both have them."""
         parts = [one.statistic, two.statistic]
-        if not all(isinstance(part, WithColumns) for part in parts):
+        beside = [[getattr(part, name, None) is not None for part in parts] for name in ("columns", "rows")]
+        if not any(all(both) for both in beside):  # what either lacks, both lack
             parts = [without_columns(part) for part in parts]
         if type(without_columns(parts[0])) is not type(without_columns(parts[1])):
             parts = [_as_normal(part) for part in parts]  # "auto" took different ones: both can give the Gram
@@ -156,7 +163,7 @@ class BlockwiseMethod(Method):
         """Return the readout, and how it was found."""
         statistic = without_columns(learned.statistic)
         with np.errstate(over="ignore", invalid="ignore"):
-            solution = _solvers.solve(statistic, self._problem)
+            solution = _solvers.solve(statistic, self.problem)
         return Solved(Stage(solution.coef, solution.intercept)), {
             "rank_": solution.rank,
             "condition_number_": solution.condition,
@@ -169,23 +176,52 @@ class BlockwiseMethod(Method):
 
 @dataclass(frozen=True)
 class HiddenStep:
-    """Adds a block, seen through the hidden layers, to a statistic."""
+    """Adds a block, seen through the hidden layers, to a statistic, and takes one away."""
 
     layers: tuple
     targets: Any
+    audit_rows: int = 0  # to keep, at most
 
     def __call__(self, statistic, block, backend):
-        if isinstance(statistic, WithColumns):
-            columns = statistic.columns.merge(self.moments(block, backend))
-            return WithColumns(self(statistic.statistic, block, backend), columns)
-        return statistic.accumulate(self.hidden(block, backend), self.targets.matrix(block.y), block.weight, backend)
+        if not isinstance(statistic, WithColumns):
+            hidden, targets = self.hidden(block, backend), self.targets.matrix(block.y)
+            return statistic.accumulate(hidden, targets, block.weight, backend)
+        columns, rows = statistic.columns, statistic.rows
+        columns = None if columns is None else columns.merge(self.moments(block, backend))
+        rows = None if rows is None else rows.accumulate(*self.told(block, backend), block.weight)
+        return WithColumns(self(statistic.statistic, block, backend), columns, rows)
+
+    def removed(self, statistic, block, backend):
+        """Return a statistic without a block that was added."""
+        part = replace(block, x=self.hidden(block, backend), y=self.targets.matrix(block.y))
+        found = _solvers.remove_rows(without_columns(statistic), part, backend)
+        if not isinstance(statistic, WithColumns):
+            return found
+        columns, rows = statistic.columns, statistic.rows
+        columns = None if columns is None else columns.remove(self.moments(block, backend))
+        if rows is not None:
+            x, _, told_by = self.told(block, backend)
+            rows, strange = rows.remove(x, told_by, block.weight)
+            if np.any(strange):
+                raise ValueError(
+                    f"{int(strange.sum())} of these rows were never added, or were added with other targets or weights. "
+                    "Nothing was changed."
+                )
+        return WithColumns(found, columns, rows)
 
     def begun(self, statistic, n_columns):
-        """Return a statistic of no rows, beside hidden layers with that of the columns that they read."""
-        if not self.layers:
-            return statistic
-        n_targets = self.targets.n_columns if self.targets.names is None else 0
-        return WithColumns(statistic, ColumnMoments.empty(n_columns + n_targets))
+        """Return a statistic of no rows, with a sample of them and the moments of columns of hidden layers."""
+        n_targets, moments = self.targets.n_columns, None
+        if self.layers:
+            moments = ColumnMoments.empty(n_columns + (n_targets if self.targets.names is None else 0))
+        rows = RowSample.empty(self.audit_rows, n_columns, n_targets) if self.audit_rows else None
+        return with_columns(statistic, moments, rows)
+
+    def told(self, block, backend):
+        """Return rows, targets, and what tells targets apart: numbers, or hashes of labels, whose codes may change."""
+        targets = self.targets.matrix(block.y)
+        names = self.targets.names
+        return backend.to_numpy(block.x), targets, targets if names is None else label_hashes(names)[block.y][:, None]
 
     def moments(self, block, backend):
         """Return moments of the columns that the layers read, and of targets that have units."""

@@ -1,7 +1,8 @@
 """Streaming least squares: statistics as values (accumulate, merge, remove, solve) and what follows from them."""
 
 from sklearn_analytic.linalg._columns import ColumnMoments, WithColumns
-from sklearn_analytic.linalg._exits import ExitReadout, ridge_exits, spectral_exit
+from sklearn_analytic.linalg._conformal import conformal_quantile, rows_needed
+from sklearn_analytic.linalg._exits import ExitReadout, exit_influence, ridge_exits, spectral_exit
 from sklearn_analytic.linalg._normal import NormalEquations
 from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
 from sklearn_analytic.linalg._recursion import RecursiveLeastSquares
@@ -20,7 +21,10 @@ __all__ = [
     "TriangularFactor",
     "WithColumns",
     "best_alpha",
+    "conformal_quantile",
+    "exit_influence",
     "kfold_errors",
     "ridge_exits",
+    "rows_needed",
     "spectral_exit",
 ]

@@ -108,14 +108,16 @@ def _scaled_deviation(x, mean, shares):
 
 @dataclass(frozen=True)
 class WithColumns:
-    """A statistic of hidden features, and the moments of the columns that they were computed from.
+    """A statistic of what a readout reads, and beside it moments of the columns and a sample of the rows.
 
     Parameters
     ----------
     statistic : object
         NormalEquations, TriangularFactor or RecursiveLeastSquares.
-    columns : ColumnMoments
-        Of the inputs; on the host wherever the statistic is.
+    columns : ColumnMoments or None
+        Of the inputs of hidden layers; on the host wherever the statistic is.
+    rows : RowSample or None, default=None
+        Some of the rows, on the host, too.
 
     Examples
     --------
@@ -127,7 +129,8 @@ class WithColumns:
     """
 
     statistic: Any
-    columns: ColumnMoments
+    columns: ColumnMoments | None
+    rows: Any = None
 
     @property
     def n_features(self):
@@ -140,16 +143,19 @@ class WithColumns:
         return self.statistic.n_rows
 
     def merge(self, other):
-        """Return both of all rows of both."""
-        return WithColumns(self.statistic.merge(other.statistic), self.columns.merge(other.columns))
+        """Return all that both sets of rows have; what either lacks, both lack."""
+        columns, rows = (_merged(getattr(self, name), getattr(other, name)) for name in ("columns", "rows"))
+        return with_columns(self.statistic.merge(other.statistic), columns, rows)
 
     def add_targets(self, values):
         """Return the same value with targets that were constant so far."""
-        return replace(self, statistic=self.statistic.add_targets(values))
+        rows = None if self.rows is None else self.rows.add_targets(values)
+        return replace(self, statistic=self.statistic.add_targets(values), rows=rows)
 
     def permute_targets(self, order):
         """Return the same value with its targets in another order."""
-        return replace(self, statistic=self.statistic.permute_targets(order))
+        rows = None if self.rows is None else self.rows.permute_targets(order)
+        return replace(self, statistic=self.statistic.permute_targets(order), rows=rows)
 
     def on(self, backend):
         """Return the same value with the statistic on the backend's device."""
@@ -160,6 +166,11 @@ class WithColumns:
         return replace(self, statistic=self.statistic.to_host(backend))
 
 
-def with_columns(statistic, columns):
-    """Return a statistic with moments of other columns beside it, where there are any."""
-    return statistic if columns is None else WithColumns(statistic, columns)
+def with_columns(statistic, columns, rows=None):
+    """Return a statistic with moments of columns and a sample of rows beside it, where there are any."""
+    return statistic if columns is None and rows is None else WithColumns(statistic, columns, rows)
+
+
+def _merged(one, two):
+    """Both merged, or None."""
+    return None if one is None or two is None else one.merge(two)

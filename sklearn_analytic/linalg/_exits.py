@@ -149,10 +149,7 @@ def spectral_exit(statistic, columns, audit, alpha, *, left_out=None):
            [1.]])
     """
     features, targets, weights = audit
-    scale = _unit_scale(statistic)[columns]
-    part = statistic.select(columns)
-    both = np.concatenate([scale, np.ones(part.n_targets)])
-    part = replace(part, mean=part.mean * both, scatter=part.scatter * both[:, None] * both)
+    part, scale = _in_unit_scale(statistic, columns)
     problem = part.spectral()
     if alpha == "gcv":
         alphas = problem.default_alphas()
@@ -161,6 +158,63 @@ def spectral_exit(statistic, columns, audit, alpha, *, left_out=None):
     loo = LeaveOneOut(problem, alpha).predict(rows, targets, weights, left_out)
     coef, intercept = problem.solve(alpha)
     return ExitReadout(coef * scale[:, None], intercept, alpha, loo, _squared_error(targets - loo, weights))
+
+
+def exit_influence(statistic, size, alpha, features, by_factor=True):
+    """Return what a unit residual of each row adds to the predictions of an exit: directions (size, m), constants (m,).
+
+    The readout without the weight w of row i predicts f(z) - w (z . d_i + c_i) r_i, where r_i is the row's
+    leave-one-out residual.
+
+    Parameters
+    ----------
+    statistic : NormalEquations
+        All features and targets.
+    size : int
+        Number of features that the exit reads, the first.
+    alpha : float
+        The ridge of its :class:`ExitReadout`.
+    features : ndarray of shape (m, p)
+        Rows that are in the statistic.
+    by_factor : bool, default=True
+        Whether the exit comes from :func:`ridge_exits`, or from :func:`spectral_exit`.
+
+    Returns
+    -------
+    directions : ndarray of shape (size, m)
+        Weights of the features.
+    constants : ndarray of shape (m,)
+        Constants.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_analytic.linalg import NormalEquations, exit_influence, ridge_exits
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> statistic = NormalEquations.from_rows(X, X**2)
+    >>> readout = ridge_exits(statistic, [1], (X, X**2, None), [1e-3])[0]
+    >>> directions, constants = exit_influence(statistic, 1, readout.alpha, X)
+    >>> fitted, residual = X @ readout.coef + readout.intercept, X**2 - readout.loo
+    >>> without = fitted - (X @ directions + constants) * residual.T  # (row, model without row)
+    >>> bool(np.allclose(np.diag(without), readout.loo[:, 0]))
+    True
+    """
+    if not by_factor:
+        part, scale = _in_unit_scale(statistic, np.arange(size))
+        loo = LeaveOneOut(part.spectral(), alpha)
+        directions, constants = loo.influence(np.asarray(features[:, :size], dtype=np.float64) * scale)
+        return directions * scale[:, None], constants
+    p, (ex, _) = statistic.n_features, statistic.exponent
+    scale = _unit_scale(statistic)
+    factor = statistic.scatter[:size, :size] * scale[:size, None] * scale[:size]
+    factor[np.diag_indices_from(factor)] += alpha
+    factor, info = lapack.dpotrf(np.array(factor, order="F"), lower=True, overwrite_a=True)
+    if info != 0:
+        raise np.linalg.LinAlgError(f"alpha={alpha} leaves the features' Gram indefinite: use a larger alpha.")
+    mean, scale = np.ldexp(statistic.mean[:p], ex)[:size], np.ldexp(scale[:size], -ex)
+    rows = np.asfortranarray(((np.asarray(features[:, :size], dtype=np.float64) - mean) * scale).T)
+    directions = lapack.dpotrs(factor, rows, lower=True, overwrite_b=True)[0] * scale[:, None]
+    return directions, 1 / statistic.weight - mean @ directions
 
 
 @dataclass(frozen=True)
@@ -256,6 +310,12 @@ def _unit_scale(statistic):
     flat = variance <= _FLAT**2 * (variance + statistic.mean[:p] ** 2)
     deviation = np.maximum(np.sqrt(variance), _LEAST_DEVIATION * np.sqrt(variance.max(initial=0.0)))
     return np.divide(1.0, deviation, out=np.zeros(p), where=~flat)
+
+
+def _in_unit_scale(statistic, columns):
+    """The statistic of some features of unit variance, and what they are multiplied by."""
+    scale = _unit_scale(statistic)[columns]
+    return statistic.select(columns).rescaled(scale), scale
 
 
 def _squared_error(residual, weights):

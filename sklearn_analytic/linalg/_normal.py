@@ -129,6 +129,12 @@ class NormalEquations:
         lost = None if self.lost is None else self.lost[columns]
         return replace(self, mean=self.mean[rows], scatter=scatter, n_features=len(columns), lost=lost)
 
+    def rescaled(self, factors):
+        """Return the statistic with its features multiplied by ``factors``."""
+        both = np.concatenate([factors, np.ones(self.n_targets)])
+        lost = None if self.lost is None else self.lost * factors
+        return replace(self, mean=self.mean * both, scatter=self.scatter * both[:, None] * both, lost=lost)
+
     def merge(self, other):
         """Return the statistic of both sets of rows (Chan, Golub, LeVeque 1979)."""
         same_columns(self, other)

@@ -9,6 +9,7 @@ from scipy import linalg
 
 from sklearn_analytic.linalg._pseudoinverse import MoorePenroseState
 from sklearn_analytic.linalg._rows import EPS, block_exponent, rank_tolerance, refuse_lost, unit_of
+from sklearn_analytic.linalg._triangular import TriangularFactor
 
 _GROWN = 1e120  # beside which squares of the first block would vanish, and whose own may be no numbers
 _MANY = 8  # rows that are not all near a mean by chance
@@ -124,6 +125,15 @@ class RecursiveLeastSquares:
             w = w - n @ linalg.pinv(n[:-1], rtol=1e-8) @ w[:-1]
         w = np.where(np.append(self._used(), True)[:, None], w, 0.0)
         return np.ldexp(w[:-1], ey - ex), np.ldexp(w[-1] - np.ldexp(self.shift, -ex) @ w[:-1], ey)
+
+    def as_triangular(self):
+        """Return the triangular factor of rows that carry the same information, the ridge with it."""
+        rows, targets = self.state.as_rows()
+        d = self.n_features
+        ones = rows[:, d:] if self.fit_intercept else np.zeros((len(rows), 1))
+        x = rows[:, :d] + ones * np.ldexp(self.shift, -self.exponent[0])
+        r = linalg.qr(np.hstack([ones, x, targets]), mode="r")[0][: len(rows)]
+        return TriangularFactor(self.n_rows, self.weight, r, d, self.exponent)
 
     def condition(self):
         """Return the condition number of the shifted [X | 1] in its row space, from the eigenvalues of P.

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_ALONE = 1e-9  # 1 - leverage of a row that alone carries a direction, but for rounding
+
 
 def best_alpha(alphas, scores):
     """Return the alpha of the lowest score; the largest such alpha when scores tie.
@@ -140,6 +142,46 @@ class LeaveOneOut:
         free = 1 - removed * self.leverage(x)
         # A row that alone carries a direction cannot be predicted without itself: leverage 1, residual 0.
         return y - residual / np.maximum(free, 1e-10)[:, None]
+
+    def influence(self, x):
+        """Return directions (d, m) and constants (m,): what a unit residual of each row adds to a prediction.
+
+        The solution without the weight w of row i predicts f(z) - w (z . d_i + c_i) r_i, where r_i is the row's
+        leave-one-out residual.
+        """
+        problem = self.problem
+        centred = np.ldexp(np.asarray(x, dtype=np.float64), -problem.exponent[0])
+        constants = 0.0
+        if problem.fit_intercept:
+            mean = problem.mean[: x.shape[1]]
+            centred, constants = centred - mean, 1 / problem.weight
+        squares = problem._inverse(self.alpha, self.rcond) / np.where(problem.s > 0, problem.s, 1.0)
+        directions = problem.vt.T @ (squares[:, None] * (problem.vt @ centred.T))
+        if problem.fit_intercept:
+            constants = constants - mean @ directions
+        return np.ldexp(directions, -problem.exponent[0]), np.zeros(len(x)) + constants
+
+    def residuals(self, x, y, left_out, factors=1.0):
+        """Return leave-one-out residuals (m, c), of rows that alone carry a direction by the shortest coefficients.
+
+        Without such a row (leverage 1, alpha 0) the coefficients move along its direction until they are shortest:
+        those of the columns before they were multiplied by ``factors`` (d,).
+        """
+        coef, intercept = self.problem.solve(self.alpha, self.rcond)
+        free = 1 - left_out * self.leverage(x)
+        alone = free < _ALONE
+        found = (y - x @ coef - intercept) / np.where(alone, 1.0, free)[:, None]
+        if np.any(alone):
+            directions = self.influence(x[alone])[0] * np.reshape(factors, (-1, 1))
+            lengths = np.sum(directions**2, axis=0)[:, None]
+            share = np.divide(
+                directions.T @ (coef * np.reshape(factors, (-1, 1))),
+                lengths,
+                out=np.zeros((len(lengths), y.shape[1])),
+                where=lengths > 0,
+            )
+            found[alone] = share / np.broadcast_to(left_out, len(x))[alone, None]
+        return found
 
     def leverage(self, x):
         """Return h_i of every row of ``x`` (m, d), about the mean when there is an intercept."""

@@ -108,6 +108,11 @@ class TriangularFactor:
         one, two = self._restated(block), block._restated(self)
         return _joined(one, two, _update(one.r, two.r, backend))._checked(self, block)
 
+    def rescaled(self, factors):
+        """Return the factor with its features multiplied by ``factors``."""
+        r = self.r * np.concatenate([[1.0], factors, np.ones(self.n_targets)])
+        return replace(self, r=r, lost=None if self.lost is None else self.lost * factors)
+
     def merge(self, other, backend=None):
         """Return the factor of both sets of rows: QR of the stacked factors."""
         backend = backend or cpu()

@@ -1,12 +1,14 @@
 """The blend of ClosedFormMLP: shares by their formula, and what is said of a row by blends that do not know it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import softmax
 
 from sklearn_analytic import ClosedFormMLPRegressor
-from sklearn_analytic.closed_form.readout import PlacedScores, _Blend
+from sklearn_analytic.closed_form.readout import PlacedScores, _Blend, _Expert
 from tests.checks import assert_close
 
 PRIOR = 3.0
@@ -17,7 +19,9 @@ def problem(rng, n=60, k=3, c=2):
     targets = rng.standard_normal((n, c))
     mean = 0.1 * rng.standard_normal(c)
     experts = [
-        (rng.standard_normal((5, c)), rng.standard_normal(c), 0.7 * targets + s * rng.standard_normal((n, c)))
+        _Expert(
+            rng.standard_normal((5, c)), rng.standard_normal(c), 0.7 * targets + s * rng.standard_normal((n, c)), ()
+        )
         for s in np.linspace(0.5, 0.8, k)
     ]
     return experts, mean, targets, rng.integers(1, 3, n).astype(float)
@@ -44,16 +48,16 @@ def shares_by_search(predictions, targets, weights, lost):
 @pytest.mark.parametrize("averaged_out", [0.0, 0.3])
 def test_shares_are_the_best_for_rows_that_get_the_mean_of_members(rng, averaged_out):
     experts, mean, targets, weights = problem(rng)
-    experts[1][0][-2:], experts[2][0][-2:] = np.eye(2), 0.5 * np.eye(2)
+    experts[1].coef[-2:], experts[2].coef[-2:] = np.eye(2), 0.5 * np.eye(2)
     trees = PlacedScores(np.eye(2), averaged_out)
-    experts[0][0][-2:] = 0.0
+    experts[0].coef[-2:] = 0.0
     readout = blended(experts, mean, targets, weights, trees)
     leaning = np.array([0.0, 1.0, 0.5])
-    predictions, relative = np.stack([loo - mean for _, _, loo in experts]), weights / weights.mean()
+    predictions, relative = np.stack([expert.loo - mean for expert in experts]), weights / weights.mean()
     lost = averaged_out * np.outer(leaning, leaning)
     expected = shares_by_search(predictions, targets - mean, relative, lost)
     np.testing.assert_allclose(readout.shares, expected, atol=1e-4)
-    coef = sum(share * coef for share, (coef, _, _) in zip(readout.shares, experts, strict=True))
+    coef = sum(share * expert.coef for share, expert in zip(readout.shares, experts, strict=True))
     assert_close(readout.coef, coef, np.float64, size=1.0)
     if averaged_out:  # trees are worth more than one member's error tells
         plain = blended(experts, mean, targets, weights, PlacedScores(np.eye(2), 0.0))
@@ -77,12 +81,12 @@ def test_a_single_row_and_a_single_expert_are_blended(rng):
     experts, mean, targets, weights = problem(rng, k=1)
     readout = blended(experts, mean, targets, weights, None)
     assert readout.shares.tolist() == [1.0]
-    assert_close(readout.loo, experts[0][2], np.float64, size=1.0)
+    assert_close(readout.loo, experts[0].loo, np.float64, size=1.0)
 
 
 def test_more_is_not_spared_than_there_is(rng):
     experts, mean, targets, weights = problem(rng)
-    experts[1][0][-2:], experts[2][0][-2:], experts[0][0][-2:] = np.eye(2), np.eye(2), 0.0
+    experts[1].coef[-2:], experts[2].coef[-2:], experts[0].coef[-2:] = np.eye(2), np.eye(2), 0.0
     readout = blended(experts, mean, targets, weights, PlacedScores(np.eye(2), 1e6))
     assert np.all(readout.shares >= 0) and readout.shares.sum() < 5
 
@@ -103,8 +107,9 @@ def classes(rng, n=300):
     labels = rng.integers(0, 3, n)
     sure = np.where(rng.random(n) < 0.8, labels, rng.integers(0, 3, n))
     targets = np.eye(3)[labels]
-    experts = [(np.zeros((4, 3)), np.zeros(3), 1 / 3 + 0.25 * (targets - 1 / 3) + 0.03 * rng.standard_normal((n, 3)))]
-    experts.append((np.zeros((4, 3)), np.zeros(3), 0.94 * np.eye(3)[sure] + 0.02))
+    coef, constants = np.zeros((4, 3)), np.zeros(3)
+    scores = 1 / 3 + 0.25 * (targets - 1 / 3) + 0.03 * rng.standard_normal((n, 3))
+    experts = [_Expert(coef, constants, loo, ()) for loo in (scores, 0.94 * np.eye(3)[sure] + 0.02)]
     return experts, np.full(3, 1 / 3), targets, rng.integers(1, 3, n) / 1.5
 
 
@@ -132,6 +137,6 @@ def test_shares_by_log_loss_are_the_minimum_of_their_criterion(rng):
 
 def test_shares_by_log_loss_of_one_row_are_finite(rng):
     experts, mean, targets, weights = (part[:1] if i > 1 else part for i, part in enumerate(classes(rng)))
-    experts = [(coef, own, loo[:1]) for coef, own, loo in experts]
+    experts = [replace(expert, loo=expert.loo[:1]) for expert in experts]
     blend = _Blend.of(experts, mean, targets, weights / weights.mean(), False, None)
     assert np.all(np.isfinite(blend.by_log_loss(blend.readout(1.0)).loo))
