@@ -2,7 +2,6 @@
 
 import numbers
 
-import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 

@@ -1,7 +1,7 @@
 """Ridge readouts of nested feature sets: one Cholesky factor per ridge gives every exit and its leave-one-out."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import blas, lapack

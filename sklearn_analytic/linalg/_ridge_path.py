@@ -172,14 +172,11 @@ class LeaveOneOut:
         alone = free < _ALONE
         found = (y - x @ coef - intercept) / np.where(alone, 1.0, free)[:, None]
         if np.any(alone):
-            directions = self.influence(x[alone])[0] * np.reshape(factors, (-1, 1))
+            column = np.reshape(factors, (-1, 1))
+            directions = self.influence(x[alone])[0] * column
             lengths = np.sum(directions**2, axis=0)[:, None]
-            share = np.divide(
-                directions.T @ (coef * np.reshape(factors, (-1, 1))),
-                lengths,
-                out=np.zeros((len(lengths), y.shape[1])),
-                where=lengths > 0,
-            )
+            moved = directions.T @ (coef * column)
+            share = np.divide(moved, lengths, out=np.zeros_like(moved), where=lengths > 0)
             found[alone] = share / np.broadcast_to(left_out, len(x))[alone, None]
         return found
 
