@@ -135,6 +135,7 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
         verbose=False,
         precision="auto",
         block_size=None,
+        class_statistics=False,
     ):
         store(self, locals())
 

@@ -12,6 +12,7 @@ from sklearn_analytic.closed_form.readout import PlacedScores, best_readout, sol
 from sklearn_analytic.estimator.audited import AuditedMethod
 from sklearn_analytic.estimator.checks import (
     check_categorical,
+    check_flag,
     check_verbose,
     hidden_sizes,
     one_of,
@@ -50,6 +51,7 @@ class ClosedFormMethod(AuditedMethod):
     verbose: Any
     class_weight: Any = None
     categorical_features: Any = "from_dtype"
+    class_statistics: bool = False
 
     build_rows = 200_000  # trees learn from more rows than layers do
     grows_trees = True
@@ -65,6 +67,7 @@ class ClosedFormMethod(AuditedMethod):
         "precision": one_of(_DTYPES),
         "verbose": check_verbose,
         "categorical_features": check_categorical,
+        "class_statistics": check_flag,
     }
 
     def check(self):

@@ -110,6 +110,7 @@ class CPNetClassifier(ClassifierFace, AuditedEstimator):
         verbose=False,
         device="cpu",
         block_size=None,
+        class_statistics=False,
     ):
         store(self, locals())
 

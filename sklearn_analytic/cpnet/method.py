@@ -46,6 +46,7 @@ class CPNetMethod(AuditedMethod):
     random_state: Any
     device: str
     verbose: Any
+    class_statistics: bool = False
 
     reads_targets = False
 
@@ -61,6 +62,7 @@ class CPNetMethod(AuditedMethod):
         "alpha": ridge("loo", "gcv", grid=False),
         "verbose": check_verbose,
         "categorical_features": check_categorical,
+        "class_statistics": check_flag,
     }
 
     def check(self):

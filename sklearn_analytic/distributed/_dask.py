@@ -16,9 +16,9 @@ from sklearn_analytic.features._table_survey import Survey
 from sklearn_analytic.io._checks import RowSource, refuse_gaps
 from sklearn_analytic.io._columns import Columns
 from sklearn_analytic.io._passes import Block, RowBlocks
-from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
+from sklearn_analytic.linalg import ClassSums, NormalEquations, TriangularFactor, WithColumns
 
-_MERGEABLE = (NormalEquations, TriangularFactor, Survey, PairSurvey)
+_MERGEABLE = (NormalEquations, TriangularFactor, ClassSums, Survey, PairSurvey)
 _FRAMES = "dask.dataframe"
 # Targets travel to the workers with the tasks: they can be sent again when a worker is lost, scattered data cannot.
 _LARGE_GRAPHS = "distributed.admin.large-graph-warning-threshold"

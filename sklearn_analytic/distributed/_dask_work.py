@@ -10,7 +10,7 @@ from sklearn_analytic.backend._threads import one_blas_thread
 from sklearn_analytic.io._checks import dense_rows, host, told_of
 from sklearn_analytic.io._columns import Columns, medians_of_whole, raw_rows, rows_by
 from sklearn_analytic.io._passes import Block, short_block_size
-from sklearn_analytic.linalg import NormalEquations, TriangularFactor, WithColumns
+from sklearn_analytic.linalg import ClassSums, NormalEquations, TriangularFactor, WithColumns
 
 
 @sizeof.register(NormalEquations)
@@ -20,11 +20,17 @@ def statistic_bytes(statistic):
     return sum(value.nbytes for value in vars(statistic).values() if isinstance(value, np.ndarray))
 
 
+@sizeof.register(ClassSums)
+def class_bytes(sums):
+    """Return the bytes of the statistics of all classes."""
+    return sum(statistic_bytes(part) for part in sums.parts)
+
+
 @sizeof.register(WithColumns)
 def both_bytes(both):
     """Return the bytes of a statistic with the moments of its columns and a sample of its rows."""
     beside = (part for part in (both.columns, both.rows) if part is not None)
-    return statistic_bytes(both.statistic) + sum(statistic_bytes(part) for part in beside)
+    return sizeof(both.statistic) + sum(statistic_bytes(part) for part in beside)
 
 
 def done_to(work, part, *given):

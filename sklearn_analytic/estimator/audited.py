@@ -23,6 +23,7 @@ from sklearn_analytic.estimator.reduction import Method, ReductionEstimator
 from sklearn_analytic.estimator.statistics_file import columns_of, take_columns
 from sklearn_analytic.estimator.table import in_passes
 from sklearn_analytic.estimator.weights import (
+    label_weights,
     none_vanishing,
     refuse_extreme_weights,
     weighs_nothing,
@@ -45,7 +46,7 @@ from sklearn_analytic.features._sampling import TrainingRows, repeat, whole_rows
 from sklearn_analytic.io._checks import dense_rows, host
 from sklearn_analytic.io._columns import CodedRows
 from sklearn_analytic.io._passes import rows_in_blocks
-from sklearn_analytic.linalg import NormalEquations
+from sklearn_analytic.linalg import ClassSums, NormalEquations
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class AuditedMethod(Method):
         copies, building = none_vanishing(refuse_extreme_weights(copies)), learned.network is None
         if building:
             learned = replace(learned, targets=learned.targets.in_units_of(y, copies))
-        weights = learned.targets.weights(y, self.class_weight, copies)
+        weights = copies if self.class_statistics else learned.targets.weights(y, self.class_weight, copies)
         if weighs_nothing(weights, not building and learned.statistic is not None):
             return learned
         coded, backend = learned.targets.coded(y), self.backend_of(X)
@@ -166,7 +167,8 @@ class AuditedMethod(Method):
         network, n_columns = learned.network, learned.targets.n_columns
         start = learned.statistic
         if start is None:
-            start = NormalEquations.empty(network.n_features + network.n_scores, n_columns + network.n_scores)
+            size = (network.n_features + network.n_scores, n_columns + network.n_scores)
+            start = self.begun(NormalEquations.empty(*size), n_columns, sum(size))
         rows = rows.resized(self.rows_per_block(start.n_features))
         step = AddBlock(self, network, learned.targets, learned.judges.contents.are_draws)
         return replace(learned, statistic=progress.reduce(learned, rows, start, step, backend))
@@ -181,7 +183,7 @@ class AuditedMethod(Method):
             seed = seed_of(self.random_state) if judges is None else judges.seed
             contents, judged = settle(rows, y, copies, seed)
             judges = Judges(seed, contents, judged.audit, len(judged.audit.hashes), fresh_id())
-            building = self._building(judges, learned.targets, rows, judged)
+            building = self._building(learned.targets, *self._as_built_on(learned, judges, rows, judged, y))
             network = self.built(replace(building, lacking=learned.table.lacking))
             return replace(learned, network=network, judges=judges, table=learned.table.settled()), judged.shares
         salt = judges.shard + (0 if learned.statistic is None else learned.statistic.n_rows)
@@ -189,7 +191,35 @@ class AuditedMethod(Method):
         audit = judged.audit if learned.statistic is None else judges.audit.merge(judged.audit, MOST)
         return replace(learned, judges=replace(judges, audit=audit)), judged.shares
 
-    def _building(self, judges, targets, rows, judged):
+    def _as_built_on(self, learned, judges, rows, judged, y):
+        """Judges, rows and what they gave, with weights of classes that else come at the solve: for constructions."""
+        if not self.class_statistics:
+            return judges, rows, judged
+        labels, per_class, codes = label_weights(y, self.class_weight, rows.weight)
+        if learned.priors is not None:
+            mass = np.bincount(codes, rows.weight, minlength=len(labels))
+            shares = learned.priors[learned.targets.coded(labels)]
+            per_class = np.divide(shares * mass.sum(), mass, out=np.zeros(len(mass)), where=mass > 0)
+        factors, plain = per_class[codes], full_weights(rows.weight, rows.n_rows)
+        unit = judges.contents.unit * float(factors @ plain) / float(plain.sum())
+        apart = judged.apart.reweighted(per_class[np.searchsorted(labels, judged.apart.y)])
+        building = None if judged.building is None else judged.building * factors
+        shares = None if judged.shares is None else judged.shares * factors[:, None]
+        judged = replace(judged, apart=apart, building=building, shares=shares)
+        judges = replace(judges, contents=replace(judges.contents, unit=unit))
+        return judges, rows.reweighted(plain * factors), judged
+
+    def with_factors(self, learned, factors, mass):
+        """Return what was learned with audit rows, and the weight of one row, by classes."""
+        judges = learned.judges
+        audit = judges.audit.reweighted(factors[learned.targets.coded(judges.audit.y)])
+        unit = judges.contents.unit * learned.statistic.weight / mass
+        contents = replace(judges.contents, unit=unit)
+        return replace(
+            learned, judges=replace(judges, audit=audit.taken(np.flatnonzero(audit.weights > 0)), contents=contents)
+        )
+
+    def _building(self, targets, judges, rows, judged):
         """What the network is built from: rows that are not in the audit, and for trees all of them."""
         unit, keys, shares = judges.contents.unit, judged.keys, judged.shares
         weights, generator = full_weights(rows.weight, rows.n_rows), np.random.default_rng([judges.seed, 1])
@@ -286,8 +316,8 @@ class AddBlock:
 
     def __call__(self, statistic, block, backend):
         x, y, weight, folds = self.method.cast(block.x, backend), block.y, block.weight, block.folds
-        used = len(y) if weight is None else int(np.sum(weight.reshape(len(y), -1).any(axis=1)))
-        n_rows = statistic.n_rows + used
+        used = np.ones(len(y), dtype=bool) if weight is None else weight.reshape(len(y), -1).any(axis=1)
+        counted = y[used]
         if self.are_draws:
             x, y, weight, folds = _in_folds(x, y, weight)
         if len(y) == 0:  # rows of no weight are in no fold
@@ -296,8 +326,12 @@ class AddBlock:
         targets = backend.asarray(self.targets.matrix(y))
         if scores.shape[1]:
             targets = backend.stack_columns([targets, scores], [1.0, 1.0])
-        grown = statistic.accumulate(features, targets, weight, backend, widen=self.method.all_digits)
-        return replace(grown, n_rows=n_rows)
+        digits = self.method.all_digits
+        if isinstance(statistic, ClassSums):
+            grown = statistic.accumulate(features, targets, y, weight, backend, widen=digits)
+            return grown.counted(statistic, np.bincount(counted, minlength=len(statistic.parts)))
+        grown = statistic.accumulate(features, targets, weight, backend, widen=digits)
+        return replace(grown, n_rows=statistic.n_rows + len(counted))
 
 
 class AuditedEstimator(ReductionEstimator):

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import ClassifierMixin
 
+from sklearn_analytic.estimator.balance import PriorFace
 from sklearn_analytic.estimator.set_face import SetFace, SetScores
 from sklearn_analytic.estimator.targets import ClassTargets
 from sklearn_analytic.estimator.texts import ADDING, filled
@@ -10,7 +11,7 @@ from sklearn_analytic.features._row_sample import row_uniforms
 from sklearn_analytic.io._checks import lazily
 
 
-class ClassifierFace(SetFace, ClassifierMixin):
+class ClassifierFace(PriorFace, SetFace, ClassifierMixin):
     """A classifier whose scores an estimator below gives (``_chosen_scores``, ``_staged_scores``)."""
 
     @filled(partial_fit=ADDING["classes"])
@@ -151,7 +152,7 @@ class ClassifierFace(SetFace, ClassifierMixin):
 
     def _set_scores(self):
         """What sets are measured on: the audit rows, left out."""
-        learned, solved = self._learned, self._solved
+        learned, solved = self._weighed, self._solved
         if not isinstance(learned.targets, ClassTargets):
             raise ValueError("predict_set needs one class per row; y was a matrix of labels. Use predict_proba.")
         if solved.left_out is None:  # of a model of an earlier version

@@ -24,6 +24,7 @@ class Learned:
     judges: Any = None  # of networks that leave-one-out chooses
     first: Any = None  # rows of a young stream, from which layers are to be built anew
     table: Any = None  # how raw rows become numbers
+    priors: Any = None  # (C,) shares that classes are given at the solve
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,14 +16,20 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend import backend_for
+from sklearn_analytic.estimator.balance import (
+    check_class_statistics,
+    check_memory,
+    class_factors,
+    class_sums_of,
+    refuse_unbalanced,
+)
 from sklearn_analytic.estimator.base import AnalyticEstimator, FromParameters
 from sklearn_analytic.estimator.callbacks import CallbackSupportMixin, FitProgress, Unwatched, with_callbacks
 from sklearn_analytic.estimator.checks import check_positive_integer
 from sklearn_analytic.estimator.earlier import with_values
 from sklearn_analytic.estimator.learned import Learned
 from sklearn_analytic.estimator.statistics_file import columns_of, read_fit, save_fit, take_columns
-from sklearn_analytic.estimator.targets import refuse_balanced
-from sklearn_analytic.estimator.weights import checked_weights
+from sklearn_analytic.estimator.weights import NO_WEIGHT, checked_weights
 from sklearn_analytic.io import Blocks, auto_block_size
 from sklearn_analytic.io._checks import (
     RowSource,
@@ -37,6 +43,7 @@ from sklearn_analytic.io._columns import rows_by
 from sklearn_analytic.io._raw_columns import names_of
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened, rows_of
+from sklearn_analytic.linalg import ClassSums, WithColumns
 
 
 class Method(FromParameters, ABC):
@@ -61,6 +68,30 @@ class Method(FromParameters, ABC):
         sums = [targets.widened(part.statistic, part.targets, self.n_scores(one.network)) for part in (one, two)]
         return replace(one, targets=targets, statistic=sums[0].merge(sums[1]))
 
+    def weighed(self, learned):
+        """Return what was learned with one statistic, classes weighing what they are to, where each has its own."""
+        sums = class_sums_of(learned)
+        if sums is None:
+            return learned
+        factors = class_factors(sums, learned.targets, self.class_weight, learned.priors)
+        statistic = sums.weighted(factors)
+        if not np.any((factors > 0) & (sums.masses > 0)):
+            raise ValueError(NO_WEIGHT)
+        if isinstance(learned.statistic, WithColumns):
+            statistic = replace(learned.statistic, statistic=statistic)
+        return self.with_factors(replace(learned, statistic=statistic), factors, float(sums.masses.sum()))
+
+    def with_factors(self, learned, factors, mass):
+        """Return what was learned with rows that are kept weighed by classes; all weighed ``mass`` before."""
+        return learned
+
+    def begun(self, empty, n_classes, n_columns):
+        """Return a statistic of no rows, or one for each class."""
+        if not self.class_statistics:
+            return empty
+        check_memory(n_classes, n_columns)
+        return ClassSums.begun(empty, n_classes)
+
     def n_scores(self, network):
         """Return how many columns of trees' scores stand after the targets in a statistic."""
         return 0
@@ -77,6 +108,7 @@ class Method(FromParameters, ABC):
 def fit(method, targets, X, y, copies, progress):
     """Return what all rows leave behind, in passes of which ``progress`` is notified, and which it may have begun."""
     targets.check_weights(method.class_weight, whole=True)
+    check_class_statistics(method, targets)
     progress.begin(None if isinstance(X, RowSource) else method.passes)  # values that are missing are found late
     learned = progress.resume(targets) or Learned(targets)
     try:
@@ -91,6 +123,7 @@ def fit(method, targets, X, y, copies, progress):
 def absorb(method, learned, targets, X, y, copies):
     """Return what was learned with a block added; the first one (``learned`` is None) settles columns and layers."""
     targets.check_weights(method.class_weight)
+    check_class_statistics(method, targets)
     if learned is None:
         learned = Learned(targets)
     elif learned.statistic is not None:
@@ -106,6 +139,7 @@ def merge(method, one, two):
 
 def solve(method, learned):
     """Return what predicts, and all fitted attributes by name."""
+    learned = method.weighed(learned)
     solved, attributes = method.solved(learned)
     counted = {"n_samples_seen_": learned.statistic.n_rows}
     return solved, counted | learned.targets.published() | attributes
@@ -321,7 +355,7 @@ class ReductionEstimator(
 
     def _fit_stream(self, method, blocks, progress):
         """Return what blocks leave behind that are read once, in their order."""
-        refuse_balanced(method.class_weight, "fit_blocks on an iterator")
+        refuse_unbalanced(method, "fit_blocks on an iterator")
         progress.begin(1)
         learned, stream = progress.resume(), iter(blocks)
         first = progress.blocks_done
@@ -348,7 +382,7 @@ class ReductionEstimator(
         """Add a block and solve; unchanged on error."""
         with self._unchanged_on_error():
             method = self._checked_method()
-            refuse_balanced(method.class_weight, "partial_fit")
+            refuse_unbalanced(method, "partial_fit")
             learned = self._with_rows(method, self._learned, X, y, sample_weight, classes)
             learned.targets.check_keys(method.class_weight)
             with self._few_threads((learned.statistic.n_rows, self.n_features_in_)):
@@ -410,6 +444,11 @@ class ReductionEstimator(
         if self._learned is not None and self._learned.statistic is not None:
             state.pop("_readings", None)
         return state
+
+    @property
+    def _weighed(self):
+        """What was learned, with classes weighing what they are to."""
+        return self._method().weighed(self._learned)
 
     def _backend_of(self, X):
         """What computes on rows."""

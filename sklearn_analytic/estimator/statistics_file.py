@@ -95,9 +95,9 @@ def read_fit(estimator, path, kind=None):
         raise ValueError(f"{path} is no checkpoint of a {kind}, but of: {about['kind']}. Give checkpoint another name.")
     if about["class"] != type(estimator).__name__:
         raise ValueError(f"{path} holds statistics of {about['class']}, not of {type(estimator).__name__}.")
-    mine = _frozen_parameters(estimator)
+    mine, of_classes = _frozen_parameters(estimator), about["parameters"].get("class_statistics") == "True"
     for name, value in about["parameters"].items():
-        if mine.get(name) != value:
+        if mine.get(name) != value and not (of_classes and name == "class_weight"):  # which then is of the solve
             raise ValueError(f"{path} was written with {name}={value}, this estimator has {name}={mine.get(name)}.")
     warn_of_version(type(estimator).__name__, about.get("version"))
     columns = {name: state[name] for name in _COLUMNS if name in state}

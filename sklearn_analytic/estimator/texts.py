@@ -60,6 +60,7 @@ GROUPS = {
         "input_encoding",
         "categorical_features",
         "class_weight",
+        "class_statistics",
         "image_shape",
         "epsilon",
         "delta",
@@ -153,8 +154,13 @@ alpha : {"loo", "gcv"}, float or sequence of float
     Moore-Penrose solution. Ridges other than 0 and "gcv" grow by 1e-6 of the total weight, so that float32
     products stay definite.
 class_weight : dict, "balanced" or None
-    Weights of classes; "balanced" needs all rows at once (:meth:`fit`) and single labels. A dict that leaves classes
-    out (they weigh 1) has no other keys, one that weighs every class may have further.
+    Weights of classes; "balanced" needs single labels, and all rows at once (:meth:`fit`) or ``class_statistics``. A
+    dict that leaves classes out (they weigh 1) has no other keys, one that weighs every class may have further.
+class_statistics : bool
+    Whether one statistic is kept for each class: classes are then weighed at the solve, so that streams, iterators of
+    blocks, merges and :meth:`forget` may be balanced, and :meth:`with_priors` needs no data. It takes 8 bytes times
+    the classes times the square of the readout's inputs (10 classes of 2000: 320 MB), which is logged before it is
+    taken; what does not fit in memory is an error.
 image_shape : tuple of int or None
     (H, W) or (C, H, W) of rows that are flattened images.
 block_size : int or None

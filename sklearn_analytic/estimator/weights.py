@@ -43,13 +43,20 @@ def row_weights(y, class_weight, sample_weight):
     """
     if class_weight is None:
         return sample_weight
-    labels, codes = np.unique(y, return_inverse=True)
-    if is_balanced(class_weight):
-        mass = np.bincount(codes, _summable(sample_weight), minlength=len(labels))
-        per_class = np.divide(mass.sum(), len(labels) * mass, out=np.zeros(len(labels)), where=mass > 0)
-    else:
-        per_class = _given_weights(class_weight, labels)
+    per_class, codes = label_weights(y, class_weight, sample_weight)[1:]
     return per_class[codes] if sample_weight is None else per_class[codes] * sample_weight
+
+
+def label_weights(y, class_weight, sample_weight):
+    """Return the labels of rows, what each weighs, and their numbers in every row."""
+    labels, codes = np.unique(y, return_inverse=True)
+    if class_weight is None:
+        return labels, np.ones(len(labels)), codes
+    if not is_balanced(class_weight):
+        return labels, given_weights(class_weight, labels), codes
+    mass = np.bincount(codes, _summable(sample_weight), minlength=len(labels))
+    per_class = np.divide(mass.sum(), len(labels) * mass, out=np.zeros(len(labels)), where=mass > 0)
+    return labels, per_class, codes
 
 
 def is_balanced(class_weight):
@@ -88,14 +95,14 @@ def refuse_weightless(class_weight, classes, complete=True):
 
     Of a stream whose classes are not ``complete``, one may come that weighs something: not where the dict names none.
     """
-    if class_weight is None or is_balanced(class_weight) or np.any(_given_weights(class_weight, classes) > 0):
+    if class_weight is None or is_balanced(class_weight) or np.any(given_weights(class_weight, classes) > 0):
         return
     if complete or (len(classes) > 1 and set(class_weight) <= set(classes.tolist())):
         raise ValueError(NO_WEIGHT)
 
 
-def _given_weights(class_weight, labels):
-    """Weights of a dict for the labels of a block; a class that it leaves out weighs 1."""
+def given_weights(class_weight, labels):
+    """Return weights of a dict for the labels of a block; a class that it leaves out weighs 1."""
     if not isinstance(class_weight, dict):
         raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}.")
     values = np.array([_as_number(class_weight.get(label, 1.0)) for label in labels.tolist()])

@@ -70,6 +70,10 @@ class Audit:
         parts = (getattr(self, name) for name in _FIELDS)
         return Audit(*(None if part is None else part[index] for part in parts), self.of_rows)
 
+    def reweighted(self, factors):
+        """Return the rows with their weights multiplied."""
+        return replace(self, weights=self.weights * factors)
+
     def importance(self, targets, shares):
         """Return weights for means over the rows: every class (column of ``targets``) has its share of all data."""
         mass = self.weights @ targets

@@ -5,12 +5,13 @@ from sklearn.base import ClassifierMixin, MultiOutputMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.estimator import reduction
+from sklearn_analytic.estimator.balance import PriorFace, refuse_unbalanced
 from sklearn_analytic.estimator.base import in_dtype_of
 from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.interval_face import IntervalFace
 from sklearn_analytic.estimator.reduction import ReductionEstimator
 from sklearn_analytic.estimator.set_face import SetFace, SetScores
-from sklearn_analytic.estimator.targets import ClassTargets, NumberTargets, refuse_balanced
+from sklearn_analytic.estimator.targets import ClassTargets, NumberTargets
 from sklearn_analytic.estimator.texts import ADDING, CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented, filled
 from sklearn_analytic.estimator.value import store
 from sklearn_analytic.estimator.weights import checked_weights
@@ -91,7 +92,7 @@ class BlockwiseEstimator(ReductionEstimator):
         check_is_fitted(self)
         with self._unchanged_on_error():
             method = self._checked_method()
-            refuse_balanced(method.class_weight, "forget")
+            refuse_unbalanced(method, "forget")
             X = self._read_features(X, reset=False)
             known, copies = self._learned.targets, checked_weights(sample_weight, X.shape[0])
             targets, y = self._targets_of(y, X, known)
@@ -116,7 +117,7 @@ class BlockwiseEstimator(ReductionEstimator):
         check_is_fitted(other)
         with self._unchanged_on_error():
             method = self._checked_method()
-            refuse_balanced(method.class_weight, "merge")
+            refuse_unbalanced(method, "merge")
             check_mergeable(self, other)
             refuse_other_layers(self._learned.network, other._learned.network)
             return self._keep(method, reduction.merge(method, self._learned, other._learned))
@@ -206,7 +207,7 @@ class BlockwiseEstimator(ReductionEstimator):
 
     def _left_out_rows(self):
         """The rows that are kept without themselves, their hidden features, and how they were left out."""
-        found = left_out_rows(self._learned, self.alpha_, self.rank_, self._method().problem)
+        found = left_out_rows(self._weighed, self.alpha_, self.rank_, self._method().problem)
         if found is None:
             raise ValueError(_NO_ROWS)
         return found
@@ -352,7 +353,7 @@ class BRMPRegressor(IntervalFace, MultiOutputMixin, BlockwiseEstimator):
 
     def _new_jackknife(self):
         """Leave-one-out residuals of the rows that are kept, and how the readout moves without them."""
-        return rows_jackknife(self._learned, *self._left_out_rows())
+        return rows_jackknife(self._weighed, *self._left_out_rows())
 
     def _targets_of(self, y, X, before=None, classes=None):
         """Numbers, whose values blocks check."""
@@ -365,7 +366,7 @@ class BRMPRegressor(IntervalFace, MultiOutputMixin, BlockwiseEstimator):
 
 
 @documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)
-class BRMPClassifier(SetFace, ClassifierMixin, BlockwiseEstimator):
+class BRMPClassifier(PriorFace, SetFace, ClassifierMixin, BlockwiseEstimator):
     r"""Least-squares classification over blocks: :class:`BRMPRegressor` on targets +1 and -1 per class.
 
     Minimises :math:`\sum_i w_i \|t_i - W^T h(x_i) - b\|^2 + \alpha \|W\|_F^2`, :math:`t_{ic} = \pm 1`. Classes
@@ -421,6 +422,7 @@ class BRMPClassifier(SetFace, ClassifierMixin, BlockwiseEstimator):
         device="cpu",
         block_size=None,
         audit_rows=1000,
+        class_statistics=False,
     ):
         store(self, locals())
 

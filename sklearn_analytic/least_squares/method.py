@@ -25,7 +25,7 @@ from sklearn_analytic.estimator.weights import NO_WEIGHT, refuse_extreme_weights
 from sklearn_analytic.features import HIDDEN, RowSample, apply_layers, draw_rows, row_keys
 from sklearn_analytic.features._audit import label_hashes
 from sklearn_analytic.io._passes import rows_in_blocks
-from sklearn_analytic.linalg import ColumnMoments, WithColumns, _solvers
+from sklearn_analytic.linalg import ClassSums, ColumnMoments, WithColumns, _solvers
 from sklearn_analytic.linalg._columns import with_columns
 from sklearn_analytic.linalg._rows import unit_of
 from sklearn_analytic.linalg._solvers import without_columns
@@ -64,6 +64,7 @@ class BlockwiseMethod(Method):
     class_weight: Any = None
     categorical_features: Any = "from_dtype"
     audit_rows: int = 1000
+    class_statistics: bool = False
 
     checks: ClassVar = {
         "hidden_layer_sizes": check_sizes,
@@ -77,7 +78,14 @@ class BlockwiseMethod(Method):
         "verbose": check_verbose,
         "categorical_features": check_categorical,
         "audit_rows": _check_audit_rows,
+        "class_statistics": check_flag,
     }
+
+    def check(self):
+        """Refuse wrong parameters before any row is read."""
+        super().check()
+        if self.class_statistics and self.solver == "recursive":
+            raise ValueError("class_statistics=True needs solver='auto', 'qr' or 'gram': a recursion is one for all.")
 
     @property
     def passes(self):
@@ -97,28 +105,40 @@ class BlockwiseMethod(Method):
         learned = replace(learned, table=table)
         rows = self._coded(learned.targets, X, y, copies)
         if learned.network is None:
-            learned = replace(learned, network=self._layers(rows, sizes, learned.targets))
+            drawn = rows
+            if self.class_statistics:  # layers draw rows by the weights that these else get at the solve
+                drawn = rows.reweighted(learned.targets.weights(y, self.class_weight, copies))
+            learned = replace(learned, network=self._layers(drawn, sizes, learned.targets))
         step = HiddenStep(learned.network, learned.targets, int(self.audit_rows))
         shape = (sizes[-1] if sizes else rows.n_columns, learned.targets.n_columns)
+
+        def begun(start):
+            return step.begun(self.begun(start, learned.targets.n_columns, sum(shape)), rows.n_columns)
+
         if not whole:
             start = learned.statistic
             if start is None:
                 chosen = "qr" if self.solver == "auto" else self.solver
-                start = step.begun(_solvers.ALGORITHMS[chosen].start(*shape, self.problem), rows.n_columns)
+                start = begun(_solvers.ALGORITHMS[chosen].start(*shape, self.problem))
             return self._watched(replace(learned, statistic=rows.reduce(start, step, backend)))
 
         def reduce(start):
-            return progress.reduce(learned, rows, step.begun(start, rows.n_columns), step, backend)
+            return progress.reduce(learned, rows, begun(start), step, backend)
+
+        def weighed(statistic):
+            return without_columns(self.weighed(replace(learned, statistic=statistic)).statistic)
 
         solver = _solvers.resumed_solver(self.solver, without_columns(learned.statistic))
-        statistic = _solvers.accumulated(solver, reduce, rows.n_rows, *shape, self.problem)
+        statistic = _solvers.accumulated(solver, reduce, rows.n_rows, *shape, self.problem, weighed)
         if statistic.n_rows == 0:
             raise ValueError(NO_WEIGHT)
         return replace(learned, statistic=statistic)
 
     def _coded(self, targets, X, y, copies):
         """Rows with coded targets and weights, in blocks."""
-        weights = targets.weights(y, self.class_weight, refuse_extreme_weights(copies))
+        weights = refuse_extreme_weights(copies)
+        if not self.class_statistics:
+            weights = targets.weights(y, self.class_weight, weights)
         widest = max(X.shape[1], *hidden_sizes(self.hidden_layer_sizes), 1)
         return rows_in_blocks(X, targets.coded(y), weights, self.rows_per_block(widest))
 
@@ -135,7 +155,7 @@ class BlockwiseMethod(Method):
     def _watched(self, learned):
         """What was learned, with a warning where "auto" began on the Gram and should not have."""
         if self.solver == "auto":
-            _solvers.warn_if_outgrown(without_columns(learned.statistic), self.problem)
+            _solvers.warn_if_outgrown(without_columns(self.weighed(learned).statistic), self.problem)
         return learned
 
     def removed(self, learned, X, y, copies):
@@ -154,10 +174,18 @@ class BlockwiseMethod(Method):
         beside = [[getattr(part, name, None) is not None for part in parts] for name in ("columns", "rows")]
         if not any(all(both) for both in beside):  # what either lacks, both lack
             parts = [without_columns(part) for part in parts]
-        if type(without_columns(parts[0])) is not type(without_columns(parts[1])):
+        if len({_solvers.name_of(without_columns(part)) for part in parts}) > 1:
             parts = [_as_normal(part) for part in parts]  # "auto" took different ones: both can give the Gram
         pair = (replace(of, statistic=part) for of, part in zip((one, two), parts, strict=True))
         return self._watched(super().merged(*pair))
+
+    def with_factors(self, learned, factors, mass):
+        """Return what was learned with the rows that are kept weighed by classes."""
+        rows = getattr(learned.statistic, "rows", None)
+        if rows is None:
+            return learned
+        weights = rows.weights * factors[np.argmax(rows.y, axis=1)]
+        return replace(learned, statistic=replace(learned.statistic, rows=replace(rows, weights=weights)))
 
     def solved(self, learned):
         """Return the readout, and how it was found."""
@@ -185,6 +213,8 @@ class HiddenStep:
     def __call__(self, statistic, block, backend):
         if not isinstance(statistic, WithColumns):
             hidden, targets = self.hidden(block, backend), self.targets.matrix(block.y)
+            if isinstance(statistic, ClassSums):
+                return statistic.accumulate(hidden, targets, block.y, block.weight, backend)
             return statistic.accumulate(hidden, targets, block.weight, backend)
         columns, rows = statistic.columns, statistic.rows
         columns = None if columns is None else columns.merge(self.moments(block, backend))
@@ -204,8 +234,8 @@ class HiddenStep:
             rows, strange = rows.remove(x, told_by, block.weight)
             if np.any(strange):
                 raise ValueError(
-                    f"{int(strange.sum())} of these rows were never added, or were added with other targets or weights. "
-                    "Nothing was changed."
+                    f"{int(strange.sum())} of these rows were never added, or were added with other targets or "
+                    "weights. Nothing was changed."
                 )
         return WithColumns(found, columns, rows)
 

@@ -1,5 +1,6 @@
 """Streaming least squares: statistics as values (accumulate, merge, remove, solve) and what follows from them."""
 
+from sklearn_analytic.linalg._class_sums import ClassSums
 from sklearn_analytic.linalg._columns import ColumnMoments, WithColumns
 from sklearn_analytic.linalg._conformal import conformal_quantile, rows_needed
 from sklearn_analytic.linalg._exits import ExitReadout, exit_influence, ridge_exits, spectral_exit
@@ -11,6 +12,7 @@ from sklearn_analytic.linalg._spectral import SpectralProblem
 from sklearn_analytic.linalg._triangular import TriangularFactor
 
 __all__ = [
+    "ClassSums",
     "ColumnMoments",
     "ExitReadout",
     "LeaveOneOut",

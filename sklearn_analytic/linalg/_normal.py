@@ -129,6 +129,10 @@ class NormalEquations:
         lost = None if self.lost is None else self.lost[columns]
         return replace(self, mean=self.mean[rows], scatter=scatter, n_features=len(columns), lost=lost)
 
+    def reweighted(self, factor):
+        """Return the statistic of the same rows with their weights multiplied."""
+        return replace(self, weight=factor * self.weight, scatter=factor * self.scatter)
+
     def rescaled(self, factors):
         """Return the statistic with its features multiplied by ``factors``."""
         both = np.concatenate([factors, np.ones(self.n_targets)])

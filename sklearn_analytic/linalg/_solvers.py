@@ -8,7 +8,14 @@ import numpy as np
 from scipy.linalg import LinAlgWarning
 
 from sklearn_analytic.backend._warn_user import warn_user
-from sklearn_analytic.linalg import NormalEquations, RecursiveLeastSquares, TriangularFactor, WithColumns, best_alpha
+from sklearn_analytic.linalg import (
+    ClassSums,
+    NormalEquations,
+    RecursiveLeastSquares,
+    TriangularFactor,
+    WithColumns,
+    best_alpha,
+)
 
 _EPS = np.finfo(np.float64).eps
 _SAFE_ERROR = 1e-10  # "auto" keeps the Gram where its error bound kappa^2 eps is below this
@@ -58,14 +65,14 @@ def start_recursive(d, c, problem):
     return RecursiveLeastSquares.start(d, c, problem.fit_intercept, float(problem.alpha), problem.rcond)
 
 
-def accumulated(solver, reduce, n_rows, d, c, problem):
+def accumulated(solver, reduce, n_rows, d, c, problem, weighed=None):
     """Return the statistic of all rows: with "auto" the cheap one where it is safe, else by another pass.
 
-    ``reduce(start)`` reads all rows into a statistic.
+    ``reduce(start)`` reads all rows into a statistic, which is judged as ``weighed`` has it, if given.
     """
     if solver == "auto" and n_rows > d:
         gram = reduce(NormalEquations.empty(d, c))
-        if gram_is_safe(without_columns(gram), problem):
+        if gram_is_safe(without_columns(gram) if weighed is None else weighed(gram), problem):
             return gram
     chosen = "qr" if solver == "auto" else solver
     return reduce(ALGORITHMS[chosen].start(d, c, problem))
@@ -87,7 +94,12 @@ def remove_rows(statistic, block, backend):
 
 
 def _remove_summed(statistic, block, backend):
-    """Take the statistic of the rows away."""
+    """Take the statistic of the rows away: of the classes in them, where each has one."""
+    if isinstance(statistic, ClassSums):
+        empty = type(statistic.parts[0]).empty(statistic.n_features, statistic.parts[0].n_targets)
+        rows = ClassSums.begun(empty, len(statistic.parts))
+        codes = np.argmax(block.y[:, : len(statistic.parts)], axis=1)
+        return statistic.remove(rows.accumulate(block.x, block.y, codes, block.weight, backend).to_host(backend))
     rows = type(statistic).from_rows(block.x, block.y, block.weight, backend)
     return statistic.remove(rows.to_host(backend))
 
@@ -211,5 +223,5 @@ def algorithm_of(statistic):
 
 
 def name_of(statistic):
-    """Return the name of the solver that a statistic belongs to."""
-    return _UNDER[type(statistic)]
+    """Return the name of the solver that a statistic, or those of the classes, belongs to."""
+    return _UNDER[type(statistic.parts[0] if isinstance(statistic, ClassSums) else statistic)]

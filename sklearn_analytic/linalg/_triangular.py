@@ -108,6 +108,10 @@ class TriangularFactor:
         one, two = self._restated(block), block._restated(self)
         return _joined(one, two, _update(one.r, two.r, backend))._checked(self, block)
 
+    def reweighted(self, factor):
+        """Return the factor of the same rows with their weights multiplied."""
+        return replace(self, weight=factor * self.weight, r=factor**0.5 * self.r)
+
     def rescaled(self, factors):
         """Return the factor with its features multiplied by ``factors``."""
         r = self.r * np.concatenate([[1.0], factors, np.ones(self.n_targets)])

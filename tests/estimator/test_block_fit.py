@@ -382,7 +382,7 @@ def test_one_class_is_an_error(name, once):
 
 def test_balanced_weights_need_all_labels_before():
     X, y, _ = data(made("cpnet"))
-    with pytest.raises(ValueError, match="class_weight='balanced' is not supported in fit_blocks on an iterator"):
+    with pytest.raises(ValueError, match="class_weight='balanced' in fit_blocks on an iterator needs"):
         made("cpnet").set_params(class_weight="balanced").fit_blocks(cut(X, y))
 
 
