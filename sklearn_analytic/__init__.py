@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what tools read; at run time a name is imported when it is 
     from sklearn_analytic.estimator.device import Device
     from sklearn_analytic.estimator.networks import DenseNetwork, ImageNetwork, SequenceNetwork
     from sklearn_analytic.estimator.solvers import SGD, Adam, AdamW
+    from sklearn_analytic.estimator.unlearning import UnlearningWarning
     from sklearn_analytic.estimator.warmup import warmup
     from sklearn_analytic.feedback.display import AlignmentDisplay
     from sklearn_analytic.feedback.estimators import DFAClassifier, DFARegressor
@@ -65,6 +66,7 @@ __all__ = [
     "SKOPS_TRUSTED_TYPES",
     "SequenceNetwork",
     "TimelineDisplay",
+    "UnlearningWarning",
     "__version__",
     "warmup",
 ]
@@ -80,6 +82,7 @@ _HOMES = {  # {module: the public names that are at home there}
     "sklearn_analytic.estimator.device": ("Device",),
     "sklearn_analytic.estimator.networks": ("DenseNetwork", "ImageNetwork", "SequenceNetwork"),
     "sklearn_analytic.estimator.solvers": ("SGD", "Adam", "AdamW"),
+    "sklearn_analytic.estimator.unlearning": ("UnlearningWarning",),
     "sklearn_analytic.estimator.warmup": ("warmup",),
     "sklearn_analytic.feedback.display": ("AlignmentDisplay",),
     "sklearn_analytic.feedback.estimators": ("DFAClassifier", "DFARegressor"),

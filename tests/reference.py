@@ -473,3 +473,18 @@ def level_means(levels, y, folds):
     without = {fold: means(folds != fold) for fold in np.unique(folds)}
     held_out = np.array([without[fold][level] for level, fold in zip(levels, folds, strict=True)])
     return held_out, means(np.ones(len(y), bool))
+
+
+def jackknife_plus(fitted, X, y, new, coverage):
+    """Jackknife+ intervals from their definition: a refit without every row."""
+    n = len(X)
+    predictions, residuals = [], []
+    for i in range(n):
+        others = np.arange(n) != i
+        model = fitted(X[others], y[others])
+        predictions.append(model.predict(new))
+        residuals.append(abs(y[i] - model.predict(X[i : i + 1])[0]))
+    predictions, residuals = np.array(predictions), np.array(residuals)[:, None]
+    lower = np.sort(predictions - residuals, axis=0)[math.floor((1 - coverage) * (n + 1) + 1e-9) - 1]
+    upper = np.sort(predictions + residuals, axis=0)[math.ceil(coverage * (n + 1) - 1e-9) - 1]
+    return np.column_stack([lower, upper])

@@ -109,6 +109,11 @@ class ClosedFormMethod(AuditedMethod):
         return self.alpha == "gcv" if isinstance(self.alpha, str) else not np.all(np.asarray(self.alpha) > 0)
 
     @property
+    def reads_rows(self):
+        """Whether constructions read rows, beyond the scales of columns."""
+        return self.hidden != "random"
+
+    @property
     def reads_tables(self):
         """Whether columns of X may become several: not where they are pixels."""
         return self.image_shape is None

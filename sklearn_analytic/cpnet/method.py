@@ -91,6 +91,11 @@ class CPNetMethod(AuditedMethod):
         return self.alpha == "loo" or self.exit == "loo"
 
     @property
+    def reads_rows(self):
+        """Whether constructions read rows, beyond the scales of columns: links of a cascade are readouts of them."""
+        return self.projection != "random" or not self.skip
+
+    @property
     def all_digits(self):
         """Return whether the solve needs sums in float64: they are decomposed, or not ridged."""
         return self.alpha == "gcv" or (not isinstance(self.alpha, str) and self.alpha == 0)

@@ -16,13 +16,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.estimator import reduction
+from sklearn_analytic.estimator.balance import refuse_unbalanced
 from sklearn_analytic.estimator.base import fresh_id, seed_of
-from sklearn_analytic.estimator.callbacks import with_callbacks
+from sklearn_analytic.estimator.callbacks import Unwatched, with_callbacks
 from sklearn_analytic.estimator.learned import ENOUGH, Judges, LeftOut, Solved, Stage, kept_rows, n_used
 from sklearn_analytic.estimator.reduction import Method, ReductionEstimator
 from sklearn_analytic.estimator.statistics_file import columns_of, take_columns
-from sklearn_analytic.estimator.table import in_passes
+from sklearn_analytic.estimator.table import in_passes, leaving
+from sklearn_analytic.estimator.unlearning import traces_in_table, warn_of_traces
 from sklearn_analytic.estimator.weights import (
+    checked_weights,
     label_weights,
     none_vanishing,
     refuse_extreme_weights,
@@ -30,13 +33,15 @@ from sklearn_analytic.estimator.weights import (
     weights_in_range,
 )
 from sklearn_analytic.export.computation import Computation, pruned
-from sklearn_analytic.features import linear_readout
+from sklearn_analytic.features import N_MEMBERS, linear_readout
 from sklearn_analytic.features._audit import (
     EVERY_MEMBER,
     MOST,
+    NEVER_IN,
     Audit,
     audit_size,
     full_weights,
+    judge_less,
     judge_more,
     rows_to_build_on,
     settle,
@@ -87,6 +92,7 @@ class AuditedMethod(Method):
     build_rows = 30_000  # layers are built from at most so many rows, drawn by weight
     holds_out = True  # whether audit rows build no layer
     grows_trees = False  # on all rows, each of which a tree that is blind to it scores
+    reads_rows = True  # constructions do, beyond the scales of columns
     reads_targets = True  # constructions do, or only classes: indicators of many of them are large
 
     @abstractmethod
@@ -182,14 +188,16 @@ class AuditedMethod(Method):
         if learned.network is None:
             seed = seed_of(self.random_state) if judges is None else judges.seed
             contents, judged = settle(rows, y, copies, seed)
-            judges = Judges(seed, contents, judged.audit, len(judged.audit.hashes), fresh_id())
+            size = len(judged.audit.hashes)
+            judges = Judges(seed, contents, judged.audit, size, fresh_id(), ledger=judged.ledger)
             building = self._building(learned.targets, *self._as_built_on(learned, judges, rows, judged, y))
             network = self.built(replace(building, lacking=learned.table.lacking))
             return replace(learned, network=network, judges=judges, table=learned.table.settled()), judged.shares
         salt = judges.shard + (0 if learned.statistic is None else learned.statistic.n_rows)
         judged = judge_more(judges.contents, rows, y, copies, salt)
         audit = judged.audit if learned.statistic is None else judges.audit.merge(judged.audit, MOST)
-        return replace(learned, judges=replace(judges, audit=audit)), judged.shares
+        ledger = judged.ledger if judges.ledger is None else judges.ledger.merge(judged.ledger)
+        return replace(learned, judges=replace(judges, audit=audit, ledger=ledger)), judged.shares
 
     def _as_built_on(self, learned, judges, rows, judged, y):
         """Judges, rows and what they gave, with weights of classes that else come at the solve: for constructions."""
@@ -218,6 +226,48 @@ class AuditedMethod(Method):
         return replace(
             learned, judges=replace(judges, audit=audit.taken(np.flatnonzero(audit.weights > 0)), contents=contents)
         )
+
+    def removed(self, learned, X, y, copies):
+        """Return what was learned without rows that were in; a young stream is built anew of those that remain."""
+        if learned.first is not None:
+            return self._young_without(learned, X, y, copies)
+        copies = none_vanishing(refuse_extreme_weights(copies))
+        weights = copies if self.class_statistics else learned.targets.weights(y, self.class_weight, copies)
+        if weighs_nothing(weights, begun=True):
+            return learned
+        coded, judges, before = learned.targets.coded(y), learned.judges, learned.statistic
+        X, table = leaving(learned, X, coded, copies)
+        rows = rows_in_blocks(X, coded, weights, self.rows_per_block(X.shape[1]))
+        audit, ledger, weights = judge_less(judges.contents, judges.ledger, judges.audit, rows, y, copies)
+        if judges.contents.are_draws:
+            rows = rows.reweighted(weights if self.grows_trees else weights.sum(axis=1))
+        step = AddBlock(self, learned.network, learned.targets, judges.contents.are_draws)
+        rows = rows.resized(self.rows_per_block(before.n_features))
+        gone = rows.reduce(step.empty_of(before), step, self.backend_of(X))
+        statistic = before.remove(gone, tolerance=_REMOVAL[self.all_digits])
+        if statistic.n_rows == 0 or not len(audit.x):
+            left = "rows" if statistic.n_rows == 0 else "audit rows, on which ridges are chosen"
+            raise ValueError(f"forget would leave no {left}. Fit a new estimator instead.")
+        judges = replace(judges, audit=audit, ledger=ledger)
+        return replace(learned, statistic=statistic, judges=judges, table=table)
+
+    def _young_without(self, learned, X, y, copies):
+        """What a stream of the rows that it has kept and that remain has learned, as if no other had come."""
+        given, used = host(dense_rows(X, missing=True)), slice(None) if copies is None else copies > 0
+        first = learned.first.without(given[used], y[used], None if copies is None else copies[used])
+        if first is None:
+            raise ValueError(NEVER_IN.format("Some"))
+        if not len(first.y):
+            raise ValueError("forget would leave no rows. Fit a new estimator instead.")
+        X, y, copies = first.joined(X[:0], y[:0], None)
+        anew = replace(learned, network=None, statistic=None, first=kept_rows(X, y, copies), table=None)
+        return self._extended(anew, X, y, copies, Unwatched())
+
+    def traces(self, learned):
+        """Return what rows that are forgotten may have left in layers, if they were there when these were built."""
+        if learned.first is not None or not learned.judges.built:
+            return []
+        return traces_in_table(learned.table) + (["layers and encodings"] if self.reads_rows else [])
 
     def _building(self, targets, judges, rows, judged):
         """What the network is built from: rows that are not in the audit, and for trees all of them."""
@@ -296,13 +346,19 @@ class AuditedMethod(Method):
         """Return what the rows of two shards of one network have left behind."""
         one = replace(one, first=None)
         if one.statistic is None:
-            judges = replace(one.judges, audit=two.judges.audit)
-            return replace(one, targets=two.targets, statistic=two.statistic, judges=judges)
+            judges = replace(one.judges, audit=two.judges.audit, ledger=two.judges.ledger, built=two.judges.built)
+            return replace(one, targets=two.targets, statistic=two.statistic, judges=judges, table=two.table)
         if one.targets.fixed and one.targets.joined(two.targets) is not one.targets:
             known, others = one.targets.classes.tolist(), two.targets.classes.tolist()
             raise ValueError(f"merge needs the same labels: {known} and {others}.")
         both, audit = super().merged(one, two), one.judges.audit.merge(two.judges.audit, MOST)
-        return replace(both, judges=replace(one.judges, audit=audit))
+        ledgers = one.judges.ledger, two.judges.ledger
+        ledger = None if None in ledgers else ledgers[0].merge(ledgers[1])
+        built = one.judges.built or two.judges.built
+        return replace(both, judges=replace(one.judges, audit=audit, ledger=ledger, built=built))
+
+
+_REMOVAL = {True: 1e-9, False: 1e-5}  # what rounding may leave of a variance, of sums in float64 and in float32
 
 
 @dataclass(frozen=True)
@@ -313,6 +369,12 @@ class AddBlock:
     network: Any
     targets: Any
     are_draws: bool
+
+    def empty_of(self, statistic):
+        """Return a statistic of no rows, of the kind of another one."""
+        if isinstance(statistic, ClassSums):
+            return ClassSums.begun(self.empty_of(statistic.parts[0]), len(statistic.parts))
+        return NormalEquations.empty(statistic.n_features, statistic.n_targets)
 
     def __call__(self, statistic, block, backend):
         x, y, weight, folds = self.method.cast(block.x, backend), block.y, block.weight, block.folds
@@ -360,6 +422,58 @@ class AuditedEstimator(ReductionEstimator):
         """
         return self._fit_array(X, y, sample_weight)
 
+    def forget(self, X, y, sample_weight=None):
+        """Take rows out again that were fitted before: the readout is exactly that of the rows that remain.
+
+        Rows leave the sums with the folds and the scores of trees that they came with, and the audit rows. Copies that
+        were spread over folds leave from the end, those that came later first. Layers stay, unless the stream is young
+        (fewer than 1000 rows in :meth:`partial_fit`): then they are built anew from the rows that remain.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+            Rows to take out.
+        y : array-like of shape (n_samples,), (n_samples, n_labels) or (n_samples, n_targets)
+            The targets or labels they were fitted with.
+        sample_weight : array-like of shape (n_samples,), default=None
+            The weights they were fitted with.
+
+        Returns
+        -------
+        self : object
+            The estimator; unchanged when ValueError says that the rows cannot have been in.
+
+        Warns
+        -----
+        UnlearningWarning
+            If rows that were there when the layers were built are in the fit: what these have left in layers, trees
+            and encodings stays. There is none with ``hidden="random"`` (CPNet: ``projection="random"``) and in a
+            :meth:`shard`, whose layers come from other rows. Scales of columns (means, quantiles) are not counted.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_analytic import CPNetClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> public = CPNetClassifier(20, random_state=0).fit(X[::3], y[::3])
+        >>> model = public.shard().partial_fit(X[1::3], y[1::3]).partial_fit(X[2::3], y[2::3])
+        >>> model.forget(X[2::3], y[2::3]).n_samples_seen_
+        50
+        """
+        check_is_fitted(self)
+        with self._unchanged_on_error():
+            method = self._checked_method()
+            refuse_unbalanced(method, "forget")
+            learned, copies = self._learned, checked_weights(sample_weight, X.shape[0])
+            X = self._rows_of_stream(X, learned)
+            targets, y = self._targets_of(y, X, learned.targets)
+            if targets.n_columns > learned.targets.n_columns:
+                learned.targets.coded(y)  # says which label no row can have had
+            with self._few_threads(X.shape):
+                self._keep(method, method.removed(learned, X, y, copies))
+            warn_of_traces(type(self).__name__, method.traces(learned))
+        return self
+
     def shard(self):
         """Return an estimator with these layers and no rows, to be fed by ``partial_fit`` and merged.
 
@@ -376,9 +490,11 @@ class AuditedEstimator(ReductionEstimator):
         number = hash((mine.shard, mine.n_shards)) % (1 << 62)
         other = clone(self)
         take_columns(other, columns_of(self))
-        theirs = replace(mine, audit=None, shard=number, n_shards=0)
+        ledger = None if mine.ledger is None else mine.ledger.emptied()
+        theirs = replace(mine, audit=None, shard=number, n_shards=0, ledger=ledger, built=False)
         self._learned = replace(self._learned, first=None, judges=mine)
-        other._learned = replace(self._learned, statistic=None, judges=theirs)
+        table = None if self._learned.table is None else self._learned.table.of_shard()
+        other._learned = replace(self._learned, statistic=None, judges=theirs, table=table)
         for name, value in self._learned.targets.published().items():
             setattr(other, name, value)
         return other
@@ -469,4 +585,5 @@ def _in_folds(x, y, weight):
     if weight is None or weight.ndim == 1:
         return x, y, weight, np.full(len(y), EVERY_MEMBER)
     index, folds = np.nonzero(weight)
-    return x[index], y[index], weight[index, folds], folds
+    weight = weight[index, folds]
+    return x[index], y[index], weight, np.where(folds < N_MEMBERS, folds, EVERY_MEMBER)

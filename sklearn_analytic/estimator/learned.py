@@ -7,11 +7,13 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_analytic.backend import backend_for, is_tensor
-from sklearn_analytic.features._audit import Audit, Contents
+from sklearn_analytic.features._audit import Audit, Contents, label_hashes
+from sklearn_analytic.features._row_sample import row_hashes
 from sklearn_analytic.io._checks import dense_rows, host
 from sklearn_analytic.io._columns import CodedRows
 
 ENOUGH = 1000  # rows of positive weight, with which layers stay
+_ROUNDING = 1e-9  # of sums of weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,8 @@ class Judges:
     network_id: int  # shards of one fit share it
     shard: int = 0  # by which shards draw other copies into the audit
     n_shards: int = 0  # that were made of this one
+    ledger: Any = None  # where copies of rows lie, where these are draws
+    built: bool = True  # whether rows in the statistic have built the layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,19 @@ class FirstRows:
     weight: np.ndarray | None
     built: int  # rows of positive weight when layers were last built
     columns: Any = None  # how they were read, where some hold categories
+
+    def without(self, x, y, weight):
+        """Return these rows without others (host), the last ones that equal them; None where these are not all in."""
+        mine, theirs = _hashes_of(self.x, self.y), _hashes_of(x, y)
+        left = np.ones(len(self.y)) if self.weight is None else np.array(self.weight)
+        for hashed, gone in zip(theirs, np.ones(len(y)) if weight is None else weight, strict=True):
+            for row in np.flatnonzero(mine == hashed)[::-1]:
+                taken = min(gone, left[row])
+                left[row], gone = left[row] - taken, gone - taken
+            if gone > _ROUNDING:
+                return None
+        kept = np.flatnonzero(left > _ROUNDING)
+        return replace(self, x=self.x[kept], y=self.y[kept], weight=None if self.weight is None else left[kept])
 
     def joined(self, X, y, weight):
         """Return these rows and a block as one (X, y, weights), of the kind of the block."""
@@ -117,6 +134,12 @@ class Trained:
         """Return this for an estimator that has the weights as attributes, where they may be written over."""
         kept = {name: value for name, value in self.attributes.items() if name not in self.shapes}
         return replace(self, attributes=kept)
+
+
+def _hashes_of(x, y):
+    """A hash of every row and its target."""
+    told_by = label_hashes(labels := np.unique(y))[np.searchsorted(labels, y)] if y.ndim == 1 else y
+    return row_hashes(np.column_stack([np.nan_to_num(x), np.isnan(x)]), np.reshape(told_by, (len(y), -1)))
 
 
 def kept_rows(X, y, weight):

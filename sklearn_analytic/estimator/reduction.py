@@ -66,7 +66,8 @@ class Method(FromParameters, ABC):
         """Return what the rows of two fits have left behind that can become one."""
         targets = one.targets.joined(two.targets)
         sums = [targets.widened(part.statistic, part.targets, self.n_scores(one.network)) for part in (one, two)]
-        return replace(one, targets=targets, statistic=sums[0].merge(sums[1]))
+        table = None if one.table is None else one.table.merged(two.table)
+        return replace(one, targets=targets, statistic=sums[0].merge(sums[1]), table=table)
 
     def weighed(self, learned):
         """Return what was learned with one statistic, classes weighing what they are to, where each has its own."""

@@ -110,7 +110,7 @@ class SetFace:
         known, classes = self._read_off("sets", self._set_scores), self._learned.targets.classes
         if not by_class:
             check_coverage(coverage, "predict_set", float(np.sum(known.weights)), self._more_audit_rows)
-        for number, name in enumerate(classes if by_class else ()):
+        for number, name in enumerate(classes.tolist() if by_class else ()):
             verb = f"predict_set by class, of class {name!r},"
             check_coverage(coverage, verb, known.weight_of_class(number), self._more_audit_rows)
 

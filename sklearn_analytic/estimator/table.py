@@ -13,8 +13,10 @@ from scipy import sparse
 
 from sklearn_analytic.backend import get_backend, is_tensor
 from sklearn_analytic.estimator.encoded_rows import EncodedSource
+from sklearn_analytic.estimator.equal_rows import LATER, EqualRows, pairs_of
 from sklearn_analytic.estimator.weights import weights_in_range
 from sklearn_analytic.features import RowFolds, TableEncoding
+from sklearn_analytic.features._audit import NEVER_IN, UNKNOWN_COPIES
 from sklearn_analytic.features._table_crosses import chosen_pairs
 from sklearn_analytic.features._table_encoding import level_keys, target_hashes
 from sklearn_analytic.features._table_pairs import PairStep, PairSurvey
@@ -46,11 +48,14 @@ class Coding:
             return target_hashes(y)
         return target_hashes(self.classes)[self.numbers(y)]
 
-    def hashes_of_all(self, y):
-        """Return a hash of every target of a whole fit, which no power-of-two unit of numbers changes."""
-        if y.dtype.kind == "f":
-            y = np.ldexp(y, -int(np.frexp(np.max(np.abs(y), initial=0.0))[1]))
-        return self.hashes(y)
+    def hashes_of_all(self, y, exponent):
+        """Return a hash of every target, which no power-of-two unit of numbers changes that are scaled by their own."""
+        return self.hashes(np.ldexp(y, -exponent) if y.dtype.kind == "f" else y)
+
+    @staticmethod
+    def exponent_of(y):
+        """Return the power of two near the largest target of a whole fit, 0 of classes."""
+        return int(np.frexp(np.max(np.abs(y), initial=0.0))[1]) if y.dtype.kind == "f" else 0
 
     @classmethod
     def of(cls, targets, is_coded=True):
@@ -70,11 +75,14 @@ class Table:
         Columns of numbers for what is missing and for categories.
     blind : callable or None, default=None
         The encoding without the targets of a fold, until trees have grown.
+    equal : EqualRows or None, default=None
+        Counts of equal rows, where each has a fold of its own.
     """
 
     columns: Columns
     encoding: TableEncoding
     blind: Any = None
+    equal: Any = None
 
     def settled(self):
         """Return the table as it stays, when trees have grown."""
@@ -154,7 +162,42 @@ class Table:
         """Return the folds of all rows that means are taken of, where copies are draws: a pass; or None."""
         if self.encoding.folds is None or not self.encoding.folds.are_draws:
             return None
-        return _copies_in_folds(self.encoding.folds, self._by_my_columns(X), y, weights, coding)
+        return _copies_in_folds(self.encoding.folds, self._by_my_columns(X), y, weights, coding)[0]
+
+    def with_later(self, X, y, weights, coding):
+        """Return the table that has counted rows of which no mean is taken."""
+        if self.equal is None:
+            return self
+        pairs, _, counted = self._pairs(X, y, weights, coding)
+        return replace(self, equal=self.equal.with_later(pairs[counted]))
+
+    def leaving(self, X, y, weights, coding):
+        """Return rows that were in, with the folds that they came with, and the table without them."""
+        if self.encoding.folds is None or not self.encoding.folds.are_draws:
+            return self.rows(X), self
+        if self.equal is None:
+            raise ValueError(UNKNOWN_COPIES)
+        pairs, draws, counted = self._pairs(X, y, weights, coding)
+        found = self.equal.leave(pairs[counted])
+        if found is None:
+            raise ValueError(NEVER_IN.format("Some"))
+        numbers = np.full(len(pairs), LATER)
+        numbers[counted] = found[1]
+        return self.rows(X, self.encoding.folds.of_numbers(draws, numbers)), replace(self, equal=found[0])
+
+    def of_shard(self):
+        """Return the table of a shard: none of its rows are those that means were taken of."""
+        return self if self.equal is None else replace(self, equal=self.equal.emptied())
+
+    def merged(self, other):
+        """Return the table of two fits that become one."""
+        if self.equal is None or other is None or other.equal is None:
+            return replace(self, equal=None)
+        return replace(self, equal=self.equal.merge(other.equal))
+
+    def _pairs(self, X, y, weights, coding):
+        """Hashes of content and target of rows, what draws follow, and which rows have weight."""
+        return _pairs_of_rows(self.encoding.folds, self._by_my_columns(X), y, weights, coding, self.equal.exponent)
 
     def _by_my_columns(self, X):
         """Rows with levels numbered as here."""
@@ -222,12 +265,13 @@ def learn_table(X, y, weights, coding, indicators=True, crosses=False):
         return blocks.reduce(start, step, get_backend("cpu"))
 
     survey = partial(reduced, Survey.empty(keys, scores.n_columns), SurveyStep(scores, coding))
-    found = survey()
+    found, equal = survey(), None
     if found.needs_folds:
-        found = survey(_copies_in_folds(RowFolds(keys, are_draws=True), rows, y, weights, coding))
+        folds, equal = _copies_in_folds(RowFolds(keys, are_draws=True), rows, y, weights, coding)
+        found = survey(folds)
     encoding = found.encoding(indicators, crosses)
     if not (crosses and columns.has_categories) or found.are_draws:
-        return Table(columns, encoding)
+        return Table(columns, encoding, equal=None if encoding.folds is None else equal)
     sums, pairs = None, chosen_pairs(found, encoding)
     if pairs:
         start = PairSurvey.empty(RowFolds(keys), pairs, scores.n_columns)
@@ -248,15 +292,30 @@ def in_passes(learned, X, y, weights, is_first, indicators=True, crosses=False):
             return X, table
     if table is None:  # of a model of an earlier version
         return X, None
-    return table.rows(X, table.folds_of(X, y, weights, coding) if is_first else None), table
+    if is_first:
+        return table.rows(X, table.folds_of(X, y, weights, coding)), table
+    return table.rows(X), table.with_later(X, y, weights, coding)
+
+
+def leaving(learned, X, y, weights):
+    """Return rows that were in a closed-form fit and leave it, as they came, and the table without them."""
+    if learned.table is None:
+        return X, None
+    return learned.table.leaving(X, y, weights, Coding.of(learned.targets))
 
 
 def _copies_in_folds(folds, rows, y, weights, coding):
-    """The fold of every row that has weight, by its content, its target and its number among its equals."""
+    """The fold of every row that has weight, by content, target and number among its equals, and how many these are."""
+    exponent = coding.exponent_of(np.asarray(y))
+    pairs, draws, counted = _pairs_of_rows(folds, rows, y, weights, coding, exponent)
+    return folds.of_copies(pairs, draws, counted), EqualRows.of(pairs[counted], exponent)
+
+
+def _pairs_of_rows(folds, rows, y, weights, coding, exponent):
+    """Hashes of content and target of rows, what draws follow, and which rows have weight."""
     blocks = rows_in_blocks(rows, y, weights, auto_block_size(rows.shape[1]), missing=True)
-    hashes = blocks.map_rows(folds.hashes)
-    counted = np.ones(len(hashes), dtype=bool) if weights is None else np.asarray(weights) > 0
-    return folds.of_copies(hashes, coding.hashes_of_all(np.asarray(y)), counted)
+    pairs, draws = pairs_of(blocks.map_rows(folds.hashes), coding.hashes_of_all(np.asarray(y), exponent))
+    return pairs, draws, np.ones(len(pairs), dtype=bool) if weights is None else np.asarray(weights) > 0
 
 
 def _of_numbers(fills):

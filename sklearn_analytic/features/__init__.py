@@ -5,6 +5,7 @@ from sklearn_analytic.features._codes import CODES, class_code, forward_code, ma
 from sklearn_analytic.features._constructions import CONSTRUCTIONS, IMAGE_CONSTRUCTIONS
 from sklearn_analytic.features._continuation import Continuation, fit_continuation
 from sklearn_analytic.features._copies import Copies, are_draws, lay_copies, takes_few_values
+from sklearn_analytic.features._copy_ledger import CopyLedger
 from sklearn_analytic.features._encodings import (
     ENCODINGS,
     QuantileEncoding,
@@ -57,6 +58,7 @@ from sklearn_analytic.features._targets import target_classes
 from sklearn_analytic.features._trees import BinnedColumns, Forest, Growth, GrowthPlan, bin_columns, grow_forest
 
 __all__ = [
+    "CopyLedger",
     "BinnedColumns",
     "BinningLayer",
     "CODES",

@@ -7,6 +7,7 @@ import numpy as np
 
 from sklearn_analytic.features import (
     N_MEMBERS,
+    CopyLedger,
     RowFolds,
     RowKeys,
     are_draws,
@@ -18,6 +19,7 @@ from sklearn_analytic.features import (
     row_keys,
     takes_few_values,
 )
+from sklearn_analytic.features._row_sample import row_hashes
 from sklearn_analytic.linalg import NormalEquations, ridge_exits
 
 MOST = 1000
@@ -26,6 +28,12 @@ _FOLD_SALT = np.uint64(0x51ED)
 _FEW_ALPHAS = (1.0, 10.0)  # of small networks
 _SHARE = 4  # at most one distinct row in four
 _OF_CLASS = 5  # rows of every class, or half of those there are
+_ROUNDING = 1e-9  # of sums of weights
+NEVER_IN = "{} of these rows were never added, or were added with other targets or weights. Nothing was changed."
+UNKNOWN_COPIES = (
+    "Where copies of these rows were put is not known: the fit is of an earlier version, or two fits of the same rows "
+    "were merged. Fit anew before forget."
+)
 _MOST_CONTENTS, _MOST_CELLS = 20_000, 5_000_000  # distinct rows, and their values: a table of more has not few
 
 
@@ -39,16 +47,18 @@ class Audit:
     hashes: np.ndarray
     folds: np.ndarray | None = None  # of copies, or of rows
     of_rows: bool = False  # whether folds are those of rows by their content
+    limit: int = 0  # hash below which all labelled rows that came are here
 
     def head(self, size):
         """Return the ``size`` rows with the smallest hashes, and the first of every class."""
         rank, _ = _ranks_in_class(self.y)
-        return self.taken(np.flatnonzero((np.arange(len(rank)) < size) | (rank < _OF_CLASS)))
+        limit = min(self.limit, int(self.hashes[size])) if len(rank) > size else self.limit
+        return replace(self, limit=limit).taken(np.flatnonzero((np.arange(len(rank)) < size) | (rank < _OF_CLASS)))
 
     def merge(self, other, size):
         """Return the :meth:`head` of both; a row in both counts once, with both weights."""
         parts = (_joined(getattr(self, name), getattr(other, name)) for name in _FIELDS)
-        both = Audit(*parts, self.of_rows or other.of_rows)
+        both = Audit(*parts, self.of_rows or other.of_rows, min(self.limit, other.limit))
         equal = both._identities()
         _, first, inverse = np.unique(equal, return_index=True, return_inverse=True)
         weights = np.bincount(inverse, both.weights)[inverse]
@@ -68,11 +78,40 @@ class Audit:
     def taken(self, index):
         """Return some rows."""
         parts = (getattr(self, name) for name in _FIELDS)
-        return Audit(*(None if part is None else part[index] for part in parts), self.of_rows)
+        return Audit(*(None if part is None else part[index] for part in parts), self.of_rows, self.limit)
 
     def reweighted(self, factors):
         """Return the rows with their weights multiplied."""
         return replace(self, weights=self.weights * factors)
+
+    def without(self, gone):
+        """Return the rows without those of another audit that equal them; ValueError where they have less weight."""
+        mine, theirs = self._identities(), gone._identities()
+        if not len(mine):
+            return self
+        order = np.argsort(mine)
+        place = order[np.minimum(np.searchsorted(mine, theirs, sorter=order), len(mine) - 1)]
+        known = mine[place] == theirs
+        left = self.weights - np.bincount(place[known], gone.weights[known], minlength=len(mine))
+        strange = ~known & (gone.weights > 0) & (gone.hashes < np.uint64(self.limit)) & (self.y.ndim == 1)
+        strange |= known & (left < -_ROUNDING * self.weights)[place]
+        if np.any(strange):
+            raise ValueError(NEVER_IN.format(int(strange.sum())))
+        return replace(self, weights=left).taken(np.flatnonzero(left > _ROUNDING * self.weights))
+
+    def without_copies(self, own_pairs, pairs, lengths, there):
+        """Return the copies without those that leave: in every fold the share of a pair (n, folds + 1) that leaves."""
+        kept = np.ones(len(self.x), dtype=bool)
+        folds = np.where(self.folds < 0, lengths.shape[1] - 1, self.folds)
+        for pair in np.unique(pairs[np.isin(pairs, own_pairs)]):
+            rows = pairs == pair
+            leaving, whole = lengths[rows].sum(axis=0), there[rows][0]
+            for fold in np.flatnonzero(leaving > 0):
+                copies = np.flatnonzero((own_pairs == pair) & (folds == fold))
+                share = min(1.0, leaving[fold] / whole[fold])
+                n_gone = len(copies) if share > 1 - _ROUNDING else int(len(copies) * share + 0.5)
+                kept[copies[len(copies) - n_gone :]] = False  # those that came last into the sample
+        return self.taken(np.flatnonzero(kept))
 
     def importance(self, targets, shares):
         """Return weights for means over the rows: every class (column of ``targets``) has its share of all data."""
@@ -82,7 +121,7 @@ class Audit:
         return found * (self.weights.sum() / found.sum())
 
 
-_FIELDS = tuple(field.name for field in fields(Audit) if field.name != "of_rows")
+_FIELDS = tuple(field.name for field in fields(Audit) if field.name not in ("of_rows", "limit"))
 
 
 def _joined(one, two):
@@ -126,6 +165,7 @@ class Judged:
     shares: np.ndarray | None = None  # (n, folds): weight of every row in every fold, where copies are draws
     more: Audit | None = None  # these and further copies, where there are few
     raw: np.ndarray | None = None  # (n, 2) hashes of rows of a table that has folds: what is read alike may differ
+    ledger: CopyLedger | None = None  # of copies, where they are draws
 
     @property
     def audit(self):
@@ -157,7 +197,8 @@ def settle(rows, y, copies, seed):
             entering = np.bincount(index[:apart], audit.weights[:apart], minlength=len(weights))
             left = np.where(weights - entering > 1e-9 * weights, weights - entering, 0.0)
             building = left if np.any(left) else None
-            judged = Judged(audit.taken(slice(0, apart)), keys, building, laid.shares(weights), audit)
+            ledger = CopyLedger.of_spread(laid, pair_hashes(keys, y))
+            judged = Judged(audit.taken(slice(0, apart)), keys, building, laid.shares(weights), audit, ledger=ledger)
             return Contents(row_keys_of, True, copy, unit), judged
     unit = float(weights[used].sum() / len(np.unique(hashes[used])))
     return Contents(row_keys_of, False, unit, unit), judged
@@ -172,9 +213,44 @@ def judge_more(contents, rows, y, copies, salt):
     hashes = content_hashes(keys, y, weights)
     if not contents.are_draws:
         return _rows_judged(rows, y, weights, keys, hashes, rows.raw_hashes(), building=False)
-    laid = _laid(keys, y, full_weights(copies, rows.n_rows), weights, contents.copy)
+    lengths = full_weights(copies, rows.n_rows)
+    laid = _laid(keys, y, lengths, weights, contents.copy)
     audit, _ = _drawn(laid, y, weights, hashes, salt, lambda i: rows.take(i)[0])
-    return Judged(replace(audit, folds=np.full(len(audit.folds), EVERY_MEMBER)), keys)
+    ledger = CopyLedger.of_later(pair_hashes(keys, y), np.where(weights > 0, lengths, 0.0) / contents.copy, N_MEMBERS)
+    return Judged(replace(audit, folds=np.full(len(audit.folds), EVERY_MEMBER)), keys, ledger=ledger)
+
+
+def judge_less(contents, ledger, audit, rows, y, copies):
+    """Return what judges without rows that leave, and their weights, by folds where copies were spread.
+
+    ValueError where the rows were never in.
+    """
+    keys, weights = rows.map_rows(contents.keys.of), full_weights(rows.weight, rows.n_rows)
+    if contents.are_draws:
+        return _copies_less(contents, ledger, audit, keys, y, weights, full_weights(copies, rows.n_rows))
+    raw = rows.raw_hashes()
+    hashes, folds = content_hashes(keys, y, weights), None if raw is None else RowFolds.dealt(raw[:, 1])
+    hashes = hashes if folds is None else in_their_folds(hashes, folds)
+    gone = Audit(rows.take(np.arange(rows.n_rows))[0], y, weights, hashes, folds, of_rows=folds is not None)
+    return audit.without(gone), None, weights
+
+
+def _copies_less(contents, ledger, audit, keys, y, weights, copies):
+    """The same of copies that are draws: later ones leave first, and spread ones from the end."""
+    if ledger is None:
+        raise ValueError(UNKNOWN_COPIES)
+    pairs, own = pair_hashes(keys, y), hash_keys(keys)
+    used = weights > 0
+    left, lengths, lacking = ledger.leave(pairs[used], own[used], copies[used] / contents.copy)
+    if np.any(lacking):
+        raise ValueError(NEVER_IN.format(int(lacking.sum())))
+    of_audit = pair_hashes(contents.keys.of(audit.x), audit.y)
+    there = ledger.lengths(pairs[used], own[used])
+    audit = audit.without_copies(of_audit, pairs[used], lengths, there)
+    spread = np.zeros((len(keys), lengths.shape[1]))
+    whole = lengths.sum(axis=1, keepdims=True)
+    spread[used] = weights[used, None] * np.divide(lengths, whole, out=np.zeros_like(lengths), where=whole > 0)
+    return audit, left, spread
 
 
 def shares_again(contents, rows, y, copies):
@@ -208,7 +284,8 @@ def _rows_judged(rows, y, weights, keys, hashes, raw, building):
     index = np.flatnonzero(chosen)
     own = None if folds is None else folds[index]
     fresh = take_audit(rows.take(index)[0], y[index], weights[index], hashes[index], own)
-    left = np.where(chosen, 0.0, weights)
+    limit = int(distinct[size]) if len(distinct) > size else 2**64 - 1
+    fresh, left = replace(fresh, limit=limit), np.where(chosen, 0.0, weights)
     return Judged(fresh, keys, left if np.any(left) else None, raw=raw)
 
 
@@ -276,6 +353,11 @@ def content_hashes(keys, y, weights=None):
     rank = np.empty(len(keys), dtype=np.uint64)
     rank[order] = count - count[first][np.cumsum(first) - 1]
     return mix_bits(hash_keys(keys) + rank)
+
+
+def pair_hashes(keys, y):
+    """Return a 64-bit hash (n,) of the content of rows, by their keys, and of their targets: the same in any block."""
+    return content_hashes(keys, y) if y.ndim == 1 else hash_keys(keys) ^ mix_bits(row_hashes(y[:, :0], y))
 
 
 def label_hashes(classes):

@@ -165,17 +165,23 @@ class RowFolds:
         """Return the hashes (n, 2) of every row: of its content, and that which draws follow."""
         return np.column_stack(table_hashes(x, self.level_keys))
 
-    def of_copies(self, hashes, target_hashes, counted):
-        """Return the fold (n,) of every row of a whole fit, from the :meth:`hashes` of all; others are not counted."""
-        targets = mix_bits(target_hashes + np.uint64(1))
-        equal, draws = hashes[:, 0] ^ targets, hashes[:, 1] ^ targets
+    def of_copies(self, equal, draws, counted):
+        """Return the fold (n,) of every row of a whole fit, from hashes of content and target; others are not counted.
+
+        ``equal`` are the same for equal rows, ``draws`` are what draws follow.
+        """
         folds = np.full(len(equal), ALL)
         kept = np.flatnonzero(counted)
         order = kept[np.argsort(equal[kept], kind="stable")]
         fresh = np.append(True, equal[order][1:] != equal[order][:-1])
         number = np.arange(len(order)) - np.flatnonzero(fresh)[np.cumsum(fresh) - 1]
-        folds[order] = self.dealt(draws[order] ^ mix_bits(number.astype(np.uint64)))
+        folds[order] = self.of_numbers(draws[order], number)
         return folds
+
+    def of_numbers(self, draws, number):
+        """Return the fold (n,) of copies by their numbers among their equals; of negative ones, that of later rows."""
+        folds = self.dealt(draws ^ mix_bits(np.maximum(number, 0).astype(np.uint64)))
+        return np.where(number < 0, ALL, folds)
 
 
 @dataclass(frozen=True, eq=False)

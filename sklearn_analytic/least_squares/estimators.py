@@ -13,6 +13,7 @@ from sklearn_analytic.estimator.reduction import ReductionEstimator
 from sklearn_analytic.estimator.set_face import SetFace, SetScores
 from sklearn_analytic.estimator.targets import ClassTargets, NumberTargets
 from sklearn_analytic.estimator.texts import ADDING, CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented, filled
+from sklearn_analytic.estimator.unlearning import warn_of_traces
 from sklearn_analytic.estimator.value import store
 from sklearn_analytic.estimator.weights import checked_weights
 from sklearn_analytic.export.calibration import fit_link
@@ -88,6 +89,11 @@ class BlockwiseEstimator(ReductionEstimator):
         -------
         self : object
             The estimator; unchanged when ValueError says that the rows cannot have been in.
+
+        Warns
+        -----
+        UnlearningWarning
+            If hidden layers have drawn rows, or means of targets stand for categories: these stay.
         """
         check_is_fitted(self)
         with self._unchanged_on_error():
@@ -98,7 +104,10 @@ class BlockwiseEstimator(ReductionEstimator):
             targets, y = self._targets_of(y, X, known)
             if targets.n_columns > known.n_columns:
                 known.coded(y)  # says which label no row can have had
-            return self._keep(method, method.removed(self._learned, X, y, copies))
+            traces = method.traces(self._learned)
+            self._keep(method, method.removed(self._learned, X, y, copies))
+            warn_of_traces(type(self).__name__, traces)
+        return self
 
     def merge(self, other):
         """Add all rows that another estimator has seen: shards fitted apart become one fit, of all classes of either.
@@ -333,12 +342,12 @@ class BRMPRegressor(IntervalFace, MultiOutputMixin, BlockwiseEstimator):
         alpha=0.0,
         fit_intercept=True,
         rcond=None,
+        audit_rows=1000,
         categorical_features="from_dtype",
         random_state=None,
         device="cpu",
         verbose=False,
         block_size=None,
-        audit_rows=1000,
     ):
         store(self, locals())
 

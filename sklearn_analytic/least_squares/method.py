@@ -20,10 +20,11 @@ from sklearn_analytic.estimator.checks import (
 )
 from sklearn_analytic.estimator.learned import Solved, Stage
 from sklearn_analytic.estimator.reduction import Method
-from sklearn_analytic.estimator.table import in_passes
+from sklearn_analytic.estimator.table import in_passes, leaving
+from sklearn_analytic.estimator.unlearning import traces_in_table
 from sklearn_analytic.estimator.weights import NO_WEIGHT, refuse_extreme_weights
 from sklearn_analytic.features import HIDDEN, RowSample, apply_layers, draw_rows, row_keys
-from sklearn_analytic.features._audit import label_hashes
+from sklearn_analytic.features._audit import NEVER_IN, label_hashes
 from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.linalg import ClassSums, ColumnMoments, WithColumns, _solvers
 from sklearn_analytic.linalg._columns import with_columns
@@ -158,15 +159,20 @@ class BlockwiseMethod(Method):
             _solvers.warn_if_outgrown(without_columns(self.weighed(learned).statistic), self.problem)
         return learned
 
+    def traces(self, learned):
+        """Return what rows that are forgotten may have left in layers and encodings."""
+        drawn = bool(learned.network) and self.hidden not in _BLIND
+        return traces_in_table(learned.table) + (["hidden layers that drew rows"] if drawn else [])
+
     def removed(self, learned, X, y, copies):
         """Return what was learned without rows that were in."""
         step, backend, both = HiddenStep(learned.network, learned.targets), self.backend_of(X), learned.statistic
-        X, _ = in_passes(learned, X, learned.targets.coded(y), copies, is_first=False)
+        X, table = leaving(learned, X, learned.targets.coded(y), copies)
         for block in self._coded(learned.targets, X, y, copies):
             both = step.removed(both, block, backend)
         if both.n_rows == 0:
             raise ValueError("forget would leave no rows. Fit a new estimator instead.")
-        return replace(learned, statistic=both)
+        return replace(learned, statistic=both, table=table)
 
     def merged(self, one, two):
         """Return what the rows of two fits have left behind; moments of columns where both have them."""
@@ -233,10 +239,7 @@ class HiddenStep:
             x, _, told_by = self.told(block, backend)
             rows, strange = rows.remove(x, told_by, block.weight)
             if np.any(strange):
-                raise ValueError(
-                    f"{int(strange.sum())} of these rows were never added, or were added with other targets or "
-                    "weights. Nothing was changed."
-                )
+                raise ValueError(NEVER_IN.format(int(strange.sum())))
         return WithColumns(found, columns, rows)
 
     def begun(self, statistic, n_columns):

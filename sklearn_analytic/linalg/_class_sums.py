@@ -68,9 +68,9 @@ class ClassSums:
         """Return the sums of both sets of rows."""
         return ClassSums(tuple(one.merge(two) for one, two in zip(self.parts, other.parts, strict=True)))
 
-    def remove(self, other):
+    def remove(self, other, **options):
         """Return the sums without the rows of ``other``; ValueError where they were never in."""
-        return ClassSums(tuple(one.remove(two) for one, two in zip(self.parts, other.parts, strict=True)))
+        return ClassSums(tuple(one.remove(two, **options) for one, two in zip(self.parts, other.parts, strict=True)))
 
     def weighted(self, factors):
         """Return the statistic of all rows, those of a class times its factor (C,)."""

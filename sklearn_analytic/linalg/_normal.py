@@ -30,6 +30,7 @@ from sklearn_analytic.linalg._rows import (
 from sklearn_analytic.linalg._spectral import SpectralProblem
 
 _CANCELLED = 64  # how much of a raw sum of squares its mean may hold
+_LEVEL = 1e-6  # of the norm of a column: deviations below it are those of rounding
 _REMOVAL_TOLERANCE = 1e-9  # relative to the scatter before removal; rounding of equal sums stays far below
 
 
@@ -157,10 +158,11 @@ class NormalEquations:
             refuse_lost(self._sizes() + other._sizes(), replace(one, mean=mean, scatter=scatter)._sizes())
         return replace(one, n_rows=n_rows, weight=weight, mean=mean, scatter=scatter, unit=unit, lost=lost)
 
-    def remove(self, other):
+    def remove(self, other, tolerance=_REMOVAL_TOLERANCE):
         """Return the statistic without the rows of ``other`` (both on the host).
 
-        ValueError when the rest would not be positive semidefinite: then the rows were never added.
+        ``tolerance`` is what rounding may leave of a variance, relative to that before. ValueError when the rest would
+        not be positive semidefinite: then the rows were never added.
         Foreign rows that resemble the data leave it definite and cannot be noticed by any statistic.
         """
         same_columns(self, other)
@@ -171,12 +173,12 @@ class NormalEquations:
             raise ValueError(f"Cannot remove {other.n_rows} rows from {self.n_rows}: they were never added.")
         one, two = self._restated(other), other._restated(self)
         if n_rows == 0:
-            _check_definite(one.scatter - two.scatter, one.scatter)
+            _check_definite(one.scatter - two.scatter, one, tolerance)
             return replace(one, n_rows=0, weight=0.0, mean=0 * one.mean, scatter=0 * one.scatter, lost=None)
         mean = one.mean - (two.mean - one.mean) * (two.weight / weight)
         step = two.mean - mean
         scatter = one.scatter - two.scatter - step[:, None] * (step * (weight * two.weight / one.weight))
-        _check_definite(scatter, one.scatter)
+        _check_definite(scatter, one, tolerance)
         lost = either_lost(one.lost, lost_to_removal(one._norms(True), one._norms(False)))
         return replace(one, n_rows=n_rows, weight=weight, mean=mean, scatter=scatter, lost=lost)
 
@@ -379,10 +381,11 @@ def _short_sums(x, y, backend):
     return n, float(n), level, whole, x.shape[1], exponent
 
 
-def _check_definite(rest, whole):
+def _check_definite(rest, whole, tolerance):
     """Refuse a removal that leaves a direction of negative variance beyond rounding."""
-    scale = np.sqrt(np.maximum(np.diag(whole), np.finfo(np.float64).tiny))
-    shifted = rest / scale[:, None] / scale + _REMOVAL_TOLERANCE * np.eye(len(rest))
+    size = np.abs(whole.mean) * (_LEVEL * np.sqrt(whole.weight))  # of a column that hardly varies, rounding is all
+    scale = np.maximum(np.sqrt(np.maximum(np.diag(whole.scatter), np.finfo(np.float64).tiny)), size)
+    shifted = rest / scale[:, None] / scale + tolerance * np.eye(len(rest))
     if not np.all(np.isfinite(shifted)) or linalg.lapack.dpotrf(shifted)[1] != 0:
         raise ValueError(
             "Removing these rows leaves a negative variance: they were never added, or were added with "

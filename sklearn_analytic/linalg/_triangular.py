@@ -246,7 +246,8 @@ class TriangularFactor:
     @property
     def mean(self):
         """Weighted means of [X | Y], in the stored scale."""
-        return self.r[0, 1:] / self.r[0, 0] if self.weight > 0 else np.zeros(self.r.shape[1] - 1)
+        counted = self.weight > 0 and self.r[0, 0] != 0
+        return self.r[0, 1:] / self.r[0, 0] if counted else np.zeros(self.r.shape[1] - 1)
 
     @property
     def effective_rows(self):

@@ -5,6 +5,7 @@ from functools import reduce
 import numpy as np
 import pytest
 
+from sklearn_analytic.estimator.equal_rows import pairs_of
 from sklearn_analytic.features import LevelIndicators, LevelMeans, RowFolds
 from sklearn_analytic.features._level_sums import LevelSums
 from sklearn_analytic.features._table_encoding import level_keys, target_hashes
@@ -44,7 +45,9 @@ def learned(x, y, weights=None, cuts=()):
     found, folds = survey(), None
     if found.needs_folds:
         dealer = RowFolds(KEYS, are_draws=True)
-        folds = dealer.of_copies(dealer.hashes(x), hashes, np.ones(len(x)) if weights is None else weights > 0)
+        folds = dealer.of_copies(
+            *pairs_of(dealer.hashes(x), hashes), np.ones(len(x)) if weights is None else weights > 0
+        )
         found = survey(folds)
     return found.encoding(), folds
 

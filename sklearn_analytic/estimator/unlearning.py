@@ -1,0 +1,26 @@
+"""What is left of rows that were forgotten, said where anything is."""
+
+from sklearn_analytic.backend._warn_user import warn_user
+
+
+class UnlearningWarning(UserWarning):
+    """Forgotten rows have left the readout, and may have left traces in layers that they helped to build."""
+
+
+def warn_of_traces(estimator, traces):
+    """Say what remains of forgotten rows: ``traces`` are parts that rows of the fit have built."""
+    if traces:
+        warn_user(
+            f"{estimator}.forget: the readout, its ridge and calibration are those of the rows that remain. Rows that "
+            f"were there when the layers were built have left traces in them, which stay: {', '.join(traces)}. Layers "
+            "that no private row has built leave none: fit public rows and add the others to its shard(), or use "
+            "random layers. Else fit anew.",
+            UnlearningWarning,
+        )
+
+
+def traces_in_table(table):
+    """Return what of the targets of rows an encoding of a raw table holds."""
+    if table is None or table.is_plain or table.encoding.folds is None:
+        return []
+    return ["means of targets that stand for categories"]
