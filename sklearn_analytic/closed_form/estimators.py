@@ -133,9 +133,9 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
         device="cpu",
         random_state=None,
         verbose=False,
+        class_statistics=False,
         precision="auto",
         block_size=None,
-        class_statistics=False,
     ):
         store(self, locals())
 

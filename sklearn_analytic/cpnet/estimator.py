@@ -108,9 +108,9 @@ class CPNetClassifier(ClassifierFace, AuditedEstimator):
         class_weight=None,
         random_state=None,
         verbose=False,
+        class_statistics=False,
         device="cpu",
         block_size=None,
-        class_statistics=False,
     ):
         store(self, locals())
 

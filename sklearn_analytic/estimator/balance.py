@@ -12,7 +12,6 @@ from sklearn_analytic.backend._warn_user import warn_user
 from sklearn_analytic.estimator.targets import ClassTargets
 from sklearn_analytic.estimator.weights import given_weights, is_balanced
 from sklearn_analytic.linalg import ClassSums
-from sklearn_analytic.linalg._solvers import without_columns
 
 _LOGGER = logging.getLogger("sklearn_analytic")
 _SUM = 1e-6  # by which priors may miss 1
@@ -21,7 +20,7 @@ _LARGE = 1 << 30  # bytes that deserve a warning
 
 def class_sums_of(learned):
     """Return the statistics of the classes, or None where there is one for all."""
-    sums = without_columns(learned.statistic)
+    sums = getattr(learned.statistic, "statistic", learned.statistic)
     return sums if isinstance(sums, ClassSums) else None
 
 
@@ -75,50 +74,47 @@ def check_memory(n_classes, n_columns):
     _LOGGER.log(logging.WARNING if n_bytes > _LARGE else logging.INFO, "%s.", text)
 
 
-class PriorFace:
-    """A classifier that is solved anew for other shares of its classes."""
+def with_priors(self, priors):
+    """Return an estimator that is solved for other shares of the classes, without data.
 
-    def with_priors(self, priors):
-        """Return an estimator that is solved for other shares of the classes, without data.
+    The readout is that of all rows so far, those of a class weighed so that they have its prior, on the same
+    layers; ridge, blend and calibration are chosen anew. Needs ``class_statistics=True``.
 
-        The readout is that of all rows so far, those of a class weighed so that they have its prior, on the same
-        layers; ridge, blend and calibration are chosen anew. Needs ``class_statistics=True``.
+    Parameters
+    ----------
+    priors : dict of label to float, or array-like of shape (n_classes,)
+        Positive shares of all classes (in the order of ``classes_``), which sum to one. They stay for rows that
+        are added later, and come before ``class_weight``.
 
-        Parameters
-        ----------
-        priors : dict of label to float, or array-like of shape (n_classes,)
-            Positive shares of all classes (in the order of ``classes_``), which sum to one. They stay for rows that
-            are added later, and come before ``class_weight``.
+    Returns
+    -------
+    estimator : object
+        A fitted one of the same parameters; this one is left as it is.
 
-        Returns
-        -------
-        estimator : object
-            A fitted one of the same parameters; this one is left as it is.
+    Raises
+    ------
+    ValueError
+        If the priors are none, no row of a class has come, or there is no statistic for each class.
 
-        Raises
-        ------
-        ValueError
-            If the priors are none, no row of a class has come, or there is no statistic for each class.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_breast_cancer
-        >>> from sklearn_analytic import CPNetClassifier
-        >>> X, y = load_breast_cancer(return_X_y=True)
-        >>> model = CPNetClassifier(50, class_statistics=True, random_state=0).fit(X, y)
-        >>> rare = model.with_priors({0: 0.01, 1: 0.99})
-        >>> bool(rare.predict_proba(X)[:, 0].mean() < model.predict_proba(X)[:, 0].mean())
-        True
-        """
-        check_is_fitted(self)
-        sums = class_sums_of(self._learned)
-        if sums is None:
-            raise ValueError(
-                f"with_priors needs one statistic per class: fit {type(self).__name__} with class_statistics=True."
-            )
-        found = check_priors(priors, self._learned.targets.classes, sums.masses)
-        other, method = copy(self), self._checked_method()
-        return other._keep(method, replace(self._learned, priors=found))
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn_analytic import CPNetClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = CPNetClassifier(50, class_statistics=True, random_state=0).fit(X, y)
+    >>> rare = model.with_priors({0: 0.01, 1: 0.99})
+    >>> bool(rare.predict_proba(X)[:, 0].mean() < model.predict_proba(X)[:, 0].mean())
+    True
+    """
+    check_is_fitted(self)
+    sums = class_sums_of(self._learned)
+    if sums is None:
+        raise ValueError(
+            f"with_priors needs one statistic per class: fit {type(self).__name__} with class_statistics=True."
+        )
+    found = check_priors(priors, self._learned.targets.classes, sums.masses)
+    other, method = copy(self), self._checked_method()
+    return other._keep(method, replace(self._learned, priors=found))
 
 
 def refuse_unbalanced(method, verb):

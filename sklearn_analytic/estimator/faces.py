@@ -3,16 +3,18 @@
 import numpy as np
 from sklearn.base import ClassifierMixin
 
-from sklearn_analytic.estimator.balance import PriorFace
-from sklearn_analytic.estimator.set_face import SetFace, SetScores
+from sklearn_analytic.estimator.balance import with_priors
+from sklearn_analytic.estimator.prediction_sets import SetScores, predict_set
 from sklearn_analytic.estimator.targets import ClassTargets
 from sklearn_analytic.estimator.texts import ADDING, filled
 from sklearn_analytic.features._row_sample import row_uniforms
 from sklearn_analytic.io._checks import lazily
 
 
-class ClassifierFace(PriorFace, SetFace, ClassifierMixin):
+class ClassifierFace(ClassifierMixin):
     """A classifier whose scores an estimator below gives (``_chosen_scores``, ``_staged_scores``)."""
+
+    predict_set, with_priors = predict_set, with_priors
 
     @filled(partial_fit=ADDING["classes"])
     def partial_fit(self, X, y, classes=None, sample_weight=None):

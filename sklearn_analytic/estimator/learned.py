@@ -7,8 +7,9 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_analytic.backend import backend_for, is_tensor
-from sklearn_analytic.features._audit import Audit, Contents, label_hashes
+from sklearn_analytic.features._audit import Audit, Contents
 from sklearn_analytic.features._row_sample import row_hashes
+from sklearn_analytic.features._sampling import label_hashes
 from sklearn_analytic.io._checks import dense_rows, host
 from sklearn_analytic.io._columns import CodedRows
 

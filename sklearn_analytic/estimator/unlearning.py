@@ -4,7 +4,20 @@ from sklearn_analytic.backend._warn_user import warn_user
 
 
 class UnlearningWarning(UserWarning):
-    """Forgotten rows have left the readout, and may have left traces in layers that they helped to build."""
+    """Forgotten rows have left the readout, and may have left traces in layers that they helped to build.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_analytic import CPNetClassifier, UnlearningWarning
+    >>> X, y = load_iris(return_X_y=True)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always", UnlearningWarning)
+    ...     _ = CPNetClassifier(20, random_state=0).fit(X, y).forget(X[:9], y[:9])
+    >>> [entry.category.__name__ for entry in caught]
+    ['UnlearningWarning']
+    """
 
 
 def warn_of_traces(estimator, traces):

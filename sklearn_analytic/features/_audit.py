@@ -1,6 +1,5 @@
 """Audit rows: a small fixed sample, by content, on which leave-one-out chooses and calibrates."""
 
-import zlib
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -20,6 +19,7 @@ from sklearn_analytic.features import (
     takes_few_values,
 )
 from sklearn_analytic.features._row_sample import row_hashes
+from sklearn_analytic.features._sampling import label_hashes
 from sklearn_analytic.linalg import NormalEquations, ridge_exits
 
 MOST = 1000
@@ -358,11 +358,6 @@ def content_hashes(keys, y, weights=None):
 def pair_hashes(keys, y):
     """Return a 64-bit hash (n,) of the content of rows, by their keys, and of their targets: the same in any block."""
     return content_hashes(keys, y) if y.ndim == 1 else hash_keys(keys) ^ mix_bits(row_hashes(y[:, :0], y))
-
-
-def label_hashes(classes):
-    """Return a hash of every label."""
-    return np.array([zlib.crc32(str(label).encode()) for label in classes.tolist()], dtype=np.uint64)
 
 
 def _direction(rows):

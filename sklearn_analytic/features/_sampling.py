@@ -3,6 +3,7 @@
 The order of rows never matters; a repeated row and a doubled weight are the same draw.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,6 +194,11 @@ def hash_keys(keys):
     True
     """
     return mix_bits((np.asarray(keys, dtype=np.float64) + 0.0).view(np.uint64))  # + 0.0 turns -0.0 into 0.0
+
+
+def label_hashes(classes):
+    """Return a hash of every label."""
+    return np.array([zlib.crc32(str(label).encode()) for label in classes.tolist()], dtype=np.uint64)
 
 
 def mix_bits(bits):

@@ -5,12 +5,12 @@ from sklearn.base import ClassifierMixin, MultiOutputMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.estimator import reduction
-from sklearn_analytic.estimator.balance import PriorFace, refuse_unbalanced
+from sklearn_analytic.estimator.balance import refuse_unbalanced, with_priors
 from sklearn_analytic.estimator.base import in_dtype_of
 from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.interval_face import IntervalFace
+from sklearn_analytic.estimator.prediction_sets import SetScores, predict_set
 from sklearn_analytic.estimator.reduction import ReductionEstimator
-from sklearn_analytic.estimator.set_face import SetFace, SetScores
 from sklearn_analytic.estimator.targets import ClassTargets, NumberTargets
 from sklearn_analytic.estimator.texts import ADDING, CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented, filled
 from sklearn_analytic.estimator.unlearning import warn_of_traces
@@ -342,11 +342,11 @@ class BRMPRegressor(IntervalFace, MultiOutputMixin, BlockwiseEstimator):
         alpha=0.0,
         fit_intercept=True,
         rcond=None,
-        audit_rows=1000,
         categorical_features="from_dtype",
         random_state=None,
         device="cpu",
         verbose=False,
+        audit_rows=1000,
         block_size=None,
     ):
         store(self, locals())
@@ -375,7 +375,7 @@ class BRMPRegressor(IntervalFace, MultiOutputMixin, BlockwiseEstimator):
 
 
 @documented(parameters=CLOSED_FORM + OWN, attributes=FITTED)
-class BRMPClassifier(PriorFace, SetFace, ClassifierMixin, BlockwiseEstimator):
+class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
     r"""Least-squares classification over blocks: :class:`BRMPRegressor` on targets +1 and -1 per class.
 
     Minimises :math:`\sum_i w_i \|t_i - W^T h(x_i) - b\|^2 + \alpha \|W\|_F^2`, :math:`t_{ic} = \pm 1`. Classes
@@ -414,6 +414,8 @@ class BRMPClassifier(PriorFace, SetFace, ClassifierMixin, BlockwiseEstimator):
     True
     """
 
+    predict_set, with_priors = predict_set, with_priors
+
     def __init__(
         self,
         hidden_layer_sizes=(),
@@ -428,10 +430,10 @@ class BRMPClassifier(PriorFace, SetFace, ClassifierMixin, BlockwiseEstimator):
         class_weight=None,
         random_state=None,
         verbose=False,
-        device="cpu",
-        block_size=None,
         audit_rows=1000,
         class_statistics=False,
+        device="cpu",
+        block_size=None,
     ):
         store(self, locals())
 

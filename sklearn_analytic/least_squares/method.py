@@ -24,7 +24,8 @@ from sklearn_analytic.estimator.table import in_passes, leaving
 from sklearn_analytic.estimator.unlearning import traces_in_table
 from sklearn_analytic.estimator.weights import NO_WEIGHT, refuse_extreme_weights
 from sklearn_analytic.features import HIDDEN, RowSample, apply_layers, draw_rows, row_keys
-from sklearn_analytic.features._audit import NEVER_IN, label_hashes
+from sklearn_analytic.features._audit import NEVER_IN
+from sklearn_analytic.features._sampling import label_hashes
 from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.linalg import ClassSums, ColumnMoments, WithColumns, _solvers
 from sklearn_analytic.linalg._columns import with_columns

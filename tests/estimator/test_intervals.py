@@ -9,7 +9,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 import sklearn_analytic as sa
 from sklearn_analytic.estimator import intervals
-from sklearn_analytic.estimator.set_face import SetScores, cumulated
+from sklearn_analytic.estimator.prediction_sets import SetScores, cumulated
 from sklearn_analytic.features import RowSample
 from sklearn_analytic.linalg import conformal_quantile, rows_needed
 from sklearn_analytic.linalg._exits import _unit_scale
