@@ -202,13 +202,13 @@ class IntervalDisplay(EstimatorDisplay):
             label.set_parse_math(False)
         bottom, top = self.ax_.get_ylim()
         self.ax_.set_ylim(bottom, top + _ROOM * (top - bottom))
-        self.ax_.legend(loc="upper left", ncols=2, fontsize="small", frameon=False)
+        self.ax_.legend(loc="upper left", ncols=2, columnspacing=1.2, fontsize="small", frameon=False)
         return self
 
     def _draw_intervals(self, rows, band):
         """Bars of rows, or a band through them."""
         at, (lower, upper) = self.values_[rows], self.intervals_[rows].T
-        name = "intervals" if self.coverage is None else f"intervals, coverage {_percent(self.coverage)}"
+        name = "intervals" if self.coverage is None else f"{_percent(self.coverage)} intervals"
         self.bars_ = self.band_ = None
         if band:
             self.band_ = self.ax_.fill_between(at, lower, upper, color=_INSIDE, alpha=0.2, lw=0, label=name)
@@ -223,7 +223,7 @@ class IntervalDisplay(EstimatorDisplay):
 
     def _draw_targets(self, rows, where, share, color, look):
         """Targets of some rows, with the share of all that are where these are."""
-        label = f"targets {where}, {_percent(share)}"
+        label = f"{where}: {_percent(share)}"
         (points,) = self.ax_.plot(self.values_[rows], self.targets_[rows], **{"color": color, "label": label} | look)
         return points
 

@@ -59,12 +59,7 @@ def test_rows_stand_at_their_predictions():
     assert display.outside_points_.get_ydata().tolist() == [9.0]
     assert display.inside_points_.get_color() != display.outside_points_.get_color()
     assert display.ax_.get_xlabel() == "prediction" and display.ax_.get_ylabel() == "target"
-    assert labels(display) == [
-        "intervals, coverage 80 %",
-        "prediction",
-        "targets inside, 75 %",
-        "targets outside, 25 %",
-    ]
+    assert labels(display) == ["80 % intervals", "prediction", "inside: 75 %", "outside: 25 %"]
 
 
 def test_without_targets_there_are_no_points():
@@ -131,8 +126,8 @@ def test_intervals_are_those_of_the_estimator(model, data):
     np.testing.assert_array_equal(display.predictions_, model.predict(X[100:]))
     np.testing.assert_array_equal(display.targets_, y[100:])
     assert display.ax_.get_title() == "BRMPRegressor"
-    assert labels(display)[0] == "intervals, coverage 80 %"
-    assert labels(display)[2] == f"targets inside, {100 * display.found_coverage_:.1f} %".replace(".0", "")
+    assert labels(display)[0] == "80 % intervals"
+    assert labels(display)[2] == f"inside: {100 * display.found_coverage_:.1f} %".replace(".0", "")
 
 
 def test_a_closed_form_network_has_intervals():
