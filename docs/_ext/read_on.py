@@ -19,6 +19,7 @@ PAGES = {  # name without "Classifier" or "Regressor": its guide and its theory
     "Blocks": ("out_of_core",),
     "warmup": ("getting_started",),
     "FeatureImportanceDisplay": ("ecosystem",),
+    "IntervalDisplay": ("intervals", "intervals"),
     "AlignmentDisplay": ("dfa", "dfa"),
     "LayerDiagnosticsDisplay": ("layerwise", "layerwise"),
     "TimelineDisplay": ("decoupled", "decoupled"),

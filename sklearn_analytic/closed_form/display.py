@@ -1,15 +1,11 @@
 """Feature importances as a figure."""
 
-import contextlib
 import functools
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_array, check_is_fitted
 
 from sklearn_analytic.estimator.checks import check_positive_integer
+from sklearn_analytic.estimator.inside import array_or_frame, column_names, innermost, names_inside, plain_names
 from sklearn_analytic.estimator.plotting import EstimatorDisplay, check_count, names_of, numbers_of
 
 
@@ -61,7 +57,7 @@ class FeatureImportanceDisplay(EstimatorDisplay):
     ):
         self.importances_ = _finite("importances", importances)
         n_features = len(self.importances_)
-        self.feature_names = names_of("feature_names", feature_names, _plain_names(n_features), "importances")
+        self.feature_names = names_of("feature_names", feature_names, plain_names(n_features), "importances")
         self.errors_ = None if errors is None else _lengths("errors", errors, n_features)
         self.estimator_name, self.quantity = estimator_name, quantity
 
@@ -169,8 +165,8 @@ class FeatureImportanceDisplay(EstimatorDisplay):
         """
         cls._check_axes(ax)
         check_positive_integer("max_features", max_features, None)
-        fitted, table = _innermost(estimator), _permutable(X)
-        names = names_of("feature_names", feature_names, _column_names(X, table), "columns")
+        fitted, table = innermost(estimator), array_or_frame(X)
+        names = names_of("feature_names", feature_names, column_names(X, table), "columns")
         how = {"max_samples": max_samples, "n_jobs": n_jobs, "n_repeats": n_repeats, "random_state": random_state}
         found = _decreases(estimator, table, y, scoring, sample_weight=sample_weight, **how)
         found |= {"feature_names": names, "estimator_name": type(fitted).__name__}
@@ -179,10 +175,10 @@ class FeatureImportanceDisplay(EstimatorDisplay):
     @classmethod
     def _measured(cls, estimator):
         """Importances and names of columns."""
-        fitted = _innermost(estimator)
+        fitted = innermost(estimator)
         return {
             "importances": cls._fitted(fitted, "feature_importances_"),
-            "feature_names": _names_inside(estimator),
+            "feature_names": names_inside(estimator),
             "estimator_name": type(fitted).__name__,
         }
 
@@ -208,65 +204,6 @@ class FeatureImportanceDisplay(EstimatorDisplay):
             label.set_parse_math(False)
         self.ax_.set(ylim=(len(shown) - 0.4, -0.6), xlabel=self.quantity, title=self.estimator_name)
         return self
-
-
-def _innermost(estimator):
-    """The estimator inside of pipelines, searches and frozen estimators: the one that has importances."""
-    inner = _inside(estimator)
-    return estimator if inner is None else _innermost(inner)
-
-
-def _inside(estimator):
-    """What a fitted pipeline, search or frozen estimator predicts with, or None for any other estimator."""
-    check_is_fitted(estimator)
-    if isinstance(estimator, FrozenEstimator):
-        return estimator.estimator
-    if isinstance(estimator, Pipeline):
-        return None if estimator[-1] in (None, "passthrough") else estimator[-1]
-    _check_refitted(estimator)
-    return getattr(estimator, "best_estimator_", None)
-
-
-def _check_refitted(estimator):
-    """Refuse a search that has kept no estimator; LogisticRegressionCV predicts without a refit."""
-    if not getattr(estimator, "refit", True) and not hasattr(estimator, "predict"):
-        kind = type(estimator).__name__
-        raise NotFittedError(f"{kind} with refit=False leaves no estimator: fit one with the parameters it has found.")
-
-
-def _names_inside(estimator, names=None):
-    """Names of the columns that the innermost estimator was fitted on, or None."""
-    inner = _inside(estimator)
-    if inner is None:
-        return getattr(estimator, "feature_names_in_", names)
-    return _names_inside(inner, _names_after(estimator[:-1], names) if isinstance(estimator, Pipeline) else names)
-
-
-def _names_after(steps, names):
-    """Names of the columns behind the first steps of a pipeline, or None where a step gives none."""
-    try:
-        return steps.get_feature_names_out(names) if len(steps) else names
-    except (AttributeError, NotImplementedError, TypeError, ValueError):  # no such method, or not for these columns
-        return None
-
-
-def _permutable(X):
-    """X as scikit-learn permutes it and keeps its names: a frame of pandas, else an array."""
-    if hasattr(X, "to_pandas"):
-        with contextlib.suppress(ImportError):
-            X = X.to_pandas()
-    return X if hasattr(X, "iloc") else check_array(X, dtype=None, ensure_all_finite="allow-nan")
-
-
-def _column_names(X, table):
-    """Names of the columns of X: of Arrow ``column_names``, whose ``columns`` are values, or plain ones."""
-    names = getattr(X, "column_names", getattr(X, "columns", None))
-    return _plain_names(table.shape[1]) if names is None else [str(name) for name in names]
-
-
-def _plain_names(n_features):
-    """The names of columns that have none, as scikit-learn gives them."""
-    return [f"x{k}" for k in range(n_features)]
 
 
 def _decreases(estimator, X, y, scoring, **how):

@@ -14,6 +14,7 @@ DRAWN = {
     sa.AlignmentDisplay: lambda: sa.AlignmentDisplay([[0.5]]).plot(),
     sa.CommunicationDisplay: lambda: sa.CommunicationDisplay(RECORD).plot(),
     sa.FeatureImportanceDisplay: lambda: sa.FeatureImportanceDisplay([0.5]).plot(),
+    sa.IntervalDisplay: lambda: sa.IntervalDisplay([0.5], [[0.0, 1.0]]).plot(),
     sa.LayerDiagnosticsDisplay: lambda: sa.LayerDiagnosticsDisplay(
         scores=[1], effective_ranks=[1], seconds=[1], n_bytes=[1]
     ).plot(),

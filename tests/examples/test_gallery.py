@@ -236,3 +236,18 @@ def test_progress_example(tmp_path):
     assert all(int(n_epochs) < int(whole) / 2 for n_epochs in re.search(r"folds: \[(.+)\]", text)[1].split(","))
     assert numbers_after(text, "rows of the fit")[1] > numbers_after(text, "held-out rows")[1] > 0.85
     assert "7 fits with" in text
+
+
+def test_intervals_example(tmp_path):
+    """Intervals and sets cover about what was asked for, and are wider where the noise is larger."""
+    text = run_notebook("plot_18_intervals", tmp_path).text
+    assert numbers_after(text, "all  ")[0] == pytest.approx(0.9, abs=0.04)
+    widths = [numbers_after(text, f"{left} to {left + 2:2d} ")[1] for left in range(0, 10, 2)]
+    assert widths == sorted(widths) and widths[-1] > 3 * widths[0]
+    asked = np.array(numbers_after(text, "asked  "))
+    for name in ("ClosedFormMLPRegressor", "BRMPRegressor, linear"):
+        assert np.abs(np.array(numbers_after(text, name)) - asked).max() < 0.1
+    after = text.split("sets of one")[1]
+    shares, sizes = zip(*((numbers_after(after, f"{level:.2f}  ")[:2]) for level in (0.9, 0.95, 0.98)), strict=True)
+    assert (np.array(shares) > [0.88, 0.93, 0.96]).all()
+    assert sizes[0] == 1 < sizes[1] < sizes[2]
