@@ -464,8 +464,9 @@ class AuditedEstimator(ReductionEstimator):
         with self._unchanged_on_error():
             method = self._checked_method()
             refuse_unbalanced(method, "forget")
-            learned, copies = self._learned, checked_weights(sample_weight, X.shape[0])
+            learned = self._learned
             X = self._rows_of_stream(X, learned)
+            copies = checked_weights(sample_weight, X.shape[0])
             targets, y = self._targets_of(y, X, learned.targets)
             if targets.n_columns > learned.targets.n_columns:
                 learned.targets.coded(y)  # says which label no row can have had

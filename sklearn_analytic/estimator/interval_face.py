@@ -47,7 +47,6 @@ class IntervalFace(RegressorMixin):
             With ``return_std``: standard deviations of new targets, from leave-one-out residuals. Their noise, of the
             scale that :meth:`predict_interval` takes, and the jackknife variance of the model are both in them.
         """
-        check_is_fitted(self)
         if return_std:
             return self.predict(X), self._deviations(X)
         targets = self._learned.targets
@@ -116,6 +115,7 @@ class IntervalFace(RegressorMixin):
     @lazily
     def _deviations(self, X):
         """Standard deviations of new targets."""
+        check_is_fitted(self)
         jackknife = self._jackknife
 
         def deviations(features, predictions, backend):

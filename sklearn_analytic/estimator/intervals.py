@@ -162,18 +162,26 @@ def _small_readout(rows, target):
     if not np.any(varies):
         return None
     z = (rows[:, varies] - mean[varies]) / deviation[varies]
-    kernel = z @ z.T / z.shape[1]
-    eigenvalues, v = linalg.eigh(kernel)
+    eigenvalues, u = _left_vectors(z)
     level = target.mean()
-    turned = v.T @ (target - level)
-    best = None
-    for alpha in _ALPHAS:  # (I - H) is a (K + a I)^-1 less the mean
-        kept = alpha / (np.maximum(eigenvalues, 0) + alpha)
-        left = v @ (kept * turned)
-        residuals = left / ((v**2) @ kept - 1 / len(target))
+    centred = target - level
+    turned, best = u.T @ centred, None
+    for alpha in _ALPHAS:
+        fitted = eigenvalues / (eigenvalues + alpha)
+        left = centred - u @ (fitted * turned)
+        residuals = left / (1 - 1 / len(target) - (u**2) @ fitted)
         error = np.mean(residuals**2)
         if best is None or error < best[0]:
             best = error, residuals, left / alpha
     coef = np.zeros(rows.shape[1])
     coef[varies] = z.T @ best[2] / z.shape[1] / deviation[varies]
     return coef, level - mean @ coef, target - best[1]
+
+
+def _left_vectors(z):
+    """Eigenvalues of the kernel z z^T over the number of columns, and its vectors, from the smaller Gram."""
+    wide = z.shape[1] >= len(z)
+    eigenvalues, v = linalg.eigh((z @ z.T if wide else z.T @ z) / z.shape[1])
+    kept = eigenvalues > _FLAT * eigenvalues[-1]
+    eigenvalues, v = eigenvalues[kept], v[:, kept]
+    return eigenvalues, v if wide else z @ v / np.sqrt(eigenvalues * z.shape[1])

@@ -120,10 +120,8 @@ def _summed_bits(x, salt):
     words = np.random.default_rng(salt).integers(0, 1 << 63, size=d, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     out, size = np.empty(n, dtype=np.uint64), max(1, _CHUNK_BYTES // (8 * max(d, 1)))
     for start in range(0, n, size):
-        part = np.array(x[start : start + size], dtype=np.float64, order="C")
-        part += 0.0  # -0.0 is 0.0
+        part = np.add(x[start : start + size], 0.0, order="C", dtype=np.float64)  # -0.0 is 0.0
         bits = part.view(np.uint64)
         bits ^= bits >> np.uint64(32)  # low bits of round numbers are all zero
-        bits *= words
-        out[start : start + size] = bits.sum(axis=1, dtype=np.uint64)
+        out[start : start + size] = np.einsum("ij,j->i", bits, words)
     return out
