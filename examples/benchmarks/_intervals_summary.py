@@ -2,6 +2,7 @@
 
 import numpy as np
 from _common import geometric_mean, markdown_table, mean
+from _intervals_contenders import INTERVALS, SETS
 
 OWN = "closed_form"
 SAME = {"closed_form": "closed_form_cv_plus", "brmp_linear": "brmp_linear_cv_plus"}  # the same estimator, refitted
@@ -67,8 +68,9 @@ def done(rows):
 
 
 def names_of(rows):
-    """Contenders in their order in the rows of the first set, those of ours first."""
-    return sorted({row["contender"] for row in rows}, key=lambda name: (name.count("lightgbm"), len(name), name))
+    """Contenders of rows, in the order in which they are declared."""
+    found = {row["contender"] for row in rows}
+    return [name for name in dict.fromkeys([*INTERVALS, *SETS]) if name in found]
 
 
 def place(row):
