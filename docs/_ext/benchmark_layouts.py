@@ -262,8 +262,9 @@ def _sets_of_classes(asked, caption):
         "sets of one class": "{singletons:.2f}",
         "fit + sets, s": "{fit_cpu_seconds:.2f} + {answer_cpu_seconds:.2f}",
     }
-    records, known = part("summary", "sets"), {"contender": names.SETS_OF_CLASSES}
-    return Layout(columns, names=known, keep={"asked": (asked,)}, caption=caption, records=records)
+    keep = {"asked": (asked,), "contender": tuple(names.SETS_OF_CLASSES)}
+    known = {"contender": names.SETS_OF_CLASSES}
+    return Layout(columns, names=known, keep=keep, caption=caption, records=part("summary", "sets"))
 
 
 SHOWN_INTERVALS = ("closed_form", "brmp_linear", "closed_form_cv_plus", "lightgbm_cv_plus", "lightgbm_quantiles_split")
@@ -273,8 +274,8 @@ INTERVALS = (
             "intervals": "{contender}",
             "coverage": "{coverage:.3f}",
             "off by thirds": "{thirds_off:.3f}",
-            "width": "{width:.3f}",
-            "interval score": "{interval_score:.3f}",
+            "width, interval score": "{width:.3f}, {interval_score:.3f}",
+            "score / ours": "{score_ratio:.3f}",
             "fit + intervals, s": "{fit_cpu_seconds:.2f} + {answer_cpu_seconds:.2f}",
         },
         names={"contender": names.INTERVALS},
@@ -316,6 +317,19 @@ INTERVALS = (
     ),
     _sets_of_classes(0.9, "Sets for 90 % of the rows:"),
     _sets_of_classes(0.95, "Sets for 95 % of the rows:"),
+    Layout(
+        {
+            "sets": "{contender}",
+            "asked": "{asked:.2f}",
+            "coverage": "{coverage:.3f}",
+            "mean class": "{mean_class:.3f}",
+            "worst class": "{worst_class:.3f}",
+            "classes in a set": "{size:.2f}",
+        },
+        names={"contender": names.BY_CLASS},
+        records=part("summary", "by_class"),
+        caption="`ClosedFormMLP().predict_set` for every class by itself, on the splits that have the rows for it:",
+    ),
 )
 
 # ------------------------------------------------------------------ networks trained by steps

@@ -116,9 +116,9 @@ INTERVALS = {
     "lightgbm_quantiles_split": "LightGBM's quantiles, conformalised",
 }
 REFITTED = {"closed_form": "`ClosedFormMLPRegressor`", "brmp_linear": "`BRMPRegressor`, linear"}
+BY_CLASS = {"closed_form": "all rows", "closed_form_by_class": "`by_class=True`"}
 SETS_OF_CLASSES = {
     "closed_form": "**`ClosedFormMLP().predict_set`**",
-    "closed_form_by_class": "the same, `by_class=True`",
     "cpnet": "`CPNetClassifier().predict_set`",
     "closed_form_split_lac": "`ClosedFormMLP`, split, LAC",
     "closed_form_split_aps": "`ClosedFormMLP`, split, APS",

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 SMALL = 9  # points, of the names of data sets
 KINDS = {
     "lightgbm_quantiles": ("LightGBM's quantiles", OTHER),
-    "lightgbm_quantiles_split": ("conformalised", FIFTH),
+    "lightgbm_quantiles_split": ("LightGBM's quantiles, conformalised", FIFTH),
     "lightgbm_cv_plus": ("CV+ of LightGBM", TREES),
     "closed_form": ("ClosedFormMLPRegressor", OURS),
 }
@@ -39,7 +39,7 @@ def intervals():
     left.axvline(90, color=OURS, linewidth=1)
     left.set_yticks(range(len(sets)), [name.replace("_", " ") for name in sets], fontsize=SMALL)
     left.set_xlabel("targets inside, %")
-    decades(right, (0.5, 1, 2, 5))
+    decades(right, (1, 2, 5, 10))
     right.set_xlabel("interval score over ours")
-    drawn.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4, handletextpad=0.1)
+    drawn.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2, handletextpad=0.1)
     return drawn

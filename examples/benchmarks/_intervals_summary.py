@@ -7,6 +7,7 @@ from _intervals_contenders import INTERVALS, SETS
 OWN = "closed_form"
 SAME = {"closed_form": "closed_form_cv_plus", "brmp_linear": "brmp_linear_cv_plus"}  # the same estimator, refitted
 PEERS_OF_OWN = ("lightgbm_cv_plus", "lightgbm_quantiles", "lightgbm_quantiles_split", "brmp_linear_cv_plus")
+BY_CLASS = ("closed_form", "closed_form_by_class")
 MOST_OFF, MOST_TIME = 0.01, 0.1  # of the coverage, and of the time of refits
 
 INTERVAL_COLUMNS = {
@@ -54,10 +55,12 @@ def summarise(record):
     """All means."""
     regression = done(record.get("regression", []))
     intervals, refits = interval_means(regression), refit_times(regression)
+    classification = done(record.get("classification", []))
     return {
         "intervals": intervals,
         "refits": refits,
-        "sets": set_means(done(record.get("classification", []))),
+        "sets": set_means(classification),
+        "by_class": set_means(common(classification, BY_CLASS)),
         "targets": targets(intervals, refits),
     }
 
@@ -130,6 +133,13 @@ def set_means(rows):
     return found
 
 
+def common(rows, names):
+    """Rows of the named contenders where all of them have an answer: by class, sets need more rows."""
+    rows = [row for row in rows if row["contender"] in names]
+    have = [(*place(row), row["asked"]) for row in rows]
+    return [row for row, key in zip(rows, have, strict=True) if have.count(key) == len(names)]
+
+
 def targets(intervals, refits):
     """What was aimed at, what came out, and whether it was met."""
     by_name = {line["contender"]: line for line in intervals}
@@ -172,6 +182,7 @@ def report(record):
             (summary["refits"], REFIT_COLUMNS),
             (done(record.get("equal_fits", [])), EQUAL_COLUMNS),
             (summary["sets"], SET_COLUMNS),
+            (summary["by_class"], SET_COLUMNS),
         )
         if rows
     ]
