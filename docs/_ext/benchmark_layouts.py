@@ -249,6 +249,89 @@ COMMUNICATION = Layout(
     keep={"compression": ("entropy",)},
 )
 
+# ------------------------------------------------------------------ intervals and sets
+
+
+def _sets_of_classes(asked, caption):
+    """Sets of one coverage."""
+    columns = {
+        "sets": "{contender}",
+        "coverage": "{coverage:.3f}",
+        "worst class": "{worst_class:.3f}",
+        "classes in a set": "{size:.2f}",
+        "sets of one class": "{singletons:.2f}",
+        "fit + sets, s": "{fit_cpu_seconds:.2f} + {answer_cpu_seconds:.2f}",
+    }
+    keep = {"asked": (asked,), "contender": tuple(names.SETS_OF_CLASSES)}
+    known = {"contender": names.SETS_OF_CLASSES}
+    return Layout(columns, names=known, keep=keep, caption=caption, records=part("summary", "sets"))
+
+
+SHOWN_INTERVALS = ("closed_form", "brmp_linear", "closed_form_cv_plus", "lightgbm_cv_plus", "lightgbm_quantiles_split")
+INTERVALS = (
+    Layout(
+        {
+            "intervals": "{contender}",
+            "coverage": "{coverage:.3f}",
+            "off by thirds": "{thirds_off:.3f}",
+            "width, interval score": "{width:.3f}, {interval_score:.3f}",
+            "score / ours": "{score_ratio:.3f}",
+            "fit + intervals, s": "{fit_cpu_seconds:.2f} + {answer_cpu_seconds:.2f}",
+        },
+        names={"contender": names.INTERVALS},
+        records=part("summary", "intervals"),
+        caption="Intervals for 90 % of the targets, means over sets and splits:",
+    ),
+    Layout(
+        {
+            "estimator": "{contender}",
+            "`predict_interval`, s": "{own_seconds:.3f}",
+            "refits of CV+ and answer, s": "{refit_seconds:.2f}",
+            "ratio": "{ratio:.2f}",
+            "largest ratio": "{largest_ratio:.2f}",
+        },
+        names={"contender": names.REFITTED},
+        records=part("summary", "refits"),
+        caption="Processor seconds beyond the one fit, with the same estimator:",
+    ),
+    Layout(
+        {"data set": "{dataset}"},
+        "{contender}",
+        "{interval_score:.3f} ({coverage:.3f})",
+        {"dataset": names.SETS, "contender": names.INTERVALS},
+        {"contender": SHOWN_INTERVALS},
+        caption="Interval score, and coverage in brackets, by data set:",
+        records=part("regression"),
+    ),
+    Layout(
+        {
+            "data set": "{dataset}",
+            "rows": "{n_train}",
+            "largest difference": "{largest_difference:.0e}",
+            "closed form, s": "{closed_form_cpu_seconds:.3f}",
+            "refits, s": "{refits_cpu_seconds:.2f}",
+        },
+        names={"dataset": names.SETS},
+        records=part("equal_fits"),
+        caption="The jackknife+ of a ridge with one scale, in closed form and by a refit without each row:",
+    ),
+    _sets_of_classes(0.9, "Sets for 90 % of the rows:"),
+    _sets_of_classes(0.95, "Sets for 95 % of the rows:"),
+    Layout(
+        {
+            "sets": "{contender}",
+            "asked": "{asked:.2f}",
+            "coverage": "{coverage:.3f}",
+            "mean class": "{mean_class:.3f}",
+            "worst class": "{worst_class:.3f}",
+            "classes in a set": "{size:.2f}",
+        },
+        names={"contender": names.BY_CLASS},
+        records=part("summary", "by_class"),
+        caption="`ClosedFormMLP().predict_set` for every class by itself, on the splits that have the rows for it:",
+    ),
+)
+
 # ------------------------------------------------------------------ networks trained by steps
 
 GAP = "{difference:+.2f} ± {difference_se:.2f}"
@@ -602,6 +685,7 @@ LAYOUTS = {
     "accuracy_regression": (regression(seconds="fit_seconds"),),
     "accuracy_images": (_images(),),
     "accuracy_images_cpnet": (_images(),),
+    "intervals": INTERVALS,
     "small": SMALL,
     "first_fit": FIRST_FIT,
     "streaming_least_squares": (STREAMING,),

@@ -7,25 +7,42 @@ is missing is an error when the page is built. Parameters are those of the estim
 # ------------------------------------------------------------------ data sets
 
 SETS = {
+    "abalone": "abalone",
     "adult": "adult",
+    "ailerons": "ailerons",
     "bank_marketing": "bank marketing",
+    "bike_log": "bike sharing (log)",
     "california_housing": "California housing",
     "cifar10_jpeg_10k": "CIFAR-10, 10,000 images",
     "coil20": "COIL-20",
     "connect4": "connect-4",
     "covertype_20k": "covertype, 20,000 rows",
+    "cpu_act": "cpu act",
     "credit_default": "credit default",
+    "diabetes": "diabetes",
+    "diamonds": "diamonds",
     "digits": "digits",
     "electricity": "electricity",
+    "elevators": "elevators",
+    "energy_heating": "energy, heating",
     "fashion_mnist": "Fashion-MNIST",
+    "geo_music": "geo music",
     "kin40k": "kin40k",
     "letter": "letter",
     "magic": "magic",
     "mnist": "MNIST",
+    "naval_compressor": "naval, compressor",
     "nsl_kdd": "NSL-KDD",
     "orl_faces": "ORL faces",
     "pendigits": "pendigits",
+    "pol": "pol",
+    "power_plant": "power plant",
+    "pumadyn32nm": "pumadyn32nm",
     "shuttle": "shuttle",
+    "skillcraft": "skillcraft",
+    "sml2010": "sml2010",
+    "wine_quality": "wine quality",
+    "yacht": "yacht",
 }
 
 # ------------------------------------------------------------------ tables and images
@@ -86,6 +103,30 @@ SMALL_SETS = {
     "2000 x 30, numbers": "2000 x 30, numbers",
 }
 SMALL_PARTS = SMALL_SETS | {f"2000 x 30, {n} classes": f"2000 x 30, {n} classes" for n in (2, 5, 10)}
+
+# ------------------------------------------------------------------ intervals and sets
+
+INTERVALS = {
+    "closed_form": "**`ClosedFormMLPRegressor().predict_interval`**",
+    "brmp_linear": "`BRMPRegressor`, linear, `predict_interval`",
+    "closed_form_cv_plus": "CV+ of `ClosedFormMLPRegressor`",
+    "brmp_linear_cv_plus": "CV+ of `BRMPRegressor`",
+    "lightgbm_cv_plus": "CV+ of LightGBM",
+    "lightgbm_quantiles": "LightGBM's quantiles, as they are",
+    "lightgbm_quantiles_split": "LightGBM's quantiles, conformalised",
+}
+REFITTED = {"closed_form": "`ClosedFormMLPRegressor`", "brmp_linear": "`BRMPRegressor`, linear"}
+BY_CLASS = {"closed_form": "all rows", "closed_form_by_class": "`by_class=True`"}
+SETS_OF_CLASSES = {
+    "closed_form": "**`ClosedFormMLP().predict_set`**",
+    "cpnet": "`CPNetClassifier().predict_set`",
+    "closed_form_split_lac": "`ClosedFormMLP`, split, LAC",
+    "closed_form_split_aps": "`ClosedFormMLP`, split, APS",
+    "closed_form_cross_lac": "`ClosedFormMLP`, 5 folds, LAC",
+    "lightgbm_split_lac": "LightGBM, split, LAC",
+    "lightgbm_split_aps": "LightGBM, split, APS",
+    "lightgbm_cross_lac": "LightGBM, 5 folds, LAC",
+}
 
 # ------------------------------------------------------------------ least squares and files
 

@@ -33,6 +33,7 @@ PACKAGES = (
     "catboost",
     "skrub",
     "xrfm",
+    "mapie",
 )
 DATA_VARIABLE = "SKLEARN_ANALYTIC_DATA"
 

@@ -298,3 +298,34 @@ def test_small_benchmark(tmp_path):
     assert {row["what"] for row in record["rows"]} == {"fit", "predict", "predict_proba", "decision_function"}
     assert all(row["milliseconds"] >= row["least"] >= 0 for row in record["rows"])
     assert all(row["products"] + row["factorisations"] + row["trees"] < row["whole"] for row in record["parts"])
+
+
+def test_intervals_benchmark(tmp_path):
+    """Own intervals and sets cover; a peer that is not installed is listed; a part that runs again keeps the others."""
+    script = BENCHMARKS / "intervals.py"
+    text = run_script(script, *ALONE, "--json", "i.json", cwd=tmp_path)
+    record = read_json(tmp_path / "i.json")
+    rows = {row["contender"]: row for row in record["regression"]}
+    for name in ("closed_form", "brmp_linear"):
+        assert 0.8 < rows[name]["coverage"] < 1 and len(rows[name]["coverage_by_size"]) == 3
+        assert 0 < rows[name]["width"] < rows[name]["interval_score"]
+    sets = {(row["contender"], row["asked"]): row for row in record["classification"]}
+    assert all(sets["closed_form", asked]["coverage"] > asked - 0.05 for asked in (0.9, 0.95))
+    assert sets["cpnet", 0.9]["size"] >= 1 and sets["cpnet", 0.9]["empty"] == 0
+    assert "audit rows" in sets["closed_form_by_class", 0.95]["error"] and "audit rows" in text
+    assert all(row["error"] or row["largest_difference"] < 1e-9 for row in record["equal_fits"])
+    assert {row["error"] and row["error"].split(":")[0] for row in rows.values()} <= {None, "ModuleNotFoundError"}
+    run_script(script, *ALONE, "--parts", "equal_fits", "--json", "i.json", cwd=tmp_path)
+    assert read_json(tmp_path / "i.json")["regression"] == record["regression"]
+
+
+def test_measures_of_intervals_and_sets(benchmark_module):
+    measures = benchmark_module("_intervals_measures")
+    ends, y = np.array([[0.0, 1.0]] * 6), np.array([0.5, 0.5, 2.0, 0.5, -1.0, 0.5])
+    found = measures.of_intervals(ends, y, np.arange(6)[::-1], 0.9)
+    assert found["coverage_by_size"] == [0.5, 0.5, 1.0] and found["coverage"] == pytest.approx(4 / 6)
+    assert found["width"] == 1 and found["interval_score"] == pytest.approx(1 + 20 * 2 / 6)
+    sets = np.repeat([[True, False], [True, True], [False, False]], 20, axis=0)
+    found = measures.of_sets(sets, np.array([3, 7]), np.repeat([3, 7, 9], 20))  # no set has the class 9
+    assert (found["coverage"], found["worst_class"]) == (pytest.approx(2 / 3), 0)
+    assert (found["size"], found["singletons"], found["empty"]) == (1, pytest.approx(1 / 3), pytest.approx(1 / 3))
