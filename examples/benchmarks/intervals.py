@@ -6,12 +6,13 @@ three parts, and prints a table of each::
     OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python examples/benchmarks/intervals.py \\
         --data DIR --json intervals.json
     python examples/benchmarks/intervals.py --data DIR --parts regression --only yacht abalone
+    python examples/benchmarks/intervals.py --data DIR --parts regression --contenders brmp_linear --json intervals.json
     python examples/benchmarks/intervals.py --quick             # bundled sets, no --data
 
 ``regression``: intervals for 90 % of the targets of every set of DIR with real targets. ``equal_fits``: the intervals
 of a ridge, with one scale for all rows, against those of MAPIE's jackknife+, which fits it once more without each row;
 at most 400 training rows. ``classification``: sets for 90 % and 95 % of the classes of twelve sets with three classes
-or more. ``--parts`` keeps the other parts of the file.
+or more. ``--parts`` and ``--contenders`` keep the other parts, and rows, of the file.
 
 Protocol. A random quarter is the test, whatever split a set comes with, as coverage is promised for rows that are
 exchangeable; by class, where that can be. At most 4000 training rows and 2000 of the test (``--max-train-rows``,
@@ -70,7 +71,7 @@ def main():
         warm_up(options)
         record["environment"] = environment()
         for part in options.parts:
-            record[part] = []
+            record[part] = kept_rows(part, options)
             for index, name in enumerate(sets_of(part, folder, options)):
                 for seed in seeds_of(part, options):
                     PARTS[part](name, index, seed, folder, options, record[part])
@@ -86,6 +87,7 @@ def parse():
     add("--quick", action="store_true", help="bundled sets and few rows, in seconds")
     add("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="these only; the file keeps the others")
     add("--only", nargs="+", metavar="NAME", help="these data sets only")
+    add("--contenders", nargs="+", choices=INTERVALS, help="of intervals; the file keeps the rows of the others")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of intervals; sets take the first two")
     add("--max-train-rows", type=int, default=4000, help="0: all")
     add("--max-test-rows", type=int, default=2000, help="0: all")
@@ -111,6 +113,14 @@ def kept(options):
         return {}
     record = json.loads(Path(options.json).read_text())
     return {part: record[part] for part in PARTS if part in record and part not in options.parts}
+
+
+def kept_rows(part, options):
+    """Rows of an earlier run whose contenders this one leaves out."""
+    if part != "regression" or not (options.contenders and options.json and Path(options.json).exists()):
+        return []
+    rows = json.loads(Path(options.json).read_text())[part]
+    return [row for row in rows if row["contender"] not in options.contenders]
 
 
 def save(options, record):
@@ -180,7 +190,7 @@ def pooled(name, folder):
 def run_intervals(name, index, seed, folder, options, rows):
     """Intervals of all contenders for one split."""
     split = split_of(name, folder, seed, options)
-    for contender in rotated(INTERVALS, index):
+    for contender in rotated(options.contenders or INTERVALS, index):
         task = Task((COVERAGE,), seed, options.threads)
         rows += [head(name, contender, seed, split) | row for row in row_of(INTERVALS[contender], split, task)]
         progress(rows[-1])
