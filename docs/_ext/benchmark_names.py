@@ -87,6 +87,26 @@ SMALL_SETS = {
 }
 SMALL_PARTS = SMALL_SETS | {f"2000 x 30, {n} classes": f"2000 x 30, {n} classes" for n in (2, 5, 10)}
 
+# ------------------------------------------------------------------ balanced streams, and rows that leave
+
+BALANCED_SETS = {
+    "ann_thyroid": "ann-thyroid",
+    "page_blocks": "page blocks",
+    "bank_marketing": "bank marketing",
+    "musk2": "musk",
+    "credit_default": "credit default",
+    "adult": "adult",
+}
+FORGETTING_SETS = {"page_blocks": "page blocks", "nursery": "nursery", "elevators": "elevators"}
+FORGETTING_SETS |= {"power_plant": "power plant"}
+ONE_STATISTIC = {
+    "ClosedFormMLP": "`ClosedFormMLP()`",
+    "CPNetClassifier": "`CPNetClassifier()`",
+    "BRMPClassifier": "`BRMPClassifier`, linear",
+    "ClosedFormMLPRegressor": "`ClosedFormMLPRegressor()`",
+    "BRMPRegressor": "`BRMPRegressor`, linear",
+}
+
 # ------------------------------------------------------------------ least squares and files
 
 STREAMING = {
