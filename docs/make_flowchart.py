@@ -18,6 +18,7 @@ GUIDES = {
     "privacy": "user_guide/privacy",
     "streaming": "user_guide/streaming",
     "later classes": "user_guide/class_incremental",
+    "forgetting": "user_guide/forgetting",
     "when trees win": "user_guide/closed_form",
     "direct feedback": "user_guide/dfa",
     "layer-wise": "user_guide/layerwise",
@@ -54,8 +55,8 @@ STEPS = (
     Step(("Is a linear model enough?",), ("`BRMPRegressor`, `BRMPClassifier`",), ("streaming",)),
     Step(
         ("Do rows come in blocks or from several", "machines, or must some leave again?"),
-        ("`ClosedFormMLP*`, `CPNetClassifier`;", "to forget rows `BRMP*` with hidden layers"),
-        ("streaming", "later classes"),
+        ("`ClosedFormMLP*`, `CPNetClassifier`;", "a shard of public rows leaves no trace"),
+        ("streaming", "later classes", "forgetting"),
     ),
     Step(
         ("More than 100,000 rows, and only", "a few seconds for a fit?"),

@@ -650,6 +650,58 @@ ROOFLINE = (
         caption="Scores with features in bfloat16:",
     ),
 )
+_LATER = {"rows": ("later",), "share": (0.1, 0.5)}
+ONE_STATISTIC = (
+    Layout(
+        {
+            "data set": "{set}",
+            "estimator": "{contender}",
+            "stream without weights": "{plain_balanced_accuracy:.3f}",
+            "balanced stream": "{balanced_balanced_accuracy:.3f}",
+            "balanced fit of all rows": "{whole_balanced_accuracy:.3f}",
+            "difference to weighed rows": "{difference:.0e}",
+        },
+        names={"set": names.BALANCED_SETS, "contender": names.ONE_STATISTIC},
+        records=part("summary", "balance"),
+        caption="Balanced accuracy, and the largest difference to rows that bring their weights, on the same layers:",
+    ),
+    Layout(
+        {
+            "data set": "{set}",
+            "estimator": "{contender}",
+            "stream, s": "{cpu_seconds:.2f} ({times:.2f})",
+            "statistic, MB": "{mb:.1f} ({plain_mb:.1f})",
+            "refit / other priors": "{times_refit:.1f}",
+            "difference of priors": "{priors_difference:.0e}",
+        },
+        names={"set": names.BALANCED_SETS, "contender": names.ONE_STATISTIC},
+        records=part("summary", "balance"),
+        caption="Processor seconds (over those without weights), megabytes (without), and other priors:",
+    ),
+    Layout(
+        {
+            "data set": "{set}",
+            "estimator": "{contender}",
+            "forgotten": "{share:.0%}",
+            "sums": "{sums:.0e}",
+            "predictions, same audit rows": "{same_audit:.0e}",
+            "predictions": "{predictions:.0e}",
+        },
+        names={"set": names.FORGETTING_SETS, "contender": names.ONE_STATISTIC},
+        keep=_LATER,
+        records=part("summary", "forget"),
+        caption="Rows that came later leave again: largest differences to a model that never had them:",
+    ),
+    Layout(
+        {"estimator": "{contender}"},
+        "{share:.0%} forgotten",
+        "{ms:.0f} ms ({times_refit:.1f})",
+        {"contender": names.ONE_STATISTIC},
+        keep={"rows": ("of the fit",)},
+        records=part("summary", "forget"),
+        caption="Rows of a whole fit leave: processor time, means over sets (a refit over it):",
+    ),
+)
 RELIABILITY = Layout(
     {
         "part": "{part}",
@@ -690,6 +742,7 @@ LAYOUTS = {
     "first_fit": FIRST_FIT,
     "streaming_least_squares": (STREAMING,),
     "conditioning": CONDITIONING,
+    "one_statistic": ONE_STATISTIC,
     "out_of_core": OUT_OF_CORE,
     "dask_scaling": DASK,
     "parallel_search": (SEARCH,),

@@ -128,6 +128,26 @@ SETS_OF_CLASSES = {
     "lightgbm_cross_lac": "LightGBM, 5 folds, LAC",
 }
 
+# ------------------------------------------------------------------ balanced streams, and rows that leave
+
+BALANCED_SETS = {
+    "ann_thyroid": "ann-thyroid",
+    "page_blocks": "page blocks",
+    "bank_marketing": "bank marketing",
+    "musk2": "musk",
+    "credit_default": "credit default",
+    "adult": "adult",
+}
+FORGETTING_SETS = {"page_blocks": "page blocks", "nursery": "nursery", "elevators": "elevators"}
+FORGETTING_SETS |= {"power_plant": "power plant"}
+ONE_STATISTIC = {
+    "ClosedFormMLP": "`ClosedFormMLP()`",
+    "CPNetClassifier": "`CPNetClassifier()`",
+    "BRMPClassifier": "`BRMPClassifier`, linear",
+    "ClosedFormMLPRegressor": "`ClosedFormMLPRegressor()`",
+    "BRMPRegressor": "`BRMPRegressor`, linear",
+}
+
 # ------------------------------------------------------------------ least squares and files
 
 STREAMING = {

@@ -26,6 +26,7 @@ PAGES = {  # name without "Classifier" or "Regressor": its guide and its theory
     "CommunicationDisplay": ("layerwise", "communication"),
     "data_parallel": ("layerwise", "communication"),
     "PrivacyLeakWarning": ("privacy",),
+    "UnlearningWarning": ("forgetting", "closed_form"),
 }
 
 

@@ -267,7 +267,8 @@ class AuditedMethod(Method):
         """Return what rows that are forgotten may have left in layers, if they were there when these were built."""
         if learned.first is not None or not learned.judges.built:
             return []
-        return traces_in_table(learned.table) + (["layers and encodings"] if self.reads_rows else [])
+        trees = ["trees"] if learned.network.n_scores else []
+        return trees + (["layers and encodings"] if self.reads_rows else []) + traces_in_table(learned.table)
 
     def _building(self, targets, judges, rows, judged):
         """What the network is built from: rows that are not in the audit, and for trees all of them."""
@@ -423,11 +424,12 @@ class AuditedEstimator(ReductionEstimator):
         return self._fit_array(X, y, sample_weight)
 
     def forget(self, X, y, sample_weight=None):
-        """Take rows out again that were fitted before: the readout is exactly that of the rows that remain.
+        """Take rows out again that were fitted before: the sums are exactly those of the rows that remain.
 
-        Rows leave the sums with the folds and the scores of trees that they came with, and the audit rows. Copies that
-        were spread over folds leave from the end, those that came later first. Layers stay, unless the stream is young
-        (fewer than 1000 rows in :meth:`partial_fit`): then they are built anew from the rows that remain.
+        Rows leave with the folds and the scores of trees that they came with. Copies that were spread over folds leave
+        from the end, those that came later first. Rows leave the audit rows, too, on which ridge, blend and
+        calibration are chosen anew; rows that had no room among these do not come back. Layers stay, unless the stream
+        is young (fewer than 1000 rows in :meth:`partial_fit`): then they are built anew from the rows that remain.
 
         Parameters
         ----------
@@ -472,7 +474,8 @@ class AuditedEstimator(ReductionEstimator):
                 learned.targets.coded(y)  # says which label no row can have had
             with self._few_threads(X.shape):
                 self._keep(method, method.removed(learned, X, y, copies))
-            warn_of_traces(type(self).__name__, method.traces(learned))
+            instead = "fit public rows and add all others to its shard(), use random layers"
+            warn_of_traces(type(self).__name__, method.traces(learned), instead)
         return self
 
     def shard(self):

@@ -50,6 +50,7 @@ class Method(FromParameters, ABC):
     """How a closed-form fit is done: a frozen value with a field for each parameter of its estimators."""
 
     passes = 1  # over the rows of a whole fit; None where these decide
+    class_statistics = False  # a parameter of classifiers
 
     @abstractmethod
     def added(self, learned, X, y, copies, progress, whole):

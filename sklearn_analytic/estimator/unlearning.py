@@ -20,14 +20,13 @@ class UnlearningWarning(UserWarning):
     """
 
 
-def warn_of_traces(estimator, traces):
-    """Say what remains of forgotten rows: ``traces`` are parts that rows of the fit have built."""
+def warn_of_traces(estimator, traces, instead):
+    """Say what remains of forgotten rows, parts that rows of the fit have built, and what would leave none."""
     if traces:
         warn_user(
             f"{estimator}.forget: the readout, its ridge and calibration are those of the rows that remain. Rows that "
-            f"were there when the layers were built have left traces in them, which stay: {', '.join(traces)}. Layers "
-            "that no private row has built leave none: fit public rows and add the others to its shard(), or use "
-            "random layers. Else fit anew.",
+            f"were there when these were built have left traces in them, which stay: {', '.join(traces)}. To leave none, "
+            f"{instead}, or fit anew.",
             UnlearningWarning,
         )
 

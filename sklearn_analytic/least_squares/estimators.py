@@ -106,7 +106,7 @@ class BlockwiseEstimator(ReductionEstimator):
                 known.coded(y)  # says which label no row can have had
             traces = method.traces(self._learned)
             self._keep(method, method.removed(self._learned, X, y, copies))
-            warn_of_traces(type(self).__name__, traces)
+            warn_of_traces(type(self).__name__, traces, "use hidden='random' and columns without wide categories")
         return self
 
     def merge(self, other):

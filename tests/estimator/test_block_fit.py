@@ -656,6 +656,7 @@ def test_the_recursion_has_its_ridge_for_good(tmp_path):
     assert not hasattr(changed, "coef_")
 
 
+@pytest.mark.filterwarnings("ignore::sklearn_analytic.UnlearningWarning")
 @pytest.mark.parametrize("name", ["brmp", "brmp_auto", "brmp_classifier"])
 def test_loaded_statistics_merge_and_forget(name, tmp_path):
     X, y, _ = data(made(name))

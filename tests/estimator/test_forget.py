@@ -198,7 +198,7 @@ def test_no_bytes_of_forgotten_rows_are_left(name, how):
 
 
 def test_what_stays_is_said():
-    with pytest.warns(sa.UnlearningWarning, match="have left traces in them, which stay: layers and encodings"):
+    with pytest.warns(sa.UnlearningWarning, match="have left traces in them, which stay: trees, layers and encodings"):
         made("ClosedFormMLP").fit(CANCER, MALIGN).forget(CANCER[:50], MALIGN[:50])
     with pytest.warns(sa.UnlearningWarning, match="means of targets that stand for categories"):
         sa.ClosedFormMLP(20, hidden="random", random_state=0).fit(TABLE, OFTEN).forget(TABLE[:50], OFTEN[:50])
