@@ -25,8 +25,8 @@ def warn_of_traces(estimator, traces, instead):
     if traces:
         warn_user(
             f"{estimator}.forget: the readout, its ridge and calibration are those of the rows that remain. Rows that "
-            f"were there when these were built have left traces in them, which stay: {', '.join(traces)}. To leave none, "
-            f"{instead}, or fit anew.",
+            "were there when these were built have left traces in them, which stay: "
+            f"{', '.join(traces)}. To leave none, {instead}, or fit anew.",
             UnlearningWarning,
         )
 
