@@ -16,16 +16,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.backend import get_backend
 from sklearn_analytic.estimator import reduction
-from sklearn_analytic.estimator.balance import refuse_unbalanced
 from sklearn_analytic.estimator.base import fresh_id, seed_of
-from sklearn_analytic.estimator.callbacks import Unwatched, with_callbacks
+from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.learned import ENOUGH, Judges, LeftOut, Solved, Stage, kept_rows, n_used
 from sklearn_analytic.estimator.reduction import Method, ReductionEstimator
 from sklearn_analytic.estimator.statistics_file import columns_of, take_columns
-from sklearn_analytic.estimator.table import in_passes, leaving
-from sklearn_analytic.estimator.unlearning import traces_in_table, warn_of_traces
+from sklearn_analytic.estimator.table import in_passes
 from sklearn_analytic.estimator.weights import (
-    checked_weights,
     label_weights,
     none_vanishing,
     refuse_extreme_weights,
@@ -37,11 +34,9 @@ from sklearn_analytic.features import N_MEMBERS, linear_readout
 from sklearn_analytic.features._audit import (
     EVERY_MEMBER,
     MOST,
-    NEVER_IN,
     Audit,
     audit_size,
     full_weights,
-    judge_less,
     judge_more,
     rows_to_build_on,
     settle,
@@ -133,23 +128,23 @@ class AuditedMethod(Method):
     def added(self, learned, X, y, copies, progress, whole):
         """Return what was learned with rows added; a young stream builds its layers anew."""
         if whole:
-            return self._extended(learned, X, y, weights_in_range(copies), progress)
+            return self.extended(learned, X, y, weights_in_range(copies), progress)
         first = learned.first
         if learned.network is not None and first is None:
-            return self._extended(learned, X, y, copies, progress)
+            return self.extended(learned, X, y, copies, progress)
         if learned.network is not None:
             n_rows = n_used(first.y, first.weight) + n_used(y, copies)
             if n_rows < min(2 * first.built, ENOUGH):
                 rows = X if isinstance(X, CodedRows) else host(dense_rows(X, missing=True))
                 kept = kept_rows(*first.joined(rows, y, copies))
-                return replace(self._extended(learned, X, y, copies, progress), first=replace(kept, built=first.built))
+                return replace(self.extended(learned, X, y, copies, progress), first=replace(kept, built=first.built))
             dense_rows(X, missing=True)  # before kept rows stand above them: an error counts rows
             X, y, copies = first.joined(X, y, copies)
         anew = replace(learned, network=None, statistic=None, first=kept_rows(X, y, copies), table=None)
-        return self._extended(anew, X, y, copies, progress)
+        return self.extended(anew, X, y, copies, progress)
 
-    def _extended(self, learned, X, y, copies, progress):
-        """What was learned with rows added; rows that come before any network build it."""
+    def extended(self, learned, X, y, copies, progress):
+        """Return what was learned with rows added; rows that come before any network build it."""
         copies, building = none_vanishing(refuse_extreme_weights(copies)), learned.network is None
         if building:
             learned = replace(learned, targets=learned.targets.in_units_of(y, copies))
@@ -226,49 +221,6 @@ class AuditedMethod(Method):
         return replace(
             learned, judges=replace(judges, audit=audit.taken(np.flatnonzero(audit.weights > 0)), contents=contents)
         )
-
-    def removed(self, learned, X, y, copies):
-        """Return what was learned without rows that were in; a young stream is built anew of those that remain."""
-        if learned.first is not None:
-            return self._young_without(learned, X, y, copies)
-        copies = none_vanishing(refuse_extreme_weights(copies))
-        weights = copies if self.class_statistics else learned.targets.weights(y, self.class_weight, copies)
-        if weighs_nothing(weights, begun=True):
-            return learned
-        coded, judges, before = learned.targets.coded(y), learned.judges, learned.statistic
-        X, table = leaving(learned, X, coded, copies)
-        rows = rows_in_blocks(X, coded, weights, self.rows_per_block(X.shape[1]))
-        audit, ledger, weights = judge_less(judges.contents, judges.ledger, judges.audit, rows, y, copies)
-        if judges.contents.are_draws:
-            rows = rows.reweighted(weights if self.grows_trees else weights.sum(axis=1))
-        step = AddBlock(self, learned.network, learned.targets, judges.contents.are_draws)
-        rows = rows.resized(self.rows_per_block(before.n_features))
-        gone = rows.reduce(step.empty_of(before), step, self.backend_of(X))
-        statistic = before.remove(gone, tolerance=_REMOVAL[self.all_digits])
-        if statistic.n_rows == 0 or not len(audit.x):
-            left = "rows" if statistic.n_rows == 0 else "audit rows, on which ridges are chosen"
-            raise ValueError(f"forget would leave no {left}. Fit a new estimator instead.")
-        judges = replace(judges, audit=audit, ledger=ledger)
-        return replace(learned, statistic=statistic, judges=judges, table=table)
-
-    def _young_without(self, learned, X, y, copies):
-        """What a stream of the rows that it has kept and that remain has learned, as if no other had come."""
-        given, used = host(dense_rows(X, missing=True)), slice(None) if copies is None else copies > 0
-        first = learned.first.without(given[used], y[used], None if copies is None else copies[used])
-        if first is None:
-            raise ValueError(NEVER_IN.format("Some"))
-        if not len(first.y):
-            raise ValueError("forget would leave no rows. Fit a new estimator instead.")
-        X, y, copies = first.joined(X[:0], y[:0], None)
-        anew = replace(learned, network=None, statistic=None, first=kept_rows(X, y, copies), table=None)
-        return self._extended(anew, X, y, copies, Unwatched())
-
-    def traces(self, learned):
-        """Return what rows that are forgotten may have left in layers, if they were there when these were built."""
-        if learned.first is not None or not learned.judges.built:
-            return []
-        trees = ["trees"] if learned.network.n_scores else []
-        return trees + (["layers and encodings"] if self.reads_rows else []) + traces_in_table(learned.table)
 
     def _building(self, targets, judges, rows, judged):
         """What the network is built from: rows that are not in the audit, and for trees all of them."""
@@ -359,9 +311,6 @@ class AuditedMethod(Method):
         return replace(both, judges=replace(one.judges, audit=audit, ledger=ledger, built=built))
 
 
-_REMOVAL = {True: 1e-9, False: 1e-5}  # what rounding may leave of a variance, of sums in float64 and in float32
-
-
 @dataclass(frozen=True)
 class AddBlock:
     """Adds a block as the network sees it to a statistic, and the trees' scores to its targets."""
@@ -422,61 +371,6 @@ class AuditedEstimator(ReductionEstimator):
             The fitted estimator.
         """
         return self._fit_array(X, y, sample_weight)
-
-    def forget(self, X, y, sample_weight=None):
-        """Take rows out again that were fitted before: the sums are exactly those of the rows that remain.
-
-        Rows leave with the folds and the scores of trees that they came with. Copies that were spread over folds leave
-        from the end, those that came later first. Rows leave the audit rows, too, on which ridge, blend and
-        calibration are chosen anew; rows that had no room among these do not come back. Layers stay, unless the stream
-        is young (fewer than 1000 rows in :meth:`partial_fit`): then they are built anew from the rows that remain.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows to take out.
-        y : array-like of shape (n_samples,), (n_samples, n_labels) or (n_samples, n_targets)
-            The targets or labels they were fitted with.
-        sample_weight : array-like of shape (n_samples,), default=None
-            The weights they were fitted with.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when ValueError says that the rows cannot have been in.
-
-        Warns
-        -----
-        UnlearningWarning
-            If rows that were there when the layers were built are in the fit: what these have left in layers, trees
-            and encodings stays. There is none with ``hidden="random"`` (CPNet: ``projection="random"``) and in a
-            :meth:`shard`, whose layers come from other rows. Scales of columns (means, quantiles) are not counted.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from sklearn_analytic import CPNetClassifier
-        >>> X, y = load_iris(return_X_y=True)
-        >>> public = CPNetClassifier(20, random_state=0).fit(X[::3], y[::3])
-        >>> model = public.shard().partial_fit(X[1::3], y[1::3]).partial_fit(X[2::3], y[2::3])
-        >>> model.forget(X[2::3], y[2::3]).n_samples_seen_
-        50
-        """
-        check_is_fitted(self)
-        with self._unchanged_on_error():
-            method = self._checked_method()
-            refuse_unbalanced(method, "forget")
-            learned = self._learned
-            X = self._rows_of_stream(X, learned)
-            copies = checked_weights(sample_weight, X.shape[0])
-            targets, y = self._targets_of(y, X, learned.targets)
-            if targets.n_columns > learned.targets.n_columns:
-                learned.targets.coded(y)  # says which label no row can have had
-            with self._few_threads(X.shape):
-                self._keep(method, method.removed(learned, X, y, copies))
-            instead = "fit public rows and add all others to its shard(), use random layers"
-            warn_of_traces(type(self).__name__, method.traces(learned), instead)
-        return self
 
     def shard(self):
         """Return an estimator with these layers and no rows, to be fed by ``partial_fit`` and merged.

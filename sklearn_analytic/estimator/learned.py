@@ -66,7 +66,8 @@ class FirstRows:
             if gone > _ROUNDING:
                 return None
         kept = np.flatnonzero(left > _ROUNDING)
-        return replace(self, x=self.x[kept], y=self.y[kept], weight=None if self.weight is None else left[kept])
+        weight = None if self.weight is None and np.all(left[kept] == 1) else left[kept]
+        return replace(self, x=self.x[kept], y=self.y[kept], weight=weight)
 
     def joined(self, X, y, weight):
         """Return these rows and a block as one (X, y, weights), of the kind of the block."""

@@ -155,6 +155,9 @@ def test_weights_leave_as_they_came(name):
     before = made(name).fit(X[:300], y[:300], weights[:300])
     after = copied(before).partial_fit(X[300:], y[300:], sample_weight=weights[300:])
     same(after.forget(X[300:], y[300:], sample_weight=weights[300:]), before, X)
+    young = made(name).partial_fit(X[:60], y[:60]).forget(X[:9], y[:9], sample_weight=np.full(9, 0.5))
+    once = made(name).partial_fit(X[:60], y[:60], sample_weight=np.r_[np.full(9, 0.5), np.ones(51)])
+    same(young, once, X)
     light = copied(before).forget(X[:50], y[:50], sample_weight=weights[:50] - 0.5)
     assert light._learned.statistic.weight == pytest.approx(weights[50:300].sum() + 25)
 
