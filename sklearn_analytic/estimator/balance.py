@@ -127,6 +127,24 @@ def refuse_unbalanced(method, verb):
         )
 
 
+def refuse_other_sums(method, *parts):
+    """Refuse sums that were begun with another ``class_statistics`` than there is now."""
+    for learned in parts:
+        begun = learned.statistic is not None
+        if begun and (class_sums_of(learned) is not None) != bool(method.class_statistics):
+            raise ValueError(
+                f"class_statistics={method.class_statistics}, but rows were summed with "
+                f"class_statistics={not method.class_statistics}: set it back, or fit anew."
+            )
+
+
+def refuse_other_priors(one, two):
+    """Refuse to join fits that were given different shares of the classes."""
+    if one is two or (one is not None and two is not None and np.array_equal(one, two)):
+        return
+    raise ValueError("merge needs the same priors in both estimators: merge first, and call with_priors on the whole.")
+
+
 def check_class_statistics(method, targets):
     """Refuse one statistic per class of what has no classes."""
     if method.class_statistics and not isinstance(targets, ClassTargets):

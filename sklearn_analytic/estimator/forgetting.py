@@ -5,7 +5,7 @@ from dataclasses import replace
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.estimator.audited import AddBlock
-from sklearn_analytic.estimator.balance import refuse_unbalanced
+from sklearn_analytic.estimator.balance import refuse_other_sums, refuse_unbalanced
 from sklearn_analytic.estimator.callbacks import Unwatched
 from sklearn_analytic.estimator.learned import kept_rows
 from sklearn_analytic.estimator.table import leaving
@@ -68,6 +68,7 @@ def forget(self, X, y, sample_weight=None):
         if targets.n_columns > learned.targets.n_columns:
             learned.targets.coded(y)  # says which label no row can have had
         with self._few_threads(X.shape):
+            refuse_other_sums(method, learned)
             self._keep(method, _removed(method, learned, X, y, copies))
         instead = "fit public rows and add all others to its shard(), use random layers"
         warn_of_traces(type(self).__name__, _traces(method, learned), instead)

@@ -16,6 +16,7 @@ _ALPHAS = np.logspace(-2, 4, 13)  # of readouts of log |r|, per feature of unit 
 _POWERS = (0.5, 1.0)  # of the scales that they give
 _LEAST = 1e-3  # of the root mean square: a smaller residual is not told from it
 _MOST_SPARED = 0.7  # of the mean squared residual
+_FEW = 40  # rows, with which no scale is learned
 _FLAT = 1e-9  # a feature that varies less than this share of its size is rounding
 _USUAL = 0.9  # coverage by which the scale of a standard deviation is chosen
 
@@ -144,7 +145,7 @@ class Jackknife:
 def _scales(level, features, residuals, weights):
     """Scales to choose from: of the level of predictions and of all features, each with its powers."""
     size = np.sqrt(np.average(residuals**2, weights=weights))
-    if size == 0 or len(residuals) < 3:
+    if size == 0 or len(residuals) < _FEW:
         return ()
     logs = np.log(np.maximum(np.abs(residuals) / size, _LEAST))
     found = []

@@ -58,14 +58,15 @@ class FirstRows:
     def without(self, x, y, weight):
         """Return these rows without others (host), the last ones that equal them; None where these are not all in."""
         mine, theirs = _hashes_of(self.x, self.y), _hashes_of(x, y)
-        left = np.ones(len(self.y)) if self.weight is None else np.array(self.weight)
+        own = np.ones(len(self.y)) if self.weight is None else self.weight
+        left = np.array(own)
         for hashed, gone in zip(theirs, np.ones(len(y)) if weight is None else weight, strict=True):
             for row in np.flatnonzero(mine == hashed)[::-1]:
                 taken = min(gone, left[row])
                 left[row], gone = left[row] - taken, gone - taken
-            if gone > _ROUNDING:
+            if gone > _ROUNDING * np.max(own, where=mine == hashed, initial=0.0):
                 return None
-        kept = np.flatnonzero(left > _ROUNDING)
+        kept = np.flatnonzero(left > _ROUNDING * own)
         weight = None if self.weight is None and np.all(left[kept] == 1) else left[kept]
         return replace(self, x=self.x[kept], y=self.y[kept], weight=weight)
 
@@ -105,6 +106,8 @@ class Solved:
     chosen: Stage
     stages: tuple = ()
     left_out: LeftOut | None = None
+    factors: np.ndarray | None = None  # (C,) of the classes, where each has a statistic
+    problem: Any = None  # what was asked for of block-wise least squares
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,8 @@ from sklearn_analytic.estimator.balance import (
     check_memory,
     class_factors,
     class_sums_of,
+    refuse_other_priors,
+    refuse_other_sums,
     refuse_unbalanced,
 )
 from sklearn_analytic.estimator.base import AnalyticEstimator, FromParameters
@@ -70,15 +72,22 @@ class Method(FromParameters, ABC):
         table = None if one.table is None else one.table.merged(two.table)
         return replace(one, targets=targets, statistic=sums[0].merge(sums[1]), table=table)
 
-    def weighed(self, learned):
-        """Return what was learned with one statistic, classes weighing what they are to, where each has its own."""
+    def factors(self, learned):
+        """Return what the rows of every class are multiplied by at the solve; None where there is one statistic."""
         sums = class_sums_of(learned)
         if sums is None:
-            return learned
-        factors = class_factors(sums, learned.targets, self.class_weight, learned.priors)
-        statistic = sums.weighted(factors)
-        if not np.any((factors > 0) & (sums.masses > 0)):
+            return None
+        found = class_factors(sums, learned.targets, self.class_weight, learned.priors)
+        if not np.any((found > 0) & (sums.masses > 0)):
             raise ValueError(NO_WEIGHT)
+        return found
+
+    def weighed(self, learned, factors):
+        """Return what was learned with one statistic, that of the classes times their factors."""
+        if factors is None:
+            return learned
+        sums = class_sums_of(learned)
+        statistic = sums.weighted(factors)
         if isinstance(learned.statistic, WithColumns):
             statistic = replace(learned.statistic, statistic=statistic)
         return self.with_factors(replace(learned, statistic=statistic), factors, float(sums.masses.sum()))
@@ -129,6 +138,9 @@ def absorb(method, learned, targets, X, y, copies):
     if learned is None:
         learned = Learned(targets)
     elif learned.statistic is not None:
+        refuse_other_sums(method, learned)
+        if class_sums_of(learned) is not None and targets.n_columns > learned.targets.n_columns:
+            check_memory(targets.n_columns, learned.statistic.n_features + targets.n_columns)
         n_scores = method.n_scores(learned.network)
         learned = replace(learned, statistic=targets.widened(learned.statistic, learned.targets, n_scores))
     return method.added(replace(learned, targets=targets), X, y, copies, Unwatched(), whole=False)
@@ -136,13 +148,17 @@ def absorb(method, learned, targets, X, y, copies):
 
 def merge(method, one, two):
     """Return what the rows of two fits have left behind, as if they had been one."""
+    refuse_other_sums(method, one, two)
+    refuse_other_priors(one.priors, two.priors)
     return method.merged(one, two)
 
 
 def solve(method, learned):
     """Return what predicts, and all fitted attributes by name."""
-    learned = method.weighed(learned)
+    factors = method.factors(learned)
+    learned = method.weighed(learned, factors)
     solved, attributes = method.solved(learned)
+    solved = replace(solved, factors=factors)
     counted = {"n_samples_seen_": learned.statistic.n_rows}
     return solved, counted | learned.targets.published() | attributes
 
@@ -449,8 +465,8 @@ class ReductionEstimator(
 
     @property
     def _weighed(self):
-        """What was learned, with classes weighing what they are to."""
-        return self._method().weighed(self._learned)
+        """What was learned, with classes weighing what they do in the readout."""
+        return self._method().weighed(self._learned, self._solved.factors)
 
     def _backend_of(self, X):
         """What computes on rows."""

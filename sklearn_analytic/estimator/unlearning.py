@@ -32,7 +32,7 @@ def warn_of_traces(estimator, traces, instead):
 
 
 def traces_in_table(table):
-    """Return what of the targets of rows an encoding of a raw table holds."""
-    if table is None or table.is_plain or table.encoding.folds is None:
+    """Return what of rows an encoding of a raw table holds, besides scales of columns."""
+    if table is None or not table.columns.has_categories:
         return []
-    return ["means of targets that stand for categories"]
+    return ["levels of categories"] + (["means of targets that stand for them"] if table.encoding.folds else [])

@@ -28,7 +28,10 @@ class RowSample:
     hashes : ndarray of shape (m,), uint64
         Ascending.
     limit : int
-        Smallest hash that a row had which is not in the sample for want of room; later ones beyond it are not either.
+        Hash from which on later rows are not taken, for an earlier one had no room.
+    sure : int
+        Hash below which all rows are in the sample. It is the limit, until a sample that has lost half of its rows lets
+        in more of those that come.
 
     Examples
     --------
@@ -47,6 +50,7 @@ class RowSample:
     weights: np.ndarray
     hashes: np.ndarray
     limit: int = int(_EVERYTHING)
+    sure: int = int(_EVERYTHING)
 
     @classmethod
     def empty(cls, size, n_columns, n_targets):
@@ -67,7 +71,7 @@ class RowSample:
             index = index[hashes[index] < found[self.size]]
         own = np.ones(len(index)) if weights is None else np.asarray(weights, dtype=np.float64)[index]
         fresh = replace(self, x=np.asarray(x)[index], y=np.asarray(y)[index], weights=own, hashes=hashes[index])
-        return self.merge(replace(fresh, limit=limit))
+        return self.merge(replace(fresh, limit=limit, sure=min(self.sure, limit)))
 
     def merge(self, other):
         """Return the sample of both sets of rows, of the smaller size."""
@@ -80,7 +84,7 @@ class RowSample:
         if len(hashes) > size:
             limit = min(limit, int(hashes[size]))
         kept = np.flatnonzero(hashes[:size] < np.uint64(limit))
-        return RowSample(size, x[kept], y[kept], weights[kept], hashes[kept], limit)
+        return RowSample(size, x[kept], y[kept], weights[kept], hashes[kept], limit, min(self.sure, other.sure, limit))
 
     def remove(self, x, told_by, weights=None):
         """Return the sample without rows that were in, and which rows of (n,) it should have had, but has not."""
@@ -89,11 +93,12 @@ class RowSample:
         known = self.hashes[place] == hashes if len(self.hashes) else np.zeros(len(hashes), dtype=bool)
         left = self.weights - np.bincount(place[known], own[known], minlength=len(self.hashes))
         lacking = left < -_ROUNDING * self.weights
-        strange = (hashes < np.uint64(self.limit)) & (own > 0) & ~known
+        strange = (hashes < np.uint64(self.sure)) & (own > 0) & ~known
         strange[known] = lacking[place[known]]
         kept = np.flatnonzero(left > _ROUNDING * self.weights)
         parts = {name: getattr(self, name)[kept] for name in ("x", "y", "hashes")}
-        return replace(self, weights=left[kept], **parts), strange
+        limit = min(2 * self.limit, int(_EVERYTHING)) if 2 * len(kept) < self.size else self.limit
+        return replace(self, weights=left[kept], limit=limit, **parts), strange
 
     def add_targets(self, values):
         """Return the sample with further targets that were constant, ``values``, in all rows so far."""

@@ -363,10 +363,12 @@ def lazily(method):
 
     @wraps(method)
     def on_any(self, X, *args, **options):
-        if is_collection(X) and not options.get("return_std"):
+        if is_collection(X):
             given = signature(method).bind(self, X, *args, **options).arguments
             options = {name: value for name, value in given.items() if name not in ("self", "X")}
-            return import_module(_OPENERS[_library(X)]).mapped(self, method.__name__, X, options)
+            args = ()
+            if not options.get("return_std"):  # which is two collections
+                return import_module(_OPENERS[_library(X)]).mapped(self, method.__name__, X, options)
         return method(self, X, *args, **options)
 
     return on_any

@@ -5,7 +5,7 @@ from sklearn.base import ClassifierMixin, MultiOutputMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.estimator import reduction
-from sklearn_analytic.estimator.balance import refuse_unbalanced, with_priors
+from sklearn_analytic.estimator.balance import refuse_other_sums, refuse_unbalanced, with_priors
 from sklearn_analytic.estimator.base import in_dtype_of
 from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.interval_face import IntervalFace
@@ -104,6 +104,7 @@ class BlockwiseEstimator(ReductionEstimator):
             targets, y = self._targets_of(y, X, known)
             if targets.n_columns > known.n_columns:
                 known.coded(y)  # says which label no row can have had
+            refuse_other_sums(method, self._learned)
             traces = method.traces(self._learned)
             self._keep(method, method.removed(self._learned, X, y, copies))
             warn_of_traces(type(self).__name__, traces, "use hidden='random' and columns without wide categories")
@@ -216,7 +217,8 @@ class BlockwiseEstimator(ReductionEstimator):
 
     def _left_out_rows(self):
         """The rows that are kept without themselves, their hidden features, and how they were left out."""
-        found = left_out_rows(self._weighed, self.alpha_, self.rank_, self._method().problem)
+        problem = self._solved.problem or self._method().problem  # of a model of an earlier version
+        found = left_out_rows(self._weighed, self.alpha_, self.rank_, problem)
         if found is None:
             raise ValueError(_NO_ROWS)
         return found

@@ -20,11 +20,10 @@ def left_out_rows(learned, alpha, rank, problem):
         return None
     hidden = np.asarray(apply_layers(learned.network, np.asarray(rows.x, dtype=np.float64), get_backend("cpu")))
     loo, factors = _leave_one_out(without_columns(learned.statistic), alpha, rank, problem)
-    gone = np.minimum(rows.weights, 1.0)  # one copy of a row of weight above 1
     scaled = hidden * factors
-    residuals = loo.residuals(scaled, rows.y, gone, factors)
-    weights = rows.weights / min(1.0, float(np.mean(rows.weights)))  # light rows are rows
-    return LeftOut(rows.y - residuals, rows.y, weights, gone), hidden, (loo, factors, scaled)
+    residuals = loo.residuals(scaled, rows.y, rows.weights, factors)  # a row leaves with all that equal it
+    weights = rows.weights / np.mean(rows.weights)
+    return LeftOut(rows.y - residuals, rows.y, weights, rows.weights), hidden, (loo, factors, scaled)
 
 
 def rows_jackknife(learned, left_out, hidden, used):

@@ -128,7 +128,7 @@ class BlockwiseMethod(Method):
             return progress.reduce(learned, rows, begun(start), step, backend)
 
         def weighed(statistic):
-            return without_columns(self.weighed(replace(learned, statistic=statistic)).statistic)
+            return self._one_statistic(replace(learned, statistic=statistic))
 
         solver = _solvers.resumed_solver(self.solver, without_columns(learned.statistic))
         statistic = _solvers.accumulated(solver, reduce, rows.n_rows, *shape, self.problem, weighed)
@@ -157,8 +157,12 @@ class BlockwiseMethod(Method):
     def _watched(self, learned):
         """What was learned, with a warning where "auto" began on the Gram and should not have."""
         if self.solver == "auto":
-            _solvers.warn_if_outgrown(without_columns(self.weighed(learned).statistic), self.problem)
+            _solvers.warn_if_outgrown(self._one_statistic(learned), self.problem)
         return learned
+
+    def _one_statistic(self, learned):
+        """The statistic that is solved."""
+        return without_columns(self.weighed(learned, self.factors(learned)).statistic)
 
     def traces(self, learned):
         """Return what rows that are forgotten may have left in layers and encodings."""
@@ -199,7 +203,7 @@ class BlockwiseMethod(Method):
         statistic = without_columns(learned.statistic)
         with np.errstate(over="ignore", invalid="ignore"):
             solution = _solvers.solve(statistic, self.problem)
-        return Solved(Stage(solution.coef, solution.intercept)), {
+        return Solved(Stage(solution.coef, solution.intercept), problem=self.problem), {
             "rank_": solution.rank,
             "condition_number_": solution.condition,
             "alpha_": solution.alpha,

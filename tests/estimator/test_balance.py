@@ -178,6 +178,43 @@ def test_without_class_statistics_balance_in_streams_is_refused():
         sa.BRMPClassifier(solver="recursive", class_statistics=True).fit(X, Y)
 
 
+@pytest.mark.parametrize("name", ["CPNetClassifier", "BRMPClassifier"])
+def test_sums_of_another_kind_are_refused(name):
+    apart = made(name).fit(X, Y)
+    whole = made(name).set_params(class_statistics=False).fit(X, Y)
+    for model, flag in ((apart, False), (whole, True)):
+        other = pickle.loads(pickle.dumps(model)).set_params(class_statistics=flag)
+        for verb in (other.partial_fit, other.forget):
+            with pytest.raises(ValueError, match=f"class_statistics={flag}, but rows were summed"):
+                verb(X[:9], Y[:9])
+        shard = other.shard() if hasattr(other, "shard") else made(name).set_params(class_statistics=flag)
+        with pytest.raises(ValueError, match="but rows were summed with class_statistics="):
+            pickle.loads(pickle.dumps(model)).merge(shard.partial_fit(X, Y))
+
+
+@pytest.mark.parametrize("name", ["CPNetClassifier", "BRMPClassifier"])
+def test_merges_have_one_set_of_priors(name):
+    model = made(name).fit(X, Y)
+    other = model.shard() if hasattr(model, "shard") else made(name)
+    other.partial_fit(X, Y)
+    even = np.full(10, 0.1)
+    for one, two in ((model, other.with_priors(even)), (model.with_priors(even), other)):
+        with pytest.raises(ValueError, match="merge needs the same priors"):
+            one.merge(two)
+    same(
+        model.with_priors(even).merge(other.with_priors(even)),
+        pickle.loads(pickle.dumps(model)).merge(other).with_priors(even),
+    )
+
+
+def test_readings_are_those_of_the_fit_whatever_parameters_are_now():
+    rows, labels = DIGITS + np.random.default_rng(0).normal(size=DIGITS.shape) * 9, FIGURES
+    model = made("BRMPClassifier", class_weight="balanced").fit(rows, labels)
+    expected = model.predict_set(rows)
+    changed = pickle.loads(pickle.dumps(model)).set_params(class_weight=None, fit_intercept=False)
+    np.testing.assert_array_equal(changed.predict_set(rows), expected)
+
+
 def test_memory_is_said_before_it_is_spent(caplog, monkeypatch):
     with caplog.at_level(logging.INFO, logger="sklearn_analytic"):
         made("BRMPClassifier").fit(X, Y)
@@ -185,6 +222,11 @@ def test_memory_is_said_before_it_is_spent(caplog, monkeypatch):
     monkeypatch.setattr(balance, "_free_memory", lambda: 1000)
     with pytest.raises(MemoryError, match="and 0 MiB are free"):
         made("BRMPClassifier").fit(X, Y)
+    monkeypatch.setattr(balance, "_free_memory", lambda: 8 * 5 * 70**2)
+    few = made("BRMPClassifier").fit(X[Y < 5], Y[Y < 5])
+    with pytest.raises(MemoryError, match="10 square matrices"):  # of classes that come later
+        few.partial_fit(X, Y)
+    assert len(few.classes_) == 5
 
 
 @pytest.mark.parametrize("kind", [NormalEquations, TriangularFactor])

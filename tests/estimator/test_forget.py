@@ -203,7 +203,7 @@ def test_no_bytes_of_forgotten_rows_are_left(name, how):
 def test_what_stays_is_said():
     with pytest.warns(sa.UnlearningWarning, match="have left traces in them, which stay: trees, layers and encodings"):
         made("ClosedFormMLP").fit(CANCER, MALIGN).forget(CANCER[:50], MALIGN[:50])
-    with pytest.warns(sa.UnlearningWarning, match="means of targets that stand for categories"):
+    with pytest.warns(sa.UnlearningWarning, match="levels of categories, means of targets that stand for them"):
         sa.ClosedFormMLP(20, hidden="random", random_state=0).fit(TABLE, OFTEN).forget(TABLE[:50], OFTEN[:50])
     with pytest.warns(sa.UnlearningWarning, match="hidden layers that drew rows"):
         sa.BRMPRegressor(20, hidden="rbf", alpha=1.0, random_state=0).fit(DIABETES, COURSE).forget(

@@ -81,6 +81,18 @@ def test_weights_are_frequencies(plain):
     assert_close(once.predict_interval(X[NEW]), again.predict_interval(X[NEW]), np.float64, scale=100)
 
 
+def test_weights_of_rows_do_not_shrink_intervals():
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(20):
+        rows = rng.normal(size=(480, 40))
+        targets, weight = rows[:, 0] + rng.normal(size=480), rng.uniform(0.5, 2.5, 80)
+        model = sa.BRMPRegressor(alpha="gcv").fit(rows[:80], targets[:80], weight)
+        lower, upper = model.predict_interval(rows[80:]).T
+        shares.append(np.mean((lower <= targets[80:]) & (targets[80:] <= upper)))
+    assert abs(np.mean(shares) - 0.9) < 0.05
+
+
 @pytest.mark.parametrize("options", [{}, {"hidden_layer_sizes": 10, "hidden": "random", "random_state": 0}], ids=str)
 def test_blocks_orders_merges_and_files_give_the_same_intervals(options, tmp_path):
     def new():
@@ -118,6 +130,7 @@ def test_dask_collections_stay_lazy():
     intervals_of_rows = model.predict_interval(lazy, coverage=0.8)
     assert isinstance(intervals_of_rows, da.Array)
     assert_close(intervals_of_rows.compute(), model.predict_interval(X, coverage=0.8), np.float64, scale=100)
+    assert isinstance(model.predict(lazy, True)[1], da.Array)
     mean, deviation = model.predict(lazy, return_std=True)
     for found, expected in zip((mean.compute(), deviation.compute()), model.predict(X, return_std=True), strict=True):
         assert_close(found, expected, np.float64, scale=1e3)
@@ -320,3 +333,19 @@ def test_a_sample_of_rows_is_the_same_in_any_blocks(rng):
     back = gone.accumulate(rows[:100], targets[:100], targets[:100], weights[:100])
     np.testing.assert_array_equal(back.x, whole.x)
     assert whole.remove(rows + 100, targets, weights)[1].any()
+
+
+def test_a_sample_that_has_lost_its_rows_is_filled_again(rng):
+    rows = rng.normal(size=(4000, 2))
+    sample = RowSample.empty(100, 2, 1).accumulate(rows, rows[:, :1], rows[:, :1])
+    limit = sample.limit
+    for start in range(0, 3500, 500):
+        gone = rows[start : start + 500]
+        sample, strange = sample.remove(gone, gone[:, :1])
+        assert not strange.any()
+    assert len(sample.x) < 30
+    for _ in range(8):
+        new = rng.normal(size=(100, 2))
+        sample = sample.accumulate(new, new[:, :1], new[:, :1])
+        assert not sample.remove(new, new[:, :1])[1].any()
+    assert sample.limit > limit and sample.sure <= limit and len(sample.x) > 60
