@@ -1,13 +1,11 @@
 """Verbs that classifiers in closed form share: labels, scores and calibrated probabilities, of every exit too."""
 
-import numpy as np
 from sklearn.base import ClassifierMixin
 
 from sklearn_analytic.estimator.balance import with_priors
 from sklearn_analytic.estimator.prediction_sets import SetScores, predict_set
 from sklearn_analytic.estimator.targets import ClassTargets
 from sklearn_analytic.estimator.texts import ADDING, filled
-from sklearn_analytic.features._row_sample import row_uniforms
 from sklearn_analytic.io._checks import lazily
 
 
@@ -160,5 +158,4 @@ class ClassifierFace(ClassifierMixin):
         if solved.left_out is None:  # of a model of an earlier version
             solved = self._method().solved(learned)[0]
         left_out, audit = solved.left_out, self._method().audit_rows(learned)
-        chances, labels = self._chances(left_out.predictions), np.argmax(left_out.targets, axis=1)
-        return SetScores.of(chances, labels, left_out.weights, row_uniforms(audit.x))
+        return SetScores.of(left_out, self._chances(left_out.predictions), audit.x)

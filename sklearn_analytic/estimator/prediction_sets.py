@@ -25,9 +25,11 @@ class SetScores:
     weights: np.ndarray  # (m,) in rows
 
     @classmethod
-    def of(cls, chances, labels, weights, uniforms):
-        """Return those of rows with chances (m, C) of their classes and a uniform number each."""
-        return cls(cumulated(chances, uniforms)[np.arange(len(labels)), labels], labels, weights)
+    def of(cls, left_out, chances, rows):
+        """Return those of rows that are left out, with chances (m, C) of their classes."""
+        labels = np.argmax(left_out.targets, axis=1)
+        scores = cumulated(chances, row_uniforms(rows))
+        return cls(scores[np.arange(len(labels)), labels], labels, left_out.weights)
 
     def weight_of_class(self, number):
         """Return the weight of the rows of a class, in rows."""

@@ -19,7 +19,6 @@ from sklearn_analytic.estimator.weights import checked_weights
 from sklearn_analytic.export.calibration import fit_link
 from sklearn_analytic.export.computation import ROWS, Computation, chained
 from sklearn_analytic.features import apply_layers, cast_like, linear_readout
-from sklearn_analytic.features._row_sample import row_uniforms
 from sklearn_analytic.io._checks import lazily
 from sklearn_analytic.least_squares.input_shares import input_shares
 from sklearn_analytic.least_squares.jackknife import left_out_rows, rows_jackknife
@@ -203,13 +202,20 @@ class BlockwiseEstimator(ReductionEstimator):
     def _outputs(self, X):
         """Linear outputs (n, c) of X, in its dtype, summed in float64."""
         check_is_fitted(self)
-        layers, readout = self._learned.network, self._solved.chosen
 
         def outputs(rows, backend):
-            hidden = apply_layers(layers, rows, backend)
-            return in_dtype_of(rows, linear_readout(hidden, readout.coef, readout.intercept, backend), backend)
+            return in_dtype_of(rows, self._scored(rows, backend), backend)
 
         return self._map_blocks(X, outputs)
+
+    def _scored(self, rows, backend):
+        """Outputs of checked rows."""
+        return self._read_and_predicted(rows, backend)[1]
+
+    def _read_and_predicted(self, rows, backend):
+        """What the readout reads of checked rows, and its outputs."""
+        hidden, readout = apply_layers(self._learned.network, rows, backend), self._solved.chosen
+        return hidden, linear_readout(hidden, readout.coef, readout.intercept, backend)
 
     def _hidden_of(self, rows, backend):
         """The last hidden layer, in the dtype of the rows; the rows themselves where the model is linear."""
@@ -357,11 +363,6 @@ class BRMPRegressor(IntervalFace, MultiOutputMixin, BlockwiseEstimator):
         """Predictions (n, c) by the readout."""
         return self._outputs(X)
 
-    def _read_and_predicted(self, rows, backend):
-        """What the readout reads of rows, and predictions."""
-        hidden, readout = apply_layers(self._learned.network, rows, backend), self._solved.chosen
-        return hidden, linear_readout(hidden, readout.coef, readout.intercept, backend)
-
     def _new_jackknife(self):
         """Leave-one-out residuals of the rows that are kept, and how the readout moves without them."""
         return rows_jackknife(self._weighed, *self._left_out_rows())
@@ -481,11 +482,6 @@ class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
         outputs = self._outputs(X)
         return self._learned.targets.labels(outputs)
 
-    def _scored(self, rows, backend):
-        """Outputs of rows."""
-        hidden, readout = apply_layers(self._learned.network, rows, backend), self._solved.chosen
-        return linear_readout(hidden, readout.coef, readout.intercept, backend)
-
     def _chances(self, outputs):
         """Probabilities of outputs, calibrated on the rows that are kept, each without itself."""
         return self._read_off("link", self._new_link).probabilities((outputs + 1) / 2)
@@ -498,8 +494,7 @@ class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
     def _set_scores(self):
         """What sets are measured on: the rows that are kept, left out."""
         left_out = self._left_out_rows()[0]
-        chances, labels = self._chances(left_out.predictions), np.argmax(left_out.targets, axis=1)
-        return SetScores.of(chances, labels, left_out.weights, row_uniforms(self._learned.statistic.rows.x))
+        return SetScores.of(left_out, self._chances(left_out.predictions), self._learned.statistic.rows.x)
 
     def _targets_of(self, y, X, before=None, classes=None):
         """One class per row; the past targets of a class that comes later were -1, which the state already knows."""

@@ -9,8 +9,10 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 import sklearn_analytic as sa
 from sklearn_analytic.estimator import intervals
+from sklearn_analytic.estimator.learned import LeftOut
 from sklearn_analytic.estimator.prediction_sets import SetScores, cumulated
 from sklearn_analytic.features import RowSample
+from sklearn_analytic.features._row_sample import row_uniforms
 from sklearn_analytic.linalg import conformal_quantile, rows_needed
 from sklearn_analytic.linalg._exits import _unit_scale
 from tests.checks import assert_close
@@ -291,8 +293,10 @@ def test_sets_by_class_cover_every_class():
 def test_cumulated_chances():
     chances, half = np.array([[0.2, 0.5, 0.3]]), np.array([0.5])
     assert_close(cumulated(chances, half), np.array([[0.9, 0.0, 0.65]]), np.float64)
-    scores = SetScores.of(np.tile(chances, (3, 1)), np.arange(3), np.ones(3), np.full(3, 0.5))
-    assert_close(scores.scores, np.array([0.9, 0.0, 0.65]), np.float64)
+    left_out, rows = LeftOut(None, np.eye(3), np.ones(3), None), np.arange(3.0)[:, None]
+    scores = SetScores.of(left_out, np.tile(chances, (3, 1)), rows).scores
+    assert_close(scores, cumulated(np.tile(chances, (3, 1)), row_uniforms(rows))[range(3), range(3)], np.float64)
+    assert scores[1] == 0.0
 
 
 def test_models_of_earlier_versions_are_read():
