@@ -49,8 +49,8 @@ class IntervalFace(RegressorMixin):
         """
         if return_std:
             return self.predict(X), self._deviations(X)
-        targets = self._learned.targets
-        return targets.in_shape(self._predictions(X))
+        predictions = self._predictions(X)
+        return self._learned.targets.in_shape(predictions)
 
     @lazily
     def predict_interval(self, X, coverage=0.9):

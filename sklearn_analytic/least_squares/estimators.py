@@ -106,7 +106,7 @@ class BlockwiseEstimator(ReductionEstimator):
             refuse_other_sums(method, self._learned)
             traces = method.traces(self._learned)
             self._keep(method, method.removed(self._learned, X, y, copies))
-            warn_of_traces(type(self).__name__, traces, "use hidden='random' and columns without wide categories")
+            warn_of_traces(type(self).__name__, traces, "use hidden='random' and columns of numbers")
         return self
 
     def merge(self, other):

@@ -343,6 +343,7 @@ def test_rows_are_read_alike_whatever_their_block_holds(name):
     assert_same(two, one)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn_analytic.UnlearningWarning")
 @pytest.mark.parametrize("wide", [False, True], ids=["numbers apart", "categories alone"])
 def test_forget_and_merge_are_exact(wide):
     rows = X[["town", "flag"]] if wide else X
