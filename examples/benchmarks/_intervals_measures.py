@@ -71,7 +71,7 @@ class OneScale(BRMPRegressor):
     def _new_jackknife(self):
         """Leave the estimator no scales to choose from."""
         found = super()._new_jackknife()
-        return replace(found, scales=((),) * len(found.scales))
+        return replace(found, scales=tuple(scales[:1] for scales in found.scales))
 
 
 def equal_fits(split, coverage):

@@ -9,7 +9,6 @@ from sklearn_analytic.closed_form.method import ClosedFormMethod
 from sklearn_analytic.estimator.audited import AuditedEstimator
 from sklearn_analytic.estimator.base import beside, in_dtype_of
 from sklearn_analytic.estimator.faces import ClassifierFace
-from sklearn_analytic.estimator.forgetting import forget
 from sklearn_analytic.estimator.interval_face import IntervalFace
 from sklearn_analytic.estimator.targets import ClassTargets, LabelTargets, NumberTargets, is_multilabel
 from sklearn_analytic.estimator.texts import ADDING, CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented, filled
@@ -119,8 +118,6 @@ class ClosedFormMLP(ClassifierFace, AuditedEstimator):
     True
     """
 
-    forget = forget
-
     def __init__(
         self,
         hidden_layer_sizes="auto",
@@ -214,8 +211,6 @@ class ClosedFormMLPRegressor(IntervalFace, AuditedEstimator):
     >>> bool(model.score(X_test, y_test) > 0.3)
     True
     """
-
-    forget = forget
 
     def __init__(
         self,

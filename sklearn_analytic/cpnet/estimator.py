@@ -3,7 +3,6 @@
 from sklearn_analytic.cpnet.method import CPNetMethod
 from sklearn_analytic.estimator.audited import AuditedEstimator
 from sklearn_analytic.estimator.faces import ClassifierFace
-from sklearn_analytic.estimator.forgetting import forget
 from sklearn_analytic.estimator.targets import ClassTargets
 from sklearn_analytic.estimator.texts import CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented
 from sklearn_analytic.estimator.value import store
@@ -93,8 +92,6 @@ class CPNetClassifier(ClassifierFace, AuditedEstimator):
     >>> bool(model.score(X_test, y_test) > 0.97)
     True
     """
-
-    forget = forget
 
     def __init__(
         self,

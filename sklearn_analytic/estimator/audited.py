@@ -18,10 +18,12 @@ from sklearn_analytic.backend import get_backend
 from sklearn_analytic.estimator import reduction
 from sklearn_analytic.estimator.base import fresh_id, seed_of
 from sklearn_analytic.estimator.callbacks import with_callbacks
+from sklearn_analytic.estimator.forgetting import traces_of, without_rows
 from sklearn_analytic.estimator.learned import ENOUGH, Judges, LeftOut, Solved, Stage, kept_rows, n_used
 from sklearn_analytic.estimator.reduction import Method, ReductionEstimator
 from sklearn_analytic.estimator.statistics_file import columns_of, take_columns
 from sklearn_analytic.estimator.table import in_passes
+from sklearn_analytic.estimator.texts import REMOVING, filled
 from sklearn_analytic.estimator.weights import (
     label_weights,
     none_vanishing,
@@ -171,8 +173,21 @@ class AuditedMethod(Method):
             size = (network.n_features + network.n_scores, n_columns + network.n_scores)
             start = self.begun(NormalEquations.empty(*size), n_columns, sum(size))
         rows = rows.resized(self.rows_per_block(start.n_features))
-        step = AddBlock(self, network, learned.targets, learned.judges.contents.are_draws)
-        return replace(learned, statistic=progress.reduce(learned, rows, start, step, backend))
+        return replace(learned, statistic=progress.reduce(learned, rows, start, self.step(learned), backend))
+
+    def step(self, learned):
+        """Return what adds a block to the sums."""
+        return AddBlock(self, learned.network, learned.targets, learned.judges.contents.are_draws)
+
+    no_trace = "fit public rows and add all others to its shard(), use random layers"
+
+    def removed(self, learned, X, y, copies):
+        """Return what was learned without rows that were in."""
+        return without_rows(self, learned, X, y, copies)
+
+    def traces(self, learned):
+        """Return what rows that are forgotten may have left in layers."""
+        return traces_of(self, learned)
 
     def _judged(self, learned, rows, y, copies):
         """What was learned with new rows among those that judge, and the weight of every row in every fold, if any.
@@ -320,12 +335,6 @@ class AddBlock:
     targets: Any
     are_draws: bool
 
-    def empty_of(self, statistic):
-        """Return a statistic of no rows, of the kind of another one."""
-        if isinstance(statistic, ClassSums):
-            return ClassSums.begun(self.empty_of(statistic.parts[0]), len(statistic.parts))
-        return NormalEquations.empty(statistic.n_features, statistic.n_targets)
-
     def __call__(self, statistic, block, backend):
         x, y, weight, folds = self.method.cast(block.x, backend), block.y, block.weight, block.folds
         used = np.ones(len(y), dtype=bool) if weight is None else weight.reshape(len(y), -1).any(axis=1)
@@ -371,6 +380,36 @@ class AuditedEstimator(ReductionEstimator):
             The fitted estimator.
         """
         return self._fit_array(X, y, sample_weight)
+
+    @filled(removing=REMOVING)
+    def forget(self, X, y, sample_weight=None):
+        """Take rows out again that were fitted before: the sums are exactly those of the rows that remain.
+
+        Rows leave with the folds and the scores of trees that they came with. Copies that were spread over folds leave
+        from the end, those that came later first. Rows leave the audit rows, too, on which ridge, blend and
+        calibration are chosen anew; rows that had no room among these do not come back. Layers stay, unless the stream
+        is young (fewer than 1000 rows in :meth:`partial_fit`): then they are built anew from the rows that remain.
+
+        {removing}
+
+        Warns
+        -----
+        UnlearningWarning
+            If rows that were there when the layers were built are in the fit: what these have left in layers, trees
+            and encodings stays. There is none with ``hidden="random"`` (CPNet: ``projection="random"``) and in a
+            :meth:`shard`, whose layers come from other rows. Scales of columns (means, quantiles) are not counted.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_analytic import CPNetClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> public = CPNetClassifier(20, random_state=0).fit(X[::3], y[::3])
+        >>> model = public.shard().partial_fit(X[1::3], y[1::3]).partial_fit(X[2::3], y[2::3])
+        >>> model.forget(X[2::3], y[2::3]).n_samples_seen_
+        50
+        """
+        return self._forget(X, y, sample_weight)
 
     def shard(self):
         """Return an estimator with these layers and no rows, to be fed by ``partial_fit`` and merged.

@@ -26,11 +26,8 @@ class EqualRows:
 
     def with_later(self, pairs):
         """Return the counts with rows that came later."""
-        both, place = np.unique(np.concatenate([self.pairs, pairs]), return_inverse=True)
-        first, later = (np.zeros(len(both), dtype=self.first.dtype) for _ in range(2))
-        first[place[: len(self.pairs)]], later[place[: len(self.pairs)]] = self.first, self.later
-        np.add.at(later, place[len(self.pairs) :], 1)
-        return replace(self, pairs=both, first=first, later=later)
+        found, counts = np.unique(pairs, return_counts=True)
+        return self.merge(replace(self, pairs=found, first=np.zeros_like(counts), later=counts))
 
     def emptied(self):
         """Return the counts of no rows."""

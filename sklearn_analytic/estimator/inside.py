@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 
 def innermost(estimator):
-    """The estimator inside of pipelines, searches and frozen estimators: the one that has importances."""
+    """The estimator inside of pipelines, searches and frozen estimators: the one that is drawn."""
     inner = _inside(estimator)
     return estimator if inner is None else innermost(inner)
 

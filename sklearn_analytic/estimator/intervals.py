@@ -65,7 +65,7 @@ class Jackknife:
     noise: np.ndarray  # (m, c) squares of residuals without what the row itself takes from the model's certainty
     weights: np.ndarray  # (m,) in rows
     moves: tuple  # of ridge solutions
-    scales: tuple  # for every target those to choose from, besides one scale for all
+    scales: tuple  # for every target those to choose from; the first is one for all
     share: float  # weight of all rows over that of these
 
     @classmethod
@@ -97,9 +97,7 @@ class Jackknife:
         out = np.empty((*predictions.shape, 2))
         for t, level in enumerate(predictions.T):
             scale, size = self._scale(t, coverage), np.abs(self.residuals[:, t])
-            reach = np.broadcast_to(size, (len(level), len(size)))
-            if scale is not None:
-                reach = scale.of(level, plain)[:, None] * (size / scale.own_scales)
+            reach = scale.of(level, plain)[:, None] * (size / scale.own_scales)
             without = self._without(t, level, units)
             out[:, t, 0] = -conformal_quantile(reach - without, self.weights, coverage)
             out[:, t, 1] = conformal_quantile(reach + without, self.weights, coverage)
@@ -111,12 +109,9 @@ class Jackknife:
         plain = np.asarray(backend.to_numpy(features), dtype=np.float64)
         out = np.empty(predictions.shape)
         for t, level in enumerate(predictions.T):
-            scale, noise = self._scale(t, _USUAL), self.noise[:, t]
-            if scale is not None:
-                noise = noise / scale.own_scales**2
-            noise = np.average(noise, weights=self.weights)
-            if scale is not None:
-                noise = noise * scale.of(level, plain) ** 2
+            scale = self._scale(t, _USUAL)
+            noise = np.average(self.noise[:, t] / scale.own_scales**2, weights=self.weights)
+            noise = noise * scale.of(level, plain) ** 2
             moved = self._without(t, level, units) - level[:, None]
             out[:, t] = np.sqrt(noise + self.share * np.sum(moved**2, axis=1))
         return out
@@ -129,26 +124,24 @@ class Jackknife:
         return found
 
     def _scale(self, t, coverage):
-        """The scale of least mean interval score on the rows themselves; None is one scale for all."""
-        candidates = (None, *self.scales[t])
-        return min(candidates, key=lambda scale: self._interval_score(t, scale, coverage))
+        """The scale of least mean interval score on the rows themselves."""
+        return min(self.scales[t], key=lambda scale: self._interval_score(t, scale, coverage))
 
     def _interval_score(self, t, scale, coverage):
         """Mean interval score of the rows about their leave-one-out predictions."""
-        own = np.ones(len(self.weights)) if scale is None else scale.own_scales
-        size = np.abs(self.residuals[:, t])
+        own, size = scale.own_scales, np.abs(self.residuals[:, t])
         half = own * conformal_quantile(size / own, self.weights, coverage)
         missed = np.maximum(size - half, 0) / (1 - coverage)
         return np.average(2 * (half + missed), weights=self.weights)
 
 
 def _scales(level, features, residuals, weights):
-    """Scales to choose from: of the level of predictions and of all features, each with its powers."""
+    """Scales to choose from: one for all; of the level of predictions and of all features, each with its powers."""
+    found = [Scale(False, np.zeros(features.shape[1]), 0.0, np.zeros(len(residuals)), 0.0)]
     size = np.sqrt(np.average(residuals**2, weights=weights))
     if size == 0 or len(residuals) < _FEW:
-        return ()
+        return tuple(found)
     logs = np.log(np.maximum(np.abs(residuals) / size, _LEAST))
-    found = []
     for of_level, read in ((True, np.column_stack([level, level**2])), (False, features)):
         fitted = _small_readout(read, logs)
         if fitted is not None:

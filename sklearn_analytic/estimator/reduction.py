@@ -31,6 +31,7 @@ from sklearn_analytic.estimator.checks import check_positive_integer
 from sklearn_analytic.estimator.earlier import with_values
 from sklearn_analytic.estimator.learned import Learned
 from sklearn_analytic.estimator.statistics_file import columns_of, read_fit, save_fit, take_columns
+from sklearn_analytic.estimator.unlearning import warn_of_traces
 from sklearn_analytic.estimator.weights import NO_WEIGHT, checked_weights
 from sklearn_analytic.io import Blocks, auto_block_size
 from sklearn_analytic.io._checks import (
@@ -405,6 +406,23 @@ class ReductionEstimator(
             learned.targets.check_keys(method.class_weight)
             with self._few_threads((learned.statistic.n_rows, self.n_features_in_)):
                 return self._keep(method, learned)
+
+    def _forget(self, X, y, sample_weight):
+        """Take rows out and solve, by a method that knows how (``removed``) and what stays (``traces``)."""
+        check_is_fitted(self)
+        with self._unchanged_on_error():
+            method, learned = self._checked_method(), self._learned
+            refuse_unbalanced(method, "forget")
+            refuse_other_sums(method, learned)
+            X = self._rows_of_stream(X, learned)
+            copies = checked_weights(sample_weight, X.shape[0])
+            targets, y = self._targets_of(y, X, learned.targets)
+            if targets.n_columns > learned.targets.n_columns:
+                learned.targets.coded(y)  # says which label no row can have had
+            with self._few_threads(X.shape):
+                self._keep(method, method.removed(learned, X, y, copies))
+            warn_of_traces(type(self).__name__, method.traces(learned), method.no_trace)
+        return self
 
     def _with_rows(self, method, learned, X, y, sample_weight, classes=None):
         """What was learned with a block added."""

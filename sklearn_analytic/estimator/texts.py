@@ -277,6 +277,21 @@ classes : array-like of shape (n_classes,), default=None
     All labels, if they are known: then a label outside them is an error.""",
     ),
 }
+REMOVING = """
+Parameters
+----------
+X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
+    Rows to take out.
+y : array-like of shape (n_samples,) or (n_samples, n_columns)
+    The targets or labels they were fitted with.
+sample_weight : array-like of shape (n_samples,), default=None
+    The weights they were fitted with.
+
+Returns
+-------
+self : object
+    The estimator; unchanged when ValueError says that the rows cannot have been in.
+"""
 TRAINING = {
     "numbers": _TRAIN.replace("CLASSES", ""),
     "classes": _TRAIN.replace(

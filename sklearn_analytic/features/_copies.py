@@ -10,7 +10,7 @@ _VALUES = 32  # of a column that takes few
 _FEW_CONTENTS = 64  # distinct rows that are few, whatever their combinations
 _FILLED = 0.1  # share of the combinations of two halves of the columns that occur
 _EVEN = 1e-6  # of a gap between values
-_SNAP = 2.0**20  # steps of a unit: ends of copies are rounded to them
+SNAP = 2.0**20  # steps of a unit: ends of copies are rounded to them
 _FOLD_SALT, _DRAW_SALT = np.uint64(1), np.uint64(2)
 
 
@@ -204,7 +204,7 @@ class Copies:
         fresh = np.append(True, (np.diff(row[order]) != 0) | (np.diff(unit[order]) != 0))
         row, unit = row[order][fresh], unit[order][fresh]
         length = np.minimum(self.end[row], unit + 1) - np.maximum(self.begin[row], unit)
-        share = np.clip(length / np.maximum(self.end[row] - self.begin[row], 1 / _SNAP), 0, 1)
+        share = np.clip(length / np.maximum(self.end[row] - self.begin[row], 1 / SNAP), 0, 1)
         fold = ((self._offsets()[row] + unit) % self.n_folds).astype(np.int64)
         mixed = mix_bits(hashes[self.rows[row]] ^ mix_bits((unit % 2.0**53).astype(np.uint64) + salt) ^ _DRAW_SALT)
         order = (mixed.astype(np.float64) * min(1.0, n_draws / units) * (1 - 2.0**-52)).astype(np.uint64)
@@ -255,7 +255,12 @@ def lay_copies(hashes, targets, lengths, unit, n_folds):
     end = np.concatenate([np.cumsum(part) for part in np.split(length, first[1:])])
     begin = np.append(0.0, end[:-1])
     begin[first] = 0.0
-    return Copies(rows, own, np.round(begin * _SNAP) / _SNAP, np.round(end * _SNAP) / _SNAP, n_folds)
+    return Copies(rows, own, snapped(begin), snapped(end), n_folds)
+
+
+def snapped(positions):
+    """Return positions in whole steps."""
+    return np.round(positions * SNAP) / SNAP
 
 
 def _covered(position, place, period):

@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_analytic.features._copies import Copies
+from sklearn_analytic.features._copies import SNAP, Copies, snapped
 
-_SNAP = 2.0**20  # steps of a unit
 _ROUNDING = 1e-9
 
 
@@ -89,19 +88,19 @@ class CopyLedger:
         total = np.bincount(place, lengths, minlength=len(self.pairs)) if len(self.pairs) else np.zeros(0)
         there = self.later + self.end - self.begin
         lacking = ~known
-        lacking[known] = (total > there * (1 + _ROUNDING) + 1 / _SNAP)[place[known]]
+        lacking[known] = (total > there * (1 + _ROUNDING) + 1 / SNAP)[place[known]]
         out = np.zeros((len(pairs), self.n_folds + 1))
         if not np.any(lacking):
             later = self.later[place]
             out[:, -1] = np.clip(later - (until - lengths), 0, lengths)
             begin = self.end[place] - np.maximum(until - later, 0)
             end = self.end[place] - np.maximum(until - lengths - later, 0)
-            spread = np.flatnonzero(end - begin > 1 / _SNAP)
-            laid = Copies(spread, contents[spread], _snapped(begin[spread]), _snapped(end[spread]), self.n_folds)
+            spread = np.flatnonzero(end - begin > 1 / SNAP)
+            laid = Copies(spread, contents[spread], snapped(begin[spread]), snapped(end[spread]), self.n_folds)
             out[:, :-1] = laid.shares(np.where(end > begin, end - begin, 0.0))
-        end = _snapped(self.end - np.maximum(total - self.later, 0))
+        end = snapped(self.end - np.maximum(total - self.later, 0))
         left = replace(self, end=np.maximum(end, self.begin), later=np.maximum(self.later - total, 0))
-        kept = np.flatnonzero(left.later + left.end - left.begin > 1 / _SNAP)
+        kept = np.flatnonzero(left.later + left.end - left.begin > 1 / SNAP)
         parts = {name: getattr(left, name)[kept] for name in ("pairs", "begin", "end", "later")}
         return replace(left, **parts), out, lacking
 
@@ -111,11 +110,6 @@ class CopyLedger:
         rows = np.arange(len(pairs))
         laid = Copies(rows, contents, self.begin[place], self.end[place], self.n_folds)
         return np.column_stack([laid.shares(self.end[place] - self.begin[place]), self.later[place]])
-
-
-def _snapped(positions):
-    """Positions in whole steps."""
-    return np.round(positions * _SNAP) / _SNAP
 
 
 def _sums_within(groups, lengths):

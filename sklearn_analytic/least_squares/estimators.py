@@ -5,17 +5,23 @@ from sklearn.base import ClassifierMixin, MultiOutputMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_analytic.estimator import reduction
-from sklearn_analytic.estimator.balance import refuse_other_sums, refuse_unbalanced, with_priors
+from sklearn_analytic.estimator.balance import refuse_unbalanced, with_priors
 from sklearn_analytic.estimator.base import in_dtype_of
 from sklearn_analytic.estimator.callbacks import with_callbacks
 from sklearn_analytic.estimator.interval_face import IntervalFace
 from sklearn_analytic.estimator.prediction_sets import SetScores, predict_set
 from sklearn_analytic.estimator.reduction import ReductionEstimator
 from sklearn_analytic.estimator.targets import ClassTargets, NumberTargets
-from sklearn_analytic.estimator.texts import ADDING, CLOSED_FORM, FITTED_COLUMNS, FITTED_ROWS, documented, filled
-from sklearn_analytic.estimator.unlearning import warn_of_traces
+from sklearn_analytic.estimator.texts import (
+    ADDING,
+    CLOSED_FORM,
+    FITTED_COLUMNS,
+    FITTED_ROWS,
+    REMOVING,
+    documented,
+    filled,
+)
 from sklearn_analytic.estimator.value import store
-from sklearn_analytic.estimator.weights import checked_weights
 from sklearn_analytic.export.calibration import fit_link
 from sklearn_analytic.export.computation import ROWS, Computation, chained
 from sklearn_analytic.features import apply_layers, cast_like, linear_readout
@@ -70,44 +76,20 @@ class BlockwiseEstimator(ReductionEstimator):
         """
         return self._partial_fit(X, y, sample_weight)
 
+    @filled(removing=REMOVING)
     def forget(self, X, y, sample_weight=None):
         """Take rows out again that were fitted before: the result equals a fit on the rest.
 
         The encoding of missing values and categories stays as it is, and so do hidden layers that rows have drawn.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, frame, torch.Tensor} of shape (n_samples, n_features)
-            Rows to take out.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            The targets or labels they were fitted with.
-        sample_weight : array-like of shape (n_samples,), default=None
-            The weights they were fitted with.
-
-        Returns
-        -------
-        self : object
-            The estimator; unchanged when ValueError says that the rows cannot have been in.
+        {removing}
 
         Warns
         -----
         UnlearningWarning
             If hidden layers have drawn rows, or means of targets stand for categories: these stay.
         """
-        check_is_fitted(self)
-        with self._unchanged_on_error():
-            method = self._checked_method()
-            refuse_unbalanced(method, "forget")
-            X = self._read_features(X, reset=False)
-            known, copies = self._learned.targets, checked_weights(sample_weight, X.shape[0])
-            targets, y = self._targets_of(y, X, known)
-            if targets.n_columns > known.n_columns:
-                known.coded(y)  # says which label no row can have had
-            refuse_other_sums(method, self._learned)
-            traces = method.traces(self._learned)
-            self._keep(method, method.removed(self._learned, X, y, copies))
-            warn_of_traces(type(self).__name__, traces, "use hidden='random' and columns of numbers")
-        return self
+        return self._forget(X, y, sample_weight)
 
     def merge(self, other):
         """Add all rows that another estimator has seen: shards fitted apart become one fit, of all classes of either.
@@ -221,8 +203,13 @@ class BlockwiseEstimator(ReductionEstimator):
         """The last hidden layer, in the dtype of the rows; the rows themselves where the model is linear."""
         return cast_like(apply_layers(self._learned.network, rows, backend), rows, backend)
 
+    @property
     def _left_out_rows(self):
         """The rows that are kept without themselves, their hidden features, and how they were left out."""
+        return self._read_off("left out", self._new_left_out_rows)
+
+    def _new_left_out_rows(self):
+        """The same, found."""
         problem = self._solved.problem or self._method().problem  # of a model of an earlier version
         found = left_out_rows(self._weighed, self.alpha_, self.rank_, problem)
         if found is None:
@@ -365,7 +352,7 @@ class BRMPRegressor(IntervalFace, MultiOutputMixin, BlockwiseEstimator):
 
     def _new_jackknife(self):
         """Leave-one-out residuals of the rows that are kept, and how the readout moves without them."""
-        return rows_jackknife(self._weighed, *self._left_out_rows())
+        return rows_jackknife(self._weighed, *self._left_out_rows)
 
     def _targets_of(self, y, X, before=None, classes=None):
         """Numbers, whose values blocks check."""
@@ -488,12 +475,12 @@ class BRMPClassifier(ClassifierMixin, BlockwiseEstimator):
 
     def _new_link(self):
         """The calibration of the outputs."""
-        left_out = self._left_out_rows()[0]
+        left_out = self._left_out_rows[0]
         return fit_link((left_out.predictions + 1) / 2, np.argmax(left_out.targets, axis=1), left_out.weights)
 
     def _set_scores(self):
         """What sets are measured on: the rows that are kept, left out."""
-        left_out = self._left_out_rows()[0]
+        left_out = self._left_out_rows[0]
         return SetScores.of(left_out, self._chances(left_out.predictions), self._learned.statistic.rows.x)
 
     def _targets_of(self, y, X, before=None, classes=None):

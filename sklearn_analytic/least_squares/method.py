@@ -164,6 +164,8 @@ class BlockwiseMethod(Method):
         """The statistic that is solved."""
         return without_columns(self.weighed(learned, self.factors(learned)).statistic)
 
+    no_trace = "use hidden='random' and columns of numbers"
+
     def traces(self, learned):
         """Return what rows that are forgotten may have left in layers and encodings."""
         drawn = bool(learned.network) and self.hidden not in _BLIND

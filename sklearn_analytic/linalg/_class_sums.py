@@ -35,6 +35,11 @@ class ClassSums:
         """Return the sums of no rows, from a statistic of none."""
         return cls((empty,) * n_classes)
 
+    def emptied(self):
+        """Return the sums of no rows."""
+        part = self.parts[0]
+        return ClassSums.begun(type(part).empty(part.n_features, part.n_targets), len(self.parts))
+
     @property
     def n_features(self):
         """Number of columns that belong to X."""

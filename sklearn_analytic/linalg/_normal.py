@@ -93,6 +93,10 @@ class NormalEquations:
         p = n_features + n_targets
         return cls(0, 0.0, np.zeros(p), np.zeros((p, p)), n_features, NO_ROWS)
 
+    def emptied(self):
+        """Return the statistic of no rows of the same columns."""
+        return NormalEquations.empty(self.n_features, self.n_targets)
+
     @classmethod
     def from_rows(cls, x, y, sample_weight=None, backend=None, widen=True):
         """Return the statistic of one block of rows; two passes over the block, none over the data.

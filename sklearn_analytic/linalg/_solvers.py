@@ -96,10 +96,9 @@ def remove_rows(statistic, block, backend):
 def _remove_summed(statistic, block, backend):
     """Take the statistic of the rows away: of the classes in them, where each has one."""
     if isinstance(statistic, ClassSums):
-        empty = type(statistic.parts[0]).empty(statistic.n_features, statistic.parts[0].n_targets)
-        rows = ClassSums.begun(empty, len(statistic.parts))
         codes = np.argmax(block.y[:, : len(statistic.parts)], axis=1)
-        return statistic.remove(rows.accumulate(block.x, block.y, codes, block.weight, backend).to_host(backend))
+        rows = statistic.emptied().accumulate(block.x, block.y, codes, block.weight, backend)
+        return statistic.remove(rows.to_host(backend))
     rows = type(statistic).from_rows(block.x, block.y, block.weight, backend)
     return statistic.remove(rows.to_host(backend))
 
