@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what tools read; at run time a name is imported when it is 
     from sklearn_analytic.distributed.display import CommunicationDisplay
     from sklearn_analytic.estimator.device import Device
     from sklearn_analytic.estimator.interval_display import IntervalDisplay
-    from sklearn_analytic.estimator.networks import DenseNetwork, ImageNetwork, SequenceNetwork
+    from sklearn_analytic.estimator.networks import DenseNetwork, GivenNetwork, ImageNetwork, SequenceNetwork
     from sklearn_analytic.estimator.solvers import SGD, Adam, AdamW
     from sklearn_analytic.estimator.unlearning import UnlearningWarning
     from sklearn_analytic.estimator.warmup import warmup
@@ -53,6 +53,7 @@ __all__ = [
     "Device",
     "FeatureImportanceDisplay",
     "Feedback",
+    "GivenNetwork",
     "ImageNetwork",
     "IntervalDisplay",
     "KFAC",
@@ -83,7 +84,7 @@ _HOMES = {  # {module: the public names that are at home there}
     "sklearn_analytic.distributed.display": ("CommunicationDisplay",),
     "sklearn_analytic.estimator.device": ("Device",),
     "sklearn_analytic.estimator.interval_display": ("IntervalDisplay",),
-    "sklearn_analytic.estimator.networks": ("DenseNetwork", "ImageNetwork", "SequenceNetwork"),
+    "sklearn_analytic.estimator.networks": ("DenseNetwork", "GivenNetwork", "ImageNetwork", "SequenceNetwork"),
     "sklearn_analytic.estimator.solvers": ("SGD", "Adam", "AdamW"),
     "sklearn_analytic.estimator.unlearning": ("UnlearningWarning",),
     "sklearn_analytic.estimator.warmup": ("warmup",),

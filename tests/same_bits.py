@@ -77,6 +77,7 @@ def forgotten(X, y):
 
 IMAGES = {"network": sa.ImageNetwork((1, 8, 8))}
 SMALL = {"network": sa.ImageNetwork((1, 8, 8), (4, 4)), "max_iter": 1}
+TRAINED = sa.DenseNetwork(readout="trained")
 SERIES = {"network": sa.SequenceNetwork(8, (8,)), "max_iter": 2}
 SOURCE = {"X_val": CANCER[::3], "y_val": MALIGN[::3]}
 FITS = {
@@ -199,8 +200,11 @@ FITS = {
         stepwise("DFARegressor", (16,), device="torch:cpu").fit_blocks(blocks(DIABETES, COURSE)),
         DIABETES,
     ),
-    "LayerwiseMLP": lambda: (stepwise("LayerwiseMLP").fit(CANCER, MALIGN), CANCER),
-    "LayerwiseMLP, images": lambda: (stepwise("LayerwiseMLP", (16,), **SMALL).fit(DIGITS, FIGURES), DIGITS),
+    "LayerwiseMLP": lambda: (stepwise("LayerwiseMLP", network=TRAINED).fit(CANCER, MALIGN), CANCER),
+    "LayerwiseMLP, images": lambda: (
+        stepwise("LayerwiseMLP", (16,), **SMALL).set_params(network__readout="trained").fit(DIGITS, FIGURES),
+        DIGITS,
+    ),
     "LayerwiseMLP, torch": lambda: (
         stepwise("LayerwiseMLP", (16, 16), device="torch:cpu", partitions=1).fit(IRIS, KINDS, WEIGHTS),
         IRIS,
@@ -219,12 +223,15 @@ FITS = {
     ),
     "LayerwiseMLP, memory": lambda: (
         stepwise(
-            "LayerwiseMLP", (16, 16), partitions=sa.Partitions(memory_budget=60_000, subsample=0.5, cache="float16")
+            "LayerwiseMLP",
+            (16, 16),
+            partitions=sa.Partitions(memory_budget=60_000, subsample=0.5, cache="float16"),
+            network=TRAINED,
         ).fit(CANCER, MALIGN),
         CANCER,
     ),
     "LayerwiseMLPRegressor, blocks": lambda: (
-        stepwise("LayerwiseMLPRegressor", (16, 16)).fit_blocks(blocks(DIABETES, COURSE)),
+        stepwise("LayerwiseMLPRegressor", (16, 16), network=TRAINED).fit_blocks(blocks(DIABETES, COURSE)),
         DIABETES,
     ),
     "LayerwiseMLP, simultaneous": lambda: (
@@ -234,13 +241,18 @@ FITS = {
             order="simultaneous",
             partitions=sa.Partitions(local_loss="predsim"),
             output="expgb",
+            network=TRAINED,
         ).fit(IRIS, KINDS),
         IRIS,
     ),
     "LayerwiseMLPRegressor, laps": lambda: (
-        stepwise("LayerwiseMLPRegressor", (16, 16), partitions=sa.Partitions(interlayer="window"), order="laps").fit(
-            DIABETES, PAIRS
-        ),
+        stepwise(
+            "LayerwiseMLPRegressor",
+            (16, 16),
+            partitions=sa.Partitions(interlayer="window"),
+            order="laps",
+            network=TRAINED,
+        ).fit(DIABETES, PAIRS),
         DIABETES,
     ),
     "DecoupledMLPClassifier": lambda: (

@@ -21,6 +21,7 @@ from sklearn_analytic.estimator.epoch_method import interrupt
 from sklearn_analytic.estimator.epoch_rows import called
 from sklearn_analytic.estimator.epoch_targets import NetworkClasses, NetworkNumbers, mean_one
 from sklearn_analytic.estimator.epochs import BEFORE_FIT, LAST_GOOD
+from sklearn_analytic.estimator.learned import Trained
 from sklearn_analytic.estimator.targets import refuse_balanced
 from sklearn_analytic.estimator.texts import TRAINING, filled
 from sklearn_analytic.estimator.weights import checked_weights
@@ -34,11 +35,6 @@ from sklearn_analytic.io._raw_columns import names_of
 from sklearn_analytic.io._readers import unpacked
 from sklearn_analytic.io._sources import numbered, opened
 from sklearn_analytic.nn._losses import class_outputs
-
-
-def _forward(network, fitted):
-    """The function of encoded rows that gives raw outputs."""
-    return network.forward(fitted)
 
 
 class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
@@ -87,13 +83,17 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
             function, width = self._function(method, trained, trained.attributes)
             return host(self._mapped(held_out[0], function, width, trained.reading.table.dense))
 
+        def encoded(trained):
+            return trained.reading.table.all_dense(held_out[0]), *held_out[1:]
+
         judge = None if held_out is None else lambda trained: targets.score(outputs(trained), *held_out[1:])
-        trained, history, error = epochs.fit_source(method, targets, source, y, weights, tasks, judge)
+        watched = None if held_out is None else encoded
+        trained, history, error = epochs.fit_source(method, targets, source, y, weights, tasks, judge, watched)
         if error is None and history.failure:  # while rows were judged
             error = method.failure(history, LAST_GOOD if history.losses else BEFORE_FIT)
         if error is not None and not history.losses:
             raise error
-        if held_out is not None:
+        if held_out is not None and trained.readouts is None:
             trained = replace(trained, targets=trained.targets.calibrated(outputs(trained), *held_out[1:]))
         self._keep(trained)
         if blocks.feature_names is not None:
@@ -190,8 +190,8 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
     @property
     def out_activation_(self):
         """What outputs go through: "softmax", "identity", or the name of another output rule."""
-        link = getattr(self._of_fitted("out_activation_").targets, "link", "identity")
-        return "identity" if link == "linear" else link
+        found = self._of_fitted("out_activation_").targets.out_activation
+        return "identity" if found == "linear" else found
 
     def _of_fitted(self, name):
         """What training left behind, or the error of an attribute that is not there."""
@@ -219,20 +219,20 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
 
     # ---- answers ----
 
-    def _raw_outputs(self, X, forward=_forward):
+    def _raw_outputs(self, X, forward=Trained.forward):
         """Raw outputs (n, c) of checked rows, in the kind and on the device of X."""
         check_is_fitted(self)
         trained = self._trained
         return self._outputs(X, self._method(), trained, trained.attributes | self._written(trained), forward)
 
-    def _outputs(self, X, method, trained, fitted, forward=_forward):
+    def _outputs(self, X, method, trained, fitted, forward=Trained.forward):
         """Raw outputs of rows by fitted weights."""
         return self._map_blocks(X, *self._function(method, trained, fitted, forward))
 
-    def _function(self, method, trained, fitted, forward=_forward):
+    def _function(self, method, trained, fitted, forward=Trained.forward):
         """The function of encoded rows that gives raw outputs, and the columns of what it reads."""
         network = self._network(method, trained, fitted)
-        forward, reading = forward(network, fitted), trained.reading
+        forward, reading = forward(trained, network, fitted), trained.reading
 
         def outputs(rows, backend):
             return backend.asarray(forward(reading.encoded(rows, host(rows).dtype)))
@@ -265,8 +265,9 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
         self._network(method, trained, self._written(trained))
         encoding = () if trained.reading.encoding is None else (trained.reading.encoding,)
         *hidden, last = zip(self.coefs_, self.intercepts_, strict=True)
+        last, n_read = (last, 1) if trained.readouts is None else (trained.readouts.folded(last), len(hidden))
         last = trained.targets.in_units(*last)
-        return dense_computation(encoding, hidden, method.activation, last, trained.targets.head())
+        return dense_computation(encoding, hidden, method.activation, last, trained.targets.head(), n_read)
 
 
 @with_callbacks

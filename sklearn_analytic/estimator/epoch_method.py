@@ -59,7 +59,7 @@ class GradientMethod(Method):
     validation_fraction: float
     n_iter_no_change: Any
     tol: float
-    network: Any  # Network or GivenNetwork
+    network: Network
     input_encoding: Any
     warm_start: bool
     verbose: Any
@@ -124,6 +124,11 @@ class GradientMethod(Method):
     def reads_tables(self):
         """Whether columns of X may become several: not where they are pixels or steps, or a network is given."""
         return self.network.is_plain
+
+    @property
+    def reads_layers(self):
+        """Whether a readout of all layers predicts after a fit."""
+        return self.network.readout == "all_layers"
 
     def check_columns(self, n_features):
         """Refuse rows that are no images or sequences of the given shape."""

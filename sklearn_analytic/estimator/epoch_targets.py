@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score
 
 from sklearn_analytic.backend import backend_for
@@ -20,7 +20,7 @@ from sklearn_analytic.estimator.weights import (
     refuse_no_weight,
     weights_in_range,
 )
-from sklearn_analytic.export.calibration import log_outputs
+from sklearn_analytic.export.calibration import fit_link, log_outputs
 from sklearn_analytic.export.computation import Classes, Numbers, Rule
 from sklearn_analytic.io._checks import host
 from sklearn_analytic.nn import Rows
@@ -39,6 +39,7 @@ class NetworkClasses:
     output: str  # the rule by which outputs are trained, one of ``class_outputs()``
     link: str  # the rule by which they are read
     temperature: float = 1.0  # of this fit alone
+    calibration: Any = None  # of a readout of all layers, in place of both
 
     # ---- from y ----
 
@@ -108,7 +109,8 @@ class NetworkClasses:
 
     def published(self):
         """Return the fitted attributes that say what outputs are."""
-        return {"classes_": self.classes, "temperature_": self.temperature}
+        temperature = self.temperature if self.calibration is None else 1 / self.calibration.slope
+        return {"classes_": self.classes, "temperature_": temperature}
 
     def read_by(self, link):
         """Return the classes with outputs that are read by another rule; None is that by which they were trained."""
@@ -131,9 +133,23 @@ class NetworkClasses:
         found = minimize_scalar(cost, bounds=_TEMPERATURES, method="bounded")
         return replace(self, temperature=float(np.exp(found.x)))
 
+    def read_linearly(self, outputs, y, weight):
+        """Return the classes with the outputs of a readout, calibrated on those of rows that it was left without."""
+        return replace(self, calibration=fit_link(outputs, y, weight))
+
+    @property
+    def out_activation(self):
+        """What outputs go through: the name of a rule, "linear" for none."""
+        return self.link if self.calibration is None else "linear"
+
+    @property
+    def reader(self):
+        """What makes probabilities of outputs."""
+        return self.calibration or Rule(self.link, self.temperature)
+
     def head(self):
         """Return what an export says of outputs: classes, and how their probabilities are read."""
-        return Classes(self.classes, Rule(self.link, self.temperature))
+        return Classes(self.classes, self.reader)
 
     def in_units(self, coef, intercept):
         """Return a last layer as it is: outputs are in no units."""
@@ -143,22 +159,20 @@ class NetworkClasses:
         """Return the most probable class of every row."""
         return self.classes[host(outputs).argmax(axis=1)]
 
-    def probabilities(self, outputs, rule=None):
-        """Return the softmax of scores; what is too small for the dtype is its smallest number, which has a logarithm.
+    def probabilities(self, outputs, reader=None):
+        """Return the probabilities of outputs, as they or others are read.
 
-        Scores are read by the link, or another rule.
+        What is too small for the dtype is its smallest number, which has a logarithm.
         """
-        found = softmax(self._log_scores(outputs, rule), axis=1)
+        scores = host(outputs)
+        found = (reader or self.reader).probabilities(scores).astype(scores.dtype, copy=False)
         return beside(np.maximum(found, np.finfo(found.dtype).tiny), outputs)
 
     def log_probabilities(self, outputs):
         """Return the logarithms of probabilities, all finite."""
-        found = log_softmax(self._log_scores(outputs), axis=1)
+        scores = host(outputs)
+        found = self.reader.log_probabilities(scores).astype(scores.dtype, copy=False)
         return beside(np.maximum(found, np.finfo(found.dtype).min), outputs)
-
-    def _log_scores(self, outputs, rule=None):
-        """Scores whose softmax is the probabilities."""
-        return log_outputs(host(outputs), rule or self.link) / self.temperature
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,8 +281,14 @@ class NetworkNumbers:
             outputs = np.where(self.scale == 0, 0.0, outputs)
         return 1.0 - float(np.average(np.mean((outputs - y) ** 2, axis=1), weights=weight))
 
+    out_activation, calibration = "linear", None
+
     def calibrated(self, outputs, y, weight):
         """Return the targets: predictions need no calibration."""
+        return self
+
+    def read_linearly(self, outputs, y, weight):
+        """Return the targets: a readout gives numbers, too."""
         return self
 
     def head(self):

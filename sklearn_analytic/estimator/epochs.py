@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from sklearn_analytic.backend import one_blas_thread, rows_are_few
 from sklearn_analytic.estimator.base import FromParameters, seed_of
 from sklearn_analytic.estimator.epoch_rows import called, most_encoded, positive_rows, relative
+from sklearn_analytic.estimator.layer_readout import apart_in_block, blocks_of, n_apart, set_apart, solved
 from sklearn_analytic.estimator.learned import Trained, layout, shapes
 from sklearn_analytic.estimator.table import Coding, learn_table
 from sklearn_analytic.estimator.written_weights import take_written
@@ -98,6 +100,7 @@ class Method(FromParameters, ABC):
     watched_names = ()  # of fitted attributes that :meth:`watch` adds rows to
 
     reads_tables = True  # whether columns of X may become several
+    reads_layers = False  # whether a readout of all layers predicts, after a fit
 
     def of_stream(self):
         """Return the method for blocks that are seen once."""
@@ -161,6 +164,14 @@ class Method(FromParameters, ABC):
         """Return what was measured, as fitted attributes by name."""
         return {}
 
+    def exits(self, attributes, n_layers):
+        """Return how many of all layers, the outputs among them, each readout reads."""
+        return [n_layers]
+
+    def with_readouts(self, readouts):
+        """Return what readouts of all layers are published as, by name."""
+        return {}
+
     def link(self, history):
         """Return the rule by which outputs are read; None is that by which they were trained."""
         return None
@@ -195,12 +206,16 @@ def fit(method, targets, X, y, weights, tasks, table, held_out=None, before=None
     method.check_columns(X.shape[1])
     coded, named = targets.coded(y, method.weight_dtype), "X" if held_out is None else "X_val"
     seed, generator = method.begun() if before is None else (before.seed, _generator_of(before))
+    is_given = held_out is not None
     part, held_out = method.split(X, coded, weights, held_out, seed)
     reading = _reading(method, part[0], part[2], generator, table) if before is None else before.reading
     if before is not None or len(part[1]) > most_encoded(X.shape[1]):
         reading = reading.woken(part[0], part[2], method.n_groups)
-    rows = _rows(method, reading, *part)
-    method.warn_of_rows(len(rows.x))
+    every = rows = _rows(method, reading, *part)
+    n_seen = len(rows.x)
+    if method.reads_layers and held_out is None:
+        rows, n_seen = set_apart(every, seed)
+    method.warn_of_rows(n_seen)
     network = _Network(method, targets, reading, rows, seed, generator, before)
     if before is not None:
         network.go_on(before, written)
@@ -218,7 +233,22 @@ def fit(method, targets, X, y, weights, tasks, table, held_out=None, before=None
     if watched is not None:
         trained, outputs = _with_scores(trained, history), network.execution.outputs(watched.x)
         trained = replace(trained, targets=trained.targets.calibrated(outputs, watched.y, watched.weight))
+    if method.reads_layers and history.failure is None:
+        blocks = [blocks_of(every, n_seen)]
+        if watched is not None and not is_given:  # they are training rows, which the layers have not seen
+            blocks, watched = [*blocks, blocks_of(watched, 0)], None
+        trained = _with_readouts(method, trained, network.units(trained), chain(*blocks), watched)
     return trained, history
+
+
+def _with_readouts(method, trained, units, blocks, watched):
+    """What was trained, with readouts of all layers where they can be chosen."""
+    exits_of = partial(method.exits, trained.attributes)
+    found = solved(trained.targets, units, exits_of, blocks, trained.seed, watched)
+    if found is None:
+        return trained
+    readouts, targets = found
+    return _with(replace(trained, readouts=readouts, targets=targets), method.with_readouts(readouts))
 
 
 # ---- block by block ----
@@ -301,23 +331,24 @@ def _refuse_far(weights):
 # ---- epoch by epoch over a source ----
 
 
-def fit_source(method, targets, source, y, weights, tasks, judge=None):
+def fit_source(method, targets, source, y, weights, tasks, judge=None, watched=None):
     """Train on blocks that are read again in every epoch; return what that leaves behind, the history, and an error.
 
-    ``judge(trained)`` is the score of rows that are watched. An error, an interrupt too, is handed back beside the last
+    ``judge(trained)`` is the score of rows that are watched, ``watched(trained)`` are these rows, as the table of
+    ``trained`` encodes them. An error, an interrupt too, is handed back beside the last
     good weights. Values that are missing where the first block has not shown it let training begin anew, once.
     """
     try:
-        trained, history, error = _over_source(method, targets, source, y, weights, tasks, judge)
+        trained, history, error = _over_source(method, targets, source, y, weights, tasks, judge, watched)
         if source.lacks or history.losses or not getattr(error, "is_gap", False):
             return trained, history, error
     except UnreadableValueError as gap:
         if source.lacks or not gap.is_gap:
             raise
-    return _over_source(method, targets, replace(source, lacks=True), y, weights, tasks, judge)
+    return _over_source(method, targets, replace(source, lacks=True), y, weights, tasks, judge, watched)
 
 
-def _over_source(method, targets, source, y, weights, tasks, judge):
+def _over_source(method, targets, source, y, weights, tasks, judge, watched):
     """Training over all epochs, by a table that is learned first."""
     seed, coding = seed_of(method.random_state), Coding.of(targets, is_coded=False)
     table = method.table(source, y, weights, coding)
@@ -326,21 +357,29 @@ def _over_source(method, targets, source, y, weights, tasks, judge):
     reading = replace(method.reading_of_source(rows, np.random.default_rng(seed)), table=table)
     n = rows.n_rows if rows.weight is None else int(np.sum(rows.weight > 0))
     plan = method.plan(n, method.recipe(n))
-    stream = _Stream(method, targets, rows, source.sizes, plan, Trained(targets, reading, seed=seed))
+    share = n_apart(n) / n if method.reads_layers and watched is None else 0.0
+    stream = _Stream(method, targets, rows, source.sizes, plan, Trained(targets, reading, seed=seed), share)
     if not tasks.begun:
         tasks.begin(plan.n_epochs)
     score = None if judge is None else lambda: judge(stream.trained)
     told = lambda epoch, history: tasks.epoch(lambda: so_far(stream.trained, history))  # noqa: E731
     history = train_by(stream.epoch, stream, plan, stream.pace, score=score, after_epoch=told)
     trained = _with(stream.trained, method.curve(history.losses) | {"t_": n * len(history.losses)})
-    return (trained if judge is None else _with_scores(trained, history)), history, stream.error
+    trained = trained if judge is None else _with_scores(trained, history)
+    if method.reads_layers and stream.error is None and history.failure is None:
+        network = method.network_plan(reading.width(rows.n_columns), targets.n_outputs, trained)
+        given = None if watched is None else _rows(method, trained.reading, *watched(trained))
+        units = network.layer_units(trained.attributes)
+        trained = _with_readouts(method, trained, units, stream.blocks(), given)
+    return trained, history, stream.error
 
 
 class _Stream:
     """A source of blocks as what the one loop trains: its state is what all blocks so far leave behind."""
 
-    def __init__(self, method, targets, rows, sizes, plan, begun):
+    def __init__(self, method, targets, rows, sizes, plan, begun, share_apart=0.0):
         self._method, self._targets, self._rows, self._plan = method, targets, rows, plan
+        self._share_apart = share_apart  # of rows that no step learns
         self._steps = [-(-size // plan.batch_size) for size in sizes if size]
         self.trained, self.error, self.pace = begun, None, Pace(plan)
 
@@ -365,6 +404,8 @@ class _Stream:
         with closing(iter(self._rows)) as blocks:
             for k, block in enumerate(blocks):
                 x, y, w = positive_rows(block.x, block.y, block.weight)
+                if self._share_apart:
+                    x, y, w = _some(~self._apart(k, len(x)), x, y, w)
                 if len(x):
                     stretch = Stretch(first, total, seen, self.pace.factor, self._plan)
                     found = absorb(
@@ -375,6 +416,20 @@ class _Stream:
                 first += self._steps[k]
                 del block, x, y, w  # or they would stay while the next ones are read
         return loss / weight
+
+    def _apart(self, number, n_rows):
+        """A mask of the rows of a block that no step learns."""
+        return apart_in_block(self.trained.seed, number, n_rows, self._share_apart)
+
+    def blocks(self):
+        """Yield encoded rows once more, with a mask of those that no step has learned."""
+        method, reading = self._method, self.trained.reading
+        with closing(iter(self._rows)) as blocks:
+            for k, block in enumerate(blocks):
+                x, y, w = positive_rows(block.x, block.y, block.weight)
+                if len(x):
+                    coded = self._targets.coded(y, method.weight_dtype)
+                    yield Rows(reading.encoded(x, method.weight_dtype), coded, w), self._apart(k, len(x))
 
     def snapshot(self):
         """Return what all blocks so far leave behind."""
@@ -452,6 +507,10 @@ class _Network:
         attributes = fitted | self._method.curve(history.losses) | seen | records
         return Trained(self._targets.read_by(link), self._reading, attributes, due)
 
+    def units(self, trained):
+        """Return the function of encoded rows that gives the units of all layers."""
+        return self._plan.layer_units(trained.attributes)
+
     def trained(self, history):
         """Return what training leaves behind."""
         method, execution = self._method, self.execution
@@ -476,6 +535,11 @@ def _rows(method, reading, X, coded, weights):
         weights = relative(weights)
         weights = weights * (len(weights) / weights.sum())
     return Rows(reading.encoded(X, method.weight_dtype), coded, weights)
+
+
+def _some(chosen, *parts):
+    """Rows of some arrays, which may be missing."""
+    return [None if part is None else part[chosen] for part in parts]
 
 
 def _of_lightest(recipe, weight):

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_analytic.backend import backend_for, is_tensor
+from sklearn_analytic.export.computation import Rule
 from sklearn_analytic.features._audit import Audit, Contents
 from sklearn_analytic.features._row_sample import row_hashes
 from sklearn_analytic.features._sampling import label_hashes
@@ -123,10 +124,29 @@ class Trained:
     kind: dict = field(default_factory=dict)  # parameters that must stay
     seed: int = 0
     blocks: int = 0  # that were trained on: whole fits, or blocks of a stream
+    readouts: Any = None  # of all layers, where these predict in place of the network's own outputs
 
     def published(self):
         """Return all fitted attributes by name."""
         return self.targets.published() | self.attributes
+
+    def forward(self, network, fitted):
+        """Return the function of encoded rows that gives outputs, from a plan and fitted weights."""
+        if self.readouts is None:
+            return network.forward(fitted)
+        return self.readouts.forward(network.layer_units(fitted))
+
+    def staged_forward(self, network, fitted):
+        """Return the function of encoded rows that gives the outputs of every stage, bottom to top."""
+        if self.readouts is None:
+            return network.staged_forward(fitted)
+        return self.readouts.staged_forward(network.layer_units(fitted))
+
+    def readers(self, n_stages):
+        """Return what makes probabilities of the outputs of every stage; heads below the last are as trained."""
+        if self.readouts is not None:
+            return [stage.link for stage in self.readouts.stages]
+        return [*[Rule(self.targets.output, self.targets.temperature)] * (n_stages - 1), self.targets.reader]
 
     def n_layers(self):
         """Return the number of layers, the input included: those of torch are told by their matrices."""

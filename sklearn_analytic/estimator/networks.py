@@ -1,13 +1,13 @@
 """What a network is made of, as values: dense layers, convolutions or recurrences below them, or a Sequential of torch.
 
 ``network=None`` stands for dense layers alone. ``hidden_layer_sizes`` and ``activation`` stay parameters of their own.
+Every value says, too, whether the network predicts with its outputs, or with a readout of all of its layers.
 """
 
 import math
 import numbers
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from sklearn_analytic.nn import torch_module
 
 _CHECKS, _NETWORKS = "sklearn_analytic.nn._torch_checks", "sklearn_analytic.nn._torch_networks"
 _STAGES = "sklearn_analytic.nn._torch_stages"
+READOUTS = ("auto", "trained", "all_layers")
+_READS = {"readout": one_of(READOUTS)}
 
 
 class Network(Value):
@@ -38,7 +40,7 @@ class Network(Value):
         if isinstance(given, cls):
             return given
         if isinstance(given, Value | str | numbers.Number | type):
-            kinds = "DenseNetwork(...), ImageNetwork(...), SequenceNetwork(...)"
+            kinds = "DenseNetwork(...), ImageNetwork(...), SequenceNetwork(...), GivenNetwork(...)"
             raise ValueError(f"network must be {kinds}, a torch.nn.Sequential or None, got {given!r}.")
         return standing_for(DenseNetwork) if given is None else GivenNetwork(given)
 
@@ -55,7 +57,7 @@ class Network(Value):
     @classmethod
     def choices(cls):
         """Return what may lie below."""
-        return [DenseNetwork, ImageNetwork, SequenceNetwork]
+        return [DenseNetwork, ImageNetwork, SequenceNetwork, GivenNetwork]
 
     @property
     def torch_for(self):
@@ -82,6 +84,12 @@ class DenseNetwork(Network):
     ----------
     normalization : {"batch", "layer"} or None, default=None
         Normalisation of hidden layers, which tolerates older gradients. Moving averages are updated once per batch.
+    readout : {"auto", "trained", "all_layers"}, default="auto"
+        What predicts. "trained": the outputs of the network. "all_layers": ridge regression of the targets on the
+        units of all layers, solved for after training, with a ridge and probabilities chosen on rows that the layers
+        have not seen: a twentieth of them, at least 100 and at most 1000 and a quarter of all. "auto" is the latter
+        for layer-wise training of several partitions, and "trained" otherwise. Predictions after ``partial_fit`` are
+        those of the trained outputs.
 
     Examples
     --------
@@ -90,10 +98,10 @@ class DenseNetwork(Network):
     'layer'
     """
 
-    checks: ClassVar = {"normalization": one_of((None, "batch", "layer"))}
+    checks: ClassVar = _READS | {"normalization": one_of((None, "batch", "layer"))}
     is_plain = True
 
-    def __init__(self, *, normalization=None):
+    def __init__(self, *, normalization=None, readout="auto"):
         store(self, locals())
 
     @property
@@ -119,6 +127,9 @@ class ImageNetwork(Network):
         ``scheme="modular"`` end at poolings, so that sparse feedback between convolutions needs such blocks.
     normalization : {"batch"} or None, default=None
         Whether convolutions are normalised.
+    readout : {"auto", "trained", "all_layers"}, default="auto"
+        What predicts, as in :class:`DenseNetwork`; of convolutions a readout sees the means of maps, of recurrent
+        layers those of steps.
 
     Examples
     --------
@@ -127,7 +138,9 @@ class ImageNetwork(Network):
     (8, 8)
     """
 
-    def __init__(self, image_shape, conv_layer_sizes=(32, 64), *, normalization=None):
+    checks: ClassVar = _READS
+
+    def __init__(self, image_shape, conv_layer_sizes=(32, 64), *, normalization=None, readout="auto"):
         store(self, locals())
 
     @property
@@ -160,6 +173,7 @@ class ImageNetwork(Network):
 
     def check(self):
         """Refuse settings that mean nothing."""
+        super().check()
         value = self.image_shape
         sides = value if isinstance(value, list | tuple | np.ndarray) else ()
         if len(sides) not in (2, 3) or not all(isinstance(v, int | np.integer) and v > 0 for v in sides):
@@ -181,6 +195,9 @@ class SequenceNetwork(Network):
         Steps of a sequence.
     recurrent_layer_sizes : int or sequence of int, default=(64,)
         Units of the recurrent layers.
+    readout : {"auto", "trained", "all_layers"}, default="auto"
+        What predicts, as in :class:`DenseNetwork`; of convolutions a readout sees the means of maps, of recurrent
+        layers those of steps.
 
     Examples
     --------
@@ -189,12 +206,12 @@ class SequenceNetwork(Network):
     SequenceNetwork(recurrent_layer_sizes=24, sequence_length=8)
     """
 
-    checks: ClassVar = {
+    checks: ClassVar = _READS | {
         "sequence_length": check_positive_integer,
         "recurrent_layer_sizes": check_sizes,
     }
 
-    def __init__(self, sequence_length, recurrent_layer_sizes=(64,)):
+    def __init__(self, sequence_length, recurrent_layer_sizes=(64,), *, readout="auto"):
         store(self, locals())
 
     @property
@@ -218,12 +235,36 @@ class SequenceNetwork(Network):
             )
 
 
-@dataclass(frozen=True, eq=False)
-class GivenNetwork:
-    """A Sequential of torch, trained from its own weights as a copy."""
+class GivenNetwork(Network):
+    """A Sequential of torch, trained from its own weights as a copy: what ``network=module`` stands for.
 
-    module: Any
-    is_plain, is_given, n_channels, normalization, torch_for = False, True, 1, None, "network"
+    Parameters
+    ----------
+    module : torch.nn.Sequential
+        All layers: plain, without hooks or lazy layers, and with raw outputs.
+    readout : {"auto", "trained", "all_layers"}, default="auto"
+        What predicts, as in :class:`DenseNetwork`; of convolutions a readout sees the means of maps, of recurrent
+        layers those of steps.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sklearn_analytic import GivenNetwork, LayerwiseMLP
+    >>> module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> LayerwiseMLP(network=GivenNetwork(module, readout="trained")).network.readout
+    'trained'
+    """
+
+    checks: ClassVar = _READS
+    is_given = True
+
+    def __init__(self, module, *, readout="auto"):
+        store(self, locals())
+
+    @property
+    def torch_for(self):
+        """What needs torch."""
+        return "network"
 
     def n_layers(self, hidden):
         """Return the number of hidden layers."""
@@ -237,10 +278,6 @@ class GivenNetwork:
         """Return a function of a generator that copies the network."""
         torch_module(_CHECKS).check_sequential(self.module)
         return partial(_copied, self.module, n_inputs, n_outputs)
-
-    def check_columns(self, n_features):
-        """Its first layer does."""
-        return
 
 
 def conv_blocks(value):

@@ -85,12 +85,13 @@ hidden_layer_sizes : int or sequence of int
     Units of the dense hidden layers (of the dense head, under convolutions or recurrences); () is none.
 activation : {"relu", "leaky_relu", "tanh", "logistic", "identity"}
     Activation of hidden layers.
-network : None, DenseNetwork, ImageNetwork, SequenceNetwork or torch.nn.Sequential
+network : None, DenseNetwork, ImageNetwork, SequenceNetwork, torch.nn.Sequential or GivenNetwork
     What lies below the dense layers. None: nothing. :class:`DenseNetwork`: nothing, and normalised layers.
     :class:`ImageNetwork`: convolutions over rows that are flattened images. :class:`SequenceNetwork`: recurrent layers
     over rows that are flattened sequences. A Sequential of torch is trained in place of all layers, from
     its own weights; it is copied. It is plain, without hooks or lazy layers, and its last layer gives raw outputs;
-    Sequentials of another class inside count as one layer.
+    Sequentials of another class inside count as one layer. ``readout`` of each of these values says what predicts: the
+    trained outputs, or a ridge readout of all layers.
 output : {"softmax", "linear", "expgb", "pow3gb"}
     What raw outputs z mean, and the error e that is sent back: with one-hot targets t, :math:`e = o(z) - t`, and o
     the softmax (cross-entropy), z itself ("linear", half the squared error), :math:`0.1 e^z` ("expgb") or

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax, softmax
 
+from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.features import DenseLayer
 
 ROWS = -1  # the step that is the rows themselves
@@ -42,6 +44,18 @@ class Rule:
 
     output: str
     temperature: float
+
+    def probabilities(self, outputs):
+        """Return rows that sum to one."""
+        return softmax(self._scores(outputs), axis=1)
+
+    def log_probabilities(self, outputs):
+        """Return the logarithms of the probabilities."""
+        return log_softmax(self._scores(outputs), axis=1)
+
+    def _scores(self, outputs):
+        """Scores whose softmax is meant."""
+        return log_outputs(outputs, self.output) / self.temperature
 
 
 @dataclass(frozen=True)
@@ -94,10 +108,12 @@ def pruned(steps, read, sizes, coef):
     return left, tuple(renumbered[read[k]] for k in kept), np.concatenate([blocks[k] for k in kept])
 
 
-def dense_computation(encodings, hidden, activation, last, head):
+def dense_computation(encodings, hidden, activation, last, head, n_read=1):
     """Return encodings, hidden dense layers (W, b) in turn, and the last, linear one, in the units of predictions.
 
-    The activation may be one that networks trained by steps alone have; nothing here applies it.
+    It reads the uppermost ``n_read`` layers side by side. The activation may be one that networks trained by steps
+    alone have; nothing here applies it.
     """
     steps = chained((*encodings, *(DenseLayer(*layer, activation) for layer in hidden)))
-    return Computation(steps, (len(steps) + ROWS,), *(np.asarray(part, np.float64) for part in last), head)
+    read = tuple(range(len(steps) + ROWS + 1 - n_read, len(steps) + ROWS + 1))
+    return Computation(steps, read, *(np.asarray(part, np.float64) for part in last), head)

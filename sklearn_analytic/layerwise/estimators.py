@@ -204,9 +204,9 @@ class LayerwiseMLP(EpochClassifier):
         ndarray of shape (n, n_classes)
             Probabilities at the temperature of the last head; the last ones are those of :meth:`predict_proba`.
         """
-        stages, targets = _staged_outputs(self, X), self._trained.targets
-        for k, outputs in enumerate(stages):
-            yield targets.probabilities(outputs, targets.link if k == len(stages) - 1 else targets.output)
+        stages = _staged_outputs(self, X)
+        for outputs, reader in zip(stages, self._trained.readers(len(stages)), strict=True):
+            yield self._trained.targets.probabilities(outputs, reader)
 
 
 @documented(parameters=NETWORK + OWN, attributes=FITTED, warns=WARNS, raises=OWN_RAISES)
@@ -304,10 +304,10 @@ class LayerwiseMLPRegressor(EpochRegressor):
 
 
 def _staged_outputs(model, X):
-    """Raw outputs (n, c) of every head, bottom to top, on the host."""
+    """Raw outputs (n, c) of every head or readout, bottom to top, on the host."""
 
-    def forward(network, fitted):
-        staged = network.staged_forward(fitted)
+    def forward(trained, network, fitted):
+        staged = trained.staged_forward(network, fitted)
         return lambda x: np.hstack(list(staged(x)))
 
     found = host(model._raw_outputs(X, forward))

@@ -125,6 +125,22 @@ class LayerwiseTraining(GradientMethod):
         history.where = _place_of(layered, history.failed)
         return history
 
+    @property
+    def reads_layers(self):
+        """Whether a readout of all layers predicts: "auto" is so where no partition sees the error of all layers."""
+        if self.network.readout != "auto":
+            return super().reads_layers
+        return self._n_partitions() > 1 and not self.partitions.refit_head
+
+    def exits(self, attributes, n_layers):
+        """Return how many layers each partition ends after; the uppermost readout reads the outputs, too."""
+        tops = [stop for _, stop in attributes["partitions_"][: attributes["exit_"]]]
+        return [*tops, n_layers]
+
+    def with_readouts(self, readouts):
+        """Return the scores of all readouts, on rows that layers have not seen."""
+        return {"layer_scores_": np.array(readouts.scores)}
+
     def link(self, history):
         """Return how outputs are read: a solved readout is linear, whatever it was trained for."""
         return "linear" if history.is_solved else None
@@ -220,7 +236,16 @@ class LayerwiseTraining(GradientMethod):
         """Refuse parameters that mean nothing."""
         super().check()
         self._check_partitions()
+        self._check_readout()
         check_distributed(self.device.distributed, self.random_state)
+
+    def _check_readout(self):
+        """Refuse two readouts."""
+        if self.partitions.refit_head and self.network.readout == "all_layers":
+            raise ValueError(
+                "partitions__refit_head=True solves for the last layer, network__readout='all_layers' for all of them: "
+                "give one of the two."
+            )
 
     def _check_partitions(self):
         """Refuse more partitions than hidden layers; torch's stack counts the layers of other networks."""

@@ -50,6 +50,19 @@ class CompiledDense:
         layers = layers_of(fitted)
         return lambda x: raw_outputs(layers, self.activation, x)
 
+    def layer_units(self, fitted):
+        """Return the function of encoded host rows that gives the units [(n, w), ...] of all layers, outputs last."""
+        *hidden, last = layers_of(fitted)
+
+        def units(x):
+            found = []
+            for layer in hidden:
+                x = raw_outputs([layer], self.activation, x, last=self.activation)
+                found.append(x)
+            return [*found, raw_outputs([last], self.activation, x)]
+
+        return units
+
 
 @dataclass(frozen=True)
 class TorchDense(CompiledDense):
@@ -118,9 +131,18 @@ class TorchSequential:
     def forward(self, fitted):
         """A pass through a network with the fitted state, in evaluation mode."""
         parts = torch_module("sklearn_analytic.nn._torch_networks")
+        return parts.Forward(self._loaded(fitted), self.device).outputs
+
+    def layer_units(self, fitted):
+        """The same of stages, maps and steps by their means."""
+        parts = torch_module("sklearn_analytic.nn._torch_layer_units")
+        return parts.LayerUnits(self._loaded(fitted), self.device).of
+
+    def _loaded(self, fitted):
+        """The network with the fitted state."""
         network = self.build(np.random.default_rng(0))
-        parts.load_state(network, fitted["network_state_"])
-        return parts.Forward(network, self.device).outputs
+        torch_module("sklearn_analytic.nn._torch_networks").load_state(network, fitted["network_state_"])
+        return network
 
 
 def dense_form(sizes, activation, device="cpu", distributed=False, needs_torch=False):
@@ -170,6 +192,10 @@ class NetworkPlan(ABC):
     def forward(self, fitted):
         """Return the function of encoded host rows that gives their raw outputs (n, c), in their dtype."""
         return self.form.forward(fitted)
+
+    def layer_units(self, fitted):
+        """Return the function of encoded host rows that gives the units [(n, w), ...] of all layers, outputs last."""
+        return self.form.layer_units(fitted)
 
     def write(self, execution, fitted):
         """Give a network in training the weights of fitted attributes; all else of its state stays."""

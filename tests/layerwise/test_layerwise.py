@@ -14,6 +14,7 @@ from sklearn_analytic import (
     SGD,
     Adam,
     AdamW,
+    DenseNetwork,
     Device,
     DFAClassifier,
     DFARegressor,
@@ -36,16 +37,18 @@ A, B = A[:200], B[:200]
 
 
 SMALL = {"hidden_layer_sizes": (16, 16), "random_state": 0, "max_iter": 6}
+TRAINED = DenseNetwork(readout="trained")
 
 
 def classifier(**parameters):
-    """A small network with nothing between its layers; parameters, and settings of one, as a grid names them."""
-    return LayerwiseMLP(**SMALL, partitions=Partitions(interlayer=None)).set_params(**parameters)
+    """A small network with nothing between its layers, which predicts as trained; parameters, as a grid names them."""
+    return LayerwiseMLP(**SMALL, partitions=Partitions(interlayer=None), network=TRAINED).set_params(**parameters)
 
 
 def regressor(**parameters):
     """The same for numbers."""
-    return LayerwiseMLPRegressor(**SMALL, partitions=Partitions(interlayer=None)).set_params(**parameters)
+    settings = {"partitions": Partitions(interlayer=None), "network": TRAINED}
+    return LayerwiseMLPRegressor(**SMALL, **settings).set_params(**parameters)
 
 
 def assert_same_weights(first, second):
@@ -505,7 +508,7 @@ def test_light_rows_are_learned(estimator, device):
     """Skipped are rows that are learned, not rows of little weight: in a fit, and in a stream of small weights."""
     if device != "cpu":
         pytest.importorskip("torch")
-    given = {"random_state": 0, "device": device, "learning_rate_init": 0.01}
+    given = {"random_state": 0, "device": device, "learning_rate_init": 0.01, "network": TRAINED}
     binary, light = Y == 1, np.where(Y == 1, 1e4, 1.0)
     model = estimator((16, 16), max_iter=60, **given).fit(X, binary, light)
     assert np.mean(model.predict(X)[~binary] == 0) > 0.5
