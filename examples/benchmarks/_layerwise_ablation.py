@@ -7,6 +7,7 @@ from _dfa_common import Suite, datasets_by_contenders, finished
 from _layerwise_common import (
     BACKPROP,
     SETS,
+    TRAINED,
     WatchedLayerwise,
     capped_split,
     differences,
@@ -80,7 +81,7 @@ def run(job, options):
 
 def fitted(job, options, split, epochs):
     """One timed fit."""
-    parameters = {"hidden_layer_sizes": NETWORK, "batch_size": options.batch_size}
+    parameters = {"hidden_layer_sizes": NETWORK, "batch_size": options.batch_size} | TRAINED
     parameters |= CONTENDERS[job["contender"]] | {"max_iter": epochs}
     warm_up(WatchedLayerwise, parameters)
     model = WatchedLayerwise(random_state=job["seed"], **parameters)

@@ -5,6 +5,7 @@ from _dfa_common import Suite, datasets_by_contenders, finished
 from _layerwise_common import (
     BACKPROP,
     SETS,
+    TRAINED,
     WatchedLayerwise,
     capped_split,
     differences,
@@ -16,24 +17,28 @@ from _layerwise_common import (
     watched_fit,
 )
 
-from sklearn_analytic import Partitions
+from sklearn_analytic import DenseNetwork, Partitions
 
 NETWORK = (256, 256, 256)
+ALL_LAYERS = {"network": DenseNetwork(readout="all_layers")}
 # {contender: (parameters of LayerwiseMLP, epochs over those of backprop)}
 CONTENDERS = {
     BACKPROP: ({"partitions": 1}, 1),
     "backprop, rate .003": ({"partitions": 1, "learning_rate_init": 3e-3}, 1),
+    "backprop, all layers": ({"partitions": 1} | ALL_LAYERS, 1),
     "sequential": ({}, 1),
+    "sequential, trained outputs": (TRAINED, 1),
     "transport": ({"partitions": Partitions(interlayer="transport")}, 1),
-    "sequential, long": ({}, 3),
     "simultaneous": ({"order": "simultaneous"}, 1),
     "laps": ({"order": "laps"}, 1),
     "2 partitions": ({"partitions": 2}, 1),
-    "2 partitions, long": ({"partitions": 2}, 2),
     "refit_head": ({"partitions": Partitions(refit_head=True)}, 1),
     "subsample=0.5": ({"partitions": Partitions(subsample=0.5)}, 1),
 }
-SHARES = {f"subsample={share:g}": ({"partitions": Partitions(subsample=share)}, 1) for share in (1.0, 0.75, 0.5, 0.25)}
+SHARES = {
+    f"subsample={share:g}": ({"partitions": Partitions(subsample=share)} | TRAINED, 1)
+    for share in (1.0, 0.75, 0.5, 0.25)
+}
 ALL = CONTENDERS | SHARES
 
 COLUMNS = {

@@ -10,12 +10,13 @@ from _common import geometric_mean, given_epochs, mean
 from _dfa_common import in_points, split_of, standard_error
 from accuracy import cap
 
-from sklearn_analytic import DFAClassifier, LayerwiseMLP
+from sklearn_analytic import DenseNetwork, DFAClassifier, LayerwiseMLP
 from sklearn_analytic.feedback.method import DirectFeedback
 from sklearn_analytic.layerwise.method import LayerwiseTraining
 
 SETS = ("mnist", "fashion_mnist", "letter", "pendigits", "satimage", "cifar10_jpeg_10k")
 BACKPROP = "backprop"
+TRAINED = {"network": DenseNetwork(readout="trained")}  # networks that predict as they were trained
 _CURVE_ROWS = 2000  # held-out rows of the curve: looking costs a little more than a tenth of an epoch
 
 

@@ -2,13 +2,13 @@
 
 from _common import geometric_mean, markdown_table, mean
 from _dfa_common import Suite, finished, rotated, split_of
-from _layerwise_common import WatchedDFA, WatchedLayerwise, differences, first_reaching, warm_up, watched_fit
+from _layerwise_common import TRAINED, WatchedDFA, WatchedLayerwise, differences, first_reaching, warm_up, watched_fit
 from sklearn.model_selection import train_test_split
 
 NETWORK = (256, 256)
 ESTIMATORS = {
     "backprop": (WatchedDFA, {"scheme": "backprop"}),
-    "layer-wise": (WatchedLayerwise, {}),
+    "layer-wise": (WatchedLayerwise, TRAINED),
 }
 OUTPUTS = ("softmax", "linear", "expgb", "pow3gb")
 RATES = (1e-3, 3e-3)

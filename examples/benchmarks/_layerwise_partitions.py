@@ -4,6 +4,7 @@ import numpy as np
 from _common import mean
 from _dfa_common import Suite, finished, rotated
 from _layerwise_common import (
+    TRAINED,
     WatchedLayerwise,
     capped_split,
     differences,
@@ -46,7 +47,7 @@ def run(job, options):
     split = capped_split(job, options)
     network = NETWORK if not options.quick else (32,) * len(NETWORK)
     parameters = {"hidden_layer_sizes": network, "partitions": job["n_partitions"], "batch_size": options.batch_size}
-    parameters |= {"learning_rate_init": options.rate, "max_iter": job["n_partitions"] * options.epochs}
+    parameters |= {"learning_rate_init": options.rate, "max_iter": job["n_partitions"] * options.epochs} | TRAINED
     warm_up(WatchedLayerwise, parameters)
     allowed = None
     if job["budget"] == BUDGETS[1]:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -12,6 +11,7 @@ from sklearn_analytic.backend import backend_for
 from sklearn_analytic.estimator.base import beside, class_labels, finite_targets, in_dtype_of
 from sklearn_analytic.estimator.epoch_rows import narrowed, relative, weighing_rows
 from sklearn_analytic.estimator.late_scales import followed_targets
+from sklearn_analytic.estimator.readout_blend import blend_of_numbers, blend_of_scores, slope_of_ridge
 from sklearn_analytic.estimator.targets import class_codes, listed_classes, refuse_mixed_labels
 from sklearn_analytic.estimator.weights import (
     check_class_weight,
@@ -20,7 +20,7 @@ from sklearn_analytic.estimator.weights import (
     refuse_no_weight,
     weights_in_range,
 )
-from sklearn_analytic.export.calibration import fit_link, log_outputs
+from sklearn_analytic.export.calibration import log_outputs
 from sklearn_analytic.export.computation import Classes, Numbers, Rule
 from sklearn_analytic.io._checks import host
 from sklearn_analytic.nn import Rows
@@ -39,7 +39,6 @@ class NetworkClasses:
     output: str  # the rule by which outputs are trained, one of ``class_outputs()``
     link: str  # the rule by which they are read
     temperature: float = 1.0  # of this fit alone
-    calibration: Any = None  # of a readout of all layers, in place of both
 
     # ---- from y ----
 
@@ -109,8 +108,7 @@ class NetworkClasses:
 
     def published(self):
         """Return the fitted attributes that say what outputs are."""
-        temperature = self.temperature if self.calibration is None else 1 / self.calibration.slope
-        return {"classes_": self.classes, "temperature_": temperature}
+        return {"classes_": self.classes, "temperature_": self.temperature}
 
     def read_by(self, link):
         """Return the classes with outputs that are read by another rule; None is that by which they were trained."""
@@ -133,19 +131,24 @@ class NetworkClasses:
         found = minimize_scalar(cost, bounds=_TEMPERATURES, method="bounded")
         return replace(self, temperature=float(np.exp(found.x)))
 
-    def read_linearly(self, outputs, y, weight):
-        """Return the classes with the outputs of a readout, calibrated on those of rows that it was left without."""
-        return replace(self, calibration=fit_link(outputs, y, weight))
+    def read_linearly(self, ridge, y, weight):
+        """Return the classes with the scores of a ridge readout, calibrated on rows that it was left without."""
+        return replace(self, link="softmax", temperature=1 / slope_of_ridge(ridge, y, weight)[0])
+
+    def blended(self, outputs, ridge, y, weight):
+        """Return weights of outputs and of ridge scores in a blend of both, and the classes with it."""
+        weights, temperature = blend_of_scores(outputs, ridge, y, weight, self.output)
+        return weights, replace(self, link="softmax", temperature=temperature)
 
     @property
     def out_activation(self):
         """What outputs go through: the name of a rule, "linear" for none."""
-        return self.link if self.calibration is None else "linear"
+        return self.link
 
     @property
     def reader(self):
         """What makes probabilities of outputs."""
-        return self.calibration or Rule(self.link, self.temperature)
+        return Rule(self.link, self.temperature)
 
     def head(self):
         """Return what an export says of outputs: classes, and how their probabilities are read."""
@@ -165,13 +168,13 @@ class NetworkClasses:
         What is too small for the dtype is its smallest number, which has a logarithm.
         """
         scores = host(outputs)
-        found = (reader or self.reader).probabilities(scores).astype(scores.dtype, copy=False)
+        found = (reader or self.reader).probabilities(scores)
         return beside(np.maximum(found, np.finfo(found.dtype).tiny), outputs)
 
     def log_probabilities(self, outputs):
         """Return the logarithms of probabilities, all finite."""
         scores = host(outputs)
-        found = self.reader.log_probabilities(scores).astype(scores.dtype, copy=False)
+        found = self.reader.log_probabilities(scores)
         return beside(np.maximum(found, np.finfo(found.dtype).min), outputs)
 
 
@@ -281,15 +284,19 @@ class NetworkNumbers:
             outputs = np.where(self.scale == 0, 0.0, outputs)
         return 1.0 - float(np.average(np.mean((outputs - y) ** 2, axis=1), weights=weight))
 
-    out_activation, calibration = "linear", None
+    out_activation, reader = "linear", None  # numbers are read as they are
 
     def calibrated(self, outputs, y, weight):
         """Return the targets: predictions need no calibration."""
         return self
 
-    def read_linearly(self, outputs, y, weight):
+    def read_linearly(self, ridge, y, weight):
         """Return the targets: a readout gives numbers, too."""
         return self
+
+    def blended(self, outputs, ridge, y, weight):
+        """Return weights of outputs and of ridge predictions in a blend of both, and the targets."""
+        return blend_of_numbers(outputs, ridge, y, weight), self
 
     def head(self):
         """Return what an export says of outputs."""

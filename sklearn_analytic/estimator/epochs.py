@@ -170,7 +170,7 @@ class Method(FromParameters, ABC):
 
     def with_readouts(self, readouts):
         """Return what readouts of all layers are published as, by name."""
-        return {}
+        return readouts.published()
 
     def link(self, history):
         """Return the rule by which outputs are read; None is that by which they were trained."""

@@ -2,7 +2,8 @@
 
 Layers that have learned a row separate it better than a new one, and a readout of such rows alone is too sure of
 itself. So some rows are set apart from training; the readout is solved for with them, and leaving one of them out is
-one product (``ridge_exits``): their predictions choose the ridge and the link of probabilities.
+one product (``ridge_exits``): their predictions choose the ridge, how much the outputs as trained count beside it, and
+the temperature.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,14 @@ class LayerReadouts:
 
     stages: tuple  # of Stage
     scores: tuple  # of theirs, on the rows that chose them
+    alpha: float  # the ridge of the last, per unit of variance 1
+    blend: tuple  # weights of the trained outputs and of the ridge readout in the last
+
+    def published(self):
+        """Return the readout that predicts as fitted attributes."""
+        last = self.stages[-1]
+        found = {"readout_coef_": last.coef, "readout_intercept_": last.intercept}
+        return found | {"readout_alpha_": self.alpha, "readout_blend_": self.blend}
 
     def forward(self, units):
         """Return the function of encoded rows that gives outputs (n, c), from that of the units of all layers."""
@@ -128,11 +137,25 @@ def solved(targets, units, exits_of, blocks, seed, watched=None):
     except np.linalg.LinAlgError:
         warn_user("a readout of all layers could not be solved for, as units are too large: outputs are as trained.")
         return None
-    told = [targets.read_linearly(exit_.loo, y, weight) for exit_ in found]
-    pairs = zip(found, told, strict=True)
-    stages = [Stage(sums.sketch.unfolded(exit_.coef), exit_.intercept, read.calibration) for exit_, read in pairs]
-    scores = tuple(targets.score(exit_.loo, y, weight) for exit_ in found)
-    return LayerReadouts(tuple(stages), scores), told[-1]
+    lower = [_stage(sums.sketch, exit_, targets.read_linearly(exit_.loo, y, weight).reader) for exit_ in found[:-1]]
+    outputs, ridge = features[:, -targets.n_outputs :].astype(np.float64), found[-1]
+    blend, read = targets.blended(outputs, ridge.loo, y, weight)
+    stages = (*lower, _blended(_stage(sums.sketch, ridge, read.reader), blend))
+    loo = [*(exit_.loo for exit_ in found[:-1]), blend[0] * outputs + blend[1] * ridge.loo]
+    scores = tuple(targets.score(predictions, y, weight) for predictions in loo)
+    return LayerReadouts(stages, scores, ridge.alpha, blend), read
+
+
+def _stage(sketch, exit_, reader):
+    """A readout of columns as one of units."""
+    return Stage(sketch.unfolded(exit_.coef), exit_.intercept, reader)
+
+
+def _blended(stage, blend):
+    """A readout, and the trained outputs, the last units that it reads, each with its weight."""
+    coef, n_outputs = blend[1] * stage.coef, len(stage.intercept)
+    coef[-n_outputs:] += blend[0] * np.eye(n_outputs)
+    return Stage(coef, blend[1] * stage.intercept, stage.link)
 
 
 class _Sums:

@@ -85,11 +85,11 @@ class DenseNetwork(Network):
     normalization : {"batch", "layer"} or None, default=None
         Normalisation of hidden layers, which tolerates older gradients. Moving averages are updated once per batch.
     readout : {"auto", "trained", "all_layers"}, default="auto"
-        What predicts. "trained": the outputs of the network. "all_layers": ridge regression of the targets on the
-        units of all layers, solved for after training, with a ridge and probabilities chosen on rows that the layers
-        have not seen: a twentieth of them, at least 100 and at most 1000 and a quarter of all. "auto" is the latter
-        for layer-wise training of several partitions, and "trained" otherwise. Predictions after ``partial_fit`` are
-        those of the trained outputs.
+        What predicts. "trained": the outputs of the network. "all_layers": these and ridge regression of the targets on
+        the units of all layers, solved for after training, as one linear readout: ridge, shares and temperature are
+        chosen on rows that the layers have not seen, a twentieth of them, at least 100 and at most 1000 and a quarter
+        of all. "auto" is the latter for layer-wise training of several partitions, and "trained" otherwise; fewer than
+        80 rows, and streams (``partial_fit``), are always predicted with the trained outputs.
 
     Examples
     --------

@@ -189,6 +189,11 @@ coefs_, intercepts_ : list of ndarray
     Weights (n_in, n_out) and biases of plain networks; training goes on from what is written into them.
 network_state_ : dict of ndarray
     Parameters and buffers of all other networks.
+readout_coef_, readout_intercept_ : ndarray of shape (n_units, n_outputs), ndarray of shape (n_outputs,)
+    The readout of all layers, where one predicts: of their units side by side, the trained outputs last.
+readout_alpha_, readout_blend_ : float, tuple of float
+    The ridge, per unit of variance 1, summed over rows; and the weights of the trained outputs and of the ridge
+    regression in the readout.
 """
 
 FITTED_TRAINING = """

@@ -41,7 +41,7 @@ class Link:
 
     def _sharpened(self, scores):
         """Scores whose softmax is meant, within what a softmax can subtract."""
-        scores = np.clip(np.asarray(scores, np.float64), -_FARTHEST, _FARTHEST)
+        scores = np.clip(scores, -_FARTHEST, _FARTHEST)
         return self.slope * (scores if self.floor is None else log_above(scores, self.floor))
 
 

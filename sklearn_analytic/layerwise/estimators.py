@@ -62,8 +62,9 @@ partitions_ : list of tuple of int
 exit_ : int
     Index of the partition whose head predicts: the last, unless training ended before it.
 layer_scores_ : ndarray of shape (n_partitions_trained,)
-    Accuracy of every head (of a regressor, one less the mean squared error of standardised targets), on held-out rows
-    or else on at most 1000 training rows.
+    Accuracy (of a regressor, one less the mean squared error of standardised targets) of the readouts of the layers up
+    to every partition, each row predicted without itself, on rows that the layers have not seen. Without readouts, of
+    every head, on held-out rows or else on at most 1000 training rows.
 effective_ranks_ : ndarray of shape (n_partitions_trained,)
     exp of the entropy of the singular values of every partition's features (Roy & Vetterli 2007), on those rows.
 layer_seconds_, layer_bytes_ : ndarray of shape (n_partitions_trained,)
@@ -176,7 +177,7 @@ class LayerwiseMLP(EpochClassifier):
         store(self, locals())
 
     def staged_predict(self, X):
-        """Yield the labels that every partition's head predicts, bottom to top.
+        """Yield the labels that every partition's readout, or head, predicts, bottom to top.
 
         Parameters
         ----------
@@ -192,7 +193,7 @@ class LayerwiseMLP(EpochClassifier):
             yield self._trained.targets.predicted(outputs)
 
     def staged_predict_proba(self, X):
-        """Yield the probabilities of every partition's head, bottom to top.
+        """Yield the probabilities of every partition's readout, or head, bottom to top.
 
         Parameters
         ----------
@@ -202,7 +203,7 @@ class LayerwiseMLP(EpochClassifier):
         Yields
         ------
         ndarray of shape (n, n_classes)
-            Probabilities at the temperature of the last head; the last ones are those of :meth:`predict_proba`.
+            Probabilities; the last ones are those of :meth:`predict_proba`. Heads share a temperature.
         """
         stages = _staged_outputs(self, X)
         for outputs, reader in zip(stages, self._trained.readers(len(stages)), strict=True):
@@ -287,7 +288,7 @@ class LayerwiseMLPRegressor(EpochRegressor):
         store(self, locals())
 
     def staged_predict(self, X):
-        """Yield the targets that every partition's head predicts, bottom to top.
+        """Yield the targets that every partition's readout, or head, predicts, bottom to top.
 
         Parameters
         ----------

@@ -138,8 +138,8 @@ class LayerwiseTraining(GradientMethod):
         return [*tops, n_layers]
 
     def with_readouts(self, readouts):
-        """Return the scores of all readouts, on rows that layers have not seen."""
-        return {"layer_scores_": np.array(readouts.scores)}
+        """Return the scores of all readouts, too, on rows that layers have not seen."""
+        return super().with_readouts(readouts) | {"layer_scores_": np.array(readouts.scores)}
 
     def link(self, history):
         """Return how outputs are read: a solved readout is linear, whatever it was trained for."""

@@ -125,11 +125,21 @@ class PartitionedSequential(Partitioned):
         staged = self.staged_forward(fitted)
         return lambda x: list(staged(x))[-1]
 
-    def staged_forward(self, fitted):
-        """Features of each partition through its head, in evaluation mode."""
+    def layer_units(self, fitted):
+        """Return the units of all stages up to the uppermost head, its own, and its outputs."""
+        network = self._loaded(fitted).up_to_head(fitted["exit_"])
+        return torch_module("sklearn_analytic.nn._torch_layer_units").LayerUnits(network, self.form.device).of
+
+    def _loaded(self, fitted):
+        """The stack with fitted weights."""
         output, precision = self.read
         stack = self._stack(Recipe(output=output, precision=precision), np.random.default_rng(0))
         stack.load({"network": self.form.found(fitted), "heads": fitted["heads_"]})
+        return stack
+
+    def staged_forward(self, fitted):
+        """Features of each partition through its head, in evaluation mode."""
+        stack = self._loaded(fitted)
 
         def staged(x):
             for k in range(fitted["exit_"] + 1):

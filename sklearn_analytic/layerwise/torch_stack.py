@@ -176,6 +176,11 @@ class TorchStack:
         load_state(last, dict(zip(state_arrays(last), (weights.T, bias), strict=True)))
         last.to(self._dtype)
 
+    def up_to_head(self, k):
+        """Return the layers up to partition k, and its head, as one network."""
+        stop = self.partitions[k][1]
+        return nn.Sequential(*(module for stage in self._stages[:stop] for module in stage.modules), *self._exit(k))
+
     def _exit(self, k):
         """Modules of the head."""
         return self._stages[-1].modules if self._is_last(k) else self.heads[k]

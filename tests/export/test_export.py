@@ -73,15 +73,15 @@ CLASSIFIERS = [
     ),
     (DFAClassifier((), scheme="backprop", **SHORT), _named(CANCER), LogisticRegression),
     (DFAClassifier((), scheme="backprop", input_encoding=None, **SHORT), IRIS, LogisticRegression),
+    (LayerwiseMLP((20, 20), **SHORT), DIGITS, MLPClassifier),
     (LayerwiseMLP((20, 20), network=DenseNetwork(readout="trained"), **SHORT), DIGITS, MLPClassifier),
+    (DFAClassifier((20, 10), network=DenseNetwork(readout="all_layers"), **SHORT), CANCER, MLPClassifier),
     (DecoupledMLPClassifier((20, 20), early_stopping=True, **SHORT), DIGITS, MLPClassifier),
     (PrivateDFAClassifier(20, epsilon=50.0, data_norm=None, max_iter=2), CANCER, Pipeline),
 ]
 LABELS_ALONE = [
     (DFAClassifier(20, output="linear", **SHORT), CANCER, MLPClassifier),
     (LayerwiseMLP((20, 20), partitions=Partitions(refit_head=True), **SHORT), IRIS, MLPClassifier),
-    (LayerwiseMLP((20, 20), **SHORT), DIGITS, MLPClassifier),
-    (DFAClassifier((20, 10), network=DenseNetwork(readout="all_layers"), **SHORT), CANCER, MLPClassifier),
     (ClosedFormMLP((20, 10), hidden="sampled", activation="relu", **STEPPED), CANCER, MLPClassifier),
     (ClosedFormMLP(20, hidden="inverse", activation="identity", **STEPPED), IRIS, MLPClassifier),
     (ClosedFormMLP((15, 10), hidden="random", activation="relu", **STEPPED), LABELS, MLPClassifier),

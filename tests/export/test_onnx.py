@@ -71,6 +71,7 @@ CLASSIFIERS = {
     "dfa-expgb": (DFAClassifier((20, 10), output="expgb", activation="tanh", **SHORT), DIGITS),
     "dfa-no-hidden-layer": (DFAClassifier((), scheme="backprop", input_encoding=None, **SHORT), IRIS),
     "layerwise": (LayerwiseMLP((20, 20), partitions=Partitions(refit_head=True), **SHORT), DIGITS),
+    "layerwise-all-layers": (LayerwiseMLP((20, 12), **SHORT), NAMED),
     "decoupled": (DecoupledMLPClassifier((20, 20), **SHORT), DIGITS),
     "private-bounds": (PrivateDFAClassifier(10, bounds=(0.0, 5.0), classes=[0, 1, 2], max_iter=1), IRIS),
     "private-norm": (PrivateDFAClassifier(10, data_norm=5.0, classes=[0, 1, 2], max_iter=1), IRIS),
