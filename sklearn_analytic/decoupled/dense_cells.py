@@ -40,8 +40,7 @@ class DenseCell:
         views = slot.views(m)
         outputs = views.outputs if keep else [*views.outputs[:-1], np.empty_like(views.outputs[-1])]
         views.inputs[0] = self._rows(batch) if self._is_first else x
-        with np.errstate(over="ignore", invalid="ignore"):  # the loss shows both
-            forward(model.layers, views.inputs, outputs)
+        forward(model.layers, views.inputs, outputs)
         loss = output_error(outputs[-1], batch.data, batch.rows, model.loss) if self._is_last else 0.0
         if keep:
             self._kept[batch.index] = slot
@@ -60,11 +59,10 @@ class DenseCell:
             self._sum = self._model.grad.copy()
         if self._is_first:
             views.inputs[0] = self._rows(batch)
-        with np.errstate(over="ignore", invalid="ignore"):
-            d = backward(model.layers, views, _EXACT, error=None if self._is_last else error)
-            below = None if self._is_first else d @ model.layers[0].weights.T
-            if self._n_summed:
-                self._sum += self._model.grad
+        d = backward(model.layers, views, _EXACT, error=None if self._is_last else error)
+        below = None if self._is_first else np.dot(d, model.layers[0].weights.T)
+        if self._n_summed:
+            self._sum += self._model.grad
         self._n_summed += 1
         self._space.give_back(slot, views)  # the module above has read the outputs before it sent the error
         return below
@@ -186,7 +184,7 @@ class DenseCells:
     @contextmanager
     def training(self, epoch, least):
         """One thread of BLAS for each module, and where more would only wait."""
-        with one_blas_thread(self._one_thread):
+        with one_blas_thread(self._one_thread), np.errstate(over="ignore", invalid="ignore"):  # the loss shows both
             yield
 
     def outputs(self, x):
