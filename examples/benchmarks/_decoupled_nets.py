@@ -54,7 +54,7 @@ def pipeline(task, rule, n_modules=2, threads=True, compensated=False):
     """Modules of compiled layers under a rule."""
     recipe = recipe_of(task)
     ranges = balanced_modules(dense_costs(sizes_of(task), task["batch_size"]), n_modules, compensated)
-    stack = DenseCells(layers_of(task), "relu", recipe, ranges)
+    stack = DenseCells(layers_of(task), "relu", recipe, ranges, stays=not rule.get("recompute"))
     return Pipeline(stack, PipelineSchedule(**rule), recipe, Threads(n_modules) if threads else Sequential(), ranges)
 
 

@@ -20,16 +20,16 @@ class DenseCell:
     """A :class:`~sklearn_analytic.decoupled.pipeline.Cell` of consecutive dense layers [(W, b), ...].
 
     ``is_first`` reads the rows of a batch, ``is_last`` ends in the network's outputs and knows the targets. Weights
-    are handed out as a :class:`Version`.
+    are handed out as a :class:`Version`. Unless memory ``stays`` it is asked for anew with every batch.
     """
 
-    def __init__(self, layers, activation, recipe, is_first, is_last):
+    def __init__(self, layers, activation, recipe, is_first, is_last, stays=True):
         self.optimizer, self.n_updates = recipe.optimizer, 0
         self._is_first, self._is_last, self._dtype = is_first, is_last, np.dtype(recipe.precision)
         codes = activation_codes((activation,) * (len(layers) - 1), len(layers), "identity" if is_last else activation)
         self._model = flat_model(layers, codes, recipe)
-        self._versions, self._frozen = Versions(), None  # the latter while batches may read the live parameters
-        self._space = WorkSpace(self._model.sizes, self._dtype)
+        self._versions, self._frozen = Versions(stays), None  # the latter while batches may read the live parameters
+        self._space = WorkSpace(self._model.sizes, self._dtype, stays)
         self._row_bytes = sum(self._space.sizes[1:]) * self._dtype.itemsize  # kept of every row on its way
         self._kept, self._kept_bytes, self._n_summed, self._sum = {}, 0, 0, None
 
@@ -162,15 +162,17 @@ class DenseCells:
         Half-open ranges of layers that cover them all.
     alone : bool
         Whether each operation is to use one thread of BLAS, as modules run beside each other.
+    stays : bool
+        Whether modules keep memory from batch to batch, which is faster.
     """
 
-    def __init__(self, layers, activation, recipe, ranges, alone=True):
+    def __init__(self, layers, activation, recipe, ranges, alone=True, stays=True):
         last = len(layers)
         self.activation, self._dtype = activation, np.dtype(recipe.precision)
         sizes = np.array([layers[0][0].shape[0], *(bias.shape[0] for _, bias in layers)])
         self._one_thread = alone or products_are_small(recipe.batch_size, sizes)
         self.cells = [
-            DenseCell(layers[first:stop], activation, recipe, first == 0, stop == last) for first, stop in ranges
+            DenseCell(layers[first:stop], activation, recipe, first == 0, stop == last, stays) for first, stop in ranges
         ]
 
     def place(self, rows):

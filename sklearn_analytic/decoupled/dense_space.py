@@ -1,9 +1,11 @@
 """Memory of a dense module in training: lent to batches on their way, taken back, and not asked for twice.
 
 To make the views of layers takes longer than products of small ones: each is made once and stays with its memory.
+Where memory is what matters (recomputation), nothing stays, so that modules that take turns use the same.
 That no other part has such memory to lend is why this is a file on the road of a fit.
 """
 
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -27,10 +29,11 @@ class Slot:
 
 
 class WorkSpace:
-    """Slots of a module of ``sizes``, and what its passes use within one batch."""
+    """Slots of a module of ``sizes``, and what its passes use within one batch; unless it ``stays``, anew each time."""
 
-    def __init__(self, sizes, dtype):
+    def __init__(self, sizes, dtype, stays):
         self.sizes, self.dtype, self.n_rows = [int(n) for n in sizes], dtype, 0
+        self._stays = stays
         self._grow(0)
 
     def slot(self, m):
@@ -42,11 +45,15 @@ class WorkSpace:
     def give_back(self, slot, views):
         """Take a slot back whose batch is through."""
         views.inputs[0] = None  # of the module below
-        if slot.n_rows == self.n_rows:
+        if not self._stays:
+            self._grow(0)
+        elif slot.n_rows == self.n_rows:
             self._spare.append(slot)
 
     def rows(self, m):
         """Return space for ``m`` rows that go into the module."""
+        if m > self.n_rows:
+            self._grow(m)
         return self._rows[: m * self.sizes[0]].reshape(m, -1)
 
     def errors(self, m):
@@ -73,10 +80,10 @@ class Version:
 
 
 class Versions:
-    """Models that differ in their parameters alone."""
+    """Models that differ in their parameters alone; spare ones are kept if memory ``stays``."""
 
-    def __init__(self):
-        self._spare = []
+    def __init__(self, stays):
+        self._spare = [] if stays else deque(maxlen=0)
 
     def lend(self, model):
         """Return a model for batches to read."""

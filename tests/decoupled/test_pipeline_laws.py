@@ -164,7 +164,7 @@ def test_what_is_dropped_is_not_counted_again(rule):
 @pytest.mark.parametrize("executor", ["sequential", "threads"])
 @pytest.mark.parametrize(
     "rule",
-    [{}, {"accumulation": 3}, {"stash": False}, {"predictor": "velocity"}, {"schedule": "dtrp", "recompute": True}],
+    [{}, {"accumulation": 3}, {"stash": False}, {"predictor": "velocity"}],
     ids=str,
 )
 def test_memory_is_lent_once_and_comes_back(rule, executor):
@@ -181,9 +181,18 @@ def test_memory_is_lent_once_and_comes_back(rule, executor):
         assert len(models) == worker.peak_versions - (not is_guess)
 
 
+@pytest.mark.parametrize("predictor", [None, "velocity"])
+def test_modules_that_run_twice_keep_no_memory(predictor):
+    found = pipeline(3, recompute=True, predictor=predictor)
+    run(found, rows_of(), 1)
+    for cell in found.stack.cells:
+        assert not (cell._space._spare or cell._versions._spare or cell._space.n_rows)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("executor", ["sequential", "threads"])
-def test_batches_may_grow(executor):
-    found, fresh = pipeline(3, executor), pipeline(3)
+def test_batches_may_grow(executor, recompute):
+    found, fresh = pipeline(3, executor, recompute=recompute), pipeline(3, recompute=recompute)
     run(found, rows_of(), 1)
     fresh.restore(found.snapshot())
     for n in (9 * N_BATCHES, 2 * N_BATCHES):
