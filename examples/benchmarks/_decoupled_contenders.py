@@ -7,6 +7,7 @@ import numpy as np
 from _decoupled_nets import (
     RATE,
     DataParallel,
+    TwoNetworks,
     compiled_backprop,
     pipeline,
     rows_of,
@@ -83,15 +84,17 @@ class TorchLoop:
         """There are no modules."""
 
 
-def _modules(compensated=False, threads=True, **rule):
-    return Compiled(lambda task: pipeline(task, rule, threads=threads, compensated=compensated))
+def _modules(n_modules=2, compensated=False, threads=True, **rule):
+    return Compiled(lambda task: pipeline(task, rule, n_modules, threads, compensated))
 
 
 CONTENDERS = {
     "backprop, 1 thread": Compiled(compiled_backprop),
     "backprop, 2 BLAS threads": Compiled(compiled_backprop, blas_threads=2),
     "data parallel, 2 threads": Compiled(DataParallel),
+    "two networks, 2 threads": Compiled(TwoNetworks),
     "fdg": _modules(),
+    "fdg, 4 modules": _modules(4),
     "ddg": _modules(schedule="ddg", forward_first=True),
     "adl, M=4": _modules(schedule="adl", accumulation=4),
     "dtrp": _modules(**DTRP),
@@ -106,17 +109,21 @@ ONE_THREAD = "backprop, 1 thread"
 def timed(task):
     """One row per contender, repeats interleaved; with the share of a core that one thread got, as a witness."""
     runners = {name: CONTENDERS[name] for name in task["contenders"]}
-    samples, got = {name: [] for name in runners}, []
+    samples, processor, got = {name: [] for name in runners}, {name: [] for name in runners}, []
     for runner in runners.values():
         runner.prepare(task)
     for _ in range(task["repeats"]):
         for name, runner in runners.items():
-            wall, processor = time.perf_counter(), time.process_time()
+            wall, busy = time.perf_counter(), time.process_time()
             samples[name].append(runner.sample())
+            busy = time.process_time() - busy
+            processor[name].append(busy / task["batches"])
             if name == ONE_THREAD:
-                got.append((time.process_time() - processor) / (time.perf_counter() - wall))
+                got.append(busy / (time.perf_counter() - wall))
     kept = {"one_thread_share": float(np.median(got)) if got else None}
     return [
-        {"contender": name, "seconds": float(np.median(taken)), "samples": taken, "busy": runners[name].busy()} | kept
+        {"contender": name, "seconds": float(np.median(taken)), "samples": taken, "busy": runners[name].busy()}
+        | {"processor_seconds": float(np.median(processor[name]))}
+        | kept
         for name, taken in samples.items()
     ]

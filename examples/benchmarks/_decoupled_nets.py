@@ -54,7 +54,7 @@ def pipeline(task, rule, n_modules=2, threads=True, compensated=False):
     """Modules of compiled layers under a rule."""
     recipe = recipe_of(task)
     ranges = balanced_modules(dense_costs(sizes_of(task), task["batch_size"]), n_modules, compensated)
-    stack = DenseCells(layers_of(task), "relu", recipe, ranges)
+    stack = DenseCells(layers_of(task), "relu", recipe, ranges, stays=not rule.get("recompute"))
     return Pipeline(stack, PipelineSchedule(**rule), recipe, Threads(n_modules) if threads else Sequential(), ranges)
 
 
@@ -112,6 +112,25 @@ class DataParallel:
         part = replace(mine, theta=mine.theta[at], first=mine.first[at], second=second, grad=total)
         part = replace(part, sizes=np.array([len(total) - 1, 1], dtype=np.int64))  # as if it were one layer
         apply_update(part, self._parts[k].recipe.optimizer, float(rate), step)
+
+
+class TwoNetworks:
+    """Two networks that have nothing to do with each other, a thread each: what two threads give at the most."""
+
+    def __init__(self, task):
+        self._parts, self._pool = [compiled_backprop(task) for _ in range(2)], ThreadPoolExecutor(2)
+
+    def place(self, rows):
+        """Rows as the compiled code reads them."""
+        return self._parts[0].place(rows)
+
+    def epoch(self, placed, order, rates):
+        """One half of the batches for each."""
+        half, rows = len(rates) // 2, len(order) // 2
+        shares = [(part, order[:rows], rates[:half]) for part in self._parts]
+        with one_blas_thread():
+            losses = list(self._pool.map(lambda share: share[0].epoch(placed, *share[1:]), shares))
+        return sum(losses) / 2
 
 
 def seconds_per_batch(execution, placed, task):

@@ -16,7 +16,9 @@ CONTENDERS = (
     "backprop, 1 thread",
     "backprop, 2 BLAS threads",
     "data parallel, 2 threads",
+    "two networks, 2 threads",
     "fdg",
+    "fdg, 4 modules",
     "ddg",
     "adl, M=4",
     "dtrp",
@@ -35,6 +37,7 @@ COLUMNS = {
     "to 2 BLAS threads": ("to_two", ".2f"),
     "to data parallel": ("to_parallel", ".2f"),
     "busy, by module": ("busy", "s"),
+    "extra us": ("extra_us", ".0f"),
 }
 WINNER_COLUMNS = {
     "network": ("network", "s"),
@@ -65,17 +68,23 @@ def run(job, options):
 def summarise(rows):
     """Ratios of medians within each process."""
     rows = finished(rows)
-    known = {(row["network"], row["contender"]): row["seconds"] for row in rows}
+    known = {(row["network"], row["contender"]): row for row in rows}
 
     def over(peer, row):
         reference = known.get((row["network"], peer))
-        return reference / row["seconds"] if reference else None
+        return reference["seconds"] / row["seconds"] if reference else None
+
+    def extra(row):
+        reference = known.get((row["network"], ONE))
+        if not reference or not row["busy"]:
+            return None
+        return 1e6 * (row["processor_seconds"] - reference["processor_seconds"]) / len(row["busy"])
 
     return [
         {key: row[key] for key in ("network", "contender", "threads")}
         | {"ms": 1000 * row["seconds"], "speedup": over(ONE, row)}
         | {"to_two": over(TWO, row), "to_parallel": over(PARALLEL, row)}
-        | {"busy": " / ".join(f"{share:.0%}" for share in row["busy"]) if row["busy"] else "-"}
+        | {"busy": " / ".join(f"{share:.0%}" for share in row["busy"]) if row["busy"] else "-", "extra_us": extra(row)}
         for row in rows
     ]
 
@@ -110,7 +119,10 @@ SUITE = Suite(
         "Medians of interleaved repeats of an epoch in wall time, two cores; two modules, a pipeline drained at the "
         "end of each epoch. Inputs are as wide as the layers, ten classes. Modules and data-parallel threads use one "
         "thread of BLAS each. The package keeps backpropagation to one thread where its products are small, however "
-        "many there are. Data parallel: half of the batch for each thread, a sum, and half of the update each. 'In "
-        "turns' is the sequential executor; ADL updates a quarter as often. 'Busy' is a module's share of the time."
+        "many there are. Data parallel: half of the batch for each thread, a sum, and half of the update each. Two "
+        "networks that have nothing to do with each other show what two threads give at the most: theirs are half of "
+        "the milliseconds that both take. Four modules have a thread each, on two cores. 'In turns' is the sequential "
+        "executor; ADL updates a quarter as often. 'Busy' is a module's share of the time, 'extra' the processor's "
+        "microseconds above those of one-thread backpropagation, by module and batch."
     ),
 )

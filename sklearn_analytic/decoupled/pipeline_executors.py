@@ -6,6 +6,7 @@ depend on when it does so.
 
 import weakref
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -72,12 +73,7 @@ class Sequential:
     def run(self, workers):
         """Run all programs to their ends; :class:`Diverged` and :class:`ModuleError` end them all."""
         while not all(worker.is_done for worker in workers):
-            moved = 0
-            for k, worker in enumerate(workers):
-                while not worker.is_done and worker.is_ready:
-                    _named(k, workers, worker.step)
-                    moved += 1
-            if not moved:
+            if not sum(_named(k, workers, wait=False) for k in range(len(workers))):
                 raise RuntimeError("the modules wait for each other: their programs do not fit together")
 
 
@@ -101,7 +97,7 @@ class Threads:
         futures = []
         try:
             for k in range(len(workers)):
-                futures.append(self._pool.submit(self._run_one, k, workers))
+                futures.append(self._pool.submit(copy_context().run, self._run_one, k, workers))  # NumPy's warnings
             wait(futures)
         except BaseException:
             _end(workers, futures)
@@ -118,8 +114,7 @@ class Threads:
     def _run_one(k, workers):
         """One module's program; its failure wakes up the others."""
         try:
-            while not workers[k].is_done:
-                _named(k, workers, workers[k].step)
+            _named(k, workers, wait=True)
         except BaseException:
             _stop(workers)
             raise
@@ -144,10 +139,10 @@ def _stop(workers):
                 channel.stop()
 
 
-def _named(k, workers, step):
-    """Take a step; a failure gets the module's name."""
+def _named(k, workers, wait):
+    """Let a module work; a failure gets its name."""
     try:
-        step()
+        return workers[k].work(wait)
     except (Diverged, Stopped, MemoryError):
         raise
     except Exception as error:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from typing import Any, NamedTuple
 
 from sklearn_analytic.decoupled.pipeline import BACKWARD, FORWARD, UPDATE, Batch
@@ -53,7 +53,7 @@ class PipelineWorker:
     def __init__(self, cell, rule, above, channels):
         self.cell, self.rule, self.above, self.channels = cell, rule, above, channels
         self._factor = rule.rate_factor(above, cell.optimizer.name)
-        self._shrink = rule.error_factor(cell.optimizer.name)
+        self._shrink, self._pays = rule.error_factor(cell.optimizer.name), bool(cell.optimizer.penalty)
         self._recomputes, self._freezes = rule.recomputes(above), rule.freezes(above)
         self._keeps_input = self._recomputes or (channels.inputs is not None and rule.recomputes(above + 1))
         self._work = {FORWARD: self._forward, BACKWARD: self._backward}
@@ -65,7 +65,7 @@ class PipelineWorker:
     def clear(self):
         """Forget all batches on their way, gradients that wait, and how the weights moved."""
         self._kept, self._n_waiting, self._frozen = {}, 0, None
-        self._input_bytes, self._versions = 0, Counter()
+        self._input_bytes, self._versions = 0, {}  # {version: batches on their way that saw it}
         predicts = self.rule.predicts(self.above)
         self._predictor = PREDICTORS[self.rule.predictor](self.cell) if predicts else None
         self.version = 0
@@ -86,13 +86,23 @@ class PipelineWorker:
     @property
     def is_ready(self):
         """Whether the next operation has what it waits for."""
-        source = self._source()
+        source = self._source(self._next[0])
         return source is None or not source.is_empty()
 
-    def step(self):
+    def work(self, wait):
+        """Do one operation after the other, to the end, or, unless told to ``wait``, while inputs are there.
+
+        Returns how many.
+        """
+        count = 0
+        while self._next is not None and (wait or self.is_ready):
+            self._step(*self._next)
+            count += 1
+        return count
+
+    def _step(self, kind, index):
         """Do the next operation; wait for what it needs."""
-        kind, index = self._next
-        source = self._source()
+        source = self._source(kind)
         received = None if source is None else source.get()
         begin = time.perf_counter()
         self._work[kind](index, received)
@@ -100,12 +110,12 @@ class PipelineWorker:
         if kind == BACKWARD and self._n_waiting == self.rule.accumulation:
             self._update(index)
         self._next = next(self._program, None)
-        if self.is_done and self.rule.drain and self._n_waiting:
+        if self._next is None and self.rule.drain and self._n_waiting:
             self._update(index)  # nothing waits at the end of an epoch
 
-    def _source(self):
-        """Where the next operation gets what it needs from another module, or None."""
-        return self.channels.inputs if self._next[0] == FORWARD else self.channels.errors
+    def _source(self, kind):
+        """Where an operation gets what it needs from another module, or None."""
+        return self.channels.inputs if kind == FORWARD else self.channels.errors
 
     # ---- operations ----
 
@@ -113,7 +123,7 @@ class PipelineWorker:
         """Forward a batch with the weights of now, of a copy of them, or of a guess."""
         batch, x = (self._batches.pop(index), None) if received is None else received
         weights = self._forward_weights(batch)
-        if self.cell.optimizer.penalty:
+        if self._pays:
             self.squares.append(self.cell.squared_weights())
         output = self.cell.forward(batch, x, weights, keep=not self._recomputes)
         stashed = None if self._recomputes or not self.rule.stash else weights
@@ -179,7 +189,7 @@ class PipelineWorker:
         self._kept[index] = kept
         self._input_bytes += 0 if kept.x is None else kept.x.nbytes
         if kept.weights is not None:
-            self._versions[kept.version] += 1
+            self._versions[kept.version] = self._versions.get(kept.version, 0) + 1
         self._measure()
 
     def _forget(self, index):
@@ -193,8 +203,9 @@ class PipelineWorker:
 
     def _measure(self):
         """Note the most that was kept at once; live weights are a version, too, and so is a guess that is not kept."""
-        self.peak_bytes = max(self.peak_bytes, self._input_bytes + self.cell.kept_bytes())
-        self.peak_kept = max(self.peak_kept, len(self._kept))
+        n_bytes, n_kept = self._input_bytes + self.cell.kept_bytes(), len(self._kept)
         versions = len(self._versions) + (self.version not in self._versions)
-        guesses = self._frozen is not None and not self._versions
-        self.peak_versions = max(self.peak_versions, versions + guesses)
+        versions += self._frozen is not None and not self._versions
+        self.peak_bytes = n_bytes if n_bytes > self.peak_bytes else self.peak_bytes  # faster than max()
+        self.peak_kept = n_kept if n_kept > self.peak_kept else self.peak_kept
+        self.peak_versions = versions if versions > self.peak_versions else self.peak_versions

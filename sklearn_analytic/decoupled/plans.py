@@ -85,7 +85,7 @@ class Piped(NetworkPlan):
         form, modules = self.form, self.modules
 
         def stack_of(ranges):
-            return DenseCells(layers, form.activation, recipe, ranges, modules.run_alone)
+            return DenseCells(layers, form.activation, recipe, ranges, modules.run_alone, not modules.rule.recompute)
 
         def costs():
             return _seconds(stack_of, form.sizes, recipe) if modules.is_measured else self._counted(recipe.batch_size)

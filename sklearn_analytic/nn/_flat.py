@@ -48,10 +48,12 @@ class FlatModel(WithDerived):
     @cached_property
     def layers(self):
         """Views of all layers, from the bottom."""
-        found = []
-        for k, activation in enumerate(self.activations.tolist()):
-            theta, grad = (segment(flat, self.sizes, k) for flat in (self.theta, self.grad))
+        found, start = [], 0
+        for (n_in, n_out), activation in zip(pairwise(self.sizes.tolist()), self.activations.tolist(), strict=True):
+            part = slice(start, start + (n_in + 1) * n_out)
+            theta, grad = (flat[part].reshape(-1, n_out) for flat in (self.theta, self.grad))
             found.append(Layer(theta[:-1], theta[-1], grad[:-1], grad[-1], activation))
+            start = part.stop
         return found
 
 

@@ -40,7 +40,8 @@ def recipe_of(**given):
 def pipeline(n_modules=3, executor="sequential", watch=None, activation="tanh", recipe=None, **rule):
     """A network of five layers in modules; ``watch`` is a function (module, operation, batch) or None."""
     recipe = recipe_of() if recipe is None else recipe
-    stack = DenseCells(first_layers(activation), activation, recipe, balanced_partitions([1] * 5, n_modules))
+    ranges, stays = balanced_partitions([1] * 5, n_modules), not rule.get("recompute")
+    stack = DenseCells(first_layers(activation), activation, recipe, ranges, stays=stays)
     if watch is not None:
         stack.cells = [Watched(cell, k, watch) for k, cell in enumerate(stack.cells)]
     return Pipeline(stack, PipelineSchedule(**rule), recipe, EXECUTORS[executor](n_modules))

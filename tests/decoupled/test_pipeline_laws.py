@@ -161,6 +161,45 @@ def test_what_is_dropped_is_not_counted_again(rule):
     assert peaks[0] == peaks[1] == peaks[2]
 
 
+@pytest.mark.parametrize("executor", ["sequential", "threads"])
+@pytest.mark.parametrize(
+    "rule",
+    [{}, {"accumulation": 3}, {"stash": False}, {"predictor": "velocity"}],
+    ids=str,
+)
+def test_memory_is_lent_once_and_comes_back(rule, executor):
+    """After an epoch all of it is spare, as much as was needed at once, and the next epoch asks for no more."""
+    found = pipeline(3, executor, **rule)
+    run(found, rows_of(n=4 * N_BATCHES), 1)
+    lent = [(list(cell._space._spare), list(cell._versions._spare)) for cell in found.stack.cells]
+    run(found, rows_of(n=4 * N_BATCHES), 1)
+    for worker, cell, (slots, models) in zip(found.workers, found.stack.cells, lent, strict=True):
+        assert {*map(id, cell._space._spare)} == {*map(id, slots)} and not cell._kept
+        assert {*map(id, cell._versions._spare)} == {*map(id, models)}
+        assert len(slots) == (1 if rule.get("recompute") else worker.peak_kept)
+        is_guess = found.rule.predicts(worker.above)  # guesses are counted in place of the live weights
+        assert len(models) == worker.peak_versions - (not is_guess)
+
+
+@pytest.mark.parametrize("predictor", [None, "velocity"])
+def test_modules_that_run_twice_keep_no_memory(predictor):
+    found = pipeline(3, recompute=True, predictor=predictor)
+    run(found, rows_of(), 1)
+    for cell in found.stack.cells:
+        assert not (cell._space._spare or cell._versions._spare or cell._space.n_rows)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("executor", ["sequential", "threads"])
+def test_batches_may_grow(executor, recompute):
+    found, fresh = pipeline(3, executor, recompute=recompute), pipeline(3, recompute=recompute)
+    run(found, rows_of(), 1)
+    fresh.restore(found.snapshot())
+    for n in (9 * N_BATCHES, 2 * N_BATCHES):
+        assert run(found, rows_of(n=n)) == run(fresh, rows_of(n=n))
+    assert_same(layers_of(found), layers_of(fresh))
+
+
 # ---- stability ----
 
 
@@ -219,6 +258,13 @@ def test_the_record_tells_what_happened():
 
 
 # ---- threads ----
+
+
+def test_no_module_warns_of_overflows_that_the_loss_shows():
+    for executor in ("sequential", "threads"):
+        seen = set()
+        run(pipeline(2, executor, lambda *_: seen.update(map(np.geterr().get, ("over", "invalid")))), rows_of(), 1)  # noqa: B023
+        assert seen == {"ignore"}
 
 
 @pytest.mark.parametrize("rule", [{}, {"recompute": True}, {"stash": False}], ids=["stash", "recompute", "current"])

@@ -240,11 +240,13 @@ def test_speed_summary_names_the_winner(module):
     seconds = {speed.ONE: 4.0, speed.TWO: 3.0, speed.PARALLEL: 2.5, "fdg": 2.0, "dtrp": 5.0}
     rows = [
         {"network": "a", "contender": name, "threads": 2, "seconds": value, "busy": [0.5, 1.0], "error": None}
+        | {"processor_seconds": 4.0 if name == speed.ONE else 4.5}
         for name, value in seconds.items()
     ]
     lines = speed.summarise(rows)
     fdg = next(line for line in lines if line["contender"] == "fdg")
     assert (fdg["speedup"], fdg["to_two"], fdg["to_parallel"], fdg["busy"]) == (2.0, 1.5, 1.25, "50% / 100%")
+    assert fdg["extra_us"] == 0.25e6
     assert f"| a | {speed.PARALLEL} | 1.25 | yes |" in speed.winners(lines)
     slow = [line | {"ms": 5000.0} if line["contender"] == "fdg" else line for line in lines]
     assert f"| a | {speed.PARALLEL} | 0.50 | no |" in speed.winners(slow)
