@@ -9,7 +9,13 @@ from sklearn_analytic.estimator.value import Value
 # Where fitted state is at home.
 _ESTIMATOR = ("learned", "targets", "epoch_targets", "epoch_rows", "layer_readout", "table", "equal_rows")
 _ROOMS = ("features", "linalg", "closed_form", "cpnet")
-_STATE = (*_ROOMS, "io._columns", "export.calibration", *(f"estimator.{name}" for name in _ESTIMATOR))
+_STATE = (
+    *_ROOMS,
+    "io._columns",
+    "export.calibration",
+    "export.computation",
+    *(f"estimator.{name}" for name in _ESTIMATOR),
+)
 
 
 def trusted_types(old_names_of):

@@ -13,6 +13,7 @@ from sklearn_analytic import (
     Blocks,
     DecoupledMLPClassifier,
     DecoupledMLPRegressor,
+    DenseNetwork,
     DFAClassifier,
     DFARegressor,
     LayerwiseMLP,
@@ -21,7 +22,8 @@ from sklearn_analytic import (
 
 CLASSIFIERS = [DFAClassifier, LayerwiseMLP, DecoupledMLPClassifier]
 REGRESSORS = [DFARegressor, LayerwiseMLPRegressor, DecoupledMLPRegressor]
-SMALL = {"hidden_layer_sizes": (16, 16), "max_iter": 3, "random_state": 0}
+TRAINED = DenseNetwork(readout="trained")  # of all layers: test_layer_readout.py
+SMALL = {"hidden_layer_sizes": (16, 16), "max_iter": 3, "random_state": 0, "network": TRAINED}
 name = lambda cls: cls.__name__  # noqa: E731
 
 

@@ -17,6 +17,7 @@ from sklearn_analytic import (
     Blocks,
     DecoupledMLPClassifier,
     DecoupledMLPRegressor,
+    DenseNetwork,
     DFAClassifier,
     DFARegressor,
     ImageNetwork,
@@ -307,10 +308,11 @@ GOING_ON = {
     "stream": lambda model: model.partial_fit(X, targets(type(model))),
     "warm start": lambda model: model.set_params(warm_start=True).fit(X, targets(type(model))),
 }
-WAYS = {  # parameters, and whether they need torch
-    "plain": ({}, False),
-    "torch": ({"device": "torch:cpu"}, True),
-    "images": ({"network": ImageNetwork((2, 2), (3,)), "hidden_layer_sizes": (4,)}, True),
+TRAINED = DenseNetwork(readout="trained")
+WAYS = {  # parameters, and whether they need torch; weights that are written predict as they are
+    "plain": ({"network": TRAINED}, False),
+    "torch": ({"device": "torch:cpu", "network": TRAINED}, True),
+    "images": ({"network": ImageNetwork((2, 2), (3,), readout="trained"), "hidden_layer_sizes": (4,)}, True),
 }
 going_on = pytest.mark.parametrize("go_on", GOING_ON.values(), ids=GOING_ON)
 

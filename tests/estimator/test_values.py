@@ -19,13 +19,14 @@ HOLDERS = [
     sa.DFARegressor(solver=sa.SGD(), network=sa.SequenceNetwork(2)),
     sa.LayerwiseMLP(partitions=sa.Partitions(), network=sa.ImageNetwork((2, 2))),
     sa.LayerwiseMLPRegressor(solver=sa.AdamW(), device=sa.Device()),
+    sa.LayerwiseMLPRegressor(network=sa.GivenNetwork("a module")),
     sa.DecoupledMLPClassifier(pipeline=sa.PipelineRule(), device=sa.Device()),
     sa.PrivateDFAClassifier(**PHOTONIC, solver=sa.SGD(nesterovs_momentum=False)),
     sa.PrivateDFAClassifier(**PHOTONIC, solver=sa.Adam()),
 ]
 PUBLIC = [kind for kind in (getattr(sa, name) for name in sa.__all__) if inspect.isclass(kind)]
 VALUES = [kind for kind in PUBLIC if hasattr(kind, "get_params") and not hasattr(kind, "fit")]
-NEEDED = {sa.ImageNetwork: ((2, 2),), sa.SequenceNetwork: (2,), sa.Photonic: (1e4,)}
+NEEDED = {sa.GivenNetwork: ("a module",), sa.ImageNetwork: ((2, 2),), sa.SequenceNetwork: (2,), sa.Photonic: (1e4,)}
 every_value = pytest.mark.parametrize("kind", VALUES, ids=lambda kind: kind.__name__)
 SETTINGS = [
     pytest.param(holder, name, id=f"{type(holder).__name__}-{name}")
