@@ -19,7 +19,6 @@ HOLDERS = [
     sa.DFARegressor(solver=sa.SGD(), network=sa.SequenceNetwork(2)),
     sa.LayerwiseMLP(partitions=sa.Partitions(), network=sa.ImageNetwork((2, 2))),
     sa.LayerwiseMLPRegressor(solver=sa.AdamW(), device=sa.Device()),
-    sa.LayerwiseMLPRegressor(network=sa.GivenNetwork("a module")),
     sa.DecoupledMLPClassifier(pipeline=sa.PipelineRule(), device=sa.Device()),
     sa.PrivateDFAClassifier(**PHOTONIC, solver=sa.SGD(nesterovs_momentum=False)),
     sa.PrivateDFAClassifier(**PHOTONIC, solver=sa.Adam()),
@@ -45,7 +44,8 @@ def held(holder):
 
 
 def test_every_value_is_held_above():
-    assert {type(value) for holder in HOLDERS for value in held(holder)} == set(VALUES)
+    """But that of a module of torch, which is refused as the module alone is: test_layer_readout.py."""
+    assert {type(value) for holder in HOLDERS for value in held(holder)} == set(VALUES) - {sa.GivenNetwork}
 
 
 @every_value
