@@ -60,7 +60,8 @@ class Partitions(Value):
         ``partial_fit`` do not split batches. Dropout draws other masks for parts.
     cache : {"memory", "float16", "memmap"} or None, default="memory"
         Where features of all rows wait between partitions: in memory, in half precision, in a file in the folder for
-        temporary files (TMPDIR), or nowhere: then every batch passes the layers below again.
+        temporary files (TMPDIR), or nowhere: then every batch passes the layers below again. "memmap" has heads of
+        partitions that are done wait in files, too, in compiled code.
     subsample : float in (0, 1], default=1.0
         Share of its rows that a partition hands to the next one: rows of large output error first, weighted so that
         sums over all rows stay unbiased (ours, after the thesis's data filtering). 1 hands on all, as

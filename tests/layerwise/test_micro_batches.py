@@ -188,3 +188,21 @@ def test_layers_judged_in_blocks_have_the_same_scores(monkeypatch, order):
     blocks = classifier(**options).fit(X[:40], Y[:40])
     np.testing.assert_array_equal(blocks.layer_scores_, whole.layer_scores_)
     np.testing.assert_allclose(blocks.effective_ranks_, whole.effective_ranks_, rtol=1e-6)
+
+
+# ---- one copy of the weights ----
+
+
+def test_a_fitted_network_is_its_own_state(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    options = {"partitions": Partitions(interlayer="window", cache="memmap"), "warm_start": True}
+    model = classifier(hidden_layer_sizes=(16, 16, 16), **options).fit(X, Y)
+    assert model._trained.snapshot["stack"] is None
+    assert all(type(w) is np.ndarray for head in model.heads_ for w in head["coefs"])
+    first = model.coefs_[0].copy()
+    model.coefs_[0][:] = 0.0  # written: training goes on from it
+    model.set_params(learning_rate_init=1e-12).fit(X, Y)
+    assert np.abs(model.coefs_[0]).max() < 1e-6 < np.abs(first).max()
+    model.coefs_[0][:] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        model.fit(X, Y)
