@@ -1,4 +1,7 @@
-"""Layers judged on some rows: their features in blocks, where maps are wide, and the dimensions that these have."""
+"""Layers judged on some rows: their features in blocks, where maps are wide, and the dimensions that these have.
+
+A file of its own on the road of every fit: blocks of features are neither turns of partitions nor rows between them.
+"""
 
 import numpy as np
 

@@ -47,6 +47,7 @@ class Layered:
         self._measure(k)
         execution = self._live.pop(k)
         self._sent += self._records({k: execution})
+        execution.drop_buffers()
         if go_back is None:
             self.stack.keep(k, execution)
         else:

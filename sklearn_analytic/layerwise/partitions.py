@@ -74,6 +74,9 @@ class LocalExecution(Execution, Protocol):
     def batch_features(self) -> Any:
         """Return what the partition's top put out for the last batch, as the next partition's ``place`` reads it."""
 
+    def drop_buffers(self) -> None:
+        """Give back what a batch takes, until the next one."""
+
     def training_bytes(self) -> int:
         """Return bytes of gradients, optimiser state and what one batch keeps: all of training but the weights."""
 

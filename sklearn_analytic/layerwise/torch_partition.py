@@ -100,6 +100,10 @@ class TorchPartition:
         kept = 0 if self._placed is None else self._kept_bytes()
         return sum(t.nbytes for t in held if isinstance(t, torch.Tensor)) + kept
 
+    def drop_buffers(self):
+        """Forget rows and features of the last batch."""
+        self._placed = self.tap.last = None
+
     def _kept_bytes(self):
         """What autograd keeps of the first rows that pass at once, side losses included, and the rows."""
         # copies, or the memory of all rows would count
