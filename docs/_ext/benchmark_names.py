@@ -311,9 +311,11 @@ LAYERWISE_ABLATION = {
 }
 LAYERWISE_MEMORY = {
     "compiled backprop": f"{BACKPROP} (`partitions=1`)",
+    "compiled backprop, micro-batches": f"{BACKPROP}, micro-batches",
     "compiled, 2 partitions": "`partitions=2`",
     "compiled, 4 partitions": "`partitions=4`",
     "compiled layer-wise": "**`LayerwiseMLP()`**",
+    "compiled layer-wise, whole batches": "`Partitions(micro_batch=None)`",
     "compiled layer-wise, no cache": "`Partitions(cache=None)`",
     "compiled layer-wise, no window": "`Partitions(interlayer=None)`",
     "torch backprop": f"PyTorch loop, {BACKPROP}",
@@ -324,7 +326,7 @@ LAYERWISE_MEMORY = {
     "torch layer-wise": "in PyTorch, `LayerwiseMLP()`",
     "torch layer-wise, no window": "in PyTorch, `Partitions(interlayer=None)`",
 }
-DEPTHS = {f"{n} x 1024": f"{n} layers" for n in (4, 8, 16)} | {"vgg": "convolutions"}
+DEPTHS = {f"{n} x 1024": f"{n} layers" for n in (4, 8, 16)} | {"8 x 2048": "8 of 2048", "vgg": "convolutions"}
 BUDGETS = {"batch of backprop": "the batch", "bytes of backprop": "the memory"}
 OUTPUT_RULES = {name: f'`output="{name}"`' for name in ("softmax", "linear", "expgb", "pow3gb")}
 OUTPUT_NETWORKS = {"backprop": BACKPROP, "layer-wise": "`LayerwiseMLP()`"}

@@ -10,35 +10,40 @@ DENSE = {"features": 256, "classes": 10, "rows": 4096, "batch_size": 1024, "imag
 IMAGES = {"features": 3072, "classes": 10, "image_shape": [3, 32, 32]}
 VGG = IMAGES | {"conv": [[32, 32], [64, 64], [128, 128]], "hidden": [256], "rows": 1024, "batch_size": 256}
 NETWORKS = {f"{n} x 1024": DENSE | {"hidden": [1024] * n, "layers": n} for n in (4, 8, 16)} | {
-    "vgg": VGG | {"layers": 7}
+    "8 x 2048": DENSE | {"hidden": [2048] * 8, "layers": 8},
+    "vgg": VGG | {"layers": 7},
 }
 QUICK_NETWORKS = {
     "4 x 128": DENSE | {"features": 32, "hidden": [128] * 4, "layers": 4, "rows": 512, "batch_size": 128},
     "small vgg": VGG | {"conv": [[8, 8], [16, 16]], "hidden": [32], "rows": 64, "batch_size": 32, "layers": 5},
 }
+WIDE = "8 x 2048"
 ALL_NETWORKS = NETWORKS | QUICK_NETWORKS
 
 # freed memory goes back to the system at once, so that peaks are those of what is in use
 MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
-def estimator(backend, n_partitions, cache="memmap", interlayer="window"):
+def estimator(backend, n_partitions, cache="memmap", interlayer="window", micro_batch="auto"):
     """A contender that is LayerwiseMLP; "window", the default, trains one layer more at a time."""
-    partitions = {"n_partitions": n_partitions, "cache": cache, "interlayer": interlayer}
+    settings = {"cache": cache, "interlayer": interlayer, "micro_batch": micro_batch}
+    partitions = {"n_partitions": n_partitions} | settings
     return {"backend": backend, "kind": "estimator", "partitions": partitions}
 
 
 # {contender: who trains, with what, and settings of its partitions}
 CONTENDERS = {
-    "compiled backprop": estimator("compiled", 1, "memory"),
+    "compiled backprop": estimator("compiled", 1, "memory", micro_batch=None),
+    "compiled backprop, micro-batches": estimator("compiled", 1, "memory"),
     "compiled, 2 partitions": estimator("compiled", 2),
     "compiled, 4 partitions": estimator("compiled", 4),
     "compiled layer-wise": estimator("compiled", None),
+    "compiled layer-wise, whole batches": estimator("compiled", None, micro_batch=None),
     "compiled layer-wise, no cache": estimator("compiled", None, None),
     "compiled layer-wise, no window": estimator("compiled", None, interlayer=None),
     "torch backprop": {"backend": "torch", "kind": "loop", "partitions": {}},
     "torch checkpointing": {"backend": "torch", "kind": "checkpointing", "partitions": {}},
-    "torch, 1 partition": estimator("torch", 1, "memory"),
+    "torch, 1 partition": estimator("torch", 1, "memory", micro_batch=None),
     "torch, 2 partitions": estimator("torch", 2),
     "torch, 4 partitions": estimator("torch", 4),
     "torch layer-wise": estimator("torch", None),
@@ -70,7 +75,7 @@ def jobs(options):
         dense = ALL_NETWORKS[network]["image_shape"] is None
         for name in options.contenders:
             contender = CONTENDERS[name]
-            few = dense and not options.quick and contender["backend"] == "torch"
+            few = not options.quick and ((dense and contender["backend"] == "torch") or network == WIDE)
             if few and contender["partitions"].get("n_partitions") in (2, 4):
                 continue  # time: the compiled ones tell
             if dense or contender["backend"] == "torch":
@@ -155,7 +160,7 @@ SUITE = Suite(
     quick_names=tuple(QUICK_NETWORKS),
     contenders=tuple(CONTENDERS),
     quick_contenders=("compiled backprop", "compiled layer-wise", "torch backprop", "torch layer-wise"),
-    defaults={"epochs": 1, "seeds": [0]},
+    defaults={"epochs": 2, "seeds": [0]},
     quick={"epochs": 1},
     extra=missed,
     note=(
@@ -163,6 +168,7 @@ SUITE = Suite(
         "memory of the process above that of the same process before the fit, with rows and all weights. 'With all "
         "weights' adds these to both sides; '1 partition' is the same estimator's backpropagation. Each partition has "
         "as many epochs as backprop. 'No window' is Partitions(interlayer=None); all others train one layer more. "
-        "Seconds are those of the processor, one thread."
+        "Backpropagation passes whole batches where it does not say micro-batches, layer-wise training micro-batches "
+        "where it does not say whole batches. Seconds are those of the processor, one thread."
     ),
 )

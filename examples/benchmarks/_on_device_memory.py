@@ -7,7 +7,7 @@ On the CPU it counts nothing, and the peak is null.
 
 import gc
 
-from _layerwise_memory import ALL_NETWORKS, CONTENDERS, NETWORKS, QUICK_NETWORKS, n_weights
+from _layerwise_memory import ALL_NETWORKS, CONTENDERS, NETWORKS, QUICK_NETWORKS, WIDE, n_weights
 from _layerwise_workers import FITTERS, cuda_peak, data, small
 from _on_device_clock import plain
 
@@ -20,6 +20,8 @@ def run(settings, emit):
     device, quick = settings["device"], settings["quick"]
     for network in list(QUICK_NETWORKS)[:1] if quick else NETWORKS:
         reference = None
+        if network == WIDE:
+            continue  # it says no more than the others
         for name, contender in CONTENDERS.items():
             if contender["backend"] != "torch" or (quick and name not in (REFERENCE, "torch layer-wise")):
                 continue

@@ -498,9 +498,12 @@ class _Network:
         for name, row in self._method.watch(self.execution, rows).items():
             self.seen.setdefault(name, []).append(row)
 
-    def predicting(self, history, link=None):
+    def predicting(self, history):
         """Return what predicts and is published, with the weights as they are."""
-        fitted = self._plan.fitted(self.execution)
+        return self._published(self._plan.fitted(self.execution), history)
+
+    def _published(self, fitted, history, link=None):
+        """That of some weights."""
         records = {name: np.vstack(rows) for name, rows in self.seen.items()}
         due = {name: shapes(fitted[name]) for name in self._plan.names}
         seen = {"t_": self._seen + self._n_rows * len(history.losses)}
@@ -514,11 +517,12 @@ class _Network:
     def trained(self, history):
         """Return what training leaves behind."""
         method, execution = self._method, self.execution
-        found = self.predicting(history, method.link(history))
+        fitted, snapshot = self._plan.finished(execution)
+        found = self._published(fitted, history, method.link(history))
         found = _with(found, self._plan.communication(execution) | method.outcome(execution, history))
         if not method.goes_on:
             return found
-        going = {"snapshot": execution.snapshot(), "layout": self._layout(found.attributes), "kind": method.kind()}
+        going = {"snapshot": snapshot, "layout": self._layout(found.attributes), "kind": method.kind()}
         return replace(found, **going, **self._counted)
 
     def _layout(self, fitted):

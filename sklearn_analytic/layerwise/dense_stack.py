@@ -1,7 +1,8 @@
 """Plain networks in partitions on the CPU: each partition and its head are one compiled chain of layers."""
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import partial
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -43,11 +44,15 @@ class DenseStack:
         Draws the network; heads are drawn from the recipe's seed.
     """
 
+    kind = "compiled"  # of its states
+
     def __init__(self, sizes, activation, partitions, rule, recipe, generator):
         self.sizes, self.activation, self.partitions = tuple(sizes), activation, list(partitions)
         self.rule, self.recipe = rule, recipe
         self.layers = initial_layers(sizes, activation, generator, recipe.precision)
-        self.heads = [self._first_head(k) for k in range(self.n_partitions - 1)]
+        self.heads = [
+            self._first_head(k) for k in range(self.n_partitions - 1)
+        ]  # layers that are shared stay one array
 
     @property
     def n_partitions(self):
@@ -58,7 +63,9 @@ class DenseStack:
         """Partition k in training."""
         first, stop = self.partitions[k]
         chain = self._chain(k)
-        recipe = self._recipe(chain.side, batch_size, together)
+        recipe = self._recipe(chain, batch_size, together)
+        if not self._is_last(k):
+            self.heads[k] = self.exit_layers(k, training=True)
         trunk = [part for layer in self.layers[first:stop] for part in self._factors(layer)]
         generator = np.random.default_rng([self.recipe.seed, _PROJECTIONS, k])
         layers = [*trunk, *self.exit_layers(k, training=True)]
@@ -66,14 +73,37 @@ class DenseStack:
 
     def keep(self, k, execution):
         """Weights of the partition, of its head, and with "window" of the layers ahead."""
-        (first, stop), chain, layers = self.partitions[k], self._chain(k), execution.layers()
-        trunk, rest = layers[: chain.top], layers[chain.top :]
-        self.layers[first:stop] = [_product(*pair) for pair in _in_pairs(trunk)] if self._factored else trunk
+        stop, chain, layers = self.partitions[k][1], self._chain(k), execution.each_layer()
+        if self._factored:
+            trunk = [_product(*pair) for pair in _in_pairs(list(islice(layers, chain.top)))]
+        else:
+            trunk = islice(layers, chain.top)
+        self._replace(self.partitions[k][0], trunk)
         if self._is_last(k):
-            self.layers[stop:] = rest
+            self._replace(stop, layers)
             return
-        self.layers[stop : self._reach(k)] = rest[: self._shared(k)]
-        self.heads[k] = rest
+        self._replace(stop, islice(layers, self._shared(k)))
+        self.heads[k] = [*self.layers[stop : self._reach(k)], *layers]
+
+    def _replace(self, first, layers):
+        """Take layers from ``first`` on one by one: memory of the old ones is free as soon as can be."""
+        for place, layer in enumerate(layers, first):
+            self.layers[place] = layer
+
+    def noted(self, k, execution):
+        """The stack itself holds them: what trains is a copy."""
+        execution.drop_buffers()  # there is room for a layer twice
+        self.keep(k, execution)
+        return partial(self.load, self.state())
+
+    def units(self, k):
+        """Units of the partition's last layer."""
+        return self.sizes[self.partitions[k][1]]
+
+    def widest(self, k):
+        """The widest of its layers and its input."""
+        first, stop = self.partitions[k]
+        return max(self.sizes[first : stop + 1])
 
     def hand_on(self, k):
         """Start the layers that are new to partition k + 1 near the identity, under the head of partition k.
@@ -125,6 +155,10 @@ class DenseStack:
         else:
             self.heads[k] = [*self.heads[k][:-1], layer]
 
+    def put_aside(self, k, aside):
+        """Weights of layers ahead are as large as those of the network."""
+        self.heads[k] = aside(self.heads[k])
+
     def state(self):
         """All layers, none of which is ever changed in place."""
         return {"layers": list(self.layers), "heads": [list(head) for head in self.heads]}
@@ -137,14 +171,20 @@ class DenseStack:
         """Bytes of training but the weights."""
         chain = self._chain(k)
         sizes = np.array(chain.sizes, dtype=np.int64)
-        return training_bytes(sizes, self._recipe(chain.side, batch_size), chain.side)
+        return training_bytes(sizes, self._recipe(chain, batch_size), chain.side)
 
     # ---- parts ----
 
-    def _recipe(self, side, batch_size, together=False):
-        """The recipe of one partition; rows are not skipped under a loss of their pairs or of their features."""
-        tol_error = 0.0 if side or together else self.recipe.tol_error
-        return replace(self.recipe, batch_size=batch_size, tol_error=tol_error)
+    def _recipe(self, chain, batch_size, together=False):
+        """The recipe of one partition.
+
+        Rows are not skipped under a loss of their pairs or of their features. Batches stay whole where their rows are
+        compared, or where all features of a batch are asked for.
+        """
+        tol_error = 0.0 if chain.side or together else self.recipe.tol_error
+        whole = together or (chain.side is not None and self.rule.compares)
+        micro = None if whole else self.rule.micro_rows(max(chain.sizes))
+        return replace(self.recipe, batch_size=batch_size, tol_error=tol_error, micro_batch=micro)
 
     @property
     def _factored(self):
@@ -198,9 +238,11 @@ class DenseStack:
 
     def _first_head(self, k):
         """Layers ahead (copies in shape, with weights of their own) and the throw-away head, freshly drawn."""
-        sizes = (self.sizes[self.partitions[k][1]], *self._rest_sizes(k))
+        stop, shared = self.partitions[k][1], self._shared(k)
+        sizes = (self.sizes[stop], *self._rest_sizes(k))
         generator = np.random.default_rng([self.recipe.seed, _HEADS, k])
-        return initial_layers(sizes, self.activation, generator, self.recipe.precision)
+        drawn = initial_layers(sizes, self.activation, generator, self.recipe.precision)
+        return [*self.layers[stop : stop + shared], *drawn[shared:]]
 
     def _factors(self, layer):
         """A layer, or two whose product it is: A = U sqrt(S), B = sqrt(S) V^T of its singular value decomposition."""

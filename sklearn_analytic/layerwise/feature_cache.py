@@ -1,14 +1,15 @@
 """Features of all training rows between partitions: kept in memory, in half precision, in a file, or computed anew."""
 
 import contextlib
-import mmap
 import os
 import tempfile
 from abc import ABC, abstractmethod
 
 import numpy as np
 
-_BLOCK_ENTRIES = 1e6  # of the wider side of a partition, forwarded at once
+from sklearn_analytic.layerwise.file_rows import FileRows
+
+_BLOCK_ENTRIES, _MOST_ENTRIES = 1e6, 2**22  # that are forwarded at once, and that they may become
 
 
 class FeatureCache(ABC):
@@ -27,12 +28,16 @@ class FeatureCache(ABC):
         """Return the features of some rows (indices or a slice), in the dtype of the inputs."""
 
     @abstractmethod
-    def advance(self, forward):
-        """Replace the features by ``forward`` of them."""
+    def advance(self, forward, width=1):
+        """Replace the features by ``forward`` of them, whose rows have up to ``width`` entries on the way."""
 
     def restrict(self, rows):
         """Go on with these rows alone."""
         self._index = rows if self._index is None else self._index[rows]
+
+    def aside(self, layers):
+        """Return layers [(W, b), ...] that are not read for long, where features lie: until :meth:`close`."""
+        return layers
 
     def close(self):  # noqa: B027 - most caches have nothing outside of memory
         """Drop what is outside of memory."""
@@ -41,9 +46,9 @@ class FeatureCache(ABC):
         """What is kept of some rows."""
         return self._x[rows if self._index is None else self._index[rows]]
 
-    def blocks(self):
-        """Slices of rows that are short where rows are wide."""
-        size = max(1, int(_BLOCK_ENTRIES // max(self._x.shape[1], 1)))
+    def blocks(self, width=1):
+        """Slices of rows that are short where rows are wide, or what they become."""
+        size = max(1, int(min(_BLOCK_ENTRIES // max(self._x.shape[1], 1), _MOST_ENTRIES // width)))
         return [slice(start, min(start + size, len(self))) for start in range(0, len(self), size)]
 
     def _replace(self, x):
@@ -64,10 +69,10 @@ class MemoryCache(FeatureCache):
         """Copy the rows."""
         self._x = self._x[rows]
 
-    def advance(self, forward):
+    def advance(self, forward, width=1):
         """Fill a new array block by block."""
         new = None
-        for rows in self.blocks():
+        for rows in self.blocks(width):
             part = forward(self._x[rows])
             new = np.empty((len(self), part.shape[1]), self._x.dtype) if new is None else new
             new[rows] = part
@@ -85,10 +90,10 @@ class HalfCache(FeatureCache):
         """Index the array, and widen."""
         return self._stored(rows).astype(self._dtype, copy=False)
 
-    def advance(self, forward):
+    def advance(self, forward, width=1):
         """Fill a new array of half floats; a feature beyond their range is an error."""
         new, largest = None, np.finfo(np.float16).max
-        for rows in self.blocks():
+        for rows in self.blocks(width):
             part = forward(self.take(rows))
             size = np.abs(part).max(initial=0)
             if size > largest:
@@ -102,39 +107,58 @@ class HalfCache(FeatureCache):
 
 
 class FileCache(FeatureCache):
-    """Features in a file that is mapped, so that the operating system may drop them from memory."""
+    """Features in a file, of which rows are read when they are asked for."""
 
     def __init__(self, x, folder=None):
         super().__init__(x, folder)
-        self._path = None
+        self._path, self._aside = None, []
 
     def take(self, rows):
-        """Copy rows out of the map."""
-        found = np.array(self._stored(rows))
-        if self._path is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._x._mmap.madvise(mmap.MADV_DONTNEED)  # pages of the file need not stay in this process
-        return found
+        """Read the rows."""
+        return np.array(self._stored(rows), copy=None if self._path else True)
 
-    def advance(self, forward):
-        """Write a new file; it is written, not mapped, so that a full disk is an error and not a crash."""
-        old, dtype, width = self._path, self._x.dtype, None
+    def advance(self, forward, width=1):
+        """Write a new file."""
+        old, dtype, units = self._path, self._x.dtype, None
         path = None
         try:
             handle, path = tempfile.mkstemp(prefix="features-", suffix=".bin", dir=self._folder)
             with os.fdopen(handle, "wb") as file:
-                for rows in self.blocks():
+                for rows in self.blocks(width):
                     part = np.ascontiguousarray(forward(self.take(rows)), dtype=dtype)
-                    width = part.shape[1]
+                    units = part.shape[1]
                     file.write(part.data)
         except OSError as error:
             _remove(path)
-            raise self._disk_error(error, width) from error
+            raise self._disk_error(error, units) from error
         except BaseException:
             _remove(path)
             raise
-        self._replace(np.memmap(path, dtype, "r", shape=(len(self), width)))
+        n = len(self)
+        self._close()
+        self._replace(FileRows(path, dtype, (n, units)))
         self._path = path
         _remove(old)
+
+    def _close(self):
+        """Close the file that is read, so that it may be removed on every system."""
+        if self._path is not None:
+            self._x.close()
+
+    def aside(self, layers):
+        """Write weights to a file of their own; biases are small."""
+        return [(self._written(weights), bias) for weights, bias in layers]
+
+    def _written(self, array):
+        """A map of a file that holds an array."""
+        try:
+            handle, path = tempfile.mkstemp(prefix="head-", suffix=".bin", dir=self._folder)
+            self._aside.append(path)
+            with os.fdopen(handle, "wb") as file:
+                file.write(np.ascontiguousarray(array).data)
+        except OSError as error:
+            raise self._disk_error(error, None) from error
+        return np.memmap(path, array.dtype, "r", shape=array.shape)
 
     def _disk_error(self, error, width):
         """What failed, how much space it takes, what to do."""
@@ -148,9 +172,11 @@ class FileCache(FeatureCache):
         )
 
     def close(self):
-        """Remove the file."""
-        _remove(self._path)
-        self._path = None
+        """Remove the files."""
+        self._close()
+        for path in (self._path, *self._aside):
+            _remove(path)
+        self._path, self._aside = None, []
 
 
 class NoCache(FeatureCache):
@@ -167,7 +193,7 @@ class NoCache(FeatureCache):
             h = forward(h)
         return h
 
-    def advance(self, forward):
+    def advance(self, forward, width=1):
         """Remember one more partition."""
         self._below.append(forward)
 

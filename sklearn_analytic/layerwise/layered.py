@@ -39,12 +39,19 @@ class Layered:
         self._live[k] = self.stack.begin(k, batch_size)
         return self._live[k]
 
-    def end(self, k):
-        """Keep the weights of partition k, and note what it needed; its optimiser is forgotten."""
+    def end(self, k, go_back=None):
+        """Keep the weights of partition k, and note what it needed; its optimiser is forgotten.
+
+        ``go_back`` keeps those of an earlier epoch.
+        """
         self._measure(k)
         execution = self._live.pop(k)
         self._sent += self._records({k: execution})
-        self.stack.keep(k, execution)
+        execution.drop_buffers()
+        if go_back is None:
+            self.stack.keep(k, execution)
+        else:
+            go_back()
 
     # ---- all of them: the protocol ----
 
@@ -111,9 +118,21 @@ class Layered:
         live = {k: execution.snapshot() for k, execution in self._live.items()}
         return {"stack": self.stack.state(), "live": live, "last": self.last}
 
+    @property
+    def is_published(self):
+        """Whether fitted attributes hold all that training would go on from."""
+        return not self._live and self.last == self.stack.n_partitions - 1
+
+    def place_alone(self):
+        """Return a snapshot without weights: they come back from fitted attributes."""
+        return {"stack": None, "kind": self.stack.kind, "live": {}, "last": self.last}
+
     def restore(self, snapshot):
-        """Put a snapshot back, bit for bit."""
-        self.stack.load(snapshot["stack"])
+        """Put a snapshot back, bit for bit; one without weights leaves them to who writes them."""
+        if snapshot["stack"] is not None:
+            self.stack.load(snapshot["stack"])
+        elif snapshot["kind"] != self.stack.kind:
+            raise ValueError(f"the state is that of a {snapshot['kind']} network")
         self._live, self._resting, self.last = {}, dict(snapshot["live"]), snapshot["last"]
         if self._resting:
             self.place(None)

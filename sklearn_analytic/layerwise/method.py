@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_analytic.estimator.checks import one_of
 from sklearn_analytic.estimator.epoch_method import SKIPPED_OUTPUTS, TOL_ERROR, GradientMethod
-from sklearn_analytic.layerwise.partitions import largest_batch
+from sklearn_analytic.layerwise.partitions import LOCAL_LOSSES, largest_batch
 from sklearn_analytic.layerwise.plans import Partitioned, PartitionedSequential
 from sklearn_analytic.layerwise.readout import refit_readout
 from sklearn_analytic.layerwise.training import LayerTurns, described, judged_rows, train_layers
@@ -237,6 +237,7 @@ class LayerwiseTraining(GradientMethod):
         super().check()
         self._check_partitions()
         self._check_readout()
+        self._check_micro_batch()
         check_distributed(self.device.distributed, self.random_state)
 
     def _check_readout(self):
@@ -245,6 +246,20 @@ class LayerwiseTraining(GradientMethod):
             raise ValueError(
                 "partitions__refit_head=True solves for the last layer, network__readout='all_layers' for all of them: "
                 "give one of the two."
+            )
+
+    def _check_micro_batch(self):
+        """Refuse to split batches whose rows are seen together; "auto" does not."""
+        given = self.partitions.micro_batch
+        reasons = {
+            f"local_loss={self.partitions.local_loss!r}": LOCAL_LOSSES[self.partitions.local_loss][1] > 0,
+            "device__distributed": bool(self.device.distributed),
+            'order="simultaneous"': self.order == "simultaneous",
+        }
+        for name in (name for name, sees in reasons.items() if sees and given not in (None, "auto")):
+            raise ValueError(
+                f"partitions__micro_batch={given} splits batches, but {name} sees the rows of a batch together: give "
+                "None or 'auto'."
             )
 
     def _check_partitions(self):

@@ -47,12 +47,19 @@ class Partitioned(NetworkPlan):
         ranks = ranks_of(self.form)
         return torch.TorchStack(network, partitions, self.rule, recipe, device, recipe.seed, ranks, n_inputs)
 
-    def fitted(self, execution):
-        """The layers up to the head that predicts, and the heads below it."""
+    def finished(self, execution):
+        """What is published is the state, where it is all of it: there is no second copy of it in a fitted model."""
+        if not execution.is_published:
+            return super().finished(execution)
+        return self.fitted(execution, _same), execution.place_alone()
+
+    def fitted(self, execution, taken=None):
+        """The layers up to the head that predicts, and the heads below it; ``taken`` says what becomes of layers."""
         execution.settle()
+        taken = _copied if taken is None else taken
         stack, last = execution.stack, execution.last
         if self.form.is_compiled:
-            layers, heads = _copied(stack.layers), [_copied(head) for head in stack.heads]
+            layers, heads = taken(stack.layers), [taken(head) for head in stack.heads]
         else:
             state, read = stack.state(), self.form.read
             layers, heads = read(state["network"]), [read(head) for head in state["heads"]]
@@ -110,7 +117,7 @@ class PartitionedSequential(Partitioned):
         """The network, built anew."""
         return self._torch_stack(self.form.network(generator), self.partitions, recipe, self.n_inputs)
 
-    def fitted(self, execution):
+    def fitted(self, execution, taken=None):
         """Parameters and buffers of the network and of all heads."""
         execution.settle()
         state = execution.stack.state()
@@ -151,7 +158,12 @@ class PartitionedSequential(Partitioned):
 
 def _copied(layers):
     """Layers of their own: what is written into fitted attributes must not reach the state behind them."""
-    return [(weights.copy(), bias.copy()) for weights, bias in layers]
+    return [(np.array(weights), bias.copy()) for weights, bias in layers]
+
+
+def _same(layers):
+    """Layers of a network that is not trained any further."""
+    return list(layers)
 
 
 def _head(layers):

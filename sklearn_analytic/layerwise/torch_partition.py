@@ -100,10 +100,14 @@ class TorchPartition:
         kept = 0 if self._placed is None else self._kept_bytes()
         return sum(t.nbytes for t in held if isinstance(t, torch.Tensor)) + kept
 
+    def drop_buffers(self):
+        """Forget rows and features of the last batch."""
+        self._placed = self.tap.last = None
+
     def _kept_bytes(self):
-        """What autograd keeps of the first batch of the placed rows, side losses included, and the batch."""
+        """What autograd keeps of the first rows that pass at once, side losses included, and the rows."""
         # copies, or the memory of all rows would count
-        x, y, weight = (None if t is None else t[: self.recipe.batch_size].clone() for t in self._placed)
+        x, y, weight = (None if t is None else t[: self.recipe.rows_at_once].clone() for t in self._placed)
         last = self.tap.last
         self.tap.begin(x, y, weight, len(x))
         found = self.activation_bytes()

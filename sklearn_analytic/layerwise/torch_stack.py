@@ -24,9 +24,9 @@ from sklearn_analytic.nn._cutting import balanced_partitions
 from sklearn_analytic.nn._sides import SideLoss
 from sklearn_analytic.nn._torch_checks import check_last, check_trainable
 from sklearn_analytic.nn._torch_execution import PRECISIONS
-from sklearn_analytic.nn._torch_modes import in_own_modes, kept_modes, own_randomness
+from sklearn_analytic.nn._torch_modes import in_own_modes, kept_modes, own_randomness, still_norms
 from sklearn_analytic.nn._torch_networks import BLOCK, load_state, outputs_of, state_arrays
-from sklearn_analytic.nn._torch_stages import split
+from sklearn_analytic.nn._torch_stages import BATCH_NORMS, split
 
 _HEADS, _PROJECTIONS = 2, 3  # streams of random numbers, those of DenseStack
 _PARTITION = 0x94D049BB133111EB  # spreads the seeds of partitions
@@ -73,6 +73,8 @@ class TorchStack:
         If there are more partitions than hidden stages, or the ranges are not consecutive.
     """
 
+    kind = "torch"  # of its states
+
     def __init__(self, network, partitions, rule, recipe, device="cpu", generator_seed=0, ranks=None, n_features=None):
         self.device, self.seed, self.ranks = torch.device(device), generator_seed, ranks
         self.rule, self.recipe = rule, replace(recipe, scheme="backprop")
@@ -91,6 +93,13 @@ class TorchStack:
         self.partitions = _ranges(partitions, self.outputs_of_stages)
         self.n_outputs = self._count_outputs()
         self._check_ties()
+        still = still_norms(network)
+        self._has_moments = any(isinstance(m, BATCH_NORMS) and m not in still for m in network.modules())
+        if self._has_moments and self.rule.micro_batch not in (None, "auto"):
+            raise ValueError(
+                f"partitions__micro_batch={self.rule.micro_batch} splits batches, but the network has batch "
+                "normalisation, whose moments are those of whole batches: give None or 'auto', or LayerNorm instead"
+            )
         self._bytes = {}
         with own_randomness(self.device, 0):
             self.heads = [self._first_head(k).to(self.device, self._dtype) for k in range(self.n_partitions - 1)]
@@ -114,7 +123,8 @@ class TorchStack:
         chain = nn.Sequential(*self._entry(k), *(part for found in parts for part in found), tap, *rest)
         seed = (self.seed + _PARTITION * k) % 2**63
         tol_error = 0.0 if together or side is not None else self.recipe.tol_error
-        recipe = replace(self.recipe, batch_size=batch_size, tol_error=tol_error)
+        micro = None if together else self._micro_rows(k)
+        recipe = replace(self.recipe, batch_size=batch_size, tol_error=tol_error, micro_batch=micro)
         return TorchPartition(chain, tap, recipe, self.device, seed, self.ranks)
 
     @in_own_modes
@@ -132,6 +142,16 @@ class TorchStack:
         for modules in targets:
             for source, module in zip(rest, modules, strict=True):
                 _copy(source, module)
+
+    def noted(self, k, execution):
+        """A copy of the weights and moving averages in training."""
+        arrays = state_arrays(execution.network)
+
+        def put():
+            load_state(execution.network, arrays)
+            self.keep(k, execution)
+
+        return put
 
     @in_own_modes
     def hand_on(self, k):
@@ -151,9 +171,9 @@ class TorchStack:
     def bytes_of(self, k, batch_size):
         """Bytes of training but the weights, from small batches of zeros."""
         if k not in self._bytes:
-            execution = self.begin(k, BLOCK)
+            execution = self.begin(k, BLOCK, together=True)  # as whole batches, by the row
             self._bytes[k] = expected_bytes(execution, math.prod(self._shape(k - 1)), self.n_outputs)
-        return self._bytes[k](batch_size)
+        return self._bytes[k](replace(self.recipe, batch_size=batch_size, micro_batch=self._micro_rows(k)).rows_at_once)
 
     # ---- inference ----
 
@@ -185,6 +205,9 @@ class TorchStack:
         """Modules of the head."""
         return self._stages[-1].modules if self._is_last(k) else self.heads[k]
 
+    def put_aside(self, k, aside):
+        """Modules stay where they are."""
+
     def state(self):
         """Return {"network": arrays by name, "heads": a list of such dicts}, all on the host."""
         return {"network": state_arrays(self.network), "heads": [state_arrays(head) for head in self.heads]}
@@ -208,6 +231,23 @@ class TorchStack:
             return outputs_of(lambda block: chain(block).flatten(1), x, self.device, self._dtype, size)
 
     # ---- parts ----
+
+    def units(self, k):
+        """Entries of a row above partition k."""
+        return math.prod(self._shape(k))
+
+    def widest(self, k, ahead=0):
+        """The widest output of its modules, or its input; with stages ahead of it."""
+        first, stop = self.partitions[k]
+        stages = self.outputs_of_stages[first : stop + ahead]
+        return max([math.prod(self._shape(k - 1)), *(stage.widest for stage in stages)])
+
+    def _micro_rows(self, k):
+        """Rows of a batch that pass at once; it stays whole where its rows are seen together."""
+        compared = self.rule.compares and not self._is_last(k)
+        if compared or self._has_moments or (self.ranks is not None and self.ranks.size > 1):
+            return None
+        return self.rule.micro_rows(self.widest(k, self.rule.ahead))
 
     def _is_last(self, k):
         """Whether the partition ends in the network's own output."""

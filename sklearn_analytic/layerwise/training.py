@@ -3,13 +3,15 @@
 import contextlib
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial, reduce
 
 import numpy as np
 
 from sklearn_analytic.layerwise.feature_cache import CACHES
+from sklearn_analytic.layerwise.judging import Tops, rank_of
 from sklearn_analytic.layerwise.redundancy import informative_rows
 from sklearn_analytic.nn._losses import rule_of
-from sklearn_analytic.nn._recipe import Rows, batch
+from sklearn_analytic.nn._recipe import Rows
 from sklearn_analytic.nn._training import History, train
 
 _SEEN = 1000  # rows on which a layer without held-out rows is judged, and effective ranks are told
@@ -77,7 +79,7 @@ def train_layers(layered, rows, plan, generator, *, judge, watched=None, after_e
         try:
             lap.run(plans, generator, history, after_epoch)
         finally:
-            lap.cache.close()
+            lap.close()
         if history.failure:
             break
     return history
@@ -89,12 +91,28 @@ def described(history, layered, rows, watched, judge):
     full = LayerHistory(**vars(history), n_epochs=np.full(n, len(history.losses)), failed=layered.diverged)
     judged = judged_rows(rows, watched)
     layered.settle()
-    x, h = rows.x[_spread(len(rows.x))], judged.x
-    for k in range(n):
-        x, h = (layered.stack.features(k, part) for part in (x, h))
-        full.effective_ranks.append(effective_rank(x))
-        full.layer_scores.append(judge(layered.stack.exit(k, h), judged.y, judged.weight))
+    x = rows.x[_spread(len(rows.x))]
+    for tops, held in zip(_all_tops(layered.stack, x), _all_tops(layered.stack, judged.x), strict=True):
+        outputs = held.outputs(partial(layered.stack.exit, len(full.layer_scores)))
+        full.layer_scores.append(judge(outputs, judged.y, judged.weight))
+        full.effective_ranks.append(rank_of(tops))
     return full
+
+
+def _all_tops(stack, x):
+    """Yield features above every partition, bottom to top; those that are one block are read by the next one."""
+    base, known = x, 0
+    for k in range(stack.n_partitions):
+        widest = max(stack.widest(j) for j in range(known, k + 1))
+        tops = Tops(_passing(stack, base, known, k), np.arange(len(x)), stack.units(k), widest)
+        if len(tops) == 1:
+            base, known = tops[0], k + 1
+        yield tops
+
+
+def _passing(stack, base, first, last):
+    """The function of row indices that passes them through some partitions."""
+    return lambda rows: reduce(lambda h, k: stack.features(k, h), range(first, last + 1), base[rows])
 
 
 def judged_rows(rows, watched):
@@ -147,9 +165,9 @@ class _Lap:
             score = lambda: self.judge(execution.outputs(held.x), held.y, held.weight)  # noqa: E731
         told = None if after_epoch is None else lambda epoch, local: after_epoch(k, epoch, _joined(history, local))
         placed = self.cache.take(slice(None)) if self.cache.in_memory else self.cache
-        driven = execution if self.cache.in_memory else Streamed(execution, self.cache)
-        local = train(driven, Rows(placed, self.y, self.weight), plan, generator, score=score, after_epoch=told)
-        self.layered.end(k)
+        turn = Turn(self.layered.stack, k, execution)
+        local = train(turn, Rows(placed, self.y, self.weight), plan, generator, score=score, after_epoch=told)
+        self.layered.end(k, turn.go_back)
         self.layered.seconds[k] += time.perf_counter() - start
         history.losses += local.losses
         history.scores += local.scores
@@ -160,14 +178,16 @@ class _Lap:
 
     def _look(self, k, history):
         """Judge partition k by its head, and tell how many dimensions its features have; an interrupt undoes it."""
-        seen = _spread(len(self.cache))
-        features = self.layered.stack.features(k, self.cache.take(seen))
-        rank, held = effective_rank(features), self.watched
+        stack, seen = self.layered.stack, _spread(len(self.cache))
+        tops = Tops(lambda rows: stack.features(k, self.cache.take(rows)), seen, stack.units(k), stack.widest(k))
+        held = self.watched
         if held is not None:
-            held = judged = Rows(self.layered.stack.features(k, held.x), held.y, held.weight)
+            held = Rows(stack.features(k, held.x), held.y, held.weight)
+            score = self.judge(stack.exit(k, held.x), held.y, held.weight)
         else:
-            judged = Rows(features, self.y[seen], None if self.weight is None else self.weight[seen])
-        score = self.judge(self.layered.stack.exit(k, judged.x), judged.y, judged.weight)
+            weight = None if self.weight is None else self.weight[seen]
+            score = self.judge(tops.outputs(partial(stack.exit, k)), self.y[seen], weight)
+        rank = rank_of(tops)
         self.watched = held
         history.layer_scores.append(score)
         history.effective_ranks.append(rank)
@@ -190,7 +210,14 @@ class _Lap:
             self.y = self.y[chosen]
             weight = factor if self.weight is None else self.weight[chosen] * factor
             self.weight = weight / weight.mean()
-        self.cache.advance(lambda x: stack.features(k, x))
+        self.cache.advance(lambda x: stack.features(k, x), stack.widest(k))
+        stack.put_aside(k, self.cache.aside)
+
+    def close(self):
+        """Bring the heads back, and remove files."""
+        for k in range(self.layered.stack.n_partitions - 1):
+            self.layered.stack.put_aside(k, _in_memory)
+        self.cache.close()
 
     def _errors(self, k):
         """Size of the output error of every row at partition k's head."""
@@ -204,50 +231,35 @@ class _Lap:
         return sizes if self.weight is None else sizes * self.weight
 
 
-class Streamed:
-    """An execution whose rows come from a cache, batch by batch; the other verbs are those of the execution."""
+class Turn:
+    """An execution whose state to go back to is its weights: its optimiser is forgotten after the turn."""
 
-    def __init__(self, execution, cache):
-        self._execution, self._cache = execution, cache
-        self.outputs, self.snapshot, self.restore = execution.outputs, execution.snapshot, execution.restore
-        self.is_finite = execution.is_finite
-
-    def place(self, rows):
-        """Rows stay where they are."""
-        return rows
+    def __init__(self, stack, k, execution):
+        self._stack, self._k, self._execution = stack, k, execution
+        self.place, self.is_finite, self._is_new = execution.place, execution.is_finite, True
+        self.go_back = None  # what puts the weights of a better epoch into the stack, where training ends with others
 
     def epoch(self, placed, order, rates):
-        """One step per rate, on batches that are fetched one at a time."""
-        total = 0.0
-        for k in range(len(rates)):
-            rows = batch(order, k, len(rates))
-            weight = None if placed.weight is None else placed.weight[rows]
-            fetched = self._execution.place(Rows(self._cache.take(rows), placed.y[rows], weight))
-            total += self._execution.epoch(fetched, np.arange(len(rows)), rates[k : k + 1]) * len(rows)
-            if not np.isfinite(total):
-                break
-        return total / len(order)
+        """One step per rate."""
+        return self._execution.epoch(placed, order, rates)
+
+    def snapshot(self):
+        """Note the weights; those before the first epoch are the stack's."""
+        is_new, self._is_new = self._is_new, False
+        return _stay if is_new else self._stack.noted(self._k, self._execution)
+
+    def restore(self, noted):
+        """Let the stack take them in the end."""
+        self.go_back = noted
 
 
-def effective_rank(features):
-    """Return ``exp(H(p))`` of the singular values over their sum, p (Roy and Vetterli 2007); 0 where all are 0."""
-    if not np.isfinite(features).all() or not features.any():
-        return 0.0
-    values = _singular_values(features)
-    shares = values[values > 0] / values.sum()
-    return float(np.exp(-np.sum(shares * np.log(shares))))
+def _stay():
+    """Leave the stack as it is."""
 
 
-def _singular_values(features):
-    """Singular values; of wide features from the Gram matrix of rows, which loses those with shares of nothing."""
-    n, width = features.shape
-    if width <= 4 * n:
-        return np.linalg.svd(features.astype(np.float64), compute_uv=False)
-    gram = np.zeros((n, n))
-    for start in range(0, width, 4 * n):
-        part = features[:, start : start + 4 * n].astype(np.float64)
-        gram += part @ part.T
-    return np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0))
+def _in_memory(layers):
+    """Layers out of files; those in memory are no copies."""
+    return [(np.array(w) if isinstance(w, np.memmap) else w, b) for w, b in layers]
 
 
 def _spread(n):

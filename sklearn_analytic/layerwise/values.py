@@ -51,9 +51,17 @@ class Partitions(Value):
         Bytes for gradients, optimiser state and activations of the partition in training (weights, rows and cached
         features are not counted): each partition takes the largest batch that fits, at most a twentieth of the rows,
         and its learning rate grows with the root of the batch. ``partial_fit`` does not look at it.
+    micro_batch : int, "auto" or None, default="auto"
+        Rows of a batch that a partition passes at once: gradients of the parts are added up, and each batch is one
+        step as before, up to the order of sums. Features, activations and errors of a part alone are in memory. "auto"
+        is 256 rows, more where layers are narrow (2^18 entries of the widest) and fewer, down to 16, where rows have
+        more than 2^14 entries; None passes whole batches, and so does "auto" where rows of a batch are seen together:
+        ``local_loss`` "sim" and "predsim", batch normalisation, several processes. ``order="simultaneous"`` and
+        ``partial_fit`` do not split batches. Dropout draws other masks for parts.
     cache : {"memory", "float16", "memmap"} or None, default="memory"
         Where features of all rows wait between partitions: in memory, in half precision, in a file in the folder for
-        temporary files (TMPDIR), or nowhere: then every batch passes the layers below again.
+        temporary files (TMPDIR), or nowhere: then every batch passes the layers below again. "memmap" has heads of
+        partitions that are done wait in files, too, in compiled code.
     subsample : float in (0, 1], default=1.0
         Share of its rows that a partition hands to the next one: rows of large output error first, weighted so that
         sums over all rows stay unbiased (ours, after the thesis's data filtering). 1 hands on all, as
@@ -78,11 +86,12 @@ class Partitions(Value):
         "layer_start": one_of(STARTS),
         "interlayer": one_of((None,), INTERLAYER),
         "memory_budget": positive_integer_or(None),
+        "micro_batch": positive_integer_or("auto", None),
         "cache": one_of(CACHES),
         "subsample": SHARE,
         "refit_head": check_flag,
     }
-    earlier: ClassVar = {name: name for name in checks}
+    earlier: ClassVar = {name: name for name in checks if name != "micro_batch"}
 
     def __init__(
         self,
@@ -95,6 +104,7 @@ class Partitions(Value):
         layer_start="identity",
         interlayer="window",
         memory_budget=None,
+        micro_batch="auto",
         cache="memory",
         subsample=1.0,
         refit_head=False,
@@ -104,4 +114,4 @@ class Partitions(Value):
     def rule(self, is_given):
         """Return how a partition is taught; a given network has weights of its own."""
         start = "random" if is_given else self.layer_start
-        return LocalRule(self.local_loss, self.head_depth, self.head_width, start, self.interlayer)
+        return LocalRule(self.local_loss, self.head_depth, self.head_width, start, self.interlayer, self.micro_batch)

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, singledispatch
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from sklearn_analytic.nn._losses import output_code
 class Data(NamedTuple):
     """Rows as the kernels read them: class codes or targets, the other is empty; no weights are an empty vector."""
 
-    x: np.ndarray
+    x: Any  # an array, or what gives rows by ``take``
     codes: np.ndarray
     targets: np.ndarray
     weight: np.ndarray
@@ -60,7 +60,8 @@ class FlatModel(WithDerived):
 def flat_model(layers, codes, recipe):
     """Return layers [(W, b), ...] as a model with moments of zero; plain steps have no second ones."""
     sizes = np.array([layers[0][0].shape[0], *(bias.shape[0] for _, bias in layers)], dtype=np.int64)
-    theta = np.concatenate([part.ravel() for layer in layers for part in layer]).astype(np.dtype(recipe.precision))
+    theta = np.concatenate([part.ravel() for layer in layers for part in layer])
+    theta = theta.astype(np.dtype(recipe.precision), copy=False)
     second = theta if recipe.optimizer.name != "sgd" else theta[:0]
     state = [np.zeros_like(part) for part in (theta, theta, second)]
     return FlatModel(sizes, codes, output_code(recipe.output), theta, *state)
@@ -91,12 +92,28 @@ def segment(flat, sizes, layer):
 
 def compiled_rows(rows, dtype):
     """Return rows as the kernels read them."""
-    x = np.ascontiguousarray(rows.x, dtype=dtype)
+    x = _readable(rows.x, dtype)
     coded = rows.y.ndim == 1
     codes = np.ascontiguousarray(rows.y if coded else np.zeros(0), dtype=np.int64)
     targets = np.ascontiguousarray(np.zeros((0, 0)) if coded else rows.y, dtype=dtype)
     weight = np.zeros(0, dtype) if rows.weight is None else rows.weight.astype(dtype)
     return Data(x, codes, targets, weight)
+
+
+@singledispatch
+def read_rows(x, rows, out):
+    """Copy rows of features, which may lie elsewhere, to the buffer of a batch."""
+    out[:] = x.take(rows)
+
+
+@singledispatch
+def _readable(x, dtype):
+    """Return features for :func:`read_rows`; what is not in memory stays where it is."""
+    return x
+
+
+read_rows.register(np.ndarray, training.gather)
+_readable.register(np.ndarray, lambda x, dtype: np.ascontiguousarray(x, dtype=dtype))
 
 
 # ---- buffers ----

@@ -13,10 +13,12 @@ from sklearn_analytic.nn._flat import (
     flat_layers,
     flat_model,
     layers_in,
+    read_rows,
     segment,
     squared_weights,
 )
 from sklearn_analytic.nn._passes import (
+    Gradient,
     backward,
     channel,
     forward,
@@ -27,7 +29,7 @@ from sklearn_analytic.nn._passes import (
 )
 from sklearn_analytic.nn._preconditioner import KFACState
 from sklearn_analytic.nn._ranks import Alone
-from sklearn_analytic.nn._recipe import batch
+from sklearn_analytic.nn._recipe import batch, micro_batches
 from sklearn_analytic.nn._sides import Side
 
 _TRAINED = ("theta", "first", "second")  # arrays of a model that are its state
@@ -66,7 +68,7 @@ class MLPExecution:
     def epoch(self, placed, order, rates):
         """One step per rate; see :class:`Execution`."""
         order = np.ascontiguousarray(order, dtype=np.int64)
-        total, is_small = 0.0, products_are_small(self.recipe.batch_size, self.sizes)
+        total, is_small = 0.0, products_are_small(self.recipe.rows_at_once, self.sizes)
         with one_blas_thread(is_small), np.errstate(over="ignore", invalid="ignore"):  # the loss shows both
             for k, rate in enumerate(np.asarray(rates, dtype=np.float64).tolist()):
                 total += self._step(placed, batch(order, k, len(rates)), rate)
@@ -78,12 +80,21 @@ class MLPExecution:
 
     def outputs(self, x):
         """Raw outputs of host rows, in their dtype."""
-        return raw_outputs(self.layers(), self.activation, x)
+        return raw_outputs(layers_in(self._predicting, self.sizes), self.activation, x)
 
     def layers(self):
         """Return [(W, b), ...] with which the network predicts, as copies."""
-        predicting = self._model.theta if self._mean is None else self._mean
-        return [(w.copy(), b.copy()) for w, b in layers_in(predicting, self.sizes)]
+        return list(self.each_layer())
+
+    def each_layer(self):
+        """Yield them one by one."""
+        for w, b in layers_in(self._predicting, self.sizes):
+            yield w.copy(), b.copy()
+
+    @property
+    def _predicting(self):
+        """The parameters with which the network predicts, flat."""
+        return self._model.theta if self._mean is None else self._mean
 
     def snapshot(self):
         """All that training changes, as copies."""
@@ -113,18 +124,22 @@ class MLPExecution:
         return bool(np.isfinite(self._model.theta).all())
 
     def activation_bytes(self):
-        """Bytes of hidden activations that one batch keeps for its backward pass."""
-        hidden, item = int(self.sizes[1:-1].sum()), self._dtype.itemsize
-        exact = self.recipe.batch_size * hidden * item
+        """Bytes of hidden activations that one batch, or a part of it, keeps for its backward pass."""
+        hidden, item, m = int(self.sizes[1:-1].sum()), self._dtype.itemsize, self.recipe.rows_at_once
+        exact = m * hidden * item
         if not self.recipe.activation_bits:
             return {"stored": exact, "shared": 0, "exact": exact}
-        packed = self.recipe.batch_size * hidden * self.recipe.activation_bits // 8 + 8 * (len(self.sizes) - 2)
-        shared = 2 * self.recipe.batch_size * int(self.sizes[1:-1].max(initial=0)) * item
+        packed = m * hidden * self.recipe.activation_bits // 8 + 8 * (len(self.sizes) - 2)
+        shared = 2 * m * int(self.sizes[1:-1].max(initial=0)) * item
         return {"stored": packed, "shared": shared, "exact": exact}
 
     def batch_features(self):
         """Return a view of the activations of layer ``top`` (0 is the input) for the last batch."""
         return self._batch.inputs[self._top]
+
+    def drop_buffers(self):
+        """Give the work space of a batch back, until the next one."""
+        self._buffers = self._batch = None
 
     def training_bytes(self):
         """Bytes of gradients, optimiser state and work space for the largest batch so far."""
@@ -170,11 +185,23 @@ class MLPExecution:
     def _gradient(self, data, rows, refresh=False, share=1.0):
         """Fill the model's gradient with that of one batch, or what stands for it; return the sum of its losses.
 
-        Mean slopes for a refresh count by ``share``, this rank's part of the batch.
+        Mean slopes for a refresh count by ``share``, this rank's part of the batch. Micro-batches add up in the
+        gradient itself.
         """
+        parts, loss, gradient = micro_batches(rows, self.recipe.micro_batch), 0.0, Gradient()
+        for number, part in enumerate(parts):
+            if len(parts) > 1:
+                gradient = Gradient(len(part) / len(rows), is_first=number == 0)
+            loss += self._gradient_of(data, part, gradient, refresh, share)
+            if not np.isfinite(loss):
+                break
+        return loss
+
+    def _gradient_of(self, data, rows, gradient, refresh, share):
+        """That of rows that pass at once."""
         recipe, layers, m = self.recipe, self._model.layers, len(rows)
         self._batch = views = self._work_space(m).views(m)
-        training.gather(data.x, rows, views.inputs[0])
+        read_rows(data.x, rows, views.inputs[0])
         forward(layers, views.inputs, views.outputs, views.packed)
         loss = output_error(views.outputs[-1], data, rows, self._model.loss)
         if self._side is not None:
@@ -184,7 +211,7 @@ class MLPExecution:
         if np.isfinite(loss):
             if recipe.tol_error > 0:
                 views = large_errors(views, recipe.tol_error / m, self._rows_may_move())
-            backward(layers, views, self._feedback, self._side)
+            backward(layers, views, self._feedback, self._side, gradient=gradient)
         return loss
 
     def _squared_weights(self):
@@ -272,7 +299,7 @@ def raw_outputs(layers, activation, x, last="identity"):
 
 def training_bytes(sizes, recipe, side):
     """Return what :meth:`MLPExecution.training_bytes` is for a batch of the recipe; nothing is filled in."""
-    m, dtype = recipe.batch_size, np.dtype(recipe.precision)
+    m, dtype = recipe.rows_at_once, np.dtype(recipe.precision)
     entries = int(np.sum((sizes[:-1] + 1) * sizes[1:]))
     moments = 2 if recipe.optimizer.name == "sgd" else 3
     total = moments * entries * dtype.itemsize + _buffers(sizes, recipe, m).nbytes

@@ -6,6 +6,7 @@ Nothing is compiled that a step does not use. Tests compare with the textbook.
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import blas
 
 from sklearn_analytic.backend import training
 from sklearn_analytic.backend._derived import WithDerived
@@ -40,19 +41,52 @@ def output_error(f, data, rows, rule):
     return loss
 
 
-def backward(layers, views, feedback, side=None, error=None):
+class Gradient:
+    """Where gradients of layers go: over what stands there, or as a share of a batch onto that of its other parts."""
+
+    def __init__(self, share=1.0, is_first=True):
+        self._share, self._keep = share, 0.0 if is_first else 1.0
+        self._is_whole = share == 1.0 and is_first
+
+    def add_weights(self, layer, h, d):
+        """``d_weights = keep d_weights + share h^T d``, in place: a product that is added takes no memory."""
+        if self._is_whole:
+            np.dot(h.T, d, layer.d_weights)
+        elif len(d):
+            gemm = _GEMM[d.dtype.type]  # of columns: everything is its own transpose
+            gemm(self._share, d.T, h.T, self._keep, layer.d_weights.T, trans_b=True, overwrite_c=True)
+        elif not self._keep:
+            layer.d_weights[:] = 0
+
+    def add_slopes(self, layer, d, h):
+        """``d *= f'``, and its sums over rows likewise."""
+        sums = layer.d_bias
+        before = sums.copy() if self._keep else None
+        times_slope(d, h, layer.activation, sums)
+        if not self._is_whole:
+            sums *= sums.dtype.type(self._share)
+        if self._keep:
+            sums += before
+
+
+_GEMM = {np.float32: blas.sgemm, np.float64: blas.dgemm}
+
+
+def backward(layers, views, feedback, side=None, error=None, gradient=None):
     """Gradient of every layer, top down: ``D_L = e``; below it backpropagation or a projection of e, times the slope.
 
     ``error`` is e at the top layer's outputs, by default what stands there; it is overwritten. ``side`` adds an error
-    of its own at one layer. Returns the error at the first layer's pre-activations.
+    of its own at one layer, and ``gradient`` says where those of weights go. Returns the error at the first layer's
+    pre-activations.
     """
+    gradient = Gradient() if gradient is None else gradient
     d = error = views.outputs[-1] if error is None else error
     for k in range(len(layers) - 1, -1, -1):
         layer, h = layers[k], views.inputs[k]
-        times_slope(d, views.outputs[k], layer.activation, layer.d_bias)
+        gradient.add_slopes(layer, d, views.outputs[k])
         if k > 0 and views.packed is not None:
             views.packed.restore(k - 1, h, layers[k - 1].activation)
-        np.dot(h.T, d, layer.d_weights)
+        gradient.add_weights(layer, h, d)
         if k > 0:
             below = views.errors[k - 1]
             feedback.send(k - 1, error, d, layer.weights, below)

@@ -189,6 +189,10 @@ class NetworkPlan(ABC):
         form = self.form
         return form.named(form.read(execution.layers() if form.is_compiled else execution.arrays()))
 
+    def finished(self, execution):
+        """Return the fitted attributes of a network whose training is over, and the snapshot with which it goes on."""
+        return self.fitted(execution), execution.snapshot()
+
     def forward(self, fitted):
         """Return the function of encoded host rows that gives their raw outputs (n, c), in their dtype."""
         return self.form.forward(fitted)

@@ -76,7 +76,14 @@ class Recipe:
     tol_error: float = 0.0
     module_size: int = 2  # layers (or time steps) per module of "modular"
     precision: str = "float32"
+    micro_batch: int | None = None  # rows of a batch that pass at once, of gradients that are sums over them; None: all
     seed: int = 0
+
+    @property
+    def rows_at_once(self):
+        """Rows of a batch that pass at once: those of the largest of its even parts."""
+        m, most = self.batch_size, self.micro_batch
+        return m if most is None else -(-m // -(-m // most))
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,12 @@ class Rows:
 def batch(order, k, n_batches):
     """Return the k-th of ``n_batches`` even parts of ``order``."""
     return order[k * len(order) // n_batches : (k + 1) * len(order) // n_batches]
+
+
+def micro_batches(rows, most):
+    """Return the rows of a batch in even parts of at most ``most``; with None in one."""
+    n = 1 if most is None else max(-(-len(rows) // most), 1)
+    return [batch(rows, k, n) for k in range(n)]
 
 
 class Execution(Protocol):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from sklearn_analytic.nn._feedback import FEEDBACKS
 from sklearn_analytic.nn._losses import LINKS, OUTPUTS, link_rest
 from sklearn_analytic.nn._ranks import Alone
-from sklearn_analytic.nn._recipe import batch
+from sklearn_analytic.nn._recipe import batch, micro_batches
 from sklearn_analytic.nn._torch_activations import BITS, activation_bytes, packed
 from sklearn_analytic.nn._torch_checks import check_last, check_network, check_stages, check_trainable, output_shape
 from sklearn_analytic.nn._torch_kfac import TorchKFAC
@@ -89,7 +89,7 @@ class TorchExecution:
         self._sum = gradient_sum(self.ranks, network)
         self.feedback = None
         self.epochs = 0
-        self._probe = self._n_features = self._accepted = None
+        self._probed = self._n_features = self._accepted = None
 
     @in_own_modes
     def place(self, rows):
@@ -101,11 +101,12 @@ class TorchExecution:
             If the network does not map the rows to the targets' number of outputs, or computes something else than
             its modules do in their order.
         """
-        shape = rows.x.shape[1], self._count_outputs(rows)
+        x = on_device(rows.x, self.device, self.dtype)
+        shape = x.shape[1], self._count_outputs(rows, x.shape[1])
         check = shape != self._accepted  # once: rows may be placed batch by batch
         if check:
             check_network(self.network, *shape)
-        x, weight = (None if a is None else self._tensor(a).to(self.dtype) for a in (rows.x, rows.weight))
+        weight = None if rows.weight is None else self._tensor(rows.weight).to(self.dtype)
         y = self._tensor(rows.y)
         y = y.to(torch.int64 if y.ndim == 1 else self.dtype)
         if check:
@@ -113,25 +114,21 @@ class TorchExecution:
             self._accepted = shape
         if self.feedback is None:
             self._draw(x.shape[1])
-        # the first batch, for :meth:`activation_bytes`
-        self._probe = x[: self.recipe.batch_size]
+        self._probed = x  # its first rows, by :meth:`activation_bytes`
         return x, y, weight
 
-    def _count_outputs(self, rows):
+    def _count_outputs(self, rows, n_features):
         """Columns of the targets; with codes, the outputs of the network, which must reach the largest code."""
         if rows.y.ndim == 2:
             return rows.y.shape[1]
-        n_features, known = rows.x.shape[1], self._accepted
+        known = self._accepted
         has_same = known is not None and known[0] == n_features
         outputs = known[1:] if has_same else output_shape(self.network, n_features)[-1:]
         return max((int(rows.y.max(initial=-1)) + 1, *outputs))
 
     def _tensor(self, array):
         """A host array, or a tensor, on the device."""
-        if isinstance(array, torch.Tensor):
-            return array.to(self.device)
-        array = np.ascontiguousarray(array)
-        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
+        return on_device(array, self.device)
 
     def _draw(self, n_features):
         """Make the scheme's state from the shapes of two zero rows."""
@@ -173,25 +170,28 @@ class TorchExecution:
 
         A loss that is not finite leaves the weights alone.
         """
-        x, y, weight = placed
         share, total = batch(rows, self.ranks.rank, self.ranks.size), len(rows)
         if len(rows) < self.ranks.size:  # too few rows to share: every rank takes them all
             share, total = rows, len(rows) * self.ranks.size
-        x, y, weight = x[share], y[share], None if weight is None else weight[share]
-        error_of = partial(self._error_of, y, weight, total)
         self.optimizer.zero_grad()
         if self.kfac:
             self.kfac.begin(total, self.epochs)
-        if self.tap is not None:
-            self.tap.begin(x, y, weight, total)
-        with torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None):
-            loss = self._gradients(self.segments, self.feedback, x, error_of, self._sum.run)
+        loss = sum(self._gradient(placed, part, total) for part in micro_batches(share, self.recipe.micro_batch))
         torch.clear_autocast_cache()  # of weights before this step: torch clears it only where no other autocast is on
-        loss = loss if self.tap is None else self.tap.end(loss)
         loss = self.optimizer.penalised(float(self.ranks.sum_(loss)) * len(rows), len(rows))
         if math.isfinite(loss):
             self._update(rate)
         return loss
+
+    def _gradient(self, placed, rows, total):
+        """Add the gradients of rows that pass at once to those of the batch; return their part of its mean loss."""
+        x, y, weight = (None if part is None else part[rows] for part in placed)
+        error_of = partial(self._error_of, y, weight, total)
+        if self.tap is not None:
+            self.tap.begin(x, y, weight, total)
+        with torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None):
+            loss = self._gradients(self.segments, self.feedback, x, error_of, self._sum.run)
+        return loss if self.tap is None else self.tap.end(loss)
 
     def _update(self, rate):
         """Gradients, which are those of all ranks, preconditioned where asked, into the optimiser."""
@@ -320,11 +320,41 @@ class TorchExecution:
 
     @in_own_modes
     def activation_bytes(self):
-        """Return bytes that autograd keeps of one batch of the placed rows, the rows excluded.
+        """Return bytes that autograd keeps of one batch, or a part of it, of the placed rows, the rows excluded.
 
         "stored" and "exact" are with and without low-bit copies; "shared" is the largest copy spread out again.
         """
-        return activation_bytes(self.network, self._probe, self.recipe.activation_bits, self._still)
+        return activation_bytes(
+            self.network, self._probed[: self.recipe.rows_at_once], self.recipe.activation_bits, self._still
+        )
+
+
+class RowsElsewhere:
+    """Features that are not in memory: as a tensor that is indexed by rows."""
+
+    def __init__(self, source, device, dtype):
+        self._source, self._device, self._dtype = source, device, dtype
+        self.shape = len(source), source.take(np.arange(1)).shape[1]
+
+    def __getitem__(self, rows):
+        indices = np.arange(self.shape[0])[rows if isinstance(rows, slice) else rows.cpu().numpy()]
+        return on_device(self._source.take(indices), self._device, self._dtype)
+
+
+@singledispatch
+def on_device(source, device, dtype=None):
+    """Return host rows, or a tensor, on a device; what gives rows by ``take`` stays where it is."""
+    return RowsElsewhere(source, device, dtype)
+
+
+@on_device.register(np.ndarray)
+def _from_host(array, device, dtype=None):
+    """A copy where torch could not write."""
+    array = np.ascontiguousarray(array)
+    return on_device(torch.from_numpy(array if array.flags.writeable else array.copy()), device, dtype)
+
+
+on_device.register(torch.Tensor, lambda tensor, device, dtype=None: tensor.to(device).to(dtype or tensor.dtype))
 
 
 def _gradient(parameter):

@@ -28,12 +28,14 @@ BLOCK = 2048  # rows that are forwarded at once
 
 def outputs_of(function, x, device, dtype, size=BLOCK):
     """Return the outputs of host rows by a function of tensors, in their dtype, in blocks and without graphs."""
-    x, parts = np.asarray(x), []
+    x, found = np.asarray(x), None
     with torch.no_grad():
         for start in range(0, max(len(x), 1), size):
             block = torch.from_numpy(np.array(x[start : start + size])).to(device, dtype)
-            parts.append(function(block).cpu().numpy())
-    return np.concatenate(parts).astype(x.dtype, copy=False)
+            part = function(block).cpu().numpy()
+            found = np.empty((len(x), *part.shape[1:]), x.dtype) if found is None else found
+            found[start : start + size] = part
+    return found
 
 
 class Forward:

@@ -148,21 +148,20 @@ def train_by(epoch, execution, plan, pace, *, score=None, after_epoch=None, done
 
     ``done(number)`` are the steps after an epoch and those of the run; None counts epochs.
     """
-    history = History()
-    good, best, stale = execution.snapshot(), None, 0
+    history, back, stale = History(), WayBack(execution), 0
     watch = LossWatch(plan.loss_patience, plan.tol, plan.watch_after)
     try:
         for number in range(plan.n_epochs):
+            back.leave()
             loss = epoch(number)
             if not (math.isfinite(loss) and execution.is_finite()):
                 history.failure = "diverged"
                 break
             judged = None if score is None else score()  # interrupted, it leaves no trace of the epoch
             history.losses.append(loss)
-            good = execution.snapshot()
-            if judged is not None:
-                stale = _judge(history, judged, plan.tol, number, stale)
-                best = good if history.best_epoch == number else best
+            stale = 0 if judged is None else _judge(history, judged, plan.tol, number, stale)
+            if history.best_epoch in (-1, number):
+                back.stay()
             flat = watch.is_flat(loss, *(done(number) if done else (number + 1, plan.n_epochs)))
             if after_epoch is not None and after_epoch(number, history):
                 break
@@ -174,11 +173,34 @@ def train_by(epoch, execution, plan, pace, *, score=None, after_epoch=None, done
             history.ran_out = True
     except KeyboardInterrupt:
         history.failure = "interrupted"
-    if best is not None:
-        execution.restore(best)
-    elif history.failure is not None:
-        execution.restore(good)
+    back.go()
     return history
+
+
+class WayBack:
+    """The state to which training goes back in the end: that of the best epoch, of the last good one, or the first.
+
+    A copy is made when an epoch is about to leave that state, and there is never more than one.
+    """
+
+    def __init__(self, execution):
+        self._execution, self._kept, self._is_there = execution, None, True
+
+    def leave(self):
+        """Begin an epoch."""
+        if self._is_there:
+            self._kept = None  # its memory is free before the next one is taken
+            self._kept = self._execution.snapshot()
+            self._is_there = False
+
+    def stay(self):
+        """Say that the state is now the one to go back to."""
+        self._is_there = True
+
+    def go(self):
+        """Go back."""
+        if not self._is_there:
+            self._execution.restore(self._kept)
 
 
 def _judge(history, score, tol, epoch, stale):

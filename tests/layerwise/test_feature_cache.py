@@ -8,6 +8,7 @@ import pytest
 
 from sklearn_analytic.layerwise import feature_cache as _feature_cache
 from sklearn_analytic.layerwise.feature_cache import CACHES, FileCache, HalfCache
+from sklearn_analytic.layerwise.file_rows import FileRows
 from tests.checks import assert_close
 
 # float16 has eleven bits
@@ -103,7 +104,7 @@ def test_features_live_in_the_file_alone(x, tmp_path):
     cache.advance(doubled)
     (name,) = os.listdir(tmp_path)
     assert name.startswith("features-") and (tmp_path / name).stat().st_size == 50 * 7 * 4
-    assert isinstance(cache._x, np.memmap)
+    assert isinstance(cache._x, FileRows)
     found = cache.take(slice(None))
     assert type(found) is np.ndarray and found.flags.writeable
     cache.advance(doubled)

@@ -199,7 +199,7 @@ def test_window_begins_with_the_layer_that_is_there(rng):
     net, rows = stack(LocalRule(head_depth=0, interlayer="window")), rows_of(rng)
     ex = net.begin(0, 8)
     np.testing.assert_array_equal(ex.layers()[1][0], net.layers[1][0])
-    assert not np.array_equal(net.heads[0][0][0], net.layers[1][0])
+    assert net.heads[0][0][0] is net.layers[1][0]  # no copy before it is trained
     net.keep(0, trained(net, 0, rows))
     np.testing.assert_array_equal(net.heads[0][0][0], net.layers[1][0])
     net.keep(1, trained(net, 1, Rows(net.features(0, rows.x), rows.y)))
