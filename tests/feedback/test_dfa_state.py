@@ -140,6 +140,7 @@ def test_patience_is_with_the_score_or_with_the_loss():
 def test_constants_of_kfac_arrive():
     given = {"damping": 0.1, "kl_clip": 0.2, "factor_decay": 0.3, "factor_interval": 4, "eigen_interval": 6}
     given |= {"interval_growth": 2.0, "damping_decay": 0.5, "milestones": (3,)}
+    given |= {"solver": "eigen", "start": "mean", "damping_rule": "levenberg_marquardt"}
     assert set(given) == {field.name for field in dataclasses.fields(KFACRecipe)}
     assert classifier(preconditioner=KFAC(**given))._method().recipe(400).kfac == KFACRecipe(**given)
 
@@ -156,6 +157,9 @@ def test_constants_of_kfac_arrive():
         {"eigen_interval": 2.5},
         {"milestones": 3},
         {"interval_growth": 0},
+        {"solver": "inverse"},
+        {"start": "zeros"},
+        {"damping_rule": "adaptive"},
     ],
     ids=str,
 )

@@ -13,6 +13,7 @@ from torch import nn  # noqa: E402
 from sklearn_analytic.nn._kfac import (  # noqa: E402
     assign_layers,
     decomposition_cost,
+    inner_product,
     kl_scale,
     precondition,
     running,
@@ -46,9 +47,10 @@ def test_preconditioning_solves_the_kronecker_system(convert):
 @pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_kl_scale_clips_the_step(convert):
     new, old = convert(np.full((2, 3), 2.0)), convert(np.ones((2, 3)))
-    assert kl_scale([(new, old)], 0.1, 0.001) == pytest.approx(np.sqrt(0.001 / (0.01 * 12)))
-    assert kl_scale([(new, old), (-new, old)], 0.1, 0.001) == 1.0
-    assert kl_scale([(new, old)], 1e-4, 0.001) == 1.0
+    product = inner_product([(new, old)])
+    assert kl_scale(product, 0.1, 0.001) == pytest.approx(np.sqrt(0.001 / (0.01 * 12)))
+    assert inner_product([(new, old), (-new, old)]) == 0.0 and kl_scale(0.0, 0.1, 0.001) == 1.0
+    assert kl_scale(product, 1e-4, 0.001) == 1.0
     assert np.asarray(running(new, old, 0.75)).max() == 1.75
 
 
