@@ -49,6 +49,8 @@ def _conv_errors(grad):
     return grad.permute(0, 2, 3, 1).reshape(-1, grad.shape[1])
 
 
+HOST = "cpu"  # where LAPACK's own routines are at hand, which are about twice as fast as torch's there
+
 # {module: (inputs as rows, errors as rows)}
 _ROWS = {nn.Linear: (_linear_rows, _linear_errors), nn.Conv2d: (_conv_rows, _conv_errors)}
 
@@ -65,8 +67,8 @@ def _cholesky(a, g, damping):
 
 
 def _upper_factor(matrix):
-    """U of ``matrix = U^T U``; LAPACK's own routines are about twice as fast as torch's on the CPU."""
-    if matrix.device.type == "cpu":
+    """U of ``matrix = U^T U``."""
+    if matrix.device.type == HOST:
         return torch.from_numpy(upper_factor(matrix.numpy()))
     upper, info = torch.linalg.cholesky_ex(matrix, upper=True)
     return torch.where(info == 0, upper, matrix.diagonal().abs().sqrt().diag())
@@ -75,7 +77,7 @@ def _upper_factor(matrix):
 def _solved(gradient, factors, damping):
     """The step of a gradient (n_out, n_in) by triangular solves."""
     ua, ug = factors
-    if gradient.device.type == "cpu":
+    if gradient.device.type == HOST:
         arrays = (gradient.numpy(), ua.numpy(), ug.numpy())
         return torch.from_numpy(solve_factored(*arrays))
     rows = torch.cholesky_solve(gradient.T, ua, upper=True)
