@@ -5,12 +5,14 @@ the one of better mean accuracy at the end counts. K-FAC runs a third of the epo
 part after every epoch, off the clock: processor seconds until it is first as high as the other's at its end.
 """
 
+import argparse
 import time
 from functools import lru_cache
 
 import numpy as np
 from _common import geometric_mean, given_epochs, mean
 from _dfa_common import Suite, finished, image_shape, in_points, rotated, split_of, torch_or_skip, warm_up
+from _dfa_kfac_profile import profiled
 
 from sklearn_analytic import KFAC, SGD, AdamW, DFAClassifier, ImageNetwork
 from sklearn_analytic.feedback.method import DirectFeedback
@@ -50,6 +52,9 @@ OTHERS = {
 }
 CONTENDERS = {name: own for family in FAMILIES.values() for name, own in family.items()} | OTHERS
 OF_IMAGES = (*(name for family in FAMILIES.values() for name in family), "paper", "short adam")
+
+# {profile: place} of short fits whose seconds are taken apart
+PROFILED = {f"profile, {place}": place for place in ("optdigits", "mnist, cnn", "digits")}
 
 COLUMNS = {
     "data set": ("place", "s"),
@@ -125,10 +130,29 @@ def jobs(options):
             names = [name for name in options.contenders if place in ALL_TABLES or name in OF_IMAGES]
             found = [{"place": place, "seed": seed, "contender": name} for name in names]
             yield from rotated(found, k + seed)
+    for profile, place in PROFILED.items():
+        for contender in ("paper", "kfac 0.003") if place in options.only else ():
+            yield {"place": profile, "seed": options.seeds[0], "contender": contender}
+
+
+def taken_apart(job, options):
+    """Milliseconds of 128 rows by part, and those of Adam."""
+    place = PROFILED[job["place"]]
+    options = argparse.Namespace(**vars(options) | {"epochs": max(options.epochs // 4, 2)})
+    with profiled(PLACES[place][1]) as spent:
+        (row,) = run(job | {"place": place}, options)
+    (adam,) = run(job | {"place": place, "contender": "adam 0.001"}, options)
+    of_128 = {one: 1e3 * 128 / (run["epochs"] * run["n_train"]) for one, run in (("own", row), ("adam", adam))}
+    parts = {part: seconds * of_128["own"] for part, seconds in spent.items()}
+    whole = row["cpu_seconds"] * of_128["own"]
+    ends = {"rest": whole - sum(parts.values()), "whole": whole, "adam": adam["cpu_seconds"] * of_128["adam"]}
+    return [{"parts": parts | ends}]
 
 
 def run(job, options):
     """One fit, with its curve."""
+    if job["place"] in PROFILED:
+        return taken_apart(job, options)
     name, network = PLACES[job["place"]]
     if network == CNN:
         torch_or_skip(options.threads[0])
