@@ -185,8 +185,8 @@ class KFAC(Value):
     interval_growth, damping_decay : float > 0, default=1.0
         Factors of the intervals and of the damping at each milestone.
     solver : {"cholesky", "eigen"}, default="cholesky"
-        "cholesky" damps each factor and solves with its Cholesky factor: little work of a decomposition and
-        half of a step's. "eigen" is the paper's: eigendecompositions, of which the damped product is exact.
+        "cholesky" damps each factor and solves with its Cholesky factor: cheap decompositions, and half the work of a
+        step. "eigen" is the paper's: eigendecompositions, of which the damped product is exact.
     start : {"mean", "identity"}, default="mean"
         What the running factors start from: the mean of the batches so far, or the identity, as in the paper.
     damping_rule : {"constant", "levenberg_marquardt"}, default="constant"
