@@ -386,6 +386,50 @@ def optimiser_step(name, state, theta, grad, rate, t, momentum, nesterov, beta_1
 # ---- layer-wise training ----
 
 
+class LiteralKFAC:
+    """K-FAC as published, everything renewed at every step: what replaces the state of an execution's own.
+
+    Factors run from the identity with ``decay``; [W; b] is (n_in + 1, n_out), errors are those of the mean loss.
+    """
+
+    scale = 1.0
+
+    def __init__(self, sizes, damping, clip, decay):
+        self.damping, self.clip, self.decay = damping, clip, decay
+        self.factors = [(np.eye(n_in + 1), np.eye(n_out)) for n_in, n_out in itertools.pairwise(sizes)]
+
+    def step(self, inputs, errors, n_rows, gradients, rate, ranks):
+        """Precondition the gradients in place."""
+        steps = []
+        for k, (h, d, gradient) in enumerate(zip(inputs, errors, gradients, strict=True)):
+            m, n = h.shape
+            a = np.empty((n + 1, n + 1))
+            a[:n, :n], a[n, n] = h.T @ h, m
+            a[:n, n] = a[n, :n] = h.sum(axis=0)
+            new = a / n_rows, m * m * (d.T @ d) / n_rows
+            old = self.factors[k]
+            self.factors[k] = tuple(o * self.decay + b * (1 - self.decay) for o, b in zip(old, new, strict=True))
+            (da, qa), (dg, qg) = (np.linalg.eigh(factor) for factor in self.factors[k])
+            qa, qg = np.ascontiguousarray(qa), np.ascontiguousarray(qg)
+            values = np.maximum(dg, 0)[:, None] * np.maximum(da, 0)[None, :] + self.damping
+            steps.append((qg @ (qg.T @ gradient.T @ qa / values) @ qa.T).T)
+        total = abs(sum(float((v * g).sum()) for v, g in zip(steps, gradients, strict=True))) * rate * rate
+        for gradient, step in zip(gradients, steps, strict=True):
+            gradient[:] = min(1.0, math.sqrt(self.clip / total)) * step
+        return self
+
+    def after_epoch(self):
+        """Nothing is counted."""
+        return self
+
+
+def split_damping_step(gradient, a, g, damping):
+    """``(G_d kron A_d)^{-1}`` of a gradient (n_out, n_in), rows first, with the damping split between the factors."""
+    pi = math.sqrt(np.trace(a) / len(a) / (np.trace(g) / len(g)))
+    a, g = a + pi * math.sqrt(damping) * np.eye(len(a)), g + math.sqrt(damping) / pi * np.eye(len(g))
+    return np.linalg.solve(np.kron(g, a), gradient.ravel()).reshape(gradient.shape)
+
+
 def chain_values(layers, activations, X):
     """[X, what each layer puts out ...] of layers with an activation each; the last one has none."""
     values = [X]

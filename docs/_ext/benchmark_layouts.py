@@ -421,6 +421,39 @@ SKIPPING = Layout(
         "fit time": "{time_ratio:.2f}",
     }
 )
+KFAC_NAMES = {"contender": names.DFA_KFAC, "place": names.KFAC_PLACES}
+KFAC_SETS = tuple(place for place in names.KFAC_PLACES if "profile" not in place and place != "all tables")
+KFAC = (
+    Layout(
+        {"set": "{place}", "optimiser": "{contender}"}
+        | {"accuracy": "{accuracy:.4f}", "log-loss": "{log_loss:.3f}"}
+        | {"time to Adam's accuracy (runs)": "{time_adam:.2f} ({reached_adam})"}
+        | {"to SGD's (runs)": "{time_sgd:.2f} ({reached_sgd})"},
+        names=KFAC_NAMES,
+        keep={"place": KFAC_SETS},
+    ),
+    Layout(
+        {"optimiser": "{contender}", "points to Adam": "{difference:+.2f}"}
+        | {"log-loss to Adam's": "{log_loss_difference:+.3f}"}
+        | {"time to Adam's accuracy (runs)": "{time_adam:.2f} ({reached_adam})", "epoch": "{epoch_ratio:.2f}"},
+        names=KFAC_NAMES,
+        keep={"place": ("all tables",)},
+        caption="Means over the five tables, all but what is named as in the line of K-FAC:",
+    ),
+    Layout(
+        {"network": "{place}", "optimiser": "{contender}"}
+        | {
+            "factors, decompositions": "{parts_factors:.2f}, {parts_decompositions:.2f}",
+            "solves, clip": "{parts_solves:.2f}, {parts_clip:.2f}",
+            "the rest": "{parts_rest:.2f}",
+            "whole (Adam)": "{parts_whole:.2f} ({parts_adam:.2f})",
+        },
+        names=KFAC_NAMES,
+        keep={"place": tuple(place for place in names.KFAC_PLACES if "profile" in place)},
+        records=ROWS,
+        caption="Processor milliseconds of 128 rows:",
+    ),
+)
 ONLINE = Layout(
     {
         "model": "{contender}",
@@ -762,6 +795,7 @@ LAYOUTS = {
     "dfa_transfer": TRANSFER,
     "dfa_default": (EQUAL_EPOCHS,),
     "dfa_skipping": (SKIPPING,),
+    "dfa_kfac": KFAC,
     "dfa_online": (ONLINE,),
     "dfa_privacy": (BUDGETS,),
     "layerwise_accuracy": (LAYERWISE,),

@@ -225,6 +225,32 @@ FEEDBACK = {kind: f'`feedback="{kind}"`' for kind in KINDS} | {
     "random+kfac": '`feedback="random"`, K-FAC',
     "dfa+kfac": '`feedback="refresh"`, K-FAC',
 }
+DFA_KFAC = {
+    "adam": "Adam",
+    "sgd": "SGD",
+    "kfac": '**`preconditioner="kfac"`**',
+    "adam 0.001": "Adam, .001",
+    "adam 0.003": "Adam, .003",
+    "sgd 0.03": "SGD, .03",
+    "sgd 0.1": "SGD, .1",
+    "kfac 0.003": "**K-FAC**, `alpha=0.003`",
+    "kfac 0.01": "K-FAC, `alpha=0.01`",
+    "paper": "as published: all epochs, batches of 128",
+    "eigen": '`KFAC(solver="eigen")`',
+    "identity": '`KFAC(start="identity")`',
+    "paper's damping": "`KFAC(damping=0.003)`",
+    "levenberg_marquardt": '`KFAC(damping_rule="levenberg_marquardt")`',
+    "growing intervals": "intervals of 4 and 8, times 1.4 per epoch",
+    "no decay": "`alpha=0`",
+    "no mean": "the last weights predict",
+    "batches of 128": "batches of 128",
+    "short adam": "Adam, .003, a third of the epochs",
+    "short adamw": "the same, `AdamW(ema_decay=0.9)`, `alpha=0.1`",
+}
+KFAC_PLACES = {"fashion_mnist, cnn": "Fashion-MNIST, convolutions", "mnist, cnn": "MNIST, convolutions"}
+KFAC_PLACES |= {name: SETS.get(name, name) for name in ("segment", "optdigits", "satimage", "pendigits", "letter")}
+KFAC_PLACES |= {"fashion_mnist": "Fashion-MNIST", "all tables": "five tables"}
+KFAC_PLACES |= {"profile, optdigits": "optdigits, 2 x 256", "profile, mnist, cnn": "MNIST, convolutions"}
 DFA_SPEED = {
     "mlp": "`MLPClassifier`",
     "torch_loop": "PyTorch loop, fused Adam",

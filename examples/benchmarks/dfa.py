@@ -21,11 +21,13 @@ images     a small convolutional network: backprop, hybrid, modular, with drawn 
 sequences  a recurrent network over rows of pixels: backprop, hybrid, modular (torch)
 transfer   dense layers for few images, on convolutions that other classes have trained (torch)
 online     ``partial_fit`` on a drifting stream, every block predicted before it is learned
+kfac       time until K-FAC has the accuracy with which Adam and SGD end, and what of it does how much
 skipping   rows of small output error left out of the backward products (``feedback__tol_error``)
 """
 
 import _dfa_accuracy
 import _dfa_default
+import _dfa_kfac
 import _dfa_memory
 import _dfa_online
 import _dfa_skipping
@@ -43,6 +45,7 @@ SUITES = {
     "sequences": _dfa_torch_suites.SEQUENCES,
     "transfer": _dfa_transfer.SUITE,
     "online": _dfa_online.SUITE,
+    "kfac": _dfa_kfac.SUITE,
     "skipping": _dfa_skipping.SUITE,
 }
 DEFAULTS = {"epochs": 20, "max_train_rows": 0, "batch_size": 128, "seeds": [0, 1, 2, 3, 4], "repeats": 5, "rate": 1e-3}

@@ -14,6 +14,7 @@ from sklearn_analytic.nn._plans import TorchSequential, Whole, check_distributed
 
 SCHEMES = ("auto", "dfa", "hybrid", "modular", "backprop")
 _LARGEST_RATE, _LEAST_RATE, _STREAM_RATE = 3e-3, 1e-3, 3e-3  # of learning_rate_init="auto"
+_CLIPPED_RATE = 0.3  # of the same, where K-FAC bounds the steps of SGD: measured in docs/theory/kfac.md
 _WATCHED = 512  # rows on which alignment is measured
 
 
@@ -144,6 +145,8 @@ class DirectFeedback(GradientMethod):
         plan = super().plan(n_rows, recipe)
         if not self._has_automatic_rate:
             return plan
+        if self.solver.name == "sgd" and self.preconditioner is not None:
+            return replace(plan, rate=_CLIPPED_RATE)
         return replace(plan, rate=rate_of(plan, n_rows) if self._has_rule else _LEAST_RATE)
 
     @property

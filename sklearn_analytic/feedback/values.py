@@ -18,8 +18,12 @@ from sklearn_analytic.estimator.checks import (
 from sklearn_analytic.estimator.value import Value, standing_for, store
 from sklearn_analytic.nn import FEEDBACKS, INITS, FeedbackRecipe, KFACRecipe
 from sklearn_analytic.nn._feedback import can_follow
+from sklearn_analytic.nn._kfac import DAMPING_RULES, SOLVERS, STARTS
 
 _EARLIER_INTERVAL = 20  # of every kind of feedback where none was given
+# Settings of the K-FAC of versions that had no others.
+_EARLIER_KFAC = {"damping": 0.003, "kl_clip": 0.001, "factor_decay": 0.95, "eigen_interval": 25}
+_EARLIER_KFAC |= {"solver": "eigen", "start": "identity"}
 _RENEWS = "_renews"  # in state: that it is not of such a version
 
 
@@ -162,24 +166,37 @@ def _check_clip(name, value):
 class KFAC(Value):
     """Kronecker-factored preconditioning of the gradients (or of what feedback makes of them) before the solver.
 
+    Best before ``SGD(ema_decay=0.9)`` with ``alpha=0.003``, which shrinks weights beside the preconditioned step, and
+    batches of 256. The paper's settings are ``KFAC(damping=0.003, kl_clip=0.001, factor_decay=0.95, eigen_interval=25,
+    solver="eigen", start="identity")``.
+
     Parameters
     ----------
-    damping : float > 0, default=0.003
-        Added to the eigenvalues of the factors.
-    kl_clip : float > 0, default=0.001
+    damping : float > 0, default=0.05
+        Added to the products of the factors' eigenvalues; what is added to the factors themselves with "cholesky".
+    kl_clip : float > 0, default=0.005
         Bound of the step's Kullback-Leibler divergence; infinity clips nothing.
-    factor_decay : float in [0, 1), default=0.95
+    factor_decay : float in [0, 1), default=0.9
         Decay of the running factors.
-    factor_interval, eigen_interval : int, default=5, 25
-        Steps between updates of the factors, and between their eigendecompositions.
+    factor_interval, eigen_interval : int, default=5, 10
+        Steps between updates of the factors, and between their decompositions.
     milestones : sequence of int, default=()
         Epochs at which intervals and damping change.
     interval_growth, damping_decay : float > 0, default=1.0
         Factors of the intervals and of the damping at each milestone.
+    solver : {"cholesky", "eigen"}, default="cholesky"
+        "cholesky" damps each factor and solves with its Cholesky factor: cheap decompositions, and half the work of a
+        step. "eigen" is the paper's: eigendecompositions, of which the damped product is exact.
+    start : {"mean", "identity"}, default="mean"
+        What the running factors start from: the mean of the batches so far, or the identity, as in the paper.
+    damping_rule : {"constant", "levenberg_marquardt"}, default="constant"
+        "levenberg_marquardt" tries the full step on the batch every 5 steps, and lowers or raises the damping where
+        the loss falls as far as the quadratic model says, or not: Martens & Grosse (2015).
 
     References
     ----------
     J. G. Pauloski et al., "Convolutional neural network training with distributed K-FAC", arXiv 2007.00784.
+    J. Martens, R. Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", ICML 2015.
 
     Examples
     --------
@@ -199,21 +216,31 @@ class KFAC(Value):
         "milestones": _check_milestones,
         "interval_growth": POSITIVE,
         "damping_decay": POSITIVE,
+        "solver": one_of(SOLVERS),
+        "start": one_of(STARTS),
+        "damping_rule": one_of(DAMPING_RULES),
     }
 
     def __init__(
         self,
         *,
-        damping=0.003,
-        kl_clip=0.001,
-        factor_decay=0.95,
+        damping=0.05,
+        kl_clip=0.005,
+        factor_decay=0.9,
         factor_interval=5,
-        eigen_interval=25,
+        eigen_interval=10,
         milestones=(),
         interval_growth=1.0,
         damping_decay=1.0,
+        solver="cholesky",
+        start="mean",
+        damping_rule="constant",
     ):
         store(self, locals())
+
+    def __setstate__(self, state):
+        """Take state of earlier versions, which knew the paper's settings alone."""
+        super().__setstate__(_EARLIER_KFAC | state)
 
     @classmethod
     def of(cls, given):
@@ -228,7 +255,7 @@ class KFAC(Value):
     def of_earlier(cls, state):
         """Return ``preconditioner`` as an earlier version says it, with a dict beside."""
         constants = state.pop("kfac_params", None)
-        return cls(**constants) if constants and state["preconditioner"] else state["preconditioner"]
+        return cls(**_EARLIER_KFAC | constants) if constants and state["preconditioner"] else state["preconditioner"]
 
     def recipe(self):
         """Return the constants as the core reads them."""

@@ -17,6 +17,7 @@ from sklearn_analytic.nn._flat import (
     segment,
     squared_weights,
 )
+from sklearn_analytic.nn._kfac import is_judged
 from sklearn_analytic.nn._passes import (
     Gradient,
     backward,
@@ -165,6 +166,7 @@ class MLPExecution:
         loss = self._gradient(data, share, interval > 0 and self._steps % interval == 0, len(share) / n_rows)
         if self._ranks.size > 1:
             loss = self._average(loss * len(rows) / n_rows, len(share) / n_rows)
+        measured = loss
         if self.recipe.optimizer.penalty:
             loss = self.recipe.optimizer.penalised(loss, len(rows), self._squared_weights())
         if not np.isfinite(loss):
@@ -173,6 +175,8 @@ class MLPExecution:
             self._learn_feedback(data, share)
         if self._kfac is not None:
             self._precondition(n_rows, rate)
+            if is_judged(self._steps, self.recipe.kfac):
+                self._judge(data, share, measured / len(rows), n_rows)
         self._steps += 1
         apply_update(self._model, self.recipe.optimizer, rate, self._steps)
         if self._mean is not None:
@@ -253,6 +257,21 @@ class MLPExecution:
         gradients = [segment(self._model.grad, self.sizes, layer) for layer in range(len(self.sizes) - 1)]
         errors = [*self._batch.errors, self._batch.outputs[-1]]
         self._kfac = self._kfac.step(self._batch.inputs, errors, n_rows, gradients, rate, self._ranks)
+
+    def _judge(self, data, rows, loss, n_rows):
+        """Take the full preconditioned step on trial, and let the damping follow what it does to the batch's loss.
+
+        ``loss`` is the mean of the rows' losses before it, over all ranks.
+        """
+        model, views = self._model, self._batch
+        kept = model.theta.copy()
+        model.theta[:] -= model.grad / self._kfac.scale
+        forward(model.layers, views.inputs, views.outputs)
+        trial = np.array([output_error(views.outputs[-1], data, rows, model.loss)])
+        model.theta[:] = kept
+        if self._ranks.size > 1:
+            self._ranks.sum_(trial)
+        self._kfac = self._kfac.judged(loss - float(trial[0]) / n_rows)
 
     def _learn_feedback(self, data, rows):
         """Move learned feedback by one step of its own rule."""

@@ -50,7 +50,7 @@ class FeedbackRecipe:
 
 @dataclass(frozen=True)
 class KFACRecipe:
-    """Constants of the Kronecker-factored preconditioner (Pauloski et al. 2020)."""
+    """Constants of the Kronecker-factored preconditioner; those of Pauloski et al. 2020 unless told otherwise."""
 
     damping: float = 0.003
     kl_clip: float = 0.001
@@ -60,6 +60,9 @@ class KFACRecipe:
     interval_growth: float = 1.0  # at each milestone, both intervals are multiplied by this
     damping_decay: float = 1.0  # ... and the damping by this
     milestones: tuple = ()  # epochs
+    solver: str = "eigen"  # a key of nn._kfac_solvers.SOLVERS
+    start: str = "identity"  # of the factors; "mean": of the batches so far, until the decay takes over
+    damping_rule: str = "constant"  # or "levenberg_marquardt"
 
 
 @dataclass(frozen=True)

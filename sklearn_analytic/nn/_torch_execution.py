@@ -178,9 +178,10 @@ class TorchExecution:
             self.kfac.begin(total, self.epochs)
         loss = sum(self._gradient(placed, part, total) for part in micro_batches(share, self.recipe.micro_batch))
         torch.clear_autocast_cache()  # of weights before this step: torch clears it only where no other autocast is on
-        loss = self.optimizer.penalised(float(self.ranks.sum_(loss)) * len(rows), len(rows))
+        mean = float(self.ranks.sum_(loss))
+        loss = self.optimizer.penalised(mean * len(rows), len(rows))
         if math.isfinite(loss):
-            self._update(rate)
+            self._update(rate, lambda: mean - self._loss_of(placed, share, total))
         return loss
 
     def _gradient(self, placed, rows, total):
@@ -193,12 +194,31 @@ class TorchExecution:
             loss = self._gradients(self.segments, self.feedback, x, error_of, self._sum.run)
         return loss if self.tap is None else self.tap.end(loss)
 
-    def _update(self, rate):
-        """Gradients, which are those of all ranks, preconditioned where asked, into the optimiser."""
+    def _loss_of(self, placed, rows, total):
+        """The mean loss of a batch over all ranks, with the weights as they are; nothing else changes."""
+        x, y, weight = (None if part is None else part[rows] for part in placed)
+        buffers = [buffer.clone() for buffer in self.network.buffers()]
+        devices = [self.device] if self.device.type == "cuda" else []
+        with (
+            torch.random.fork_rng(devices),
+            torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None),
+        ):
+            loss, _ = self._error_of(y, weight, total, self.network(x))
+        for buffer, before in zip(self.network.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        return float(self.ranks.sum_(loss))
+
+    def _update(self, rate, fall):
+        """Gradients, which are those of all ranks, preconditioned where asked, into the optimiser.
+
+        ``fall()`` is by how much the loss of the batch is smaller with the weights as they are then.
+        """
         self._sum.finish()
         self._share_buffers()
         if self.kfac:
             self.kfac.precondition(rate, self.epochs)
+            if self.kfac.is_judged():
+                self.kfac.judge(fall)
         self.optimizer.step(rate)
         if self._mean is not None:
             self._mean.update()

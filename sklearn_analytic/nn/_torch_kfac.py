@@ -1,4 +1,4 @@
-"""K-FAC for Linear and Conv2d modules: factors from hooks, stale eigendecompositions, clipping by the KL estimate.
+"""K-FAC for Linear and Conv2d modules: factors from hooks, stale decompositions, clipping by the KL estimate.
 
 The errors at the pre-activations are read where autograd computes them, so they are those of whatever scheme runs:
 exact ones, or direct feedback (docs/theory/kfac.md).
@@ -9,13 +9,20 @@ from torch import nn
 from torch.nn import functional as F
 
 from sklearn_analytic.nn._kfac import (
+    adjusted,
     assign_layers,
+    damped,
     decomposition_cost,
+    inner_product,
     is_due,
+    is_judged,
     kl_scale,
     precondition,
     running,
     schedule,
+    share_kept,
+    solve_factored,
+    upper_factor,
 )
 from sklearn_analytic.nn._ranks import Alone
 from sklearn_analytic.nn._torch_activations import has_even_padding, numeric_padding
@@ -42,8 +49,46 @@ def _conv_errors(grad):
     return grad.permute(0, 2, 3, 1).reshape(-1, grad.shape[1])
 
 
+HOST = "cpu"  # where LAPACK's own routines are at hand, which are about twice as fast as torch's there
+
 # {module: (inputs as rows, errors as rows)}
 _ROWS = {nn.Linear: (_linear_rows, _linear_errors), nn.Conv2d: (_conv_rows, _conv_errors)}
+
+
+def _eigenbasis(a, g, damping):
+    """[Qa, da, Qg, dg], rounding below zero cut off."""
+    (da, qa), (dg, qg) = torch.linalg.eigh(a), torch.linalg.eigh(g)
+    return [t.contiguous() for t in (qa, da.clamp_(min=0), qg, dg.clamp_(min=0))]
+
+
+def _cholesky(a, g, damping):
+    """[Ua, Ug] of the damped factors."""
+    return [_upper_factor(factor) for factor in damped(a, g, damping)]
+
+
+def _upper_factor(matrix):
+    """U of ``matrix = U^T U``."""
+    if matrix.device.type == HOST:
+        return torch.from_numpy(upper_factor(matrix.numpy()))
+    upper, info = torch.linalg.cholesky_ex(matrix, upper=True)
+    return torch.where(info == 0, upper, matrix.diagonal().abs().sqrt().diag())
+
+
+def _solved(gradient, factors, damping):
+    """The step of a gradient (n_out, n_in) by triangular solves."""
+    ua, ug = factors
+    if gradient.device.type == HOST:
+        arrays = (gradient.numpy(), ua.numpy(), ug.numpy())
+        return torch.from_numpy(solve_factored(*arrays))
+    rows = torch.cholesky_solve(gradient.T, ua, upper=True)
+    return torch.cholesky_solve(rows.T, ug, upper=True)
+
+
+# {solver: (decomposed(a, g, damping), step(gradient, arrays, damping))}
+_SOLVERS = {
+    "eigen": (_eigenbasis, lambda gradient, basis, damping: precondition(gradient, *basis, damping)),
+    "cholesky": (_cholesky, _solved),
+}
 
 
 class TorchKFAC:
@@ -70,15 +115,16 @@ class TorchKFAC:
         likes = [m.weight.detach() for m in self.layers]
         self.a = [torch.eye(n, dtype=w.dtype, device=w.device) for (n, _), w in zip(sizes, likes, strict=True)]
         self.g = [torch.eye(n, dtype=w.dtype, device=w.device) for (_, n), w in zip(sizes, likes, strict=True)]
-        self.eigen = [self._identity(k) for k in range(len(self.layers))]  # (qa, da, qg, dg)
+        self._decomposed, self._solved = _SOLVERS[constants.solver]
+        self.eigen = [self._identity(k) for k in range(len(self.layers))]  # what the solver decomposes factors into
         self._owners = assign_layers([decomposition_cost(*s) for s in sizes], self._ranks.size)
         self._new_a, self._new_g = [None] * len(sizes), [None] * len(sizes)
-        self.step, self._rows = 0, None
+        self.step, self.renewals, self._rows = 0, 0, None
+        self.factor, self._expected, self._scale = 1.0, 0.0, 1.0  # of the damping; of the last step
 
     def _identity(self, k):
-        """Eigendecompositions before the first step."""
-        a, g = self.a[k], self.g[k]
-        return [a.clone(), a.diagonal().clone(), g.clone(), g.diagonal().clone()]
+        """Decompositions before the first step."""
+        return self._decomposed(self.a[k], self.g[k], self._constants.damping)
 
     def begin(self, rows, epoch):
         """Announce a step whose batch has ``rows`` rows over all ranks; factors are read where they are due."""
@@ -106,38 +152,56 @@ class TorchKFAC:
     def precondition(self, rate, epoch):
         """Replace all gradients by preconditioned and clipped ones; count the step."""
         damping, _, eigen_interval = schedule(self._constants, epoch)
+        damping *= self.factor
         # a layer that took no part in the loss has no gradient, and its factors saw nothing
         live = [k for k, module in enumerate(self.layers) if module.weight.grad is not None]
         if self._rows is not None:
             self._update_factors(live)
         if is_due(self.step, eigen_interval):
-            self._decompose()
+            self._decompose(damping)
         old = [_gradient_of(self.layers[k]) for k in live]
-        new = [precondition(g, *self.eigen[k], damping) for k, g in zip(live, old, strict=True)]
-        scale = kl_scale(list(zip(new, old, strict=True)), rate, self._constants.kl_clip)
+        new = [self._solved(g, self.eigen[k], damping) for k, g in zip(live, old, strict=True)]
+        product = inner_product(list(zip(new, old, strict=True)))
+        scale = kl_scale(product, rate, self._constants.kl_clip)
         for k, gradient in zip(live, new, strict=True):
             _put_gradient(self.layers[k], gradient)
         for parameter in self._network.parameters():
             if parameter.grad is not None:
                 parameter.grad *= scale
         self.step, self._rows = self.step + 1, None
+        self._expected, self._scale = product / 2, scale
+
+    def is_judged(self):
+        """Whether the damping is to follow what the full step does to the loss."""
+        return is_judged(self.step - 1, self._constants)
+
+    @torch.no_grad()
+    def judge(self, fall):
+        """Take the full step of the layers on trial, and let the damping follow ``fall()``, that of the loss."""
+        weights = [w for layer in self.layers for w in (layer.weight, _bias(layer)) if w is not None]
+        kept = [w.clone() for w in weights]
+        for weight in weights:
+            if weight.grad is not None:
+                weight -= weight.grad / self._scale
+        self.factor = adjusted(self.factor, fall(), self._expected)
+        for weight, before in zip(weights, kept, strict=True):
+            weight.copy_(before)
 
     def _update_factors(self, live):
         """Running averages of the factors of all ranks together."""
-        decay = self._constants.factor_decay
+        self.renewals += 1
+        kept = share_kept(self.renewals, self._constants)
         for factors, news in ((self.a, self._new_a), (self.g, self._new_g)):
             for k in live:
-                factors[k] = running(factors[k], self._ranks.sum_(news[k]), decay)
+                factors[k] = running(factors[k], self._ranks.sum_(news[k]), kept)
 
-    def _decompose(self):
-        """Eigendecompositions, each on its owner, then shared."""
+    def _decompose(self, damping):
+        """Decompositions, each on its owner, then shared."""
         for k, owner in enumerate(self._owners):
             if owner == self._ranks.rank:
-                da, qa = torch.linalg.eigh(self.a[k])
-                dg, qg = torch.linalg.eigh(self.g[k])
-                self.eigen[k] = [t.contiguous() for t in (qa, da.clamp_(min=0), qg, dg.clamp_(min=0))]
-        for part in range(4):
-            self._ranks.share([e[part] for e in self.eigen], self._owners)
+                self.eigen[k] = self._decomposed(self.a[k], self.g[k], damping)
+        for parts in zip(*self.eigen, strict=True):
+            self._ranks.share(list(parts), self._owners)
 
     def close(self):
         """Remove the hooks."""
@@ -145,16 +209,22 @@ class TorchKFAC:
             handle.remove()
 
     def state(self):
-        """Return factors, eigendecompositions and the step."""
-        return {"a": self.a, "g": self.g, "eigen": self.eigen, "step": self.step}
+        """Return factors, decompositions and the step."""
+        counts = {"step": self.step, "renewals": self.renewals, "factor": self.factor}
+        return {"a": self.a, "g": self.g, "eigen": self.eigen} | counts
 
     def load(self, state):
-        """Put a state back."""
-        move = [(self.a, state["a"]), (self.g, state["g"]), *zip(self.eigen, state["eigen"], strict=True)]
-        for own, values in move:
+        """Put a state back; that of another solver leaves its factors."""
+        for own, values in ((self.a, state["a"]), (self.g, state["g"])):
             for array, value in zip(own, values, strict=True):
                 array.copy_(value)
-        self.step = state["step"]
+        self.step, self.factor = state["step"], state.get("factor", 1.0)
+        self.renewals = state.get("renewals", -(-self.step // self._constants.factor_interval))
+        for k, parts in enumerate(state["eigen"]):
+            if len(parts) == len(self.eigen[k]):
+                self.eigen[k] = [part.to(own) for part, own in zip(parts, self.eigen[k], strict=True)]
+            else:
+                self.eigen[k] = self._decomposed(self.a[k], self.g[k], self._constants.damping * self.factor)
 
 
 def _is_served(module):

@@ -260,7 +260,7 @@ def test_a_given_network_and_one_in_torch():
     for readout, shape in (("auto", (34, 10)), ("trained", None)):
         model = LayerwiseMLP(network=GivenNetwork(torch.nn.Sequential(*parts), readout=readout), **SHORT).fit(X, Y)
         assert getattr(model, "readout_coef_", np.empty(0)).shape == (shape or (0,))
-    with pytest.raises(ValueError, match="must be a non-empty torch.nn.Sequential, got str"):
+    with pytest.raises(ValueError, match=r"must be a non-empty torch\.nn\.Sequential, got str"):
         LayerwiseMLP(network=GivenNetwork("a module"), **SHORT).fit(X, Y)
     compiled, other = (
         LayerwiseMLP((20, 12), device=device, **SHORT).fit(X[:500], Y[:500]) for device in ("cpu", "torch:cpu")

@@ -120,6 +120,22 @@ def test_skipping(tmp_path):
     assert all(line["accuracy"] > 0.8 for line in record["summary"])
 
 
+def test_kfac(tmp_path):
+    record, _ = run_suite("kfac", tmp_path)
+    lines = {line["contender"]: line for line in record["summary"] if line["place"] == "digits"}
+    assert set(lines) == {"adam", "sgd", "kfac"}
+    assert lines["adam"]["difference"] == 0 and lines["adam"]["time_adam"] == lines["sgd"]["time_sgd"] == 1
+    curves = {row["contender"]: row for row in record["rows"] if row["place"] == "digits"}
+    assert len(curves["kfac 0.003"]["curve"]) == 4 < len(curves["adam 0.003"]["curve"]) == 12
+    for row in curves.values():
+        assert row["curve"][-1][2] == row["accuracy"] > 0.9
+    profiles = [row["parts"] for row in record["rows"] if row["place"] == "profile, digits"]
+    for parts in profiles:
+        names = ("factors", "decompositions", "solves", "clip", "rest")
+        assert sum(parts[name] for name in names) == pytest.approx(parts["whole"])
+    assert len(profiles) == 2 and min(parts["decompositions"] for parts in profiles) > 0
+
+
 def test_online(tmp_path):
     record, _ = run_suite("online", tmp_path, "--contenders", "dfa", "binary", "mlp")
     rows = {row["contender"]: row for row in record["rows"]}

@@ -137,11 +137,33 @@ def test_patience_is_with_the_score_or_with_the_loss():
         assert (plan.patience, plan.loss_patience) == patience
 
 
+LATER_OF_KFAC = {"solver": "eigen", "start": "identity", "damping_rule": "constant"}
+
+
 def test_constants_of_kfac_arrive():
     given = {"damping": 0.1, "kl_clip": 0.2, "factor_decay": 0.3, "factor_interval": 4, "eigen_interval": 6}
     given |= {"interval_growth": 2.0, "damping_decay": 0.5, "milestones": (3,)}
+    given |= {"solver": "eigen", "start": "mean", "damping_rule": "levenberg_marquardt"}
     assert set(given) == {field.name for field in dataclasses.fields(KFACRecipe)}
     assert classifier(preconditioner=KFAC(**given))._method().recipe(400).kfac == KFACRecipe(**given)
+
+
+def test_kfac_of_a_file_of_earlier_versions_has_the_settings_of_then():
+    state = {name: value for name, value in vars(KFAC(damping=0.1)).items() if name not in LATER_OF_KFAC}
+    again = KFAC.__new__(KFAC)
+    again.__setstate__(state)
+    assert {name: getattr(again, name) for name in LATER_OF_KFAC} == LATER_OF_KFAC and again.damping == 0.1
+    flat = KFAC.of_earlier({"preconditioner": "kfac", "kfac_params": {"damping": 0.1}})
+    assert {"eigen_interval": 25, "kl_clip": 0.001, "damping": 0.1, **LATER_OF_KFAC}.items() <= vars(flat).items()
+
+
+def test_sgd_behind_kfac_has_a_rate_of_its_own():
+    def rate(**parameters):
+        method = classifier(**parameters)._method()
+        return method.plan(400, method.recipe(400)).rate
+
+    assert rate(preconditioner="kfac", solver="sgd") == 0.3
+    assert rate(solver="sgd") == rate(preconditioner="kfac", solver="sgd", learning_rate_init=0.001) == 0.001
 
 
 @pytest.mark.parametrize(
@@ -156,6 +178,9 @@ def test_constants_of_kfac_arrive():
         {"eigen_interval": 2.5},
         {"milestones": 3},
         {"interval_growth": 0},
+        {"solver": "inverse"},
+        {"start": "zeros"},
+        {"damping_rule": "adaptive"},
     ],
     ids=str,
 )

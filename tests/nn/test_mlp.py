@@ -14,6 +14,7 @@ from sklearn_analytic.nn import LINKS, FeedbackRecipe, KFACRecipe, MLPExecution,
 from sklearn_analytic.nn._activations import Activation
 from sklearn_analytic.nn._feedback import draw_feedback, of_product
 from sklearn_analytic.nn._initializers import initial_layers
+from sklearn_analytic.nn._kfac import adjusted, damped, share_kept, upper_factor
 from tests import reference
 from tests.checks import assert_close
 
@@ -533,9 +534,82 @@ def test_kfac_renews_at_its_intervals(rng):
     assert at_42.factors is at_41.factors and at_42.bases is at_41.bases
 
 
-def test_kfac_state_survives_a_snapshot(rng):
+OURS = KFACRecipe(damping=0.05, kl_clip=0.005, eigen_interval=10, solver="cholesky", start="mean")
+JUDGED = replace(OURS, damping_rule="levenberg_marquardt")
+
+
+@pytest.mark.parametrize("clip", [1e9, 1e-4])
+def test_kfac_at_intervals_of_one_is_the_literal_one_bit_for_bit(rng, clip):
+    rows, seed = problem(rng, n=40), int(rng.integers(100))
+    options = KFACRecipe(damping=0.02, kl_clip=clip, factor_interval=1, eigen_interval=1)
+    found, literal = (
+        execution(np.random.default_rng(seed), "relu", kfac=options, scheme="backprop", batch_size=8) for _ in range(2)
+    )
+    literal._kfac = reference.LiteralKFAC(SIZES, 0.02, clip, 0.95)
+    for ex in (found, literal):
+        for _ in range(3):
+            ex.epoch(ex.place(rows), np.arange(40), [0.1] * 5)
+    for layer, expected in zip(found.layers(), literal.layers(), strict=True):
+        for array, other in zip(layer, expected, strict=True):
+            np.testing.assert_array_equal(array, other)
+
+
+def test_kfac_by_cholesky_solves_the_system_of_damped_factors(rng):
+    rows, rate = problem(rng, n=30), 0.1
+    optimizer = Optimizer("sgd", momentum=0.0, nesterov=False)
+    options = replace(OURS, kl_clip=1e9)
+    ex = execution(rng, "tanh", scheme="backprop", kfac=options, optimizer=optimizer, batch_size=30)
+    before = ex.layers()
+    ex.epoch(ex.place(rows), np.arange(30), [rate])
+    gradients = reference.network_gradient(before, "tanh", rows.x, rows.y, rows.weight)
+    layers = zip(ex.layers(), before, gradients, ex._kfac.factors, strict=True)
+    for (w, b), (ew, eb), (dw, db), pair in layers:
+        step = reference.split_damping_step(np.vstack([dw, db]).T, *pair, 0.05).T
+        assert_close(np.vstack([w, b]), np.vstack([ew, eb]) - rate * step, "float64", scale=100)
+
+
+def test_factors_that_start_from_the_mean_are_means_at_first(rng):
+    rows = problem(rng, n=24)
+    options = replace(OURS, factor_interval=1, factor_decay=0.9)
+    ex = execution(rng, kfac=options, scheme="backprop", batch_size=8)
+    ex.epoch(ex.place(rows), np.arange(24), [0.1] * 3)
+    inputs = np.column_stack([rows.x, np.ones(24)])
+    assert_close(ex._kfac.factors[0][0], inputs.T @ inputs / 24, "float64")
+    assert share_kept(11, options) == 0.9 and share_kept(1, KFACRecipe()) == 0.95
+
+
+def test_a_matrix_that_is_not_positive_definite_is_taken_by_its_diagonal():
+    indefinite = np.array([[4.0, 9.0], [9.0, 1.0]])
+    np.testing.assert_array_equal(upper_factor(indefinite.copy()), [[2, 0], [0, 1]])
+    upper = upper_factor(np.array([[4.0, 1.0], [1.0, 3.0]]))
+    np.testing.assert_allclose(upper.T @ upper, [[4, 1], [1, 3]])
+    empty = damped(np.eye(2), np.zeros((3, 3)), 0.04)
+    np.testing.assert_allclose(empty[1], 0.2 * np.eye(3))
+
+
+def test_the_damping_follows_what_the_full_step_does():
+    step = 0.95**5
+    falls = {0.8: step, 0.5: 1.0, 0.2: 1 / step, -1.0: 1 / step, np.nan: 1 / step}
+    assert {fall: adjusted(1.0, fall, 1.0) for fall in falls} == pytest.approx(falls, nan_ok=True)
+    assert adjusted(1.0, 0.0, 0.0) == step and adjusted(1e3, 0.0, 1.0) == 1e3 and adjusted(1e-3, 1.0, 1.0) == 1e-3
+
+
+def test_a_trial_moves_the_damping_alone(rng):
+    rows, seed = problem(rng, n=40), int(rng.integers(100))
+    found = []
+    for options in (OURS, JUDGED):
+        ex = execution(np.random.default_rng(seed), "relu", kfac=options, scheme="backprop", batch_size=8)
+        ex.epoch(ex.place(rows), np.arange(40), [0.1] * 5)  # judged at the first step, decomposed there before
+        found.append(ex)
+    for (w, _), (ew, _) in zip(*(ex.layers() for ex in found), strict=True):
+        np.testing.assert_array_equal(w, ew)
+    assert [ex._kfac.factor != 1 for ex in found] == [False, True]
+
+
+@pytest.mark.parametrize("options", [KFACRecipe(), OURS, JUDGED], ids=["published", "cholesky", "judged"])
+def test_kfac_state_survives_a_snapshot(rng, options):
     rows = problem(rng, n=40)
-    ex = execution(rng, "relu", kfac=KFACRecipe(), feedback=FeedbackRecipe("random"), batch_size=8)
+    ex = execution(rng, "relu", kfac=options, feedback=FeedbackRecipe("random"), batch_size=8)
     placed, rates = ex.place(rows), [0.01] * 5
     ex.epoch(placed, np.arange(40), rates)
     state = ex.snapshot()
@@ -545,6 +619,20 @@ def test_kfac_state_survives_a_snapshot(rng):
     ex.epoch(placed, np.arange(40), rates)
     for (w, _), (ew, _) in zip(ex.layers(), expected, strict=True):
         np.testing.assert_array_equal(w, ew)
+
+
+@pytest.mark.parametrize("before, after", [(KFACRecipe(), OURS), (OURS, KFACRecipe())], ids=["eigen", "cholesky"])
+def test_kfac_goes_on_from_the_state_of_another_solver(rng, before, after):
+    rows = problem(rng, n=40)
+    one, two = (execution(rng, kfac=options, scheme="backprop", batch_size=8) for options in (before, after))
+    one.epoch(one.place(rows), np.arange(40), [0.01] * 5)
+    state = one.snapshot()
+    state["kfac_counts"] = state["kfac_counts"][:2]  # as earlier versions wrote it
+    del state["kfac_factor"]
+    two.restore(state)
+    np.testing.assert_array_equal(two._kfac.factors[0][0], one._kfac.factors[0][0])
+    assert two._kfac.renewals == one._kfac.renewals == 1
+    assert np.isfinite(two.epoch(two.place(rows), np.arange(40), [0.01] * 5))
 
 
 # ---- faults ----

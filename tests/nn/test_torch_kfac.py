@@ -10,9 +10,11 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
+from sklearn_analytic.nn import _torch_kfac  # noqa: E402
 from sklearn_analytic.nn._kfac import (  # noqa: E402
     assign_layers,
     decomposition_cost,
+    inner_product,
     kl_scale,
     precondition,
     running,
@@ -24,6 +26,7 @@ from sklearn_analytic.nn._torch_execution import TorchExecution  # noqa: E402
 from sklearn_analytic.nn._torch_kfac import TorchKFAC  # noqa: E402
 from sklearn_analytic.nn._torch_networks import dense_network, image_network, state_arrays  # noqa: E402
 from sklearn_analytic.nn._torch_ranks import Ranks  # noqa: E402
+from tests import reference  # noqa: E402
 
 N = 20
 
@@ -46,9 +49,10 @@ def test_preconditioning_solves_the_kronecker_system(convert):
 @pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_kl_scale_clips_the_step(convert):
     new, old = convert(np.full((2, 3), 2.0)), convert(np.ones((2, 3)))
-    assert kl_scale([(new, old)], 0.1, 0.001) == pytest.approx(np.sqrt(0.001 / (0.01 * 12)))
-    assert kl_scale([(new, old), (-new, old)], 0.1, 0.001) == 1.0
-    assert kl_scale([(new, old)], 1e-4, 0.001) == 1.0
+    product = inner_product([(new, old)])
+    assert kl_scale(product, 0.1, 0.001) == pytest.approx(np.sqrt(0.001 / (0.01 * 12)))
+    assert inner_product([(new, old), (-new, old)]) == 0.0 and kl_scale(0.0, 0.1, 0.001) == 1.0
+    assert kl_scale(product, 1e-4, 0.001) == 1.0
     assert np.asarray(running(new, old, 0.75)).max() == 1.75
 
 
@@ -117,6 +121,58 @@ def test_a_step_equals_the_dense_kronecker_solve():
         expected = np.linalg.solve(dense + 0.05 * np.eye(len(dense)), grad.ravel()).reshape(grad.shape)
         np.testing.assert_allclose(found[f"{name}.weight"], expected[:, :-1], atol=1e-9)
         np.testing.assert_allclose(found[f"{name}.bias"], expected[:, -1], atol=1e-9)
+
+
+OURS = {"kl_clip": 1e9, "solver": "cholesky", "start": "mean"}
+
+
+@pytest.mark.parametrize("device", ["cpu", "other"])
+def test_a_step_by_cholesky_solves_the_system_of_damped_factors(device, monkeypatch):
+    monkeypatch.setattr(_torch_kfac, "HOST", device)  # "other": torch's own routines, which other devices have
+    network = image_network((4, 4), (2,), (5,), 3, "tanh")
+    execution = _execution(network, damping=0.05, **OURS)
+    placed = execution.place(_rows(16))
+    gradients = {}
+    losses = nn.functional.cross_entropy(network(placed[0]), placed[1], reduction="none") * placed[2]
+    names = dict(network.named_parameters())
+    for name, gradient in zip(names, torch.autograd.grad(losses.mean(), list(names.values())), strict=True):
+        gradients[name] = gradient.numpy()
+    found = _step(execution, placed)
+    for k, module in enumerate(execution.kfac.layers):
+        name = next(n for n, m in network.named_modules() if m is module)
+        weight, bias = gradients[f"{name}.weight"], gradients[f"{name}.bias"]
+        gradient = np.column_stack([weight.reshape(len(weight), -1), bias])
+        pair = execution.kfac.a[k].numpy(), execution.kfac.g[k].numpy()
+        expected = reference.split_damping_step(gradient, *pair, 0.05)
+        np.testing.assert_allclose(found[f"{name}.weight"].reshape(len(weight), -1), expected[:, :-1], atol=1e-9)
+        np.testing.assert_allclose(found[f"{name}.bias"], expected[:, -1], atol=1e-9)
+
+
+def test_a_trial_moves_neither_weights_nor_moments_of_batches_nor_random_numbers():
+    found = []
+    for rule in ("constant", "levenberg_marquardt"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = image_network((4, 4), (2,), (5,), 3, "relu", batch_norm=True)
+            network.insert(len(network) - 1, nn.Dropout(0.5))
+        execution = _execution(network, damping_rule=rule, **OURS)
+        execution.epoch(execution.place(_rows(16)), np.arange(N), [0.1] * 2)
+        found.append((state_arrays(network), execution.kfac.factor, torch.random.get_rng_state()))
+    for name, array in found[0][0].items():
+        np.testing.assert_array_equal(array, found[1][0][name], err_msg=name)
+    assert found[0][1] == 1 != found[1][1]
+    assert torch.equal(found[0][2], found[1][2])
+
+
+def test_a_state_of_another_solver_leaves_its_factors():
+    one, two = (_execution(dense_network((4, 5, 3), "tanh"), solver=solver) for solver in ("eigen", "cholesky"))
+    one.epoch(one.place(_rows(4)), np.arange(N), [0.1])
+    state = {name: value for name, value in one.kfac.state().items() if name not in ("renewals", "factor")}
+    two.kfac.load(state)
+    assert torch.equal(two.kfac.a[0], one.kfac.a[0]) and two.kfac.renewals == 1
+    upper = two.kfac.eigen[1][1]
+    expected = one.kfac.g[1].trace() / 3 + (0.003 * one.kfac.g[1].trace() / 3 / one.kfac.a[1].trace() * 6) ** 0.5
+    torch.testing.assert_close((upper.T @ upper).trace() / 3, expected)
 
 
 def test_convolution_factors_equal_those_of_the_kronecker_approximation():
@@ -234,8 +290,9 @@ for name, network, scheme, feedback in [
     ("dkp", dense_network((16, 6, 5, 3), "tanh"), "dfa", "dkp"),
     ("image", image_network((4, 4), (3,), (5,), 3), "hybrid", "random"),
 ]:
+    own = dict(solver="cholesky", start="mean", damping_rule="levenberg_marquardt") if feedback != "random" else {}
     recipe = Recipe(scheme=scheme, feedback=FeedbackRecipe(feedback, interval=2), optimizer=Optimizer("sgd"),
-                    kfac=KFACRecipe(factor_interval=2, eigen_interval=4), precision="float64", batch_size=8)
+                    kfac=KFACRecipe(factor_interval=2, eigen_interval=4, **own), precision="float64", batch_size=8)
     execution = TorchExecution(network, recipe, ranks=ranks)
     placed = execution.place(rows)
     for epoch in range(2):
