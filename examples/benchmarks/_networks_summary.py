@@ -33,6 +33,7 @@ def summarise(rows):
 
 def _line(name, of):
     rows = of[name]
+    gaps = [_gaps(other, rows, of.get(other, [])) for other in REFERENCES if other != name]
     return (
         {
             "contender": name,
@@ -46,7 +47,7 @@ def _line(name, of):
             "refit_cpu_seconds": geometric_mean(row.get("refit_cpu_seconds") for row in rows),
         }
         | {"time_ratio": paired_ratio(rows, of.get(PEER, []), "fit_cpu_seconds")}
-        | {key: value for other in REFERENCES for key, value in _gaps(other, rows, of.get(other, [])).items()}
+        | {key: value for found in gaps for key, value in found.items()}
     )
 
 
@@ -62,10 +63,10 @@ def _gaps(other, rows, reference):
     return {
         f"points_to_{other}": in_points(mean(points)),
         f"points_to_{other}_se": in_points(standard_error(points)),
-        f"points_to_{other}_won": sum(gap > 0 for gap in points),
+        f"points_to_{other}_won": sum(gap > 0 for gap in points) if points else None,
         f"loss_to_{other}": mean(loss),
         f"loss_to_{other}_se": standard_error(loss),
-        f"loss_to_{other}_won": sum(gap < 0 for gap in loss),
+        f"loss_to_{other}_won": sum(gap < 0 for gap in loss) if loss else None,
     }
 
 

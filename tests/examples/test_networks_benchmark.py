@@ -53,7 +53,7 @@ def test_lines_are_paired_by_set_and_seed(monkeypatch):
     rows += [row("dfa", "a", seed, 0.6, 0.5 + seed) for seed in (0, 1)]
     rows += [row("dfa", "b", 0, 0.4, 3.0), row("dfa", "c", 0, 0.9, 1.0)]
     first, last = summary.summarise(rows)
-    assert (first["contender"], first["n_sets"], last["points_to_mlp"]) == ("dfa", 3, 0)
+    assert (first["contender"], first["n_sets"], "points_to_mlp" in last) == ("dfa", 3, False)
     assert first["points_to_mlp"] == pytest.approx(0)
     assert first["points_to_mlp_se"] == pytest.approx(10)
     assert (first["points_to_mlp_won"], first["loss_to_mlp_won"]) == (1, 0)
