@@ -334,6 +334,36 @@ INTERVALS = (
 
 # ------------------------------------------------------------------ networks trained by steps
 
+
+def _to(other):
+    """Points to another model, their standard error, and the sets that are won."""
+    return f"{{points_to_{other}:+.2f}} ± {{points_to_{other}_se:.2f}} ({{points_to_{other}_won}})"
+
+
+SHOWN_NETWORKS = ("closed_form", "dfa", "layerwise", "mlp", "mlp, tuned")
+NETWORKS = (
+    Layout(
+        {
+            "model": "{contender}",
+            "accuracy": "{accuracy:.4f}",
+            "log-loss": "{log_loss:.3f}",
+            "to `MLPClassifier()` (won)": _to("mlp"),
+            "to `ClosedFormMLP()` (won)": _to("closed_form"),
+            "fit, s": "{fit_cpu_seconds:.2f} ({time_ratio:.2f})",
+        },
+        names={"contender": names.NETWORKS},
+        order="accuracy",
+    ),
+    Layout(
+        {"data set (rows x columns)": "{dataset} ({n_train} x {n_features})"},
+        "{contender}",
+        "{accuracy:.3f}, {log_loss:.2f}",
+        {"contender": names.NETWORKS, "dataset": names.SETS},
+        {"contender": SHOWN_NETWORKS, "error": (None,)},
+        caption="Accuracy and log-loss by data set:",
+        records=ROWS,
+    ),
+)
 GAP = "{difference:+.2f} ± {difference_se:.2f}"
 
 
@@ -780,6 +810,7 @@ LAYOUTS = {
     "dask_scaling": DASK,
     "parallel_search": (SEARCH,),
     "communication": (COMMUNICATION,),
+    "networks": NETWORKS,
     "dfa_accuracy_default": (_feedback(names.DFA_DEFAULT),),
     "dfa_accuracy": (_feedback(names.FEEDBACK),),
     "dfa_accuracy_images": (_feedback(names.FEEDBACK),),

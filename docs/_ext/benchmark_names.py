@@ -14,14 +14,18 @@ SETS = {
     "bike_log": "bike sharing (log)",
     "california_housing": "California housing",
     "cifar10_jpeg_10k": "CIFAR-10, 10,000 images",
+    "cnae9": "CNAE-9",
     "coil20": "COIL-20",
     "connect4": "connect-4",
     "covertype_20k": "covertype, 20,000 rows",
     "cpu_act": "cpu act",
     "credit_default": "credit default",
+    "credit_g": "credit-g",
     "diabetes": "diabetes",
     "diamonds": "diamonds",
     "digits": "digits",
+    "dry_bean": "dry bean",
+    "eeg_eye_state": "EEG eye state",
     "electricity": "electricity",
     "elevators": "elevators",
     "energy_heating": "energy, heating",
@@ -31,16 +35,22 @@ SETS = {
     "letter": "letter",
     "magic": "magic",
     "mnist": "MNIST",
+    "musk2": "musk",
     "naval_compressor": "naval, compressor",
     "nsl_kdd": "NSL-KDD",
     "orl_faces": "ORL faces",
     "pendigits": "pendigits",
+    "phoneme": "phoneme",
     "pol": "pol",
     "power_plant": "power plant",
     "pumadyn32nm": "pumadyn32nm",
     "shuttle": "shuttle",
     "skillcraft": "skillcraft",
     "sml2010": "sml2010",
+    "splice": "splice",
+    "vehicle": "vehicle",
+    "waveform40": "waveform",
+    "wdbc": "breast cancer",
     "wine_quality": "wine quality",
     "yacht": "yacht",
 }
@@ -181,6 +191,21 @@ BLOCKWISE = {
 }
 AHEAD = {0: "none ahead", 1: "1 block ahead", 2: "2 blocks ahead"}
 WORKERS = {"loky": "processes", "threading": "threads"}
+
+# ------------------------------------------------------------------ networks beside each other
+
+NETWORKS = {
+    "closed_form": "`ClosedFormMLP()`",
+    "dfa": "**`DFAClassifier()`**",
+    "dfa, tuned": "`DFAClassifier`, tuned",
+    "dfa, kfac": "`DFAClassifier`, K-FAC",
+    "layerwise": "**`LayerwiseMLP()`**",
+    "decoupled": "**`DecoupledMLPClassifier()`**",
+    "mlp": "`MLPClassifier()`",
+    "mlp, 2x256": "`MLPClassifier((256, 256))`",
+    "mlp, tuned": "`MLPClassifier`, tuned",
+    "torch_loop": "PyTorch loop",
+}
 
 # ------------------------------------------------------------------ direct feedback
 

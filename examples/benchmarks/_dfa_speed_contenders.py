@@ -98,7 +98,7 @@ class TorchLoop:
         import torch
         from torch import nn
 
-        torch.manual_seed(0)
+        torch.manual_seed(task.get("seed", 0))
         sizes, layers = [task["features"], *task["hidden"]], []
         for n_in, n_out in pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]
