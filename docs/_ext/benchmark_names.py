@@ -198,7 +198,7 @@ NETWORKS = {
     "closed_form": "`ClosedFormMLP()`",
     "dfa": "**`DFAClassifier()`**",
     "dfa, tuned": "`DFAClassifier`, tuned",
-    "dfa, kfac": "`DFAClassifier`, K-FAC",
+    "dfa, all layers": "`DFAClassifier`, readout of all layers",
     "layerwise": "**`LayerwiseMLP()`**",
     "decoupled": "**`DecoupledMLPClassifier()`**",
     "mlp": "`MLPClassifier()`",

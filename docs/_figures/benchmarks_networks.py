@@ -10,7 +10,7 @@ MODELS = {
     "dfa": ("DFAClassifier", OURS),
     "layerwise": ("LayerwiseMLP", OURS),
     "decoupled": ("DecoupledMLPClassifier", OURS),
-    "dfa, kfac": ("DFAClassifier, K-FAC", OURS),
+    "dfa, all layers": ("DFAClassifier, all layers read", OURS),
     "dfa, tuned": ("DFAClassifier, tuned", OURS),
     "mlp": ("MLPClassifier", BACKPROP),
     "mlp, 2x256": ("MLPClassifier((256, 256))", BACKPROP),

@@ -3,7 +3,6 @@
 from functools import cache
 
 import numpy as np
-from _dfa_accuracy import KFAC
 from _networks_torch import TorchNetwork
 from accuracy import timed
 from scipy.stats import loguniform
@@ -13,7 +12,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_analytic import ClosedFormMLP, DecoupledMLPClassifier, DFAClassifier, LayerwiseMLP
+from sklearn_analytic import ClosedFormMLP, DecoupledMLPClassifier, DenseNetwork, DFAClassifier, LayerwiseMLP
 
 NETWORK = (256, 256)
 FEW_ROWS = 2000  # up to which a search takes three folds
@@ -23,7 +22,7 @@ OURS = {
     "dfa": lambda seed: DFAClassifier(random_state=seed),
     "layerwise": lambda seed: LayerwiseMLP(random_state=seed),
     "decoupled": lambda seed: DecoupledMLPClassifier(random_state=seed),
-    "dfa, kfac": lambda seed: DFAClassifier(**KFAC, learning_rate_init=3e-2, random_state=seed),
+    "dfa, all layers": lambda seed: DFAClassifier(network=DenseNetwork(readout="all_layers"), random_state=seed),
 }
 PEERS = {
     "mlp": lambda seed: MLPClassifier(random_state=seed),

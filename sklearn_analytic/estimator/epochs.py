@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from sklearn_analytic.backend import one_blas_thread, rows_are_few
 from sklearn_analytic.estimator.base import FromParameters, seed_of
 from sklearn_analytic.estimator.epoch_rows import called, most_encoded, positive_rows, relative
-from sklearn_analytic.estimator.layer_readout import apart_in_block, blocks_of, n_apart, set_apart, solved
+from sklearn_analytic.estimator.layer_readout import apart_in_block, judging, n_apart, set_apart, solved
 from sklearn_analytic.estimator.learned import Trained, layout, shapes
 from sklearn_analytic.estimator.table import Coding, learn_table
 from sklearn_analytic.estimator.written_weights import take_written
@@ -234,10 +233,10 @@ def fit(method, targets, X, y, weights, tasks, table, held_out=None, before=None
         trained, outputs = _with_scores(trained, history), network.execution.outputs(watched.x)
         trained = replace(trained, targets=trained.targets.calibrated(outputs, watched.y, watched.weight))
     if method.reads_layers and history.failure is None:
-        blocks = [blocks_of(every, n_seen)]
+        blocks = [(every, np.arange(len(every.x)) >= n_seen)]
         if watched is not None and not is_given:  # they are training rows, which the layers have not seen
-            blocks, watched = [*blocks, blocks_of(watched, 0)], None
-        trained = _with_readouts(method, trained, network.units(trained), chain(*blocks), watched)
+            blocks, watched = [*blocks, (watched, judging(len(watched.x)))], None
+        trained = _with_readouts(method, trained, network.units(trained), blocks, watched)
     return trained, history
 
 

@@ -93,17 +93,14 @@ def apart_in_block(seed, number, n_rows, share):
     return np.random.default_rng([seed, _APART, number]).random(n_rows) < share
 
 
+def judging(n_rows):
+    """Return a mask of rows that choose, of so many that layers have not seen: not more than are ever set apart."""
+    chosen = np.zeros(n_rows, dtype=bool)
+    chosen[np.linspace(0, n_rows - 1, min(n_rows, _MOST)).astype(np.int64)] = True
+    return chosen
+
+
 # ---- the readout ----
-
-
-def blocks_of(rows, n_seen):
-    """Yield rows in blocks, with a mask of those that layers have not seen."""
-    size = short_block_size(rows.x.shape[1])
-    for start in range(0, len(rows.x), size):
-        part = slice(start, start + size)
-        weight = None if rows.weight is None else rows.weight[part]
-        unseen = np.arange(start, min(start + size, len(rows.x))) >= n_seen
-        yield Rows(rows.x[part], rows.y[part], weight), unseen
 
 
 def solved(targets, units, exits_of, blocks, seed, watched=None):
@@ -166,10 +163,20 @@ class _Sums:
         self.sketch, self.statistic, self._unseen = None, None, []
 
     def add(self, rows, unseen):
-        """Take a block."""
+        """Take rows, and a mask of those that layers have not seen: as few at once as all their units are many."""
+        if self.sketch is None:
+            widths = [h.shape[1] for h in self._units(rows.x[:1])]
+            self.sketch = Sketch.of(widths, [self._seed, _SKETCH])
+            self.statistic = NormalEquations.empty(sum(self.sketch.sizes), self._n_outputs)
+        size = short_block_size(sum(self.sketch.widths))
+        for start in range(0, len(rows.x), size):
+            part = slice(start, start + size)
+            weight = None if rows.weight is None else rows.weight[part]
+            self._add(Rows(rows.x[part], rows.y[part], weight), unseen[part])
+
+    def _add(self, rows, unseen):
+        """Take few rows."""
         features, coded = self._read(rows)
-        if self.statistic is None:
-            self.statistic = NormalEquations.empty(features.shape[1], self._n_outputs)
         if unseen.any():
             weight = np.ones(unseen.sum()) if rows.weight is None else rows.weight[unseen]
             self._unseen.append((features[unseen], coded[unseen], rows.y[unseen], weight))
@@ -184,12 +191,11 @@ class _Sums:
 
     def judges_of(self, rows):
         """The same of rows that are in no block."""
+        chosen = judging(len(rows.x))
+        rows = Rows(rows.x[chosen], rows.y[chosen], None if rows.weight is None else rows.weight[chosen])
         return *self._read(rows), rows.y, rows.weight, np.zeros(len(rows.x))
 
     def _read(self, rows):
         """Columns of all layers, and targets as numbers."""
-        layers = self._units(rows.x)
-        if self.sketch is None:
-            self.sketch = Sketch.of([h.shape[1] for h in layers], [self._seed, _SKETCH])
         coded = np.eye(self._n_outputs)[rows.y] if rows.y.ndim == 1 else rows.y.astype(np.float64)
-        return self.sketch.columns(layers), coded
+        return self.sketch.columns(self._units(rows.x)), coded

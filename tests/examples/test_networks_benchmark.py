@@ -35,7 +35,7 @@ def test_quick_run_and_resume(tmp_path):
 
 @pytest.mark.slow
 def test_every_contender(tmp_path):
-    others = ("layerwise", "decoupled", "dfa, kfac", "torch_loop", "mlp, tuned")
+    others = ("layerwise", "decoupled", "dfa, all layers", "torch_loop", "mlp, tuned")
     record, _ = run(tmp_path, "--json", "r.json", "--contenders", *others)
     assert all(row["accuracy"] > 0.7 for row in record["rows"] if not row["skipped"])
 
