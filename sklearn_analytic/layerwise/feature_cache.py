@@ -9,7 +9,7 @@ import numpy as np
 
 from sklearn_analytic.layerwise.file_rows import FileRows
 
-_BLOCK_ENTRIES, _MOST_ENTRIES = 1e6, 2**22  # that are forwarded at once, and that they may become
+_BLOCK_ENTRIES, _MOST_ENTRIES = 1e6, 2**21  # that are forwarded at once, and that they may become
 
 
 class FeatureCache(ABC):
@@ -26,6 +26,10 @@ class FeatureCache(ABC):
     @abstractmethod
     def take(self, rows):
         """Return the features of some rows (indices or a slice), in the dtype of the inputs."""
+
+    def fill(self, rows, out):
+        """Put the features of some rows (indices) into the buffer of a batch."""
+        out[:] = self.take(rows)
 
     @abstractmethod
     def advance(self, forward, width=1):
@@ -116,6 +120,13 @@ class FileCache(FeatureCache):
     def take(self, rows):
         """Read the rows."""
         return np.array(self._stored(rows), copy=None if self._path else True)
+
+    def fill(self, rows, out):
+        """Read them where they are wanted, in their dtype."""
+        if self._path is None or out.dtype != self._x.dtype:
+            super().fill(rows, out)
+        else:
+            self._x.fill(rows if self._index is None else self._index[rows], out)
 
     def advance(self, forward, width=1):
         """Write a new file."""

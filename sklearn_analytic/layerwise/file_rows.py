@@ -28,10 +28,14 @@ class FileRows:
         """Return rows (indices or a slice) as an array of their own."""
         indices = np.arange(len(self))[rows]
         found = np.empty((len(indices), self.shape[1]), self.dtype)
+        self.fill(indices, found)
+        return found
+
+    def fill(self, indices, out):
+        """Read rows into a contiguous array of their dtype."""
         starts = np.flatnonzero(np.diff(indices, prepend=-2) != 1)  # of runs of neighbours, each of which is one read
         for start, stop in zip(starts, [*starts[1:], len(indices)], strict=False):
-            self._read(int(indices[start]), memoryview(found[start:stop]).cast("B"))
-        return found
+            self._read(int(indices[start]), memoryview(out[start:stop]).cast("B"))
 
     def close(self):
         """Close the file."""

@@ -61,7 +61,7 @@ class Partitioned(NetworkPlan):
         if self.form.is_compiled:
             layers, heads = taken(stack.layers), [taken(head) for head in stack.heads]
         else:
-            state, read = stack.state(), self.form.read
+            state, read = stack.state(copy=not self.form.read_copies), self.form.read
             layers, heads = read(state["network"]), [read(head) for head in state["heads"]]
         if last < len(self.partitions) - 1:
             layers = [*layers[: self.partitions[last][1]], *heads[last]]

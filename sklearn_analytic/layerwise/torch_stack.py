@@ -25,7 +25,7 @@ from sklearn_analytic.nn._sides import SideLoss
 from sklearn_analytic.nn._torch_checks import check_last, check_trainable
 from sklearn_analytic.nn._torch_execution import PRECISIONS
 from sklearn_analytic.nn._torch_modes import in_own_modes, kept_modes, own_randomness, still_norms
-from sklearn_analytic.nn._torch_networks import BLOCK, load_state, outputs_of, state_arrays
+from sklearn_analytic.nn._torch_networks import BLOCK, load_state, outputs_of, state_arrays, state_views
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, split
 
 _HEADS, _PROJECTIONS = 2, 3  # streams of random numbers, those of DenseStack
@@ -208,9 +208,13 @@ class TorchStack:
     def put_aside(self, k, aside):
         """Modules stay where they are."""
 
-    def state(self):
-        """Return {"network": arrays by name, "heads": a list of such dicts}, all on the host."""
-        return {"network": state_arrays(self.network), "heads": [state_arrays(head) for head in self.heads]}
+    def state(self, copy=True):
+        """Return {"network": arrays by name, "heads": a list of such dicts}, all on the host.
+
+        Without a copy they may be the memory that is trained.
+        """
+        arrays = state_arrays if copy else state_views
+        return {"network": arrays(self.network), "heads": [arrays(head) for head in self.heads]}
 
     def load(self, state):
         """Put a :meth:`state` back; arrays that were written in another dtype are cast."""

@@ -17,7 +17,7 @@ from sklearn_analytic.nn._losses import output_code
 class Data(NamedTuple):
     """Rows as the kernels read them: class codes or targets, the other is empty; no weights are an empty vector."""
 
-    x: Any  # an array, or what gives rows by ``take``
+    x: Any  # an array, or what gives rows by ``fill``
     codes: np.ndarray
     targets: np.ndarray
     weight: np.ndarray
@@ -103,7 +103,7 @@ def compiled_rows(rows, dtype):
 @singledispatch
 def read_rows(x, rows, out):
     """Copy rows of features, which may lie elsewhere, to the buffer of a batch."""
-    out[:] = x.take(rows)
+    x.fill(rows, out)
 
 
 @singledispatch

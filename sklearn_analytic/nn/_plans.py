@@ -70,6 +70,7 @@ class TorchDense(CompiledDense):
 
     device: str = "cpu"
     is_compiled = False
+    read_copies = True  # whether what is read of a state shares no memory with it
 
     def network(self, generator, dtype=np.float64):
         """Return the network with the weights that the CPU would draw."""
@@ -82,7 +83,7 @@ class TorchDense(CompiledDense):
     def read(self, state):
         """Torch keeps weights transposed."""
         arrays = list(state.values())
-        return [(weights.T.copy(), bias) for weights, bias in zip(arrays[::2], arrays[1::2], strict=True)]
+        return [(weights.T.copy(), bias.copy()) for weights, bias in zip(arrays[::2], arrays[1::2], strict=True)]
 
     def arrays(self, layers):
         """Return layers as torch's arrays, in their order."""
@@ -103,6 +104,7 @@ class TorchSequential:
     names = ("network_state_",)
     reads = object  # torch makes tensors of all that hold numbers
     is_compiled = False
+    read_copies = False
 
     def network(self, generator):
         """Return the network, built anew."""

@@ -310,7 +310,12 @@ def load_state(module, arrays):
 
 def state_arrays(module):
     """Return copies of all parameters and buffers of ``module`` as a dict of NumPy arrays on the host."""
-    return {name: t.detach().cpu().numpy().copy() for name, t in module.state_dict().items()}
+    return {name: array.copy() for name, array in state_views(module).items()}
+
+
+def state_views(module):
+    """Return them as arrays that share the memory of the module, where it is on the host."""
+    return {name: t.detach().cpu().numpy() for name, t in module.state_dict().items()}
 
 
 def _dense(sizes, activation, normalization=None):

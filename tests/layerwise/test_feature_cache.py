@@ -107,6 +107,9 @@ def test_features_live_in_the_file_alone(x, tmp_path):
     assert isinstance(cache._x, FileRows)
     found = cache.take(slice(None))
     assert type(found) is np.ndarray and found.flags.writeable
+    buffer = np.zeros((3, 7), np.float32)
+    cache.fill(np.array([4, 5, 1]), buffer)
+    np.testing.assert_array_equal(buffer, found[[4, 5, 1]])
     cache.advance(doubled)
     assert len(os.listdir(tmp_path)) == 1 and os.listdir(tmp_path) != [name]  # the old file is gone
     cache.close()
