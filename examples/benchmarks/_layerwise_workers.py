@@ -38,7 +38,7 @@ def data(task):
 def small(task):
     """The same kind of network and training, small."""
     conv = [[4] * len(block) for block in task["conv"]]
-    return task | {"hidden": [16] * len(task["hidden"]), "conv": conv, "rows": 64, "batch_size": 32}
+    return task | {"hidden": [16] * len(task["hidden"]), "conv": conv, "rows": 128, "batch_size": 32}
 
 
 def fill_blas_buffers(task):

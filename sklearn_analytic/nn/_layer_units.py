@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_MOST_UNITS = 1024  # of all hidden layers, that are solved for as they are: a readout costs their square for every row
+# A readout costs the square of its columns for every row, and in memory.
+_MOST_UNITS, _PROJECTED = 768, 640  # of all hidden layers: that are read as they are, and columns that stand for more
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class Sketch:
         if total <= _MOST_UNITS:
             return cls(tuple(widths), (None,) * len(widths))
         generator = np.random.default_rng(seed)
-        sizes = [(width, max(1, _MOST_UNITS * width // total)) for width in hidden]
+        sizes = [(width, max(1, _PROJECTED * width // total)) for width in hidden]
         drawn = (generator.standard_normal(size) / np.sqrt(size[0]) for size in sizes)
         return cls(tuple(widths), (*drawn, None))
 

@@ -111,7 +111,8 @@ def test_a_regressor_reads_all_layers():
 
 
 def test_coefficients_of_a_sketch_are_those_of_all_units(rng, monkeypatch):
-    monkeypatch.setattr(_layer_units, "_MOST_UNITS", 12)
+    monkeypatch.setattr(_layer_units, "_MOST_UNITS", 20)
+    monkeypatch.setattr(_layer_units, "_PROJECTED", 12)
     layers = [rng.standard_normal((7, width)) for width in (20, 10, 3)]
     sketch = Sketch.of([20, 10, 3], 0)
     assert sketch.sizes == [8, 4, 3]
@@ -148,7 +149,8 @@ def test_shares_of_numbers_are_least_squares_with_a_prior(rng):
 
 def test_a_projected_readout_is_nearly_as_good(monkeypatch):
     whole = DFAClassifier((128, 128), network=ALL, **SHORT).fit(X, Y)
-    monkeypatch.setattr(_layer_units, "_MOST_UNITS", 100)
+    monkeypatch.setattr(_layer_units, "_MOST_UNITS", 200)
+    monkeypatch.setattr(_layer_units, "_PROJECTED", 100)
     small = DFAClassifier((128, 128), network=ALL, **SHORT).fit(X, Y)
     assert small.readout_coef_.shape == whole.readout_coef_.shape
     assert abs(small.score(X_TEST, Y_TEST) - whole.score(X_TEST, Y_TEST)) < 0.025
