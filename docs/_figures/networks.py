@@ -241,7 +241,7 @@ def _draw_memory(axes):
         shift = {"compiled backprop": (-8, -2), "compiled layer-wise": (0, 6)}.get(who, (0, 7))
         style = {"textcoords": "offset points", "color": color, "ha": "right", "fontsize": 9}
         axes.annotate(name, (16, peaks[-1]), shift, **style)
-    axes.set(xticks=depths, xlabel="hidden layers of 1024", ylabel="peak memory of the fit (MB)", ylim=(0, 800))
+    axes.set(xticks=depths, xlabel="hidden layers of 1024", ylabel="peak memory of the fit (MB)", ylim=(0, 400))
 
 
 def _draw_orders(axes):

@@ -77,7 +77,7 @@ class TorchDense(CompiledDense):
         parts = torch_module("sklearn_analytic.nn._torch_networks")
         network = parts.dense_network(self.sizes, self.activation)
         arrays = self.arrays(self.layers(generator, dtype))
-        parts.load_state(network, dict(zip(parts.state_arrays(network), arrays, strict=True)))
+        parts.load_state(network, dict(zip(network.state_dict(), arrays, strict=True)))
         return network
 
     def read(self, state):

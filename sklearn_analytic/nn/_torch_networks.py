@@ -301,7 +301,8 @@ def initialize(network, generator):
 def load_state(module, arrays):
     """Put a dict of NumPy arrays (parameters and buffers by name) into ``module``, on its device, in their dtype."""
     with own_modes():
-        tensors = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}
+        hosts = {name: np.asarray(a) for name, a in arrays.items()}  # torch reads what it may write, and copies it
+        tensors = {name: torch.from_numpy(a if a.flags.writeable else a.copy()) for name, a in hosts.items()}
         floating = [t.dtype for t in tensors.values() if t.is_floating_point()]
         if floating:
             module.to(floating[0])
