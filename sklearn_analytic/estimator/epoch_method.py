@@ -172,7 +172,12 @@ class GradientMethod(Method):
     def _rate_as_given(self):
         """The largest learning rate in words, and what it may be where the parameter is one."""
         is_word = isinstance(self.learning_rate_init, str)
-        return f"{self.learning_rate_init!r} (at most {self.rate})" if is_word else f"{self.rate}"
+        return f"{self.learning_rate_init!r} (at most {self._largest_rate})" if is_word else f"{self.rate}"
+
+    @property
+    def _largest_rate(self):
+        """The largest rate that a fit may have."""
+        return self.rate
 
     def batch_size_of(self, n_rows):
         """Return rows per step: "auto" is a fiftieth of the rows, between 16 and 128."""

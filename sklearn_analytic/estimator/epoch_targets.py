@@ -296,7 +296,8 @@ class NetworkNumbers:
 
     def blended(self, outputs, ridge, y, weight):
         """Return weights of outputs and of ridge predictions in a blend of both, and the targets."""
-        return blend_of_numbers(outputs, ridge, y, weight), self
+        varies = self.scale > 0
+        return blend_of_numbers(outputs[:, varies], ridge[:, varies], y[:, varies], weight), self
 
     def head(self):
         """Return what an export says of outputs."""

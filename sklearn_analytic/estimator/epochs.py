@@ -235,8 +235,12 @@ def fit(method, targets, X, y, weights, tasks, table, held_out=None, before=None
     if method.reads_layers and history.failure is None:
         blocks = [(every, np.arange(len(every.x)) >= n_seen)]
         if watched is not None and not is_given:  # they are training rows, which the layers have not seen
-            blocks, watched = [*blocks, (watched, judging(len(watched.x)))], None
-        trained = _with_readouts(method, trained, network.units(trained), blocks, watched)
+            of_all = watched if part[2] is None else _weighing(watched, held_out[2].mean() / part[2].mean())
+            blocks, watched = [*blocks, (of_all, judging(len(of_all.x)))], None
+        try:
+            trained = _with_readouts(method, trained, network.units(trained), blocks, watched)
+        except KeyboardInterrupt:  # what was trained predicts
+            history.failure = "interrupted"
     return trained, history
 
 
@@ -363,13 +367,17 @@ def _over_source(method, targets, source, y, weights, tasks, judge, watched):
     score = None if judge is None else lambda: judge(stream.trained)
     told = lambda epoch, history: tasks.epoch(lambda: so_far(stream.trained, history))  # noqa: E731
     history = train_by(stream.epoch, stream, plan, stream.pace, score=score, after_epoch=told)
-    trained = _with(stream.trained, method.curve(history.losses) | {"t_": n * len(history.losses)})
+    learned = n - stream.n_apart
+    trained = _with(stream.trained, method.curve(history.losses) | {"t_": learned * len(history.losses)})
     trained = trained if judge is None else _with_scores(trained, history)
     if method.reads_layers and stream.error is None and history.failure is None:
         network = method.network_plan(reading.width(rows.n_columns), targets.n_outputs, trained)
-        given = None if watched is None else _rows(method, trained.reading, *watched(trained))
         units = network.layer_units(trained.attributes)
-        trained = _with_readouts(method, trained, units, stream.blocks(), given)
+        try:
+            given = None if watched is None else _rows(method, trained.reading, *watched(trained))
+            trained = _with_readouts(method, trained, units, stream.blocks(), given)
+        except (Exception, KeyboardInterrupt) as error:  # what was trained predicts
+            stream.error = error
     return trained, history, stream.error
 
 
@@ -378,7 +386,7 @@ class _Stream:
 
     def __init__(self, method, targets, rows, sizes, plan, begun, share_apart=0.0):
         self._method, self._targets, self._rows, self._plan = method, targets, rows, plan
-        self._share_apart = share_apart  # of rows that no step learns
+        self._share_apart, self.n_apart = share_apart, 0  # rows that no step learns
         self._steps = [-(-size // plan.batch_size) for size in sizes if size]
         self.trained, self.error, self.pace = begun, None, Pace(plan)
 
@@ -397,6 +405,7 @@ class _Stream:
     def _pass(self, number):
         """One pass over the blocks."""
         loss = weight = 0.0
+        n_apart = 0
         per_epoch = sum(self._steps)
         first, total = number * per_epoch, self._plan.n_epochs * per_epoch
         outcome, seen = LAST_GOOD if number else BEFORE_FIT, number * self._rows.n_rows
@@ -404,7 +413,8 @@ class _Stream:
             for k, block in enumerate(blocks):
                 x, y, w = positive_rows(block.x, block.y, block.weight)
                 if self._share_apart:
-                    x, y, w = _some(~self._apart(k, len(x)), x, y, w)
+                    apart = self._apart(k, len(x))
+                    n_apart, (x, y, w) = n_apart + int(apart.sum()), _some(~apart, x, y, w)
                 if len(x):
                     stretch = Stretch(first, total, seen, self.pace.factor, self._plan)
                     found = absorb(
@@ -414,6 +424,7 @@ class _Stream:
                     loss, weight = loss + share * found.attributes["loss_"], weight + share
                 first += self._steps[k]
                 del block, x, y, w  # or they would stay while the next ones are read
+        self.n_apart = n_apart
         return loss / weight
 
     def _apart(self, number, n_rows):
@@ -538,6 +549,11 @@ def _rows(method, reading, X, coded, weights):
         weights = relative(weights)
         weights = weights * (len(weights) / weights.sum())
     return Rows(reading.encoded(X, method.weight_dtype), coded, weights)
+
+
+def _weighing(rows, factor):
+    """Rows whose weights are multiplied."""
+    return replace(rows, weight=rows.weight * factor)
 
 
 def _some(chosen, *parts):

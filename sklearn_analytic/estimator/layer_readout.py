@@ -34,9 +34,9 @@ class LayerReadouts:
     blend: tuple  # weights of the trained outputs and of the ridge readout in the last
 
     def published(self):
-        """Return the readout that predicts as fitted attributes."""
+        """Return the readout that predicts as fitted attributes: copies, as what predicts is here."""
         last = self.stages[-1]
-        found = {"readout_coef_": last.coef, "readout_intercept_": last.intercept}
+        found = {"readout_coef_": last.coef.copy(), "readout_intercept_": last.intercept.copy()}
         return found | {"readout_alpha_": self.alpha, "readout_blend_": self.blend}
 
     def forward(self, units):
@@ -128,11 +128,14 @@ def solved(targets, units, exits_of, blocks, seed, watched=None):
     if judges is None or len(sums.sketch.widths) == 1:  # without hidden layers there is nothing more to read
         return None
     features, coded, y, weight, left_out = judges
+    if len(features) < _FEWEST:
+        return None
     sizes = np.cumsum(sums.sketch.sizes)[np.array(exits_of(len(sums.sketch.widths))) - 1]
     try:
-        found = ridge_exits(sums.statistic, sizes, (features, coded, weight), ALPHAS, left_out=left_out)
-    except np.linalg.LinAlgError:
-        warn_user("a readout of all layers could not be solved for, as units are too large: outputs are as trained.")
+        rows, unit = (features, coded, weight), sums.statistic.weight / sums.statistic.n_rows
+        found = ridge_exits(sums.statistic, sizes, rows, ALPHAS, left_out=left_out, unit=unit)
+    except (np.linalg.LinAlgError, MemoryError) as error:
+        warn_user(f"a readout of all layers could not be solved for ({error}): predictions are those of the network.")
         return None
     lower = [_stage(sums.sketch, exit_, targets.read_linearly(exit_.loo, y, weight).reader) for exit_ in found[:-1]]
     outputs, ridge = features[:, -targets.n_outputs :].astype(np.float64), found[-1]

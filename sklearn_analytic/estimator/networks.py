@@ -87,9 +87,11 @@ class DenseNetwork(Network):
     readout : {"auto", "trained", "all_layers"}, default="auto"
         What predicts. "trained": the outputs of the network. "all_layers": these and ridge regression of the targets on
         the units of all layers, solved for after training, as one linear readout: ridge, shares and temperature are
-        chosen on rows that the layers have not seen, a twentieth of them, at least 100 and at most 1000 and a quarter
-        of all. "auto" is the latter for layer-wise training of several partitions, and "trained" otherwise; fewer than
-        80 rows, and streams (``partial_fit``), are always predicted with the trained outputs.
+        chosen on rows that the layers have not seen: a twentieth of all, at least 100 and at most 1000 and a quarter
+        of all; or those held out by ``early_stopping``; or ``X_val`` (1000 of them, where they are more), which are not
+        solved for. "auto" is the latter for layer-wise training of several partitions, and "trained" otherwise. Where
+        such rows are fewer than 20, and in streams (``partial_fit``), the trained outputs predict. A warm start may
+        know rows that were learned before: give ``X_val`` there.
 
     Examples
     --------

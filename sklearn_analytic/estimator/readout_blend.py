@@ -32,7 +32,7 @@ def blend_of_scores(outputs, ridge, labels, weight, rule):
         slope, cost = _slope(blend, labels, weight, 1.0, _DEVIATIONS["ridge"])
         tried.append((cost + 0.5 * ((share - 0.5) / _EVEN) ** 2, share, slope))
     _, share, slope = min(tried)
-    return ((1 - share) * a, share * b), 1 / slope
+    return (float((1 - share) * a), float(share * b)), 1 / slope
 
 
 def slope_of_ridge(ridge, labels, weight):

@@ -190,7 +190,8 @@ coefs_, intercepts_ : list of ndarray
 network_state_ : dict of ndarray
     Parameters and buffers of all other networks.
 readout_coef_, readout_intercept_ : ndarray of shape (n_units, n_outputs), ndarray of shape (n_outputs,)
-    The readout of all layers, where one predicts: of their units side by side, the trained outputs last.
+    The readout of all layers, where one predicts: of their units side by side, the trained outputs last. They show it;
+    what is written into them changes nothing.
 readout_alpha_, readout_blend_ : float, tuple of float
     The ridge, per unit of variance 1, summed over rows; and the weights of the trained outputs and of the ridge
     regression in the readout.

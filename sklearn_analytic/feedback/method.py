@@ -127,6 +127,17 @@ class DirectFeedback(GradientMethod):
             return self.learning_rate_init
         return _STREAM_RATE if self._has_rule else _LEAST_RATE
 
+    @property
+    def _largest_rate(self):
+        """The largest rate of a fit: "auto" trusts a bound on K-FAC's steps."""
+        return _CLIPPED_RATE if self._is_bounded else self.rate
+
+    @property
+    def _is_bounded(self):
+        """Whether K-FAC bounds the steps of SGD, at an automatic rate."""
+        is_clipped = self.preconditioner is not None and math.isfinite(self.preconditioner.kl_clip)
+        return self._has_automatic_rate and self.solver.name == "sgd" and is_clipped
+
     def of_stream(self):
         """Return the method with the solver of a stream."""
         return replace(self, solver=self.solver.of_stream())
@@ -145,7 +156,7 @@ class DirectFeedback(GradientMethod):
         plan = super().plan(n_rows, recipe)
         if not self._has_automatic_rate:
             return plan
-        if self.solver.name == "sgd" and self.preconditioner is not None:
+        if self._is_bounded:
             return replace(plan, rate=_CLIPPED_RATE)
         return replace(plan, rate=rate_of(plan, n_rows) if self._has_rule else _LEAST_RATE)
 

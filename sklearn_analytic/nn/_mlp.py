@@ -264,6 +264,8 @@ class MLPExecution:
         ``loss`` is the mean of the rows' losses before it, over all ranks.
         """
         model, views = self._model, self._batch
+        if self._kfac.scale == 0:  # of an infinite product: there is no step to try
+            return
         kept = model.theta.copy()
         model.theta[:] -= model.grad / self._kfac.scale
         forward(model.layers, views.inputs, views.outputs)

@@ -173,7 +173,7 @@ class TorchKFAC:
 
     def is_judged(self):
         """Whether the damping is to follow what the full step does to the loss."""
-        return is_judged(self.step - 1, self._constants)
+        return self._scale > 0 and is_judged(self.step - 1, self._constants)
 
     @torch.no_grad()
     def judge(self, fall):

@@ -21,6 +21,7 @@ from sklearn_analytic import (
     LayerwiseMLPRegressor,
     Partitions,
 )
+from sklearn_analytic.estimator import epochs, layer_readout
 from sklearn_analytic.estimator.layer_readout import n_apart, set_apart
 from sklearn_analytic.estimator.readout_blend import blend_of_numbers, blend_of_scores
 from sklearn_analytic.nn import Rows, _layer_units
@@ -79,6 +80,35 @@ def test_a_readout_is_ridge_on_stacked_units(model):
     np.testing.assert_array_equal(outputs.argmax(axis=1), model.predict(X_TEST))
     expected = softmax(outputs / model.temperature_, axis=1)
     np.testing.assert_allclose(model.predict_proba(X_TEST), expected, atol=1e-5)
+
+
+def test_weights_count_in_the_readout_and_their_scale_does_not(rng):
+    weight = rng.integers(1, 4, len(Y)).astype(float)
+    model = DFAClassifier((20, 12), network=ALL, **SHORT).fit(X, Y, weight)
+    h, wanted = units(model, X), units(model, X_TEST)
+    mean = np.average(h, axis=0, weights=weight)
+    spread = np.sqrt(np.average((h - mean) ** 2, axis=0, weights=weight))
+    deviation, alive = np.maximum(spread, 0.1 * spread.max()), spread > 1e-6 * np.sqrt(mean**2 + spread**2)
+    relative = weight / weight.mean()
+    standard = ((h - mean) / deviation)[:, alive]
+    gram = (standard * relative[:, None]).T @ standard + model.readout_alpha_ * np.eye(alive.sum())
+    target = np.average(np.eye(10)[Y], axis=0, weights=weight)
+    coef = np.linalg.solve(gram, (standard * relative[:, None]).T @ (np.eye(10)[Y] - target))
+    a, b = model.readout_blend_
+    expected = a * wanted[:, -10:] + b * (((wanted - mean) / deviation)[:, alive] @ coef + target)
+    assert np.abs(found(model, X_TEST) - expected).max() < 1e-3 * np.abs(expected).max()
+    heavy = DFAClassifier((20, 12), network=ALL, **SHORT).fit(X, Y, 1024 * weight)
+    np.testing.assert_allclose(heavy.readout_coef_, model.readout_coef_, rtol=1e-5, atol=1e-7)
+
+
+def test_a_constant_target_does_not_choose():
+    alone = DFARegressor((20, 12), network=ALL, **SHORT).fit(A, B)._trained.targets
+    y = np.column_stack([B, np.ones(len(B))])
+    both = DFARegressor((20, 12), network=ALL, **SHORT).fit(A, y)._trained.targets
+    rng = np.random.default_rng(0)
+    outputs, scores, y = (rng.standard_normal((50, 2)) for _ in range(3))
+    one = alone.blended(outputs[:, :1], scores[:, :1], y[:, :1], None)[0]
+    assert both.blended(outputs, scores, y, None)[0] == one
 
 
 def test_scores_are_of_rows_that_are_left_out():
@@ -206,6 +236,58 @@ def test_blocks_are_read_once_more():
     given = LayerwiseMLP((20, 12), **SHORT)
     given.fit_blocks(Blocks.from_arrays(X, Y, block_size=400), X_val=X_TEST, y_val=Y_TEST)
     assert given.layer_scores_[-1] == given.score(X_TEST, Y_TEST)
+
+
+def test_t_counts_what_steps_learn():
+    model = LayerwiseMLP((8, 8), order="simultaneous", random_state=0, max_iter=3)
+    rows = [model.fit(X, Y).t_, model.fit_blocks(Blocks.from_arrays(X, Y, block_size=400)).t_]
+    assert all(3 * (len(X) - 140) < n < 3 * (len(X) - 60) for n in rows)
+
+
+# ---- errors ----
+
+
+def test_an_interrupt_of_the_readout_keeps_what_was_trained(monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(epochs, "solved", interrupted)
+    for fit in (
+        lambda model: model.fit(X, Y),
+        lambda model: model.fit_blocks(Blocks.from_arrays(X, Y, block_size=400)),
+    ):
+        model = LayerwiseMLP((20, 12), **SHORT)
+        with pytest.raises(KeyboardInterrupt, match="keeps the weights of the last good epoch"):
+            fit(model)
+        assert model.score(X_TEST, Y_TEST) > 0.5 and not hasattr(model, "readout_coef_")
+
+
+def test_a_source_that_fails_in_the_last_pass_keeps_what_was_trained():
+    passes = []
+
+    def blocks():
+        passes.append(1)
+        if len(passes) == n_passes:
+            raise OSError("gone")
+        yield from ((X[i : i + 400], Y[i : i + 400]) for i in range(0, len(X), 400))
+
+    n_passes = 0
+    LayerwiseMLP((20, 12), **SHORT).fit_blocks(Blocks.from_iterable(blocks))
+    n_passes, passes[:] = len(passes), []
+    model = LayerwiseMLP((20, 12), **SHORT)
+    with pytest.raises(OSError, match="gone"):
+        model.fit_blocks(Blocks.from_iterable(blocks))
+    assert model.score(X_TEST, Y_TEST) > 0.5 and not hasattr(model, "readout_coef_")
+
+
+def test_units_beyond_the_range_are_read_as_trained(monkeypatch):
+    def indefinite(*args, **kwargs):
+        raise np.linalg.LinAlgError("too large")
+
+    monkeypatch.setattr(layer_readout, "ridge_exits", indefinite)
+    with pytest.warns(UserWarning, match="could not be solved for"):
+        model = LayerwiseMLP((20, 12), **SHORT).fit(X, Y)
+    assert model.score(X_TEST, Y_TEST) > 0.5 and not hasattr(model, "readout_coef_")
 
 
 # ---- stages, streams, kinds of networks ----
