@@ -331,11 +331,11 @@ LAYERWISE = {
     "backprop, rate .003": f"{BACKPROP}, rate .003",
     "sequential": "**`LayerwiseMLP()`**",
     "transport": '`Partitions(interlayer="transport")`',
-    "sequential, long": "`LayerwiseMLP()`, three times the epochs",
+    "sequential, trained outputs": "... `readout=\"trained\"`",
+    "backprop, all layers": "Backpropagation, all layers read",
     "simultaneous": '`order="simultaneous"`',
     "laps": '`order="laps"`',
     "2 partitions": "`partitions=2`",
-    "2 partitions, long": "`partitions=2`, twice the epochs",
     "refit_head": "`Partitions(refit_head=True)`",
     "subsample=0.5": "`Partitions(subsample=0.5)`",
 }

@@ -213,7 +213,9 @@ PARTITIONS = {
 ORDERS = {
     "backprop, rate .003": ("backpropagation, rate .003", BACKPROP),
     "backprop": ("backpropagation, rate .001", BACKPROP),
-    "sequential": ("default (window)", OURS),
+    "backprop, all layers": ("... all layers read", BACKPROP),
+    "sequential": ("default (all layers read)", OURS),
+    "sequential, trained outputs": ('... readout="trained"', OURS),
     "transport": ('interlayer="transport"', TREES),
     "2 partitions": ("2 partitions", OTHER),
     "simultaneous": ('order="simultaneous"', OTHER),
@@ -253,7 +255,7 @@ def _draw_orders(axes):
         axes.errorbar(found["difference"], place, xerr=found["difference_se"], fmt="o", color=color, capsize=2)
     axes.axvline(0, color=BACKPROP, lw=1, ls=":")
     axes.set_yticks(range(len(names)), names, fontsize=8.5)
-    axes.set(xlabel="accuracy, points from\nbackpropagation at rate .001", xlim=(-1.25, 0.65))
+    axes.set(xlabel="accuracy, points from\nbackpropagation at rate .001", xlim=(-1.25, 1.05))
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
