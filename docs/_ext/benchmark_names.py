@@ -331,7 +331,7 @@ LAYERWISE = {
     "backprop, rate .003": f"{BACKPROP}, rate .003",
     "sequential": "**`LayerwiseMLP()`**",
     "transport": '`Partitions(interlayer="transport")`',
-    "sequential, trained outputs": "... `readout=\"trained\"`",
+    "sequential, trained outputs": '... `readout="trained"`',
     "backprop, all layers": "Backpropagation, all layers read",
     "simultaneous": '`order="simultaneous"`',
     "laps": '`order="laps"`',

@@ -19,6 +19,7 @@ from sklearn_analytic.estimator.device import Device
 from sklearn_analytic.estimator.earlier import with_parameters, with_trained
 from sklearn_analytic.estimator.epoch_method import interrupt
 from sklearn_analytic.estimator.epoch_rows import called
+from sklearn_analytic.estimator.epoch_source import fit_source
 from sklearn_analytic.estimator.epoch_targets import NetworkClasses, NetworkNumbers, mean_one
 from sklearn_analytic.estimator.epochs import BEFORE_FIT, LAST_GOOD
 from sklearn_analytic.estimator.learned import Trained
@@ -88,7 +89,7 @@ class EpochEstimator(CallbackSupportMixin, AnalyticEstimator, ABC):
 
         judge = None if held_out is None else lambda trained: targets.score(outputs(trained), *held_out[1:])
         watched = None if held_out is None else encoded
-        trained, history, error = epochs.fit_source(method, targets, source, y, weights, tasks, judge, watched)
+        trained, history, error = fit_source(method, targets, source, y, weights, tasks, judge, watched)
         if error is None and history.failure:  # while rows were judged
             error = method.failure(history, LAST_GOOD if history.losses else BEFORE_FIT)
         if error is not None and not history.losses:

@@ -1,13 +1,12 @@
-"""The driver of fits by steps: rows become a trained network, at once, block by block, or epoch by epoch over a source.
+"""The driver of fits by steps: rows become a trained network, at once or block by block.
 
-:func:`fit`, :func:`absorb` and :func:`fit_source` are the whole story, and :class:`Trained` is all that they leave
-behind, beside the history of its epochs; a :class:`Method` says how.
+:func:`fit`, :func:`absorb` and ``fit_source`` (``epoch_source.py``, over sources) are the whole story, and
+:class:`Trained` is all that they leave behind, beside the history of its epochs; a :class:`Method` says how.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,15 +15,12 @@ import numpy as np
 
 from sklearn_analytic.backend import one_blas_thread, rows_are_few
 from sklearn_analytic.estimator.base import FromParameters, seed_of
-from sklearn_analytic.estimator.epoch_rows import called, most_encoded, positive_rows, relative
-from sklearn_analytic.estimator.layer_readout import apart_in_block, judging, n_apart, set_apart, solved
+from sklearn_analytic.estimator.epoch_rows import called, most_encoded, relative
+from sklearn_analytic.estimator.layer_readout import judging, set_apart, solved
 from sklearn_analytic.estimator.learned import Trained, layout, shapes
 from sklearn_analytic.estimator.table import Coding, learn_table
 from sklearn_analytic.estimator.written_weights import take_written
-from sklearn_analytic.io._checks import UnreadableValueError
-from sklearn_analytic.io._passes import rows_in_blocks
 from sklearn_analytic.nn import Plan, Rows, train
-from sklearn_analytic.nn._training import Pace, train_by
 
 _LEAST_WEIGHT = 1e-4  # over the mean: of a row that is not skipped before it is learned
 _LARGEST_WEIGHT = 1e30  # float32 ends at 3e38
@@ -210,7 +206,7 @@ def fit(method, targets, X, y, weights, tasks, table, held_out=None, before=None
     reading = _reading(method, part[0], part[2], generator, table) if before is None else before.reading
     if before is not None or len(part[1]) > most_encoded(X.shape[1]):
         reading = reading.woken(part[0], part[2], method.n_groups)
-    every = rows = _rows(method, reading, *part)
+    every = rows = encoded_rows(method, reading, *part)
     n_seen = len(rows.x)
     if method.reads_layers and held_out is None:
         rows, n_seen = set_apart(every, seed)
@@ -219,7 +215,7 @@ def fit(method, targets, X, y, weights, tasks, table, held_out=None, before=None
     if before is not None:
         network.go_on(before, written)
     with called("X", named):
-        watched = None if held_out is None else _rows(method, reading, *held_out)
+        watched = None if held_out is None else encoded_rows(method, reading, *held_out)
 
     def after_epoch(history):
         network.epoch_is_over(rows)
@@ -230,7 +226,7 @@ def fit(method, targets, X, y, weights, tasks, table, held_out=None, before=None
         history = method.train(network.execution, rows, run)
     trained = network.trained(history)
     if watched is not None:
-        trained, outputs = _with_scores(trained, history), network.execution.outputs(watched.x)
+        trained, outputs = with_scores(trained, history), network.execution.outputs(watched.x)
         trained = replace(trained, targets=trained.targets.calibrated(outputs, watched.y, watched.weight))
     if method.reads_layers and history.failure is None:
         blocks = [(every, np.arange(len(every.x)) >= n_seen)]
@@ -238,20 +234,20 @@ def fit(method, targets, X, y, weights, tasks, table, held_out=None, before=None
             of_all = watched if part[2] is None else _weighing(watched, held_out[2].mean() / part[2].mean())
             blocks, watched = [*blocks, (of_all, judging(len(of_all.x)))], None
         try:
-            trained = _with_readouts(method, trained, network.units(trained), blocks, watched)
+            trained = all_layers_read(method, trained, network.units(trained), blocks, watched)
         except KeyboardInterrupt:  # what was trained predicts
             history.failure = "interrupted"
     return trained, history
 
 
-def _with_readouts(method, trained, units, blocks, watched):
-    """What was trained, with readouts of all layers where they can be chosen."""
+def all_layers_read(method, trained, units, blocks, watched):
+    """Return what was trained, with readouts of all layers where they can be chosen."""
     exits_of = partial(method.exits, trained.attributes)
     found = solved(trained.targets, units, exits_of, blocks, trained.seed, watched)
     if found is None:
         return trained
     readouts, targets = found
-    return _with(replace(trained, readouts=readouts, targets=targets), method.with_readouts(readouts))
+    return with_attributes(replace(trained, readouts=readouts, targets=targets), method.with_readouts(readouts))
 
 
 # ---- block by block ----
@@ -316,7 +312,7 @@ def absorb(method, targets, X, y, weights, table=None, before=None, written=None
     network.epoch_is_over(rows)
     kept = {name: earlier[name] for name in _SCORES if name in earlier}
     curve = method.curve([*earlier.get("loss_curve_", []), *history.losses])
-    return _with(network.trained(history), kept | curve)
+    return with_attributes(network.trained(history), kept | curve)
 
 
 def _generator_of(before):
@@ -331,146 +327,23 @@ def _refuse_far(weights):
         raise ValueError(f"sample_weight has {largest:.3g}: weights of a stream must be below {_LARGEST_WEIGHT}.")
 
 
-# ---- epoch by epoch over a source ----
-
-
-def fit_source(method, targets, source, y, weights, tasks, judge=None, watched=None):
-    """Train on blocks that are read again in every epoch; return what that leaves behind, the history, and an error.
-
-    ``judge(trained)`` is the score of rows that are watched, ``watched(trained)`` are these rows, as the table of
-    ``trained`` encodes them. An error, an interrupt too, is handed back beside the last
-    good weights. Values that are missing where the first block has not shown it let training begin anew, once.
-    """
-    try:
-        trained, history, error = _over_source(method, targets, source, y, weights, tasks, judge, watched)
-        if source.lacks or history.losses or not getattr(error, "is_gap", False):
-            return trained, history, error
-    except UnreadableValueError as gap:
-        if source.lacks or not gap.is_gap:
-            raise
-    return _over_source(method, targets, replace(source, lacks=True), y, weights, tasks, judge, watched)
-
-
-def _over_source(method, targets, source, y, weights, tasks, judge, watched):
-    """Training over all epochs, by a table that is learned first."""
-    seed, coding = seed_of(method.random_state), Coding.of(targets, is_coded=False)
-    table = method.table(source, y, weights, coding)
-    method.check_columns(table.n_columns)
-    rows = rows_in_blocks(table.rows(source, table.folds_of(source, y, weights, coding)), y, weights, max(source.sizes))
-    reading = replace(method.reading_of_source(rows, np.random.default_rng(seed)), table=table)
-    n = rows.n_rows if rows.weight is None else int(np.sum(rows.weight > 0))
-    plan = method.plan(n, method.recipe(n))
-    share = n_apart(n) / n if method.reads_layers and watched is None else 0.0
-    stream = _Stream(method, targets, rows, source.sizes, plan, Trained(targets, reading, seed=seed), share)
-    if not tasks.begun:
-        tasks.begin(plan.n_epochs)
-    score = None if judge is None else lambda: judge(stream.trained)
-    told = lambda epoch, history: tasks.epoch(lambda: so_far(stream.trained, history))  # noqa: E731
-    history = train_by(stream.epoch, stream, plan, stream.pace, score=score, after_epoch=told)
-    learned = n - stream.n_apart
-    trained = _with(stream.trained, method.curve(history.losses) | {"t_": learned * len(history.losses)})
-    trained = trained if judge is None else _with_scores(trained, history)
-    if method.reads_layers and stream.error is None and history.failure is None:
-        network = method.network_plan(reading.width(rows.n_columns), targets.n_outputs, trained)
-        units = network.layer_units(trained.attributes)
-        try:
-            given = None if watched is None else _rows(method, trained.reading, *watched(trained))
-            trained = _with_readouts(method, trained, units, stream.blocks(), given)
-        except (Exception, KeyboardInterrupt) as error:  # what was trained predicts
-            stream.error = error
-    return trained, history, stream.error
-
-
-class _Stream:
-    """A source of blocks as what the one loop trains: its state is what all blocks so far leave behind."""
-
-    def __init__(self, method, targets, rows, sizes, plan, begun, share_apart=0.0):
-        self._method, self._targets, self._rows, self._plan = method, targets, rows, plan
-        self._share_apart, self.n_apart = share_apart, 0  # rows that no step learns
-        self._steps = [-(-size // plan.batch_size) for size in sizes if size]
-        self.trained, self.error, self.pace = begun, None, Pace(plan)
-
-    def epoch(self, number):
-        """Train on every block once; return the mean loss. What fails is kept for the end."""
-        before = self.trained
-        try:
-            loss = self._pass(number)
-        except (Exception, KeyboardInterrupt) as error:
-            self.trained, self.error = before, error
-            return math.nan
-        losses = [*before.attributes.get("loss_curve_", ()), loss]  # of epochs, where those of blocks stand
-        self.trained = _with(self.trained, self._method.curve(losses))
-        return loss
-
-    def _pass(self, number):
-        """One pass over the blocks."""
-        loss = weight = 0.0
-        n_apart = 0
-        per_epoch = sum(self._steps)
-        first, total = number * per_epoch, self._plan.n_epochs * per_epoch
-        outcome, seen = LAST_GOOD if number else BEFORE_FIT, number * self._rows.n_rows
-        with closing(iter(self._rows)) as blocks:
-            for k, block in enumerate(blocks):
-                x, y, w = positive_rows(block.x, block.y, block.weight)
-                if self._share_apart:
-                    apart = self._apart(k, len(x))
-                    n_apart, (x, y, w) = n_apart + int(apart.sum()), _some(~apart, x, y, w)
-                if len(x):
-                    stretch = Stretch(first, total, seen, self.pace.factor, self._plan)
-                    found = absorb(
-                        self._method, self._targets, x, y, w, before=self.trained, stretch=stretch, outcome=outcome
-                    )
-                    self.trained, share = found, len(x) if w is None else w.sum()
-                    loss, weight = loss + share * found.attributes["loss_"], weight + share
-                first += self._steps[k]
-                del block, x, y, w  # or they would stay while the next ones are read
-        self.n_apart = n_apart
-        return loss / weight
-
-    def _apart(self, number, n_rows):
-        """A mask of the rows of a block that no step learns."""
-        return apart_in_block(self.trained.seed, number, n_rows, self._share_apart)
-
-    def blocks(self):
-        """Yield encoded rows once more, with a mask of those that no step has learned."""
-        method, reading = self._method, self.trained.reading
-        with closing(iter(self._rows)) as blocks:
-            for k, block in enumerate(blocks):
-                x, y, w = positive_rows(block.x, block.y, block.weight)
-                if len(x):
-                    coded = self._targets.coded(y, method.weight_dtype)
-                    yield Rows(reading.encoded(x, method.weight_dtype), coded, w), self._apart(k, len(x))
-
-    def snapshot(self):
-        """Return what all blocks so far leave behind."""
-        return self.trained
-
-    def restore(self, trained):
-        """Take the state of an earlier epoch."""
-        self.trained = trained
-
-    def is_finite(self):
-        """Whether weights are numbers: a block that breaks them raises."""
-        return True
-
-
 # ---- what it leaves behind ----
 
 
 def so_far(trained, history):
     """Return the attributes with which an estimator predicts, for callbacks that ask."""
-    trained = _with_scores(trained, history) if history.scores else trained
+    trained = with_scores(trained, history) if history.scores else trained
     return {"_trained": trained} | trained.published()
 
 
-def _with(trained, attributes):
-    """What was trained with further attributes."""
+def with_attributes(trained, attributes):
+    """Return what was trained with further attributes."""
     return replace(trained, attributes=trained.attributes | attributes)
 
 
-def _with_scores(trained, history):
-    """What was trained with the scores of the rows that were watched."""
-    return _with(trained, dict(zip(_SCORES, (list(history.scores), history.best_score), strict=True)))
+def with_scores(trained, history):
+    """Return what was trained with the scores of the rows that were watched."""
+    return with_attributes(trained, dict(zip(_SCORES, (list(history.scores), history.best_score), strict=True)))
 
 
 class _Network:
@@ -529,7 +402,7 @@ class _Network:
         method, execution = self._method, self.execution
         fitted, snapshot = self._plan.finished(execution)
         found = self._published(fitted, history, method.link(history))
-        found = _with(found, self._plan.communication(execution) | method.outcome(execution, history))
+        found = with_attributes(found, self._plan.communication(execution) | method.outcome(execution, history))
         if not method.goes_on:
             return found
         going = {"snapshot": snapshot, "layout": self._layout(found.attributes), "kind": method.kind()}
@@ -543,8 +416,8 @@ class _Network:
 # ---- rows ----
 
 
-def _rows(method, reading, X, coded, weights):
-    """Encoded rows in the dtype of the weights, with weights of mean 1."""
+def encoded_rows(method, reading, X, coded, weights):
+    """Return encoded rows in the dtype of the weights, with weights of mean 1."""
     if weights is not None:
         weights = relative(weights)
         weights = weights * (len(weights) / weights.sum())
@@ -554,11 +427,6 @@ def _rows(method, reading, X, coded, weights):
 def _weighing(rows, factor):
     """Rows whose weights are multiplied."""
     return replace(rows, weight=rows.weight * factor)
-
-
-def _some(chosen, *parts):
-    """Rows of some arrays, which may be missing."""
-    return [None if part is None else part[chosen] for part in parts]
 
 
 def _of_lightest(recipe, weight):
