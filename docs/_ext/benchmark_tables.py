@@ -136,7 +136,7 @@ def grid(rows, layout):
 
 def mean_row(rows):
     """The means of the numbers of records."""
-    keys = [key for key, value in rows[0].items() if isinstance(value, (int, float)) or value is None]
+    keys = [key for key in rows[0] if all(isinstance(row.get(key), (int, float, type(None))) for row in rows)]
     found = {key: [row[key] for row in rows if row.get(key) is not None] for key in keys}
     return {key: sum(values) / len(values) if values else None for key, values in found.items()}
 
