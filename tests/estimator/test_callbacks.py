@@ -213,7 +213,8 @@ def test_scoring_monitor_logs_every_task_and_the_fit(estimator, tasks):
     model, whole, scores, scoring = monitored(estimator, frame, y)
     assert whole["task_name"] == "fit" and whole[scoring] == model.score(frame, y)
     assert len(scores) == count([task for task in tasks if task[0] != "layers"])
-    assert scores[-1] == model.score(frame, y)  # the last block, or epoch, has all of the fit
+    if not hasattr(model, "readout_coef_"):  # which is solved for after the last epoch
+        assert scores[-1] == model.score(frame, y)  # the last block, or epoch, has all of the fit
 
 
 @pytest.mark.parametrize("estimator", [sa.BRMPRegressor(block_size=BLOCK), sa.DFARegressor((8,), **STEPS)], ids=names)
