@@ -104,6 +104,16 @@ def markdown_table(rows, columns):
     return "\n".join(lines) + "\n"
 
 
+CONTENDER = {"contender": ("contender", "s")}
+
+
+def table_by_set(lines, key="accuracy_by_set", form=".4f", columns=None):
+    """A further table: what every contender has on every set, from a dict by set in each line."""
+    sets = dict.fromkeys(name for line in lines for name in line[key])
+    columns = (CONTENDER if columns is None else columns) | {name: (name, form) for name in sets}
+    return markdown_table([line | line[key] for line in lines], columns)
+
+
 def _cell(value, form):
     return "-" if value is None else format(value, form)
 

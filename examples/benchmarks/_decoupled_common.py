@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 from _accuracy_suites import log_loss
-from _common import markdown_table, mean
+from _common import CONTENDER, mean, table_by_set
 from _dfa_common import finished, rotated
 from _layerwise_common import capped_split, differences, mean_over_sets
 
@@ -90,7 +90,4 @@ def _line(kind, rows, reference):
 
 def by_set(lines):
     """A second table: mean accuracy of every line on every set."""
-    sets = dict.fromkeys(name for line in lines for name in line["accuracy_by_set"])
-    columns = {"modules": ("n_modules", "d"), "contender": ("contender", "s")}
-    columns |= {name: (name, ".4f") for name in sets}
-    return markdown_table([line | line["accuracy_by_set"] for line in lines], columns)
+    return table_by_set(lines, columns={"modules": ("n_modules", "d")} | CONTENDER)

@@ -1,6 +1,6 @@
 """Suite "accuracy" of ``dfa.py``: every kind of feedback against backpropagation, all else the same."""
 
-from _common import geometric_mean, markdown_table, mean
+from _common import geometric_mean, mean, table_by_set
 from _dfa_common import (
     SIGNS,
     TABLES,
@@ -112,13 +112,6 @@ def _sets(rows):
     return list(dict.fromkeys(row["dataset"] for row in rows))
 
 
-def by_set(lines):
-    """A second table: mean accuracy of every contender on every set."""
-    sets = dict.fromkeys(name for line in lines for name in line["accuracy_by_set"])
-    columns = {"contender": ("contender", "s")} | {name: (name, ".4f") for name in sets}
-    return markdown_table([line | line["accuracy_by_set"] for line in lines], columns)
-
-
 SUITE = Suite(
     jobs=datasets_by_contenders,
     run=run,
@@ -129,6 +122,6 @@ SUITE = Suite(
     quick_contenders=("backprop", "dfa", "random", "binary", "dfa+4bit", "dfa+kfac"),
     defaults={"epochs": 25, "max_train_rows": 20_000, "batch_size": 128},
     quick={"epochs": 12, "batch_size": 32},
-    extra=by_set,
+    extra=table_by_set,
     note="Differences are paired by set and seed, averaged over sets, in percentage points; the error is over seeds.",
 )

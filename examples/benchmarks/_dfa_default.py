@@ -5,8 +5,7 @@ weights.
 """
 
 from _accuracy_suites import IMAGES
-from _common import geometric_mean, mean
-from _dfa_accuracy import by_set
+from _common import geometric_mean, mean, table_by_set
 from _dfa_common import (
     Suite,
     datasets_by_contenders,
@@ -108,6 +107,6 @@ SUITE = Suite(
     quick_contenders=(REFERENCE, "dfa", PEER),
     defaults={"epochs": 30, "seeds": [0, 1, 2], "max_train_rows": 10_000},
     quick={"epochs": 12},
-    extra=by_set,
+    extra=table_by_set,
     note="Points are paired by set and seed, averaged over sets, with errors over seeds; seconds are the processor's.",
 )

@@ -11,8 +11,10 @@ from functools import lru_cache
 
 import numpy as np
 from _common import geometric_mean, given_epochs, mean
+from _dfa_accuracy import PAPER
 from _dfa_common import Suite, finished, image_shape, in_points, rotated, split_of, torch_or_skip, warm_up
 from _dfa_kfac_profile import profiled
+from _layerwise_common import first_reaching
 
 from sklearn_analytic import KFAC, SGD, AdamW, DFAClassifier, ImageNetwork
 from sklearn_analytic.feedback.method import DirectFeedback
@@ -26,7 +28,6 @@ HIDDEN = {MLP: (256, 256), CNN: (128,)}
 CHANNELS, CNN_ROWS, CNN_SHARE, N_TEST = (8, 16), 3000, 0.625, 3000
 BATCH, SHORT = 256, 1 / 3  # of K-FAC: rows of a batch, share of the epochs
 
-PAPER = KFAC(damping=0.003, kl_clip=0.001, factor_decay=0.95, eigen_interval=25, solver="eigen", start="identity")
 GROWING = KFAC(factor_interval=4, eigen_interval=8, milestones=tuple(range(1, 100)), interval_growth=1.4)
 OURS = {"preconditioner": "kfac", "solver": SGD(ema_decay=0.9), "alpha": 0.003, "batch_size": BATCH, "share": SHORT}
 
@@ -179,7 +180,8 @@ def run(job, options):
 
 def reached(row, accuracy):
     """Processor seconds until a run first had an accuracy; None of one that never has."""
-    return next((seconds for seconds, _, found, _ in row["curve"] if found >= accuracy), None)
+    seconds, _, scores, _ = zip(*row["curve"], strict=True)
+    return first_reaching(seconds, scores, accuracy)
 
 
 def best_of(rows, family):

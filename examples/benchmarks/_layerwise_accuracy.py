@@ -1,6 +1,6 @@
 """Suites "accuracy" and "subsample" of ``layerwise.py``: layer-wise training against backpropagation."""
 
-from _common import geometric_mean, markdown_table, mean
+from _common import geometric_mean, mean, table_by_set
 from _dfa_common import Suite, datasets_by_contenders, finished
 from _layerwise_common import (
     BACKPROP,
@@ -112,13 +112,6 @@ def arrivals(rows, reference):
     return found
 
 
-def by_set(lines):
-    """A second table: mean accuracy of every contender on every set."""
-    sets = dict.fromkeys(name for line in lines for name in line["accuracy_by_set"])
-    columns = {"contender": ("contender", "s")} | {name: (name, ".4f") for name in sets}
-    return markdown_table([line | line["accuracy_by_set"] for line in lines], columns)
-
-
 def summarise_shares(rows):
     """The same, against all rows."""
     return summarise(rows, tuple(SHARES), "subsample=1")
@@ -134,7 +127,7 @@ SUITE = Suite(
     quick_contenders=(BACKPROP, "sequential", "2 partitions", "refit_head"),
     defaults={"epochs": 30, "max_train_rows": 3000, "seeds": [0, 1, 2]},
     quick={"epochs": 9},
-    extra=by_set,
+    extra=table_by_set,
     note=(
         "Seconds are those of the processor, one thread. 'long' has as many epochs for every partition as backprop has "
         "for all. The accuracy to be reached is that of backprop's last epoch, on at most 2000 held-out rows; times to "
@@ -155,6 +148,6 @@ SUBSAMPLE = Suite(
     contenders=tuple(SHARES),
     defaults={"epochs": 30, "max_train_rows": 5000, "seeds": [0, 1]},
     quick={"epochs": 9},
-    extra=by_set,
+    extra=table_by_set,
     note="The share of its rows that a partition hands to the next one. Seconds are those of the processor.",
 )

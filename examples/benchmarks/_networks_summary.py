@@ -1,6 +1,6 @@
 """The summary of ``networks.py``: one line per contender, paired by set with scikit-learn's network and ours."""
 
-from _common import geometric_mean, markdown_table, mean
+from _common import geometric_mean, mean, table_by_set
 from _dfa_common import finished, in_points, standard_error
 from _layerwise_common import mean_over_sets, paired_ratio
 
@@ -80,9 +80,5 @@ def _by_set(rows, reference, key):
 
 def by_set(lines):
     """Further tables: mean accuracy and log-loss of every contender on every set."""
-    tables = []
-    for key, form in (("accuracy_by_set", ".4f"), ("log_loss_by_set", ".3f")):
-        sets = dict.fromkeys(name for line in lines for name in line[key])
-        columns = {"contender": ("contender", "s")} | {name: (name, form) for name in sets}
-        tables.append(markdown_table([line | line[key] for line in lines], columns))
-    return "\n".join(tables)
+    forms = {"accuracy_by_set": ".4f", "log_loss_by_set": ".3f"}
+    return "\n".join(table_by_set(lines, key, form) for key, form in forms.items())

@@ -133,7 +133,7 @@ class NetworkClasses:
 
     def read_linearly(self, ridge, y, weight):
         """Return the classes with the scores of a ridge readout, calibrated on rows that it was left without."""
-        return replace(self, link="softmax", temperature=1 / slope_of_ridge(ridge, y, weight)[0])
+        return replace(self, link="softmax", temperature=1 / slope_of_ridge(ridge, y, weight))
 
     def blended(self, outputs, ridge, y, weight):
         """Return weights of outputs and of ridge scores in a blend of both, and the classes with it."""

@@ -23,9 +23,9 @@ def blend_of_scores(outputs, ridge, labels, weight, rule):
     Both kinds of scores (n, C) are brought to slopes of least log-loss; then comes the share of the ridge, with a
     slope of the blend at each.
     """
-    weight = np.ones(len(labels)) if weight is None else weight / weight.mean()
+    weight = _relative(weight, len(labels))
     a = _slope(outputs, labels, weight, _OF_RULE[rule], _DEVIATIONS["trained"])[0]
-    b, _ = slope_of_ridge(ridge, labels, weight)
+    b = slope_of_ridge(ridge, labels, weight)
     tried = []
     for share in _SHARES:
         blend = (1 - share) * a * outputs + share * b * ridge
@@ -36,14 +36,13 @@ def blend_of_scores(outputs, ridge, labels, weight, rule):
 
 
 def slope_of_ridge(ridge, labels, weight):
-    """Return the slope at which a softmax of least-squares scores has least log-loss, and its cost."""
-    weight = np.ones(len(labels)) if weight is None else weight / weight.mean()
-    return _slope(ridge, labels, weight, _OF_RIDGE, _DEVIATIONS["ridge"])
+    """Return the slope at which a softmax of least-squares scores has least log-loss."""
+    return _slope(ridge, labels, _relative(weight, len(labels)), _OF_RIDGE, _DEVIATIONS["ridge"])[0]
 
 
 def blend_of_numbers(outputs, ridge, y, weight):
     """Return shares (1 - s, s) of least squared error, s with the prior of :func:`blend_of_scores`."""
-    weight = np.ones(len(y)) if weight is None else weight / weight.mean()
+    weight = _relative(weight, len(y))
     step, error = ridge - outputs, y - outputs
     noise = np.average((error - step / 2) ** 2, axis=0, weights=weight)
     weight = weight[:, None] / np.maximum(noise, np.finfo(np.float64).tiny)
@@ -52,6 +51,11 @@ def blend_of_numbers(outputs, ridge, y, weight):
         share = (np.sum(weight * step * error) + prior / 2) / (np.sum(weight * step**2) + prior)
     share = float(np.clip(share, 0, 1)) if np.isfinite(share) else 0.5
     return 1 - share, share
+
+
+def _relative(weight, n_rows):
+    """Weights of mean 1."""
+    return np.ones(n_rows) if weight is None else weight / weight.mean()
 
 
 def _slope(scores, labels, weight, believed, deviation):

@@ -157,7 +157,7 @@ class DirectFeedback(GradientMethod):
         if not self._has_automatic_rate:
             return plan
         if self._is_bounded:
-            return replace(plan, rate=_CLIPPED_RATE)
+            return replace(plan, rate=self._largest_rate)
         return replace(plan, rate=rate_of(plan, n_rows) if self._has_rule else _LEAST_RATE)
 
     @property

@@ -18,7 +18,8 @@ from sklearn_analytic.estimator.checks import (
 from sklearn_analytic.estimator.value import Value, standing_for, store
 from sklearn_analytic.nn import FEEDBACKS, INITS, FeedbackRecipe, KFACRecipe
 from sklearn_analytic.nn._feedback import can_follow
-from sklearn_analytic.nn._kfac import DAMPING_RULES, SOLVERS, STARTS
+from sklearn_analytic.nn._kfac import DAMPING_RULES, STARTS
+from sklearn_analytic.nn._preconditioner import SOLVERS
 
 _EARLIER_INTERVAL = 20  # of every kind of feedback where none was given
 # Settings of the K-FAC of versions that had no others.

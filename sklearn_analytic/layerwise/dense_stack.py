@@ -50,9 +50,8 @@ class DenseStack:
         self.sizes, self.activation, self.partitions = tuple(sizes), activation, list(partitions)
         self.rule, self.recipe = rule, recipe
         self.layers = initial_layers(sizes, activation, generator, recipe.precision)
-        self.heads = [
-            self._first_head(k) for k in range(self.n_partitions - 1)
-        ]  # layers that are shared stay one array
+        # layers that a head shares with the network stay one array
+        self.heads = [self._first_head(k) for k in range(self.n_partitions - 1)]
 
     @property
     def n_partitions(self):

@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_analytic.estimator.checks import one_of
 from sklearn_analytic.estimator.epoch_method import SKIPPED_OUTPUTS, TOL_ERROR, GradientMethod
-from sklearn_analytic.layerwise.partitions import LOCAL_LOSSES, largest_batch
+from sklearn_analytic.layerwise.partitions import largest_batch
 from sklearn_analytic.layerwise.plans import Partitioned, PartitionedSequential
 from sklearn_analytic.layerwise.readout import refit_readout
 from sklearn_analytic.layerwise.training import LayerTurns, described, judged_rows, train_layers
@@ -252,7 +252,7 @@ class LayerwiseTraining(GradientMethod):
         """Refuse to split batches whose rows are seen together; "auto" does not."""
         given = self.partitions.micro_batch
         reasons = {
-            f"local_loss={self.partitions.local_loss!r}": LOCAL_LOSSES[self.partitions.local_loss][1] > 0,
+            f"local_loss={self.partitions.local_loss!r}": self.partitions.rule(self.network.is_given).compares,
             "device__distributed": bool(self.device.distributed),
             'order="simultaneous"': self.order == "simultaneous",
         }

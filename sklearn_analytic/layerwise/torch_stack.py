@@ -25,12 +25,11 @@ from sklearn_analytic.nn._sides import SideLoss
 from sklearn_analytic.nn._torch_checks import check_last, check_trainable
 from sklearn_analytic.nn._torch_execution import PRECISIONS
 from sklearn_analytic.nn._torch_modes import in_own_modes, kept_modes, own_randomness, still_norms
-from sklearn_analytic.nn._torch_networks import BLOCK, load_state, outputs_of, state_arrays, state_views
+from sklearn_analytic.nn._torch_networks import BLOCK, block_of, load_state, outputs_of, state_arrays, state_views
 from sklearn_analytic.nn._torch_stages import BATCH_NORMS, split
 
 _HEADS, _PROJECTIONS = 2, 3  # streams of random numbers, those of DenseStack
 _PARTITION = 0x94D049BB133111EB  # spreads the seeds of partitions
-_BLOCK_ENTRIES = 2**22  # that are forwarded at once, where rows are wide
 
 
 class TorchStack:
@@ -229,10 +228,9 @@ class TorchStack:
         """Flat host rows through modules in evaluation mode, in the dtype of x."""
         x, chain = np.asarray(x), nn.Sequential(*modules)
         widest = max(x.shape[1], 1, *(output.widest for output in self.outputs_of_stages))
-        size = max(1, min(BLOCK, _BLOCK_ENTRIES // widest))
         with kept_modes(chain):
             chain.eval()
-            return outputs_of(lambda block: chain(block).flatten(1), x, self.device, self._dtype, size)
+            return outputs_of(lambda block: chain(block).flatten(1), x, self.device, self._dtype, block_of(widest))
 
     # ---- parts ----
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from scipy.linalg.lapack import get_lapack_funcs
 
-SOLVERS, STARTS = ("cholesky", "eigen"), ("mean", "identity")
+STARTS = ("mean", "identity")
 DAMPING_RULES = ("constant", "levenberg_marquardt")
 _JUDGED = 5  # steps from one ratio of reductions to the next; its constants are those of Martens & Grosse (2015)
 _TRUSTED, _DOUBTED, _SMALLER = 0.75, 0.25, 0.95**_JUDGED
@@ -24,6 +24,11 @@ def running(old, new, decay):
 def share_kept(count, kfac):
     """Return what the ``count``-th renewal, from 1, keeps of a factor: a start from the mean forgets the identity."""
     return min(1 - 1 / count, kfac.factor_decay) if kfac.start == "mean" else kfac.factor_decay
+
+
+def earlier_renewals(steps, kfac):
+    """Return how often factors were renewed in so many steps of a state that does not say so."""
+    return -(-steps // kfac.factor_interval)
 
 
 def precondition(grad, qa, da, qg, dg, damping):

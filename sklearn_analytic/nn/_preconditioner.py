@@ -16,6 +16,7 @@ from sklearn_analytic.nn._kfac import (
     assign_layers,
     damped,
     decomposition_cost,
+    earlier_renewals,
     inner_product,
     is_due,
     kl_scale,
@@ -113,7 +114,7 @@ class KFACState:
     def loaded(self, arrays):
         """The state of named arrays; those of another solver leave their factors."""
         steps, epochs, *more = (int(count) for count in arrays["kfac_counts"])
-        renewals = more[0] if more else -(-steps // self.options.factor_interval)
+        renewals = more[0] if more else earlier_renewals(steps, self.options)
         factor = float(arrays.get("kfac_factor", 1.0))
         factors, bases = [], []
         for k, basis in enumerate(self.bases):

@@ -60,7 +60,7 @@ class KFACRecipe:
     interval_growth: float = 1.0  # at each milestone, both intervals are multiplied by this
     damping_decay: float = 1.0  # ... and the damping by this
     milestones: tuple = ()  # epochs
-    solver: str = "eigen"  # one of nn._kfac.SOLVERS
+    solver: str = "eigen"  # a key of nn._preconditioner.SOLVERS
     start: str = "identity"  # of the factors; "mean": of the batches so far, until the decay takes over
     damping_rule: str = "constant"  # or "levenberg_marquardt"
 

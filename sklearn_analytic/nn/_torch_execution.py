@@ -106,8 +106,8 @@ class TorchExecution:
         check = shape != self._accepted  # once: rows may be placed batch by batch
         if check:
             check_network(self.network, *shape)
-        weight = None if rows.weight is None else self._tensor(rows.weight).to(self.dtype)
-        y = self._tensor(rows.y)
+        weight = None if rows.weight is None else on_device(rows.weight, self.device, self.dtype)
+        y = on_device(rows.y, self.device)
         y = y.to(torch.int64 if y.ndim == 1 else self.dtype)
         if check:
             check_stages(self.network, self.stages, x[:2])
@@ -125,10 +125,6 @@ class TorchExecution:
         has_same = known is not None and known[0] == n_features
         outputs = known[1:] if has_same else output_shape(self.network, n_features)[-1:]
         return max((int(rows.y.max(initial=-1)) + 1, *outputs))
-
-    def _tensor(self, array):
-        """A host array, or a tensor, on the device."""
-        return on_device(array, self.device)
 
     def _draw(self, n_features):
         """Make the scheme's state from the shapes of two zero rows."""
@@ -321,8 +317,8 @@ class TorchExecution:
         """Gradients of all weights of each stage in evaluation mode, flat, in double precision."""
         self.network.eval()
         self.optimizer.zero_grad()
-        y = self._tensor(y).to(torch.int64 if y.ndim == 1 else self.dtype)
-        gradients(segments, feedback, self._tensor(x).to(self.dtype), partial(self._error_of, y, None, len(x)))
+        y = on_device(y, self.device).to(torch.int64 if y.ndim == 1 else self.dtype)
+        gradients(segments, feedback, on_device(x, self.device, self.dtype), partial(self._error_of, y, None, len(x)))
         parts = [[_gradient(p).double().ravel() for p in stage.layer.parameters()] for stage in self.stages]
         self.optimizer.zero_grad()
         return [torch.cat(part) for part in parts]

@@ -13,6 +13,7 @@ from sklearn_analytic.nn._kfac import (
     assign_layers,
     damped,
     decomposition_cost,
+    earlier_renewals,
     inner_product,
     is_due,
     is_judged,
@@ -219,7 +220,7 @@ class TorchKFAC:
             for array, value in zip(own, values, strict=True):
                 array.copy_(value)
         self.step, self.factor = state["step"], state.get("factor", 1.0)
-        self.renewals = state.get("renewals", -(-self.step // self._constants.factor_interval))
+        self.renewals = state.get("renewals", earlier_renewals(self.step, self._constants))
         for k, parts in enumerate(state["eigen"]):
             if len(parts) == len(self.eigen[k]):
                 self.eigen[k] = [part.to(own) for part, own in zip(parts, self.eigen[k], strict=True)]

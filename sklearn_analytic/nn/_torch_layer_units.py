@@ -5,10 +5,8 @@ import torch
 from torch.nn.modules.conv import _ConvNd
 
 from sklearn_analytic.nn._torch_modes import in_own_modes
-from sklearn_analytic.nn._torch_networks import BLOCK, outputs_of
+from sklearn_analytic.nn._torch_networks import block_of, outputs_of
 from sklearn_analytic.nn._torch_stages import split
-
-_BLOCK_ENTRIES = 2**22  # that are forwarded at once, where layers are wide
 
 
 class LayerUnits:
@@ -26,8 +24,7 @@ class LayerUnits:
         """Return layers [(n, w_k), ...] of host rows, in their dtype, computed in that of the weights."""
         if self._widths is None:
             outputs_of(self._measured, x[:1], self.device, self._dtype)
-        size = max(1, min(BLOCK, _BLOCK_ENTRIES // self._widest))
-        found = outputs_of(self._side_by_side, x, self.device, self._dtype, size)
+        found = outputs_of(self._side_by_side, x, self.device, self._dtype, block_of(self._widest))
         return np.split(found, np.cumsum(self._widths)[:-1], axis=1)
 
     def _measured(self, x):

@@ -24,6 +24,12 @@ def activation_of(module):
 
 
 BLOCK = 2048  # rows that are forwarded at once
+_BLOCK_ENTRIES = 2**22  # and entries, where rows are wide
+
+
+def block_of(widest):
+    """Return how many rows are forwarded at once, where one has so many entries on its way."""
+    return max(1, min(BLOCK, _BLOCK_ENTRIES // widest))
 
 
 def outputs_of(function, x, device, dtype, size=BLOCK):
